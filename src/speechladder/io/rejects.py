@@ -1,0 +1,28 @@
+"""Bad input never vanishes and never stops the rest (invariant 4): it is listed with its reason."""
+
+from pathlib import Path
+
+from speechladder.io.errors import UserError
+from speechladder.io.files import write_jsonl
+
+
+class Rejects:
+    """Utterances that a stage leaves out, with why."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, str]] = []
+
+    def add(self, utterance: str, reason: str, source: str | Path = "") -> None:
+        """Note one; `source` is the file to look at."""
+        self.rows.append({"id": utterance, "reason": reason, "source": str(source)})
+
+    def write(self, path: str | Path, total: int, max_share: float) -> None:
+        """Write `<stage>/rejected.{shard}.jsonl`; raises UserError when more than `max_share` of `total` was rejected."""
+        write_jsonl(path, self.rows)
+        if total and len(self.rows) > max_share * total:
+            first = "; ".join(f"{r['id']}: {r['reason']}" for r in self.rows[:3])
+            kept = Path(path)
+            raise UserError(
+                f"{len(self.rows)} of {total} utterances rejected, more than corpus.max_rejected={max_share} allows "
+                f"({first}); the list was in {kept}; mend the input or raise corpus.max_rejected"
+            )

@@ -1,0 +1,100 @@
+"""Parquet tables with a declared schema. A table is written atomically, and checked when read."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from speechladder.io.errors import UserError
+from speechladder.io.files import atomic
+
+# A timed label: word or phone, with start and end in seconds from the start of the utterance.
+SPAN = pa.struct([("label", pa.string()), ("start", pa.float64()), ("end", pa.float64())])
+
+ALIGNMENT = pa.schema(
+    [
+        ("id", pa.string()),  # utterance
+        ("words", pa.list_(SPAN)),  # no silences
+        ("phones", pa.list_(SPAN)),  # ARPAbet, stress digits where known, SIL; contiguous from 0 to `seconds`
+        ("seconds", pa.float64()),  # duration of the utterance
+        ("aligner", pa.string()),
+    ]
+)
+UNITS = pa.schema([("id", pa.string()), ("units", pa.list_(pa.uint16()))])
+ITEMS = pa.schema(
+    [
+        ("item", pa.string()),  # unique: {id}|{good or bad}|{voice}
+        ("id", pa.string()),  # the pair; intervals resample ids
+        ("voice", pa.string()),
+        ("correct", pa.bool_()),
+        ("type", pa.string()),  # phenomenon, topic or frequency band
+        ("text", pa.string()),  # normalised
+        ("words", pa.list_(SPAN)),
+        ("phones", pa.list_(SPAN)),
+        ("seconds", pa.float64()),
+        ("audio", pa.binary()),  # FLAC, 16 kHz, mono
+    ]
+)
+ITEM_TOKENS = pa.schema([("item", pa.string()), ("tokens", pa.list_(pa.uint16()))])
+UTTERANCES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("split", pa.string()),
+        ("shard", pa.int32()),
+        ("speaker", pa.string()),
+        ("seconds", pa.float64()),
+        ("frames", pa.int32()),  # 50 Hz
+    ]
+)
+TOKEN_INDEX = pa.schema([("id", pa.string()), ("offset", pa.int64()), ("length", pa.int32()), ("seconds", pa.float64())])
+SCORES = pa.schema(
+    [
+        ("item", pa.string()),
+        ("id", pa.string()),
+        ("voice", pa.string()),
+        ("correct", pa.bool_()),
+        ("type", pa.string()),
+        ("seed", pa.int32()),
+        ("nll", pa.float64()),  # nats, sum over tokens
+        ("tokens", pa.int32()),
+        ("layer_nll", pa.list_(pa.float64())),  # nats, one per layer, embedding first; empty when layers are off
+    ]
+)
+LEARNING = pa.schema(
+    [
+        ("item", pa.string()),
+        ("id", pa.string()),
+        ("voice", pa.string()),
+        ("correct", pa.bool_()),
+        ("task", pa.string()),
+        ("seed", pa.int32()),
+        ("train_tokens", pa.int64()),  # tokens seen at this snapshot
+        ("nll", pa.float64()),
+        ("tokens", pa.int32()),
+    ]
+)
+
+
+def write_table(path: str | Path, rows: list[dict[str, Any]] | pa.Table, schema: pa.Schema, **metadata: str) -> None:
+    """Write rows under `schema`, atomically; `metadata` goes into the schema's key-value metadata."""
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=schema)
+    table = table.cast(schema).replace_schema_metadata(metadata or None)
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: str | Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """Read a table and check it against `schema`; raises UserError naming file and column."""
+    try:
+        table = pq.read_table(path, columns=columns)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run the stage that makes it") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error}); delete it and run again") from None
+    for field in schema if columns is None else [schema.field(c) for c in columns]:
+        if field.name not in table.schema.names:
+            raise UserError(f"{path}: column '{field.name}' is missing; expected {', '.join(schema.names)}")
+        if table.schema.field(field.name).type != field.type:
+            raise UserError(f"{path}: column '{field.name}' is {table.schema.field(field.name).type}, expected {field.type}")
+    return table

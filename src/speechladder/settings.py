@@ -1,0 +1,342 @@
+"""Every setting of a run, with its default, its bounds and its meaning: the one source.
+
+`config.yaml`, the JSON schema and `docs/configuration.md` are generated from these models
+(`scripts/make_config_docs.py`; a test fails when they drift), the Snakefile validates the user's
+configuration with `load`, and each script gets its command-line options from `add_options`, so that a
+stage run by hand and a stage run by Snakemake read the same names.
+"""
+
+import argparse
+import difflib
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from speechladder.io.errors import UserError
+
+RUNGS = (
+    "text-bpe",
+    "text-raw",
+    "phone-bpe",
+    "phone-raw",
+    "phone-repeat",
+    "speech-hubert",
+    "speech-hubert-dedup",
+)
+TASKS = ("swuggy", "sblimp", "topic")
+SAMPLE_RATE = 16_000  # Hz; every waveform inside the library
+
+# A stage's version constant. Raise it when the stage's algorithm changes: Snakemake sees it as a
+# parameter, so the artefact and what follows are made anew; a changed comment changes nothing.
+VERSIONS = {
+    "corpus": 1,
+    "alignment": 1,
+    "alignment_quality": 1,
+    "units": 1,
+    "units_quality": 1,
+    "tokens": 1,
+    "lm": 1,
+    "items": 1,
+    "item_tokens": 1,
+    "scores": 1,
+    "analysis": 1,
+}
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys are errors, and so are values of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Corpus(Section):
+    """Where the utterances come from, and which are left out."""
+
+    name: Literal["world", "local"] = Field(
+        "world",
+        description="world: generated English spoken by espeak-ng; local: a folder in LibriSpeech layout "
+        "(speaker/chapter/*.flac with *.trans.txt), read in place.",
+    )
+    path: str | None = Field(
+        None, description="Folder of a local corpus; relative to where snakemake was called. Unused by the world."
+    )
+    shards: int = Field(
+        4, ge=1, le=10_000, description="Files that the corpus is divided into, by hash of the recording; the unit of parallel work."
+    )
+    hours: float = Field(
+        4.0, gt=0, description="Hours of speech to generate (world), counted before rejects. Unused by a local corpus."
+    )
+    variability: int = Field(
+        3,
+        ge=0,
+        le=3,
+        description="The dial for factor C on the world: 0 one flat voice, 1 one voice with prosody, "
+        "2 several voices, 3 many voices, accents, rates and pitch ranges.",
+    )
+    valid_fraction: float = Field(
+        0.04, gt=0, lt=0.5, description="Share of utterances held out for validation where the corpus names no such split."
+    )
+    test_fraction: float = Field(
+        0.02, gt=0, lt=0.5, description="Share of utterances held out for tests (alignment sample) where the corpus names no such split."
+    )
+    min_seconds: float = Field(0.3, ge=0.1, description="Utterances shorter than this are rejected, in seconds.")
+    max_seconds: float = Field(40.0, gt=0, description="Utterances longer than this are rejected, in seconds.")
+    max_rejected: Fraction = Field(0.2, description="A shard with a larger share of rejected utterances fails, in each stage.")
+
+
+class Alignment(Section):
+    """Words and phones with their times."""
+
+    aligner: Literal["truth", "pocketsphinx"] = Field(
+        "truth",
+        description="truth: the synthesizer's own times (world only); pocketsphinx: forced alignment with the bundled model.",
+    )
+    sample_utterances: int = Field(
+        60, ge=4, description="Test utterances of the world on which the aligner that is not in use is held against the truth."
+    )
+    beam: float = Field(1e-300, gt=0, lt=1e-60, description="PocketSphinx beam; wider (smaller) loses fewer utterances and is slower.")
+
+
+class Units(Section):
+    """Acoustic units: encoder, layer, k-means."""
+
+    encoder: str = Field(
+        "hubert-micro", description="hubert-micro (shipped), a directory, or a hub id of any HuBERT that transformers loads."
+    )
+    layer: int = Field(3, ge=1, description="Transformer layer whose output is clustered, 1 is the first.")
+    clusters: int = Field(100, ge=2, le=65_535, description="k-means clusters, the vocabulary of the speech rung.")
+    sample_frames: int = Field(
+        100_000, ge=100, description="Frames that k-means is trained on, drawn over the train split of all shards, seeded."
+    )
+    iterations: int = Field(20, ge=1, description="Lloyd iterations.")
+    max_points_per_centroid: int = Field(
+        1_000_000, ge=1, description="faiss subsamples beyond this number of points per centroid; the default never does."
+    )
+    batch_seconds: float = Field(60.0, gt=0, description="Speech per encoder batch, padding included, in seconds.")
+
+
+class Tokens(Section):
+    """The rungs' alphabets. The paper states none of these but the vocabulary size."""
+
+    text_vocab: int = Field(512, ge=32, le=65_000, description="SentencePiece BPE pieces of text-bpe (paper: 2048).")
+    phone_vocab: int = Field(512, ge=32, le=65_000, description="SentencePiece BPE pieces of phone-bpe (paper: 2048).")
+    stress: bool = Field(False, description="Keep lexical stress digits on vowels (AH0, AH1) where the aligner knows them.")
+    silence: bool = Field(
+        True, description="Keep pauses as SIL in phone-bpe and phone-raw. phone-repeat always keeps them: its frames must add up."
+    )
+    word_boundary: bool = Field(False, description="Put a word boundary symbol between the words of phone-bpe and phone-raw.")
+
+
+class LM(Section):
+    """One Llama per rung, from scratch."""
+
+    hidden_size: int = Field(128, ge=8, description="Width.")
+    layers: int = Field(4, ge=1, description="Transformer blocks.")
+    heads: int = Field(4, ge=1, description="Attention heads.")
+    kv_heads: int = Field(4, ge=1, description="Key-value heads (grouped-query attention).")
+    intermediate_size: int = Field(352, ge=8, description="Width of the feed-forward layer.")
+    window: int = Field(512, ge=8, description="Tokens in a training window; attention never crosses a document.")
+    batch_windows: int = Field(8, ge=1, description="Windows per optimiser step.")
+    lr: float = Field(2e-3, gt=0, description="Peak learning rate (paper: 4e-4).")
+    min_lr_ratio: Fraction = Field(0.1, description="Final learning rate as a share of the peak, at the end of the cosine.")
+    warmup_steps: int = Field(40, ge=0, description="Steps of linear warm-up.")
+    weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay on matrices.")
+    clip: float = Field(1.0, gt=0, description="Gradient norm clipping.")
+    max_steps: int = Field(500, ge=1, description="The cosine ends, and training stops, after this many steps.")
+    max_passes: float = Field(1000.0, gt=0, description="Training also stops after this many passes over the data; shortens the cosine.")
+    patience: int = Field(
+        5, ge=1, description="Converged: stop after this many validations without improvement. The best validated weights are kept."
+    )
+    valid_every: int = Field(50, ge=1, description="Steps between validations.")
+    checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints (resume).")
+    learning_points: int = Field(
+        4, ge=0, description="Snapshots in the first passes for the learning curve, at equal ratios of tokens seen."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 autocast on a GPU or on a CPU with AVX512-BF16 or AMX, else fp32."
+    )
+    dropout: Fraction = Field(0.0, description="Attention dropout.")
+    threads: int = Field(1, ge=1, description="CPU threads of one training job; part of the result's bits, so not taken from --cores.")
+    seeds: list[int] = Field([0], min_length=1, description="One model per seed and rung.")
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("seeds must differ from each other")
+        return seeds
+
+    @model_validator(mode="after")
+    def _divides(self) -> "LM":
+        if self.hidden_size % self.heads or self.heads % self.kv_heads:
+            raise ValueError("heads must divide hidden_size, and kv_heads must divide heads")
+        return self
+
+
+class Benchmarks(Section):
+    """The items of the three tasks."""
+
+    swuggy_pairs: int = Field(300, ge=2, description="Word / non-word pairs to generate.")
+    sblimp_pairs: int = Field(320, ge=2, description="Minimal pairs of sentences to generate, spread over the phenomena.")
+    topic_pairs: int = Field(200, ge=2, description="Stories with a right and an off-topic ending to generate.")
+    voices: int = Field(2, ge=1, description="Voices that speak each item.")
+    swuggy: list[str] = Field(
+        [], description="Pairs files in place of generated items: JSON lines, CSV (Wuggy's Word,Pseudoword too); .gz read as is."
+    )
+    sblimp: list[str] = Field([], description="Pairs files in place of generated items: JSON lines (BLiMP's own), CSV; .gz read as is.")
+    topic: list[str] = Field([], description="Pairs files in place of generated items: JSON lines or CSV.")
+    max_pairs: int = Field(0, ge=0, description="Pairs taken from pairs files, spread evenly over them; 0 takes all.")
+
+
+class Scores(Section):
+    """Likelihood comparison."""
+
+    batch_tokens: int = Field(16_384, ge=64, description="Tokens per scoring batch, padding included.")
+    layers: bool = Field(True, description="Score every layer through the final norm and the head (paper, Figs. 2-3).")
+    learning: bool = Field(True, description="Score the learning-curve snapshots (paper, Fig. 1).")
+
+
+class Analysis(Section):
+    """Intervals and tests."""
+
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the bootstrap intervals.")
+    resamples: int = Field(2000, ge=100, description="Bootstrap resamples (over ids) and permutations.")
+
+
+class Settings(Section):
+    """A whole run."""
+
+    seed: int = Field(0, ge=0, description="Seed of everything that is drawn: corpus, items, k-means sample, intervals.")
+    rungs: list[Literal[RUNGS]] = Field(
+        list(RUNGS[:6]), min_length=1, description="Rungs of the ladder, bottom of the table last. Built in: " + ", ".join(RUNGS) + "."
+    )
+    corpus: Corpus = Field(Corpus(), description=Corpus.__doc__)
+    alignment: Alignment = Field(Alignment(), description=Alignment.__doc__)
+    units: Units = Field(Units(), description=Units.__doc__)
+    tokens: Tokens = Field(Tokens(), description=Tokens.__doc__)
+    lm: LM = Field(LM(), description=LM.__doc__)
+    benchmarks: Benchmarks = Field(Benchmarks(), description=Benchmarks.__doc__)
+    scores: Scores = Field(Scores(), description=Scores.__doc__)
+    analysis: Analysis = Field(Analysis(), description=Analysis.__doc__)
+
+    @field_validator("rungs")
+    @classmethod
+    def _distinct(cls, rungs: list[str]) -> list[str]:
+        if len(set(rungs)) != len(rungs):
+            raise ValueError("a rung is named twice")
+        return rungs
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> "Settings":
+        if self.corpus.name == "local" and not self.corpus.path:
+            raise ValueError(
+                "corpus.path: a local corpus needs its folder; add --config corpus='{path: FOLDER}' or set corpus.path"
+            )
+        if self.corpus.name == "local" and self.alignment.aligner == "truth":
+            raise ValueError("alignment.aligner: truth exists on the world only; write aligner: pocketsphinx")
+        return self
+
+
+def _known_keys(section: type[BaseModel], prefix: str = "") -> dict[str, type[BaseModel]]:
+    """Map '' and each 'section.' prefix to its model."""
+    out = {prefix: section}
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            out |= _known_keys(field.annotation, f"{prefix}{name}.")
+    return out
+
+
+def _explain(error: dict[str, Any]) -> str:
+    """One line for a pydantic error: the field, what is wrong, what is allowed, the nearest spelling."""
+    path = [str(p) for p in error["loc"]]
+    name = ".".join(path)
+    sections = _known_keys(Settings)
+    prefix = "".join(f"{p}." for p in path[:-1])
+    if error["type"] == "extra_forbidden":
+        known = list(sections.get(prefix, Settings).model_fields)
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        where = next((p for p, s in sections.items() if path[-1] in s.model_fields), None)
+        hint = f"did you mean '{prefix}{near[0]}'? " if near else f"did you mean '{where}{path[-1]}'? " if where else ""
+        return f"{name}: unknown key; {hint}allowed here: {', '.join(known)}"
+    got = error.get("input")
+    if error["type"] == "literal_error":
+        field = name.split(".")[0]
+        allowed = list(RUNGS) if field == "rungs" else _allowed(sections, path)
+        near = difflib.get_close_matches(str(got), [str(a) for a in allowed], n=1, cutoff=0.4)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        return f"{name}: {got!r} is not allowed; {hint}allowed: {', '.join(map(str, allowed))}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{name}: {message}" if name else message
+    return f"{name}: {message} (got {got!r}, a {type(got).__name__})"
+
+
+def _allowed(sections: dict[str, type[BaseModel]], path: list[str]) -> list[Any]:
+    section = sections.get("".join(f"{p}." for p in path[:-1]))
+    return list(get_args(section.model_fields[path[-1]].annotation)) if section else []
+
+
+def load(config: dict[str, Any], source: str = "config") -> Settings:
+    """Validate a configuration dictionary.
+
+    Raises UserError that lists every mistake: the field's name, what is allowed, the nearest spelling.
+    """
+    try:
+        # strict: '3' is not 3 and 1 is not true; a number with a decimal point is never an integer
+        return Settings.model_validate(config, strict=True)
+    except ValidationError as error:
+        lines = [_explain(e) for e in error.errors()]
+        raise UserError(f"{source} has {len(lines)} mistake{'s' * (len(lines) > 1)}:\n  " + "\n  ".join(lines)) from None
+
+
+def load_yaml(path: Path) -> Settings:
+    """Read and validate a YAML configuration file; raises UserError naming the file."""
+    import yaml
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such configuration file")
+    return load(yaml.safe_load(path.read_text()) or {}, str(path))
+
+
+def add_options(parser: argparse.ArgumentParser, section: type[Section]) -> None:
+    """Give `parser` one option per field of `section`: `--hidden-size`, with the field's help and default."""
+    group = parser.add_argument_group(section.__name__.lower(), (section.__doc__ or "").strip())
+    for name, field in section.model_fields.items():
+        default = field.get_default()
+        text = (field.description or "").replace("%", "%%")
+        group.add_argument(
+            "--" + name.replace("_", "-"), dest=f"{section.__name__}.{name}", metavar="VALUE", default=None,
+            help=f"{text} Default: {json.dumps(default)}".replace("%", "%%") if "%" in str(default) else f"{text} Default: {json.dumps(default)}",
+        )  # fmt: skip
+
+
+def from_options(args: argparse.Namespace, section: type[Section]) -> Any:
+    """The `section` that the parsed options say; raises UserError naming the option."""
+    given = {}
+    for name in section.model_fields:
+        text = getattr(args, f"{section.__name__}.{name}")
+        if text is not None:
+            try:
+                given[name] = json.loads(text)
+            except json.JSONDecodeError:
+                given[name] = text  # a bare word
+    try:
+        return section.model_validate(given)
+    except ValidationError as error:
+        lines = [f"--{'.'.join(map(str, e['loc'])).replace('_', '-')}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise UserError("\n".join(lines)) from None
+
+
+def as_options(section: Section) -> str:
+    """The command-line options that `from_options` reads back as `section`, quoted for a shell."""
+    parts = []
+    for name, value in section.model_dump(mode="json").items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        if value is not None:
+            parts.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
+    return " ".join(parts)
