@@ -63,13 +63,19 @@ class Corpus(Section):
         "(speaker/chapter/*.flac with *.trans.txt), read in place.",
     )
     path: str | None = Field(
-        None, description="Folder of a local corpus; relative to where snakemake was called. Unused by the world."
+        None,
+        description="Folder of a local corpus; relative to where snakemake was called. Unused by the world.",
     )
     shards: int = Field(
-        4, ge=1, le=10_000, description="Files that the corpus is divided into, by hash of the recording; the unit of parallel work."
+        4,
+        ge=1,
+        le=10_000,
+        description="Files that the corpus is divided into, by hash of the recording; the unit of parallel work.",
     )
     hours: float = Field(
-        4.0, gt=0, description="Hours of speech to generate (world), counted before rejects. Unused by a local corpus."
+        4.0,
+        gt=0,
+        description="Hours of speech to generate (world), counted before rejects. Unused by a local corpus.",
     )
     variability: int = Field(
         3,
@@ -79,14 +85,26 @@ class Corpus(Section):
         "2 several voices, 3 many voices, accents, rates and pitch ranges.",
     )
     valid_fraction: float = Field(
-        0.04, gt=0, lt=0.5, description="Share of utterances held out for validation where the corpus names no such split."
+        0.04,
+        gt=0,
+        lt=0.5,
+        description="Share of utterances held out for validation where the corpus names no such split.",
     )
     test_fraction: float = Field(
-        0.02, gt=0, lt=0.5, description="Share of utterances held out for tests (alignment sample) where the corpus names no such split."
+        0.02,
+        gt=0,
+        lt=0.5,
+        description="Share of utterances held out for tests (alignment sample) where the corpus names no such split.",
     )
-    min_seconds: float = Field(0.3, ge=0.1, description="Utterances shorter than this are rejected, in seconds.")
-    max_seconds: float = Field(40.0, gt=0, description="Utterances longer than this are rejected, in seconds.")
-    max_rejected: Fraction = Field(0.2, description="A shard with a larger share of rejected utterances fails, in each stage.")
+    min_seconds: float = Field(
+        0.3, ge=0.1, description="Utterances shorter than this are rejected, in seconds."
+    )
+    max_seconds: float = Field(
+        40.0, gt=0, description="Utterances longer than this are rejected, in seconds."
+    )
+    max_rejected: Fraction = Field(
+        0.2, description="A shard with a larger share of rejected utterances fails, in each stage."
+    )
 
 
 class Alignment(Section):
@@ -97,39 +115,64 @@ class Alignment(Section):
         description="truth: the synthesizer's own times (world only); pocketsphinx: forced alignment with the bundled model.",
     )
     sample_utterances: int = Field(
-        60, ge=4, description="Test utterances of the world on which the aligner that is not in use is held against the truth."
+        60,
+        ge=4,
+        description="Test utterances of the world on which the aligner that is not in use is held against the truth.",
     )
-    beam: float = Field(1e-300, gt=0, lt=1e-60, description="PocketSphinx beam; wider (smaller) loses fewer utterances and is slower.")
+    beam: float = Field(
+        1e-300,
+        gt=0,
+        lt=1e-60,
+        description="PocketSphinx beam; wider (smaller) loses fewer utterances and is slower.",
+    )
 
 
 class Units(Section):
     """Acoustic units: encoder, layer, k-means."""
 
     encoder: str = Field(
-        "hubert-micro", description="hubert-micro (shipped), a directory, or a hub id of any HuBERT that transformers loads."
+        "hubert-micro",
+        description="hubert-micro (shipped), a directory, or a hub id of any HuBERT that transformers loads.",
     )
     layer: int = Field(3, ge=1, description="Transformer layer whose output is clustered, 1 is the first.")
-    clusters: int = Field(100, ge=2, le=65_535, description="k-means clusters, the vocabulary of the speech rung.")
+    clusters: int = Field(
+        100, ge=2, le=65_535, description="k-means clusters, the vocabulary of the speech rung."
+    )
     sample_frames: int = Field(
-        100_000, ge=100, description="Frames that k-means is trained on, drawn over the train split of all shards, seeded."
+        100_000,
+        ge=100,
+        description="Frames that k-means is trained on, drawn over the train split of all shards, seeded.",
     )
     iterations: int = Field(20, ge=1, description="Lloyd iterations.")
     max_points_per_centroid: int = Field(
-        1_000_000, ge=1, description="faiss subsamples beyond this number of points per centroid; the default never does."
+        1_000_000,
+        ge=1,
+        description="faiss subsamples beyond this number of points per centroid; the default never does.",
     )
-    batch_seconds: float = Field(60.0, gt=0, description="Speech per encoder batch, padding included, in seconds.")
+    batch_seconds: float = Field(
+        60.0, gt=0, description="Speech per encoder batch, padding included, in seconds."
+    )
 
 
 class Tokens(Section):
     """The rungs' alphabets. The paper states none of these but the vocabulary size."""
 
-    text_vocab: int = Field(512, ge=32, le=65_000, description="SentencePiece BPE pieces of text-bpe (paper: 2048).")
-    phone_vocab: int = Field(512, ge=32, le=65_000, description="SentencePiece BPE pieces of phone-bpe (paper: 2048).")
-    stress: bool = Field(False, description="Keep lexical stress digits on vowels (AH0, AH1) where the aligner knows them.")
-    silence: bool = Field(
-        True, description="Keep pauses as SIL in phone-bpe and phone-raw. phone-repeat always keeps them: its frames must add up."
+    text_vocab: int = Field(
+        512, ge=32, le=65_000, description="SentencePiece BPE pieces of text-bpe (paper: 2048)."
     )
-    word_boundary: bool = Field(False, description="Put a word boundary symbol between the words of phone-bpe and phone-raw.")
+    phone_vocab: int = Field(
+        512, ge=32, le=65_000, description="SentencePiece BPE pieces of phone-bpe (paper: 2048)."
+    )
+    stress: bool = Field(
+        False, description="Keep lexical stress digits on vowels (AH0, AH1) where the aligner knows them."
+    )
+    silence: bool = Field(
+        True,
+        description="Keep pauses as SIL in phone-bpe and phone-raw. phone-repeat always keeps them: its frames must add up.",
+    )
+    word_boundary: bool = Field(
+        False, description="Put a word boundary symbol between the words of phone-bpe and phone-raw."
+    )
 
 
 class LM(Section):
@@ -140,28 +183,46 @@ class LM(Section):
     heads: int = Field(4, ge=1, description="Attention heads.")
     kv_heads: int = Field(4, ge=1, description="Key-value heads (grouped-query attention).")
     intermediate_size: int = Field(352, ge=8, description="Width of the feed-forward layer.")
-    window: int = Field(512, ge=8, description="Tokens in a training window; attention never crosses a document.")
+    window: int = Field(
+        512, ge=8, description="Tokens in a training window; attention never crosses a document."
+    )
     batch_windows: int = Field(8, ge=1, description="Windows per optimiser step.")
     lr: float = Field(2e-3, gt=0, description="Peak learning rate (paper: 4e-4).")
-    min_lr_ratio: Fraction = Field(0.1, description="Final learning rate as a share of the peak, at the end of the cosine.")
+    min_lr_ratio: Fraction = Field(
+        0.1, description="Final learning rate as a share of the peak, at the end of the cosine."
+    )
     warmup_steps: int = Field(40, ge=0, description="Steps of linear warm-up.")
     weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay on matrices.")
     clip: float = Field(1.0, gt=0, description="Gradient norm clipping.")
-    max_steps: int = Field(500, ge=1, description="The cosine ends, and training stops, after this many steps.")
-    max_passes: float = Field(1000.0, gt=0, description="Training also stops after this many passes over the data; shortens the cosine.")
+    max_steps: int = Field(
+        500, ge=1, description="The cosine ends, and training stops, after this many steps."
+    )
+    max_passes: float = Field(
+        1000.0,
+        gt=0,
+        description="Training also stops after this many passes over the data; shortens the cosine.",
+    )
     patience: int = Field(
-        5, ge=1, description="Converged: stop after this many validations without improvement. The best validated weights are kept."
+        5,
+        ge=1,
+        description="Converged: stop after this many validations without improvement. The best validated weights are kept.",
     )
     valid_every: int = Field(50, ge=1, description="Steps between validations.")
     checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints (resume).")
     learning_points: int = Field(
-        4, ge=0, description="Snapshots in the first passes for the learning curve, at equal ratios of tokens seen."
+        4,
+        ge=0,
+        description="Snapshots in the first passes for the learning curve, at equal ratios of tokens seen.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 autocast on a GPU or on a CPU with AVX512-BF16 or AMX, else fp32."
     )
     dropout: Fraction = Field(0.0, description="Attention dropout.")
-    threads: int = Field(1, ge=1, description="CPU threads of one training job; part of the result's bits, so not taken from --cores.")
+    threads: int = Field(
+        1,
+        ge=1,
+        description="CPU threads of one training job; part of the result's bits, so not taken from --cores.",
+    )
     seeds: list[int] = Field([0], min_length=1, description="One model per seed and rung.")
 
     @field_validator("seeds")
@@ -182,22 +243,34 @@ class Benchmarks(Section):
     """The items of the three tasks."""
 
     swuggy_pairs: int = Field(300, ge=2, description="Word / non-word pairs to generate.")
-    sblimp_pairs: int = Field(320, ge=2, description="Minimal pairs of sentences to generate, spread over the phenomena.")
-    topic_pairs: int = Field(200, ge=2, description="Stories with a right and an off-topic ending to generate.")
+    sblimp_pairs: int = Field(
+        320, ge=2, description="Minimal pairs of sentences to generate, spread over the phenomena."
+    )
+    topic_pairs: int = Field(
+        200, ge=2, description="Stories with a right and an off-topic ending to generate."
+    )
     voices: int = Field(2, ge=1, description="Voices that speak each item.")
     swuggy: list[str] = Field(
-        [], description="Pairs files in place of generated items: JSON lines, CSV (Wuggy's Word,Pseudoword too); .gz read as is."
+        [],
+        description="Pairs files in place of generated items: JSON lines, CSV (Wuggy's Word,Pseudoword too); .gz read as is.",
     )
-    sblimp: list[str] = Field([], description="Pairs files in place of generated items: JSON lines (BLiMP's own), CSV; .gz read as is.")
+    sblimp: list[str] = Field(
+        [],
+        description="Pairs files in place of generated items: JSON lines (BLiMP's own), CSV; .gz read as is.",
+    )
     topic: list[str] = Field([], description="Pairs files in place of generated items: JSON lines or CSV.")
-    max_pairs: int = Field(0, ge=0, description="Pairs taken from pairs files, spread evenly over them; 0 takes all.")
+    max_pairs: int = Field(
+        0, ge=0, description="Pairs taken from pairs files, spread evenly over them; 0 takes all."
+    )
 
 
 class Scores(Section):
     """Likelihood comparison."""
 
     batch_tokens: int = Field(16_384, ge=64, description="Tokens per scoring batch, padding included.")
-    layers: bool = Field(True, description="Score every layer through the final norm and the head (paper, Figs. 2-3).")
+    layers: bool = Field(
+        True, description="Score every layer through the final norm and the head (paper, Figs. 2-3)."
+    )
     learning: bool = Field(True, description="Score the learning-curve snapshots (paper, Fig. 1).")
 
 
@@ -211,9 +284,13 @@ class Analysis(Section):
 class Settings(Section):
     """A whole run."""
 
-    seed: int = Field(0, ge=0, description="Seed of everything that is drawn: corpus, items, k-means sample, intervals.")
+    seed: int = Field(
+        0, ge=0, description="Seed of everything that is drawn: corpus, items, k-means sample, intervals."
+    )
     rungs: list[Literal[RUNGS]] = Field(
-        list(RUNGS[:6]), min_length=1, description="Rungs of the ladder, bottom of the table last. Built in: " + ", ".join(RUNGS) + "."
+        list(RUNGS[:6]),
+        min_length=1,
+        description="Rungs of the ladder, bottom of the table last. Built in: " + ", ".join(RUNGS) + ".",
     )
     corpus: Corpus = Field(Corpus(), description=Corpus.__doc__)
     alignment: Alignment = Field(Alignment(), description=Alignment.__doc__)
@@ -261,7 +338,13 @@ def _explain(error: dict[str, Any]) -> str:
         known = list(sections.get(prefix, Settings).model_fields)
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         where = next((p for p, s in sections.items() if path[-1] in s.model_fields), None)
-        hint = f"did you mean '{prefix}{near[0]}'? " if near else f"did you mean '{where}{path[-1]}'? " if where else ""
+        hint = (
+            f"did you mean '{prefix}{near[0]}'? "
+            if near
+            else f"did you mean '{where}{path[-1]}'? "
+            if where
+            else ""
+        )
         return f"{name}: unknown key; {hint}allowed here: {', '.join(known)}"
     got = error.get("input")
     if error["type"] == "literal_error":
@@ -291,7 +374,9 @@ def load(config: dict[str, Any], source: str = "config") -> Settings:
         return Settings.model_validate(config, strict=True)
     except ValidationError as error:
         lines = [_explain(e) for e in error.errors()]
-        raise UserError(f"{source} has {len(lines)} mistake{'s' * (len(lines) > 1)}:\n  " + "\n  ".join(lines)) from None
+        raise UserError(
+            f"{source} has {len(lines)} mistake{'s' * (len(lines) > 1)}:\n  " + "\n  ".join(lines)
+        ) from None
 
 
 def load_yaml(path: Path) -> Settings:
@@ -328,7 +413,10 @@ def from_options(args: argparse.Namespace, section: type[Section]) -> Any:
     try:
         return section.model_validate(given)
     except ValidationError as error:
-        lines = [f"--{'.'.join(map(str, e['loc'])).replace('_', '-')}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        lines = [
+            f"--{'.'.join(map(str, e['loc'])).replace('_', '-')}: {e['msg']} (got {e['input']!r})"
+            for e in error.errors()
+        ]
         raise UserError("\n".join(lines)) from None
 
 

@@ -67,7 +67,11 @@ def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write rows as JSON lines, atomically; gzip (without a time stamp, so equal rows give equal bytes) if named .gz."""
     with atomic(path) as temporary, temporary.open("wb") as raw:
         # mtime and name stay out of the header: the same rows are the same bytes
-        out = gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=6) if str(path).endswith(".gz") else raw
+        out = (
+            gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=6)
+            if str(path).endswith(".gz")
+            else raw
+        )
         for row in rows:
             out.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
         if out is not raw:

@@ -25,7 +25,11 @@ class Meter:
             self._bar.update(self._task, completed=self.done, text=self._rate())
         elif time.monotonic() - self.shown > LOG_EVERY:
             self.shown = time.monotonic()
-            print(f"{self.label}: {100 * self.done / max(self.total, 1e-9):.0f} %, {self._rate()}", file=sys.stderr, flush=True)  # noqa: T201
+            print(
+                f"{self.label}: {100 * self.done / max(self.total, 1e-9):.0f} %, {self._rate()}",
+                file=sys.stderr,
+                flush=True,
+            )  # noqa: T201
 
     def _rate(self) -> str:
         rate = self.done * self.scale / max(time.monotonic() - self.begun, 1e-9)
@@ -44,10 +48,19 @@ def progress(label: str, total: float, unit: str, scale: float = 1.0) -> Iterato
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} % {task.fields[text]}"), TimeRemainingColumn()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} % {task.fields[text]}"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True)) as bar:
             meter._bar, meter._task = bar, bar.add_task(label, total=total, text="")
             yield meter
     else:
         yield meter
-        print(f"{label}: done, {meter._rate()}, {time.monotonic() - meter.begun:.1f} s", file=sys.stderr, flush=True)  # noqa: T201
+        print(
+            f"{label}: done, {meter._rate()}, {time.monotonic() - meter.begun:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )  # noqa: T201

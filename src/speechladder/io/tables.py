@@ -47,7 +47,9 @@ UTTERANCES = pa.schema(
         ("frames", pa.int32()),  # 50 Hz
     ]
 )
-TOKEN_INDEX = pa.schema([("id", pa.string()), ("offset", pa.int64()), ("length", pa.int32()), ("seconds", pa.float64())])
+TOKEN_INDEX = pa.schema(
+    [("id", pa.string()), ("offset", pa.int64()), ("length", pa.int32()), ("seconds", pa.float64())]
+)
 SCORES = pa.schema(
     [
         ("item", pa.string()),
@@ -58,7 +60,10 @@ SCORES = pa.schema(
         ("seed", pa.int32()),
         ("nll", pa.float64()),  # nats, sum over tokens
         ("tokens", pa.int32()),
-        ("layer_nll", pa.list_(pa.float64())),  # nats, one per layer, embedding first; empty when layers are off
+        (
+            "layer_nll",
+            pa.list_(pa.float64()),
+        ),  # nats, one per layer, embedding first; empty when layers are off
     ]
 )
 LEARNING = pa.schema(
@@ -76,7 +81,9 @@ LEARNING = pa.schema(
 )
 
 
-def write_table(path: str | Path, rows: list[dict[str, Any]] | pa.Table, schema: pa.Schema, **metadata: str) -> None:
+def write_table(
+    path: str | Path, rows: list[dict[str, Any]] | pa.Table, schema: pa.Schema, **metadata: str
+) -> None:
     """Write rows under `schema`, atomically; `metadata` goes into the schema's key-value metadata."""
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=schema)
     table = table.cast(schema).replace_schema_metadata(metadata or None)
@@ -96,5 +103,7 @@ def read_table(path: str | Path, schema: pa.Schema, columns: list[str] | None = 
         if field.name not in table.schema.names:
             raise UserError(f"{path}: column '{field.name}' is missing; expected {', '.join(schema.names)}")
         if table.schema.field(field.name).type != field.type:
-            raise UserError(f"{path}: column '{field.name}' is {table.schema.field(field.name).type}, expected {field.type}")
+            raise UserError(
+                f"{path}: column '{field.name}' is {table.schema.field(field.name).type}, expected {field.type}"
+            )
     return table
