@@ -96,12 +96,8 @@ class Corpus(Section):
         lt=0.5,
         description="Share of utterances held out for tests (alignment sample) where the corpus names no such split.",
     )
-    min_seconds: float = Field(
-        0.3, ge=0.1, description="Utterances shorter than this are rejected, in seconds."
-    )
-    max_seconds: float = Field(
-        40.0, gt=0, description="Utterances longer than this are rejected, in seconds."
-    )
+    min_seconds: float = Field(0.3, ge=0.1, description="Utterances shorter than this are rejected, in seconds.")
+    max_seconds: float = Field(40.0, gt=0, description="Utterances longer than this are rejected, in seconds.")
     max_rejected: Fraction = Field(
         0.2, description="A shard with a larger share of rejected utterances fails, in each stage."
     )
@@ -135,9 +131,7 @@ class Units(Section):
         description="hubert-micro (shipped), a directory, or a hub id of any HuBERT that transformers loads.",
     )
     layer: int = Field(3, ge=1, description="Transformer layer whose output is clustered, 1 is the first.")
-    clusters: int = Field(
-        100, ge=2, le=65_535, description="k-means clusters, the vocabulary of the speech rung."
-    )
+    clusters: int = Field(100, ge=2, le=65_535, description="k-means clusters, the vocabulary of the speech rung.")
     sample_frames: int = Field(
         100_000,
         ge=100,
@@ -149,20 +143,14 @@ class Units(Section):
         ge=1,
         description="faiss subsamples beyond this number of points per centroid; the default never does.",
     )
-    batch_seconds: float = Field(
-        60.0, gt=0, description="Speech per encoder batch, padding included, in seconds."
-    )
+    batch_seconds: float = Field(60.0, gt=0, description="Speech per encoder batch, padding included, in seconds.")
 
 
 class Tokens(Section):
     """The rungs' alphabets. The paper states none of these but the vocabulary size."""
 
-    text_vocab: int = Field(
-        512, ge=32, le=65_000, description="SentencePiece BPE pieces of text-bpe (paper: 2048)."
-    )
-    phone_vocab: int = Field(
-        512, ge=32, le=65_000, description="SentencePiece BPE pieces of phone-bpe (paper: 2048)."
-    )
+    text_vocab: int = Field(512, ge=32, le=65_000, description="SentencePiece BPE pieces of text-bpe (paper: 2048).")
+    phone_vocab: int = Field(512, ge=32, le=65_000, description="SentencePiece BPE pieces of phone-bpe (paper: 2048).")
     stress: bool = Field(
         False, description="Keep lexical stress digits on vowels (AH0, AH1) where the aligner knows them."
     )
@@ -183,9 +171,7 @@ class LM(Section):
     heads: int = Field(4, ge=1, description="Attention heads.")
     kv_heads: int = Field(4, ge=1, description="Key-value heads (grouped-query attention).")
     intermediate_size: int = Field(352, ge=8, description="Width of the feed-forward layer.")
-    window: int = Field(
-        512, ge=8, description="Tokens in a training window; attention never crosses a document."
-    )
+    window: int = Field(512, ge=8, description="Tokens in a training window; attention never crosses a document.")
     batch_windows: int = Field(8, ge=1, description="Windows per optimiser step.")
     lr: float = Field(2e-3, gt=0, description="Peak learning rate (paper: 4e-4).")
     min_lr_ratio: Fraction = Field(
@@ -194,9 +180,7 @@ class LM(Section):
     warmup_steps: int = Field(40, ge=0, description="Steps of linear warm-up.")
     weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay on matrices.")
     clip: float = Field(1.0, gt=0, description="Gradient norm clipping.")
-    max_steps: int = Field(
-        500, ge=1, description="The cosine ends, and training stops, after this many steps."
-    )
+    max_steps: int = Field(500, ge=1, description="The cosine ends, and training stops, after this many steps.")
     max_passes: float = Field(
         1000.0,
         gt=0,
@@ -246,9 +230,7 @@ class Benchmarks(Section):
     sblimp_pairs: int = Field(
         320, ge=2, description="Minimal pairs of sentences to generate, spread over the phenomena."
     )
-    topic_pairs: int = Field(
-        200, ge=2, description="Stories with a right and an off-topic ending to generate."
-    )
+    topic_pairs: int = Field(200, ge=2, description="Stories with a right and an off-topic ending to generate.")
     voices: int = Field(2, ge=1, description="Voices that speak each item.")
     swuggy: list[str] = Field(
         [],
@@ -259,18 +241,14 @@ class Benchmarks(Section):
         description="Pairs files in place of generated items: JSON lines (BLiMP's own), CSV; .gz read as is.",
     )
     topic: list[str] = Field([], description="Pairs files in place of generated items: JSON lines or CSV.")
-    max_pairs: int = Field(
-        0, ge=0, description="Pairs taken from pairs files, spread evenly over them; 0 takes all."
-    )
+    max_pairs: int = Field(0, ge=0, description="Pairs taken from pairs files, spread evenly over them; 0 takes all.")
 
 
 class Scores(Section):
     """Likelihood comparison."""
 
     batch_tokens: int = Field(16_384, ge=64, description="Tokens per scoring batch, padding included.")
-    layers: bool = Field(
-        True, description="Score every layer through the final norm and the head (paper, Figs. 2-3)."
-    )
+    layers: bool = Field(True, description="Score every layer through the final norm and the head (paper, Figs. 2-3).")
     learning: bool = Field(True, description="Score the learning-curve snapshots (paper, Fig. 1).")
 
 
@@ -338,13 +316,7 @@ def _explain(error: dict[str, Any]) -> str:
         known = list(sections.get(prefix, Settings).model_fields)
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         where = next((p for p, s in sections.items() if path[-1] in s.model_fields), None)
-        hint = (
-            f"did you mean '{prefix}{near[0]}'? "
-            if near
-            else f"did you mean '{where}{path[-1]}'? "
-            if where
-            else ""
-        )
+        hint = f"did you mean '{prefix}{near[0]}'? " if near else f"did you mean '{where}{path[-1]}'? " if where else ""
         return f"{name}: unknown key; {hint}allowed here: {', '.join(known)}"
     got = error.get("input")
     if error["type"] == "literal_error":
@@ -392,12 +364,8 @@ def add_options(parser: argparse.ArgumentParser, section: type[Section]) -> None
     """Give `parser` one option per field of `section`: `--hidden-size`, with the field's help and default."""
     group = parser.add_argument_group(section.__name__.lower(), (section.__doc__ or "").strip())
     for name, field in section.model_fields.items():
-        default = field.get_default()
-        text = (field.description or "").replace("%", "%%")
-        group.add_argument(
-            "--" + name.replace("_", "-"), dest=f"{section.__name__}.{name}", metavar="VALUE", default=None,
-            help=f"{text} Default: {json.dumps(default)}".replace("%", "%%") if "%" in str(default) else f"{text} Default: {json.dumps(default)}",
-        )  # fmt: skip
+        text = f"{field.description} Default: {json.dumps(field.get_default())}".replace("%", "%%")
+        group.add_argument(f"--{name.replace('_', '-')}", dest=f"{section.__name__}.{name}", metavar="VALUE", help=text)
 
 
 def from_options(args: argparse.Namespace, section: type[Section]) -> Any:

@@ -8,6 +8,11 @@ from contextlib import contextmanager
 LOG_EVERY = 15.0  # seconds between lines where stderr is no terminal
 
 
+def _line(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
 class Meter:
     """Counts work done; `advance(amount)` in the unit named at construction."""
 
@@ -25,11 +30,7 @@ class Meter:
             self._bar.update(self._task, completed=self.done, text=self._rate())
         elif time.monotonic() - self.shown > LOG_EVERY:
             self.shown = time.monotonic()
-            print(
-                f"{self.label}: {100 * self.done / max(self.total, 1e-9):.0f} %, {self._rate()}",
-                file=sys.stderr,
-                flush=True,
-            )  # noqa: T201
+            _line(f"{self.label}: {100 * self.done / max(self.total, 1e-9):.0f} %, {self._rate()}")
 
     def _rate(self) -> str:
         rate = self.done * self.scale / max(time.monotonic() - self.begun, 1e-9)
@@ -59,8 +60,4 @@ def progress(label: str, total: float, unit: str, scale: float = 1.0) -> Iterato
             yield meter
     else:
         yield meter
-        print(
-            f"{label}: done, {meter._rate()}, {time.monotonic() - meter.begun:.1f} s",
-            file=sys.stderr,
-            flush=True,
-        )  # noqa: T201
+        _line(f"{label}: done, {meter._rate()}, {time.monotonic() - meter.begun:.1f} s")

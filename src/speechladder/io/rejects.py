@@ -1,5 +1,7 @@
 """Bad input never vanishes and never stops the rest (invariant 4): it is listed with its reason."""
 
+import json
+import sys
 from pathlib import Path
 
 from speechladder.io.errors import UserError
@@ -17,12 +19,17 @@ class Rejects:
         self.rows.append({"id": utterance, "reason": reason, "source": str(source)})
 
     def write(self, path: str | Path, total: int, max_share: float) -> None:
-        """Write `<stage>/rejected.{shard}.jsonl`; raises UserError when more than `max_share` of `total` was rejected."""
+        """Write `<stage>/rejected.{shard}.jsonl`.
+
+        Raises UserError when more than `max_share` of `total` was rejected; Snakemake removes a failed job's
+        files, so the list then goes to stderr, which is the job's log.
+        """
         write_jsonl(path, self.rows)
         if total and len(self.rows) > max_share * total:
+            for row in self.rows:
+                sys.stderr.write(f"rejected: {json.dumps(row, ensure_ascii=False)}\n")
             first = "; ".join(f"{r['id']}: {r['reason']}" for r in self.rows[:3])
-            kept = Path(path)
             raise UserError(
-                f"{len(self.rows)} of {total} utterances rejected, more than corpus.max_rejected={max_share} allows "
-                f"({first}); the list was in {kept}; mend the input or raise corpus.max_rejected"
+                f"{len(self.rows)} of {total} utterances rejected, more than corpus.max_rejected = {max_share} allows "
+                f"({first}); all are listed above; mend the input or raise corpus.max_rejected"
             )

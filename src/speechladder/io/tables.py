@@ -81,9 +81,7 @@ LEARNING = pa.schema(
 )
 
 
-def write_table(
-    path: str | Path, rows: list[dict[str, Any]] | pa.Table, schema: pa.Schema, **metadata: str
-) -> None:
+def write_table(path: str | Path, rows: list[dict[str, Any]] | pa.Table, schema: pa.Schema, **metadata: str) -> None:
     """Write rows under `schema`, atomically; `metadata` goes into the schema's key-value metadata."""
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=schema)
     table = table.cast(schema).replace_schema_metadata(metadata or None)
