@@ -1,0 +1,142 @@
+"""A folder in LibriSpeech layout, with everything that users' folders hold."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechladder.corpora.cuts import Cut, read_cuts
+from speechladder.corpora.local import build_shard, scan
+from speechladder.io.audio import AudioError
+from speechladder.io.errors import UserError
+from speechladder.settings import Corpus
+
+
+def _tone(path: Path, seconds: float = 1.0, rate: int = 16_000, channels: int = 1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = 0.3 * np.sin(np.arange(round(seconds * rate)) * 2 * np.pi * 220 / rate)
+    soundfile.write(path, np.stack([wave] * channels, axis=1), rate, subtype="PCM_16")
+
+
+def _build(root: Path, out: Path, shards: int = 1, **settings) -> tuple[list[Cut], dict[str, str]]:
+    cuts, rejected = [], {}
+    corpus = Corpus(name="local", path=str(root), shards=shards, max_rejected=1.0, **settings)
+    for shard in range(shards):
+        build_shard(corpus, shard, out / f"cuts.{shard}.jsonl.gz", out / f"rejected.{shard}.jsonl")
+        cuts += read_cuts(out / f"cuts.{shard}.jsonl.gz")
+        rows = [json.loads(line) for line in (out / f"rejected.{shard}.jsonl").read_text().splitlines()]
+        rejected |= {r["id"]: r["reason"] for r in rows}
+    return cuts, rejected
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    root = tmp_path / "corpus"
+    chapter = root / "train" / "19" / "198"
+    for name in ("good", "odd, id", "odd, id two", "empty", "silent text", "lost"):
+        _tone(chapter / f"{name}.flac")
+    _tone(chapter / "short.flac", seconds=0.05)
+    _tone(chapter / "long.flac", seconds=60)
+    _tone(chapter / "stereo.flac", channels=2)
+    _tone(chapter / "narrow.flac", rate=8_000)
+    _tone(chapter / "zero.wav", seconds=0)
+    (chapter / "garbage.flac").write_bytes(b"not audio")
+    whole = (chapter / "good.flac").read_bytes()
+    (chapter / "cut off.flac").write_bytes(whole[: len(whole) // 2])
+    _tone(root / "train" / "26" / "495" / "good.flac")
+    (root / "train" / "26" / "495" / "26-495.trans.txt").write_text("good THE SAME ID AGAIN\n")
+    lines = [
+        "good GOOD MORNING",
+        "odd, id COMMA AND SPACE",
+        "odd, id two LONGER NAME",
+        "empty ",
+        "silent text ...",
+        "short TOO SHORT",
+        "long TOO LONG",
+        "stereo TWO CHANNELS",
+        "narrow EIGHT KILOHERTZ",
+        "zero NOTHING",
+        "garbage NOISE",
+        "cut off HALF A FILE",
+        "missing NO FILE",
+    ]
+    (chapter / "19-198.trans.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_each_bad_utterance_has_its_reason(corpus, tmp_path):
+    cuts, rejected = _build(corpus, tmp_path / "out")
+    assert {c.id for c in cuts} == {"good", "odd, id", "odd, id two", "stereo", "narrow", "cut off"}
+    assert {i: r.split(":")[0].split(",")[0] for i, r in rejected.items()} == {
+        "good": "duplicate id",
+        "empty": "empty transcript",
+        "silent text": "empty transcript",
+        "lost": "no transcript",
+        "short": "too short",
+        "long": "too long",
+        "zero": "zero-length audio",
+        "garbage": "unreadable audio",
+        "missing": "transcript line without an audio file",
+    }
+
+
+def test_ids_with_spaces_get_their_own_text(corpus, tmp_path):
+    texts = {c.id: c.text for c in _build(corpus, tmp_path / "out")[0]}
+    assert texts["odd, id"] == "comma and space"
+    assert texts["odd, id two"] == "longer name"
+
+
+def test_stereo_and_8_khz_are_read_as_mono_at_16_khz(corpus, tmp_path):
+    cuts = {c.id: c for c in _build(corpus, tmp_path / "out")[0]}
+    for name in ("stereo", "narrow"):
+        samples = cuts[name].samples()
+        assert samples.shape == (16_000,)
+        assert 0.25 < np.abs(samples[2000:-2000]).max() < 0.35
+
+
+def test_a_truncated_file_is_found_when_read(corpus, tmp_path):
+    cuts = {c.id: c for c in _build(corpus, tmp_path / "out")[0]}
+    with pytest.raises(AudioError, match=r"truncated|unreadable"):
+        cuts["cut off"].samples()
+
+
+def test_shards_divide_the_corpus(corpus, tmp_path):
+    one, rejected_one = _build(corpus, tmp_path / "one")
+    many, rejected_many = _build(corpus, tmp_path / "many", shards=5)
+    assert sorted(c.id for c in one) == sorted(c.id for c in many)
+    assert {c.id: c.split for c in one} == {c.id: c.split for c in many}
+    assert rejected_one == rejected_many
+
+
+def test_splits_are_as_named_and_drawn_where_unnamed(tmp_path):
+    root = tmp_path / "corpus"
+    for subset in ("train-clean-100", "test-other"):
+        folder = root / subset / "1" / "2"
+        for n in range(30):
+            _tone(folder / f"{subset}-{n}.flac", 0.4)
+        (folder / "t.trans.txt").write_text("".join(f"{subset}-{n} HELLO\n" for n in range(30)))
+    cuts, _ = _build(root, tmp_path / "out", valid_fraction=0.1)
+    by_split = {s: {c.id for c in cuts if c.split == s} for s in ("train", "valid", "test")}
+    assert by_split["test"] == {f"test-other-{n}" for n in range(30)}
+    assert len(by_split["valid"]) == 3
+    assert all(i.startswith("train") for i in by_split["valid"] | by_split["train"])
+
+
+def test_a_shard_with_too_many_rejects_fails_and_lists_them(corpus, tmp_path, capsys):
+    with pytest.raises(UserError, match=r"corpus\.max_rejected"):
+        build_shard(
+            Corpus(name="local", path=str(corpus), shards=1, max_rejected=0.1),
+            0,
+            tmp_path / "c.gz",
+            tmp_path / "r.jsonl",
+        )
+    assert "empty transcript" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: _tone(p / "1" / "2" / "a.flac")])
+def test_a_folder_that_is_none_is_named(tmp_path, make):
+    make(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"corpus\.path: .*nowhere"):
+        scan(tmp_path / "nowhere")
