@@ -10,6 +10,7 @@ import argparse
 import difflib
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -388,10 +389,10 @@ def from_options(args: argparse.Namespace, section: type[Section]) -> Any:
         raise UserError("\n".join(lines)) from None
 
 
-def as_options(section: Section) -> str:
+def as_options(section: Section, exclude: Sequence[str] = ()) -> str:
     """The command-line options that `from_options` reads back as `section`, quoted for a shell."""
     parts = []
-    for name, value in section.model_dump(mode="json").items():
+    for name, value in section.model_dump(mode="json", exclude=set(exclude)).items():
         text = value if isinstance(value, str) else json.dumps(value)
         if value is not None:
             parts.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
