@@ -1,0 +1,22 @@
+# One Llama per rung and seed. Checkpoints lie beside the declared output, in lm/{rung}/seed{seed}.checkpoints/, since
+# Snakemake deletes declared outputs before a job runs, and a killed training must find them again.
+
+
+rule train_lm:
+    input:
+        "results/tokens/{rung}",
+    output:
+        directory("results/lm/{rung}/seed{seed}"),
+    params:
+        version=VERSIONS["lm"],
+        options=options(S.lm, "seeds"),
+    threads: S.lm.threads
+    log:
+        "results/logs/train_lm/{rung}.seed{seed}.log",
+    benchmark:
+        "results/costs/train_lm/{rung}.seed{seed}.tsv"
+    conda:
+        ENV
+    shell:
+        "python {SCRIPTS}/train_lm.py --tokens {input} --out {output} --seed {wildcards.seed} {params.options}"
+        " 2>&1 | tee {log}"

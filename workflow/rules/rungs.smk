@@ -1,0 +1,66 @@
+# The ladder: the same utterances as six kinds of tokens.
+
+
+rule select_utterances:
+    input:
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        units=expand("results/units/{shard}.parquet", shard=SHARDS),
+    output:
+        "results/tokens/utterances.parquet",
+    params:
+        version=VERSIONS["tokens"],
+    log:
+        "results/logs/select_utterances.log",
+    benchmark:
+        "results/costs/select_utterances/all.tsv"
+    conda:
+        ENV
+    shell:
+        "python {SCRIPTS}/select_utterances.py --cuts {input.cuts} --alignment {input.alignment}"
+        " --units {input.units} --out {output} 2>&1 | tee {log}"
+
+
+rule tokenize_rung:
+    input:
+        utterances="results/tokens/utterances.parquet",
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        units=expand("results/units/{shard}.parquet", shard=SHARDS),
+    output:
+        directory("results/tokens/{rung}"),
+    params:
+        version=VERSIONS["tokens"],
+        options=options(S.tokens),
+        clusters=S.units.clusters,
+    log:
+        "results/logs/tokenize_rung/{rung}.log",
+    benchmark:
+        "results/costs/tokenize_rung/{rung}.tsv"
+    conda:
+        ENV
+    shell:
+        "python {SCRIPTS}/tokenize_rung.py --rung {wildcards.rung} --utterances {input.utterances} --cuts {input.cuts}"
+        " --alignment {input.alignment} --units {input.units} --clusters {params.clusters} --out {output}"
+        " {params.options} 2>&1 | tee {log}"
+
+
+rule tokenize_items:
+    input:
+        tokens="results/tokens/{rung}",
+        items=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        units=expand("results/benchmarks/{task}/units.parquet", task=TASKS),
+    output:
+        expand("results/benchmarks/{task}/{{rung}}.parquet", task=TASKS),
+    params:
+        version=VERSIONS["item_tokens"],
+        options=options(S.tokens),
+    log:
+        "results/logs/tokenize_items/{rung}.log",
+    benchmark:
+        "results/costs/tokenize_items/{rung}.tsv"
+    conda:
+        ENV
+    shell:
+        "python {SCRIPTS}/tokenize_items.py --rung {wildcards.rung} --tokens {input.tokens} --items {input.items}"
+        " --units {input.units} --out {output} {params.options} 2>&1 | tee {log}"
