@@ -1,0 +1,297 @@
+"""The world's grammar: one table of weighted rules, read by a sampler and by a recogniser.
+
+A symbol is a nonterminal (a key of RULES), a lexical class ('agent.sg', see lexicon.vocabulary) or a word. Number is
+part of the nonterminals' names ('AN.sg'), so agreement holds by construction, and a minimal pair's bad
+sentence can be shown to lie outside the language: `accepts` says so, exactly.
+"""
+
+import random
+from bisect import bisect
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+
+from speechladder.corpora.world import lexicon as lx
+
+Rules = dict[str, list[tuple[float, tuple[str, ...]]]]
+MIN_WORDS, MAX_WORDS = 4, 12
+
+
+def _finite(rules: Rules, name: str, classes: list[tuple[float, str]]) -> None:
+    """`name`.sg and `name`.pl: present (agrees) and past of the verb classes."""
+    for number, present in (("sg", "s"), ("pl", "b")):
+        rules[f"{name}.{number}"] = [(0.72 * w, (f"{c}.{present}",)) for w, c in classes]
+        rules[f"{name}.{number}"] += [(0.28 * w, (f"{c}.d",)) for w, c in classes]
+
+
+def _build() -> Rules:
+    rules: Rules = {}
+
+    def rule(name: str, *alternatives: tuple[float, str]) -> None:
+        rules[name] = [(weight, tuple(body.split())) for weight, body in alternatives]
+
+    for name, verb in (("TV", "vt"), ("SV", "social"), ("IV", "vi"), ("FV", "fall"), ("KV", "know")):
+        _finite(rules, name, [(1.0, verb)])
+    rule("S", (0.76, "MAIN"), (0.12, "TIME MAIN"), (0.12, "MAIN TIME"))
+    rule("TIME", *((1.0, phrase) for phrase in lx.TIMES))
+    rule("PLACE", (0.6, "in the place"), (0.2, "near the place"), (0.2, "outside the place"))
+    rule("PREP", *((1.0, p) for p in lx.PREPOSITIONS))
+    rule("PP", (0.5, "PREP TN.sg"), (0.5, "PREP TN.pl"))
+    rule("MANNER", *((1.0, w) for w in lx.MANNER))
+    rule("DEGREE", *((1.0, w) for w in lx.DEGREE))
+    rule("PERFECT", *((1.0, w) for w in lx.PERFECT))
+    rule("OBJT", (0.52, "TN.sg"), (0.48, "TN.pl"))
+    rule(
+        "OBJA",
+        (0.36, "AN.sg"),
+        (0.36, "AN.pl"),
+        (0.12, "NAME"),
+        (0.16, "ACC"),
+    )
+    rule("ACC", (0.5, "acc.sg"), (0.5, "them"))
+    rule("NAME", (0.5, "name.m"), (0.5, "name.f"))
+    main: list[tuple[float, str]] = []
+    for n in lx.NUMBERS:
+        have = lx.HAVE[n]
+        rule(f"DET.{n}", *((float(w), d) for d, w in lx.DETERMINERS[n]))
+        rule(f"BE.{n}", (0.7, lx.BE["pres", n]), (0.3, lx.BE["past", n]))
+        rule(f"AN.{n}", (0.8, f"DET.{n} agent.{n}"), (0.2, f"DET.{n} aadj agent.{n}"))
+        rule(f"TN.{n}", (0.78, f"DET.{n} thing.{n}"), (0.22, f"DET.{n} tadj thing.{n}"))
+        rule(
+            f"RC.{n}",
+            (0.25, f"who TV.{n} OBJT"),
+            (0.25, f"who SV.{n} OBJA"),
+            (0.25, "who AN.sg SV.sg"),
+            (0.25, "who AN.pl SV.pl"),
+        )
+        rule(f"TRC.{n}", (0.4, "that AB.sg TV.sg"), (0.4, "that AB.pl TV.pl"))
+        pronoun = "nom.sg" if n == "sg" else "they"
+        others = ((0.16, "NAME"),) if n == "sg" else ()
+        rule(f"AB.{n}", (0.72, f"AN.{n}"), (0.14, pronoun), *others)
+        rule(f"AS.{n}", (0.64, f"AB.{n}"), (0.17, f"AN.{n} PP"), (0.19, f"AN.{n} RC.{n}"))
+        rule(f"TS.{n}", (0.5, f"TN.{n}"), (0.26, f"TN.{n} PP"), (0.24, f"TN.{n} TRC.{n}"))
+        rule(f"PERF.{n}", (0.55, f"{have}"), (0.45, f"{have} PERFECT"))
+        rule(
+            f"AVP.{n}",
+            (0.26, f"TV.{n} OBJT"),
+            (0.04, f"TV.{n} OBJT PLACE"),
+            (0.14, f"SV.{n} OBJA"),
+            (0.08, f"IV.{n} MANNER"),
+            (0.1, f"IV.{n} PLACE"),
+            (0.03, f"IV.{n}"),
+            (0.05, f"BE.{n} aadj"),
+            (0.03, f"BE.{n} DEGREE aadj"),
+            (0.115, f"BE.{n} vt.g OBJT"),
+            (0.045, f"BE.{n} social.g OBJA"),
+            (0.07, f"BE.{n} vi.g PLACE"),
+            (0.045, f"BE.{n} vi.g MANNER"),
+            (0.05, f"PERF.{n} vt.n OBJT"),
+            (0.03, f"PERF.{n} social.n OBJA"),
+            (0.035, f"PERF.{n} vi.n"),
+            (0.06, f"KV.{n} that EMB"),
+            (0.05, f"KV.{n} what GAP"),
+        )
+        rule(
+            f"TVP.{n}",
+            (0.3, f"BE.{n} tadj"),
+            (0.25, f"BE.{n} DEGREE tadj"),
+            (0.2, f"BE.{n} PLACE"),
+            (0.25, f"FV.{n} PLACE"),
+            (0.12, f"FV.{n}"),
+        )
+        # the negative polarity item 'ever' needs 'no'
+        rule(
+            f"NPI.{n}",
+            (0.5, f"no agent.{n} {have} ever vt.n OBJT"),
+            (0.3, f"no agent.{n} {have} ever social.n OBJA"),
+            (0.2, f"no agent.{n} {have} ever vi.n PLACE"),
+        )
+        reflexive = "refl.sg" if n == "sg" else "themselves"
+        rule(f"REFL.{n}", (1.0, f"AN.{n} SV.{n} {reflexive}"))
+        main += [
+            (0.36, f"AS.{n} AVP.{n}"),
+            (0.095, f"TS.{n} TVP.{n}"),
+            (0.018, f"NPI.{n}"),
+            (0.025, f"REFL.{n}"),
+        ]
+    for g in lx.NAMES:
+        nominative, reflexive = lx.NOMINATIVE[g], lx.REFLEXIVE[g]
+        main += [(0.006, f"name.{g} SV.sg {reflexive}"), (0.003, f"{nominative} SV.sg {reflexive}")]
+    main.append((0.006, "they SV.pl themselves"))
+    rule("MAIN", *main)
+    clauses = [
+        (w, f"AB.{n} {vp}")
+        for n in lx.NUMBERS
+        for w, vp in ((0.55, f"TV.{n} OBJT"), (0.25, f"IV.{n}"), (0.2, f"BE.{n} aadj"))
+    ]
+    rule("EMB", *clauses)
+    rule("GAP", (0.5, "AB.sg TV.sg"), (0.5, "AB.pl TV.pl"))  # 'what' is the object
+    return rules
+
+
+RULES = _build()
+_CUMULATIVE = {
+    name: (list(accumulate(w for w, _ in alternatives)), [body for _, body in alternatives])
+    for name, alternatives in RULES.items()
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a document is about: lexical class -> (cumulative weights, words), the cast's words weighted most."""
+
+    topic: str
+    words: dict[str, tuple[list[float], list[str]]]
+    cast: frozenset[str]
+
+    def word(self, name: str, rng: random.Random) -> str:
+        """Draw a word of the class `name`."""
+        cumulative, words = self.words[name]
+        return words[bisect(cumulative, rng.random() * cumulative[-1])]
+
+
+def _zipf(count: int) -> list[float]:
+    return [1.0 / (rank + 3) ** 0.4 for rank in range(count)]
+
+
+@cache
+def _verb_lists(topic: str) -> dict[str, list[tuple[float, lx.Verb]]]:
+    t = lx.TOPICS[topic]
+
+    def mix(own: tuple[lx.Verb, ...], shared: tuple[lx.Verb, ...], p: float) -> list[tuple[float, lx.Verb]]:
+        out = []
+        for verbs, share in ((own, 1 - p), (shared, p)):
+            z = _zipf(len(verbs))
+            out += [(share * w / sum(z), v) for w, v in zip(z, verbs)]
+        return out
+
+    return {
+        "vt": mix(t.vt, lx.HANDLE, 0.22),
+        "vi": mix(t.vi, lx.MOVE, 0.22),
+        "social": mix(lx.SOCIAL, (lx.SOCIAL[0],), 0.0),
+        "fall": mix(lx.FALL, (lx.FALL[0],), 0.0),
+        "know": mix(lx.KNOW, (lx.KNOW[0],), 0.0),
+    }
+
+
+@cache
+def _verb_classes(topic: str) -> dict[str, tuple[list[float], list[str]]]:
+    return {
+        f"{name}.{form}": (list(accumulate(w for w, _ in verbs)), [getattr(v, form) for _, v in verbs])
+        for name, verbs in _verb_lists(topic).items()
+        for form in lx.VERB_FORMS
+    }
+
+
+def scene(rng: random.Random, topic: str | None = None) -> Scene:
+    """Draw a topic (unless given) and a cast: one agent and one thing in each number, a name, a place."""
+    topic = topic or rng.choice(list(lx.TOPICS))
+    t = lx.TOPICS[topic]
+    gender = rng.choice("mf")
+    words = dict(_verb_classes(topic))
+    cast = set()
+    for name, own, shared in (("agent", t.agents, lx.AGENTS), ("thing", t.things, lx.THINGS)):
+        z = _zipf(len(own))
+        mains = rng.sample(range(len(own)), 2)
+        for number, main in zip(lx.NUMBERS, mains):
+            weights = [0.33 * w / sum(z) for w in z] + [0.12 / len(shared)] * len(shared)
+            weights[main] += 0.55
+            forms = [getattr(x, number) for x in own + shared]
+            words[f"{name}.{number}"] = (list(accumulate(weights)), forms)
+            cast.add(forms[main])
+    for name, own, shared in (
+        ("tadj", t.tadj, lx.THING_ADJECTIVES),
+        ("aadj", t.aadj, lx.AGENT_ADJECTIVES),
+    ):
+        weights = [0.6 / len(own)] * len(own) + [0.4 / len(shared)] * len(shared)
+        words[name] = (list(accumulate(weights)), [*own, *shared])
+    words["place"] = ([0.7, 1.0], rng.sample(t.places, 2))
+    for g, names in lx.NAMES.items():
+        words[f"name.{g}"] = ([1.0], [rng.choice(names)])
+    for name, table in (("nom.sg", lx.NOMINATIVE), ("acc.sg", lx.ACCUSATIVE), ("refl.sg", lx.REFLEXIVE)):
+        words[name] = ([0.85, 1.0], [table[gender], table["f" if gender == "m" else "m"]])
+    return Scene(topic, words, frozenset(cast))
+
+
+def expand(symbol: str, where: Scene, rng: random.Random, out: list[str]) -> list[str]:
+    """Append a random yield of `symbol` to `out`; 'a' is not yet 'an' (see `realise`)."""
+    found = _CUMULATIVE.get(symbol)
+    if found is not None:
+        cumulative, bodies = found
+        for part in bodies[bisect(cumulative, rng.random() * cumulative[-1])]:
+            expand(part, where, rng, out)
+    elif symbol in where.words:
+        out.append(where.word(symbol, rng))
+    else:
+        out.append(symbol)
+    return out
+
+
+def realise(words: list[str]) -> str:
+    """Words as a sentence in lower case without a full stop, 'an' before vowels."""
+    return " ".join(
+        "an" if w == "a" and i + 1 < len(words) and words[i + 1][0] in "aeiou" else w for i, w in enumerate(words)
+    )
+
+
+def sentence(where: Scene, rng: random.Random) -> str:
+    """A sentence of MIN_WORDS to MAX_WORDS words about `where`."""
+    while True:
+        words = expand("S", where, rng, [])
+        if MIN_WORDS <= len(words) <= MAX_WORDS and not _repeats(words):
+            return realise(words)
+
+
+@cache
+def _lemmas() -> dict[str, str]:
+    """Noun, verb and adjective forms -> one name per lemma; names of people stand for themselves."""
+    nouns = [x for t in lx.TOPICS.values() for x in t.agents + t.things] + [*lx.AGENTS, *lx.THINGS]
+    verbs = [v for t in lx.TOPICS.values() for v in t.vt + t.vi]
+    verbs += [*lx.SOCIAL, *lx.HANDLE, *lx.MOVE, *lx.FALL, *lx.KNOW]
+    out = {form: x[0] for x in [*nouns, *verbs] for form in x}
+    return {w: w for w in lx.content_words()} | out
+
+
+def _repeats(words: list[str]) -> bool:
+    """Whether a lemma comes twice: 'the jewels near the jewel' is grammatical and nobody says it."""
+    lemmas = _lemmas()
+    found = [lemmas[w] for w in words if w in lemmas]
+    return len(set(found)) < len(found)
+
+
+_CLASSES = lx.vocabulary() | {
+    "nom.sg": frozenset({"he", "she"}),
+    "acc.sg": frozenset({"him", "her"}),
+    "refl.sg": frozenset({"himself", "herself"}),
+}
+
+
+def accepts(text: str) -> bool:
+    """Whether the grammar generates `text` (a sentence in lower case without a full stop), length aside."""
+    words = text.split()
+    for i, w in enumerate(words[:-1]):
+        if w in ("a", "an") and (w == "an") != (words[i + 1][0] in "aeiou"):
+            return False
+    words = ["a" if w == "an" else w for w in words]
+    memo: dict[tuple[str, int], frozenset[int]] = {}
+
+    def ends(symbol: str, start: int) -> frozenset[int]:
+        """Where a yield of `symbol` from `start` can end; no rule is left-recursive."""
+        key = (symbol, start)
+        if key not in memo:
+            if symbol in RULES:
+                found: set[int] = set()
+                for _, body in RULES[symbol]:
+                    positions = {start}
+                    for part in body:
+                        positions = {e for p in positions for e in ends(part, p)}
+                    found |= positions
+                memo[key] = frozenset(found)
+            else:
+                fits = start < len(words) and (
+                    words[start] in _CLASSES[symbol] if symbol in _CLASSES else words[start] == symbol
+                )
+                memo[key] = frozenset({start + 1}) if fits else frozenset()
+        return memo[key]
+
+    return len(words) in ends("S", 0)

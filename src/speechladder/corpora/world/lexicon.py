@@ -1,0 +1,268 @@
+"""The world's words: ten topics of nouns, verbs and adjectives, and the words that all topics share.
+
+No form belongs to two parts of speech (past and participle excepted), so that a sentence's grammaticality is a
+matter of the grammar alone: nobody can read 'the cook cooks' two ways.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import NamedTuple
+
+VERB_FORMS = ("s", "b", "d", "n", "g")  # 3sg present, base (plural present), past, participle, -ing
+NUMBERS = ("sg", "pl")
+
+
+class Noun(NamedTuple):
+    sg: str
+    pl: str
+
+
+class Verb(NamedTuple):
+    """Forms under the letters of VERB_FORMS."""
+
+    s: str
+    b: str
+    d: str
+    n: str
+    g: str
+
+
+class Topic(NamedTuple):
+    """A topic's own words: agents act, things are acted on, `vt` takes a thing, `vi` takes no object."""
+
+    agents: tuple[Noun, ...]
+    things: tuple[Noun, ...]
+    places: tuple[str, ...]
+    vt: tuple[Verb, ...]
+    vi: tuple[Verb, ...]
+    tadj: tuple[str, ...]  # adjectives of things
+    aadj: tuple[str, ...]  # adjectives of agents
+
+
+def noun(text: str) -> Noun:
+    """'fence' or 'goose/geese'."""
+    sg, _, pl = text.partition("/")
+    if not pl:
+        if sg.endswith(("s", "x", "ch", "sh")):
+            pl = sg + "es"
+        elif sg.endswith("y") and sg[-2] not in "aeiou":
+            pl = sg[:-1] + "ies"
+        else:
+            pl = sg + "s"
+    return Noun(sg, pl)
+
+
+def verb(text: str) -> Verb:
+    """'carry', 'stir+' (doubles its consonant) or 'hide/hid/hidden' (irregular past and participle)."""
+    base, *irregular = text.split("/")
+    stem = base.rstrip("+")
+    if base.endswith("+"):
+        base, stem = stem, stem + stem[-1]
+    consonant_y = base.endswith("y") and base[-2] not in "aeiou"
+    e = base.endswith("e")
+    s = base[:-1] + "ies" if consonant_y else base + ("es" if base.endswith(("s", "x", "ch", "sh", "z")) else "s")
+    past = base[:-1] + "ied" if consonant_y else base + "d" if e else stem + "ed"
+    past, participle = (irregular * 2)[:2] if irregular else (past, past)
+    return Verb(s, base, past, participle, (base[:-1] if e and not base.endswith("ee") else stem) + "ing")
+
+
+def _topic(agents: str, things: str, places: str, vt: str, vi: str, tadj: str, aadj: str) -> Topic:
+    return Topic(
+        tuple(map(noun, agents.split())),
+        tuple(map(noun, things.split())),
+        tuple(places.split()),
+        tuple(map(verb, vt.split())),
+        tuple(map(verb, vi.split())),
+        tuple(tadj.split()),
+        tuple(aadj.split()),
+    )
+
+
+TOPICS: dict[str, Topic] = {
+    "farm": _topic(
+        "farmer shepherd goose/geese widow neighbor",
+        "fence barrel tractor potato/potatoes pumpkin wagon",
+        "barn meadow",
+        "gather drag+ bury",
+        "yawn wander",
+        "muddy ripe wooden",
+        "stubborn lonely",
+    ),
+    "kitchen": _topic(
+        "cook baker waiter butler maid",
+        "spoon kettle pancake onion knife/knives sausage",
+        "kitchen pantry",
+        "stir+ slice taste",
+        "sneeze giggle",
+        "salty greasy delicious",
+        "hungry clumsy",
+    ),
+    "sea": _topic(
+        "sailor captain fisherman/fishermen pirate diver",
+        "anchor boat net shell rope oyster",
+        "harbor cabin",
+        "haul hoist throw/threw/thrown",
+        "swim+/swam/swum drown",
+        "rusty slippery wet",
+        "brave reckless",
+    ),
+    "school": _topic(
+        "teacher pupil professor student child/children",
+        "pencil book poem essay notebook riddle",
+        "library classroom",
+        "write/wrote/written borrow erase",
+        "whisper laugh",
+        "difficult boring short",
+        "clever lazy",
+    ),
+    "hospital": _topic(
+        "doctor nurse surgeon dentist patient",
+        "bandage needle pill tooth/teeth tablet stretcher",
+        "clinic hospital",
+        "swallow measure prescribe",
+        "cough faint",
+        "bitter sharp sterile",
+        "pale worried",
+    ),
+    "music": _topic(
+        "singer drummer pianist composer dancer",
+        "violin trumpet melody flute guitar piano",
+        "theater studio",
+        "play rehearse perform",
+        "hum+ applaud",
+        "loud gentle modern",
+        "famous talented",
+    ),
+    "castle": _topic(
+        "king queen knight thief/thieves servant",
+        "crown sword jewel shield throne necklace",
+        "castle tower",
+        "steal/stole/stolen polish wear/wore/worn",
+        "kneel/knelt sigh",
+        "golden precious royal",
+        "noble cruel",
+    ),
+    "forest": _topic(
+        "hunter wolf/wolves fox bear squirrel",
+        "acorn mushroom branch nest leaf/leaves berry",
+        "forest cave",
+        "chew hide/hid/hidden sniff",
+        "howl sleep/slept",
+        "green hollow poisonous",
+        "wild shy",
+    ),
+    "railway": _topic(
+        "driver passenger porter conductor tourist",
+        "train ticket suitcase bus map engine",
+        "station tunnel",
+        "pack load check",
+        "arrive travel",
+        "crowded expensive fast",
+        "nervous impatient",
+    ),
+    "workshop": _topic(
+        "carpenter blacksmith plumber mechanic painter",
+        "hammer ladder shelf/shelves chair pipe nail",
+        "workshop garage",
+        "repair bend/bent build/built",
+        "whistle sweat",
+        "sturdy crooked broken",
+        "skilful careful",
+    ),
+}
+
+# What every topic uses too.
+AGENTS = tuple(map(noun, "man/men woman/women girl boy friend stranger".split()))
+THINGS = tuple(map(noun, "box bag picture table letter coin".split()))
+SOCIAL = tuple(map(verb, "like help see/saw/seen follow trust admire call thank".split()))  # take an agent
+HANDLE = tuple(map(verb, "find/found lose/lost take/took/taken buy/bought".split()))  # take a thing
+MOVE = tuple(map(verb, "smile wait walk".split()))  # no object, of agents
+FALL = tuple(map(verb, "fall/fell/fallen disappear stand/stood".split()))  # no object, of things
+KNOW = tuple(map(verb, "know/knew/known remember notice forget+/forgot/forgotten".split()))  # take a clause
+THING_ADJECTIVES = tuple("old new small large heavy beautiful".split())
+AGENT_ADJECTIVES = tuple("young happy tired angry sad kind".split())
+NAMES = {
+    "f": tuple("mary anna helen susan laura emma alice rachel".split()),
+    "m": tuple("peter david thomas henry martin robert daniel oliver".split()),
+}
+DETERMINERS = {
+    "sg": (("the", 55), ("a", 18), ("this", 9), ("every", 7), ("each", 5), ("one", 6)),
+    "pl": (("the", 48), ("these", 10), ("many", 9), ("all", 8), ("several", 7), ("two", 8), ("some", 8)),
+}
+NOMINATIVE = {"m": "he", "f": "she", "pl": "they"}
+ACCUSATIVE = {"m": "him", "f": "her", "pl": "them"}
+REFLEXIVE = {"m": "himself", "f": "herself", "pl": "themselves"}
+BE = {("pres", "sg"): "is", ("pres", "pl"): "are", ("past", "sg"): "was", ("past", "pl"): "were"}
+HAVE = {"sg": "has", "pl": "have"}
+PREPOSITIONS = ("near", "behind", "beside")
+MANNER = tuple("quickly slowly quietly often again alone".split())
+PERFECT = ("already", "just", "never", "always")  # between have and participle; 'ever' needs 'no'
+DEGREE = ("very", "quite", "too")
+TIMES = (
+    "in the morning",
+    "in the evening",
+    "at night",
+    "today",
+    "on sunday",
+    "in winter",
+    "in summer",
+    "after lunch",
+    "before noon",
+    "every day",
+)
+
+
+@cache
+def vocabulary() -> dict[str, frozenset[str]]:
+    """Lexical class -> its forms over all topics; the terminals of the grammar ('agent.sg', 'vt.s', 'tadj')."""
+    out: dict[str, set[str]] = {}
+
+    def add(name: str, forms: Iterable[str]) -> None:
+        out.setdefault(name, set()).update(forms)
+
+    def add_verbs(name: str, verbs: Iterable[Verb]) -> None:
+        for v in verbs:
+            for form in VERB_FORMS:
+                add(f"{name}.{form}", [getattr(v, form)])
+
+    topics = TOPICS.values()
+    for number in NUMBERS:
+        add(f"agent.{number}", [getattr(x, number) for x in AGENTS])
+        add(f"thing.{number}", [getattr(x, number) for x in THINGS])
+        for t in topics:
+            add(f"agent.{number}", [getattr(x, number) for x in t.agents])
+            add(f"thing.{number}", [getattr(x, number) for x in t.things])
+    for t in topics:
+        add("place", t.places)
+        add("tadj", t.tadj)
+        add("aadj", t.aadj)
+        add_verbs("vt", t.vt)
+        add_verbs("vi", t.vi)
+    add("tadj", THING_ADJECTIVES)
+    add("aadj", AGENT_ADJECTIVES)
+    add_verbs("vt", HANDLE)
+    add_verbs("vi", MOVE)
+    add_verbs("social", SOCIAL)
+    add_verbs("fall", FALL)
+    add_verbs("know", KNOW)
+    for gender, names in NAMES.items():
+        add(f"name.{gender}", names)
+    return {name: frozenset(forms) for name, forms in out.items()}
+
+
+@cache
+def content_words() -> tuple[str, ...]:
+    """Every noun, verb, adjective and name form that the grammar can produce, sorted."""
+    unused = {"know.n", "know.g", "fall.n", "fall.g"}  # the grammar has neither perfect nor progressive of these
+    return tuple(sorted({w for name, forms in vocabulary().items() if name not in unused for w in forms}))
+
+
+@cache
+def lexicon_words() -> list[str]:
+    """Every word form of the world, sorted."""
+    words = set(content_words()) | {w for ds in DETERMINERS.values() for w, _ in ds}
+    words |= {w for table in (NOMINATIVE, ACCUSATIVE, REFLEXIVE, BE, HAVE) for w in table.values()}
+    words |= {*PREPOSITIONS, *MANNER, *PERFECT, *DEGREE}
+    words |= {w for phrase in TIMES for w in phrase.split()}
+    words |= {"an", "no", "ever", "that", "what", "who", "in", "outside"}
+    return sorted(words)
