@@ -1,0 +1,125 @@
+"""The phone set: ARPAbet, and how each phoneme of espeak-ng's English accents is written in it."""
+
+from speechladder.io.errors import UserError
+
+SIL = "SIL"
+VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
+CONSONANTS = (
+    *("B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG", "P", "R"),
+    *("S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH"),
+)
+ARPABET = tuple(sorted(VOWELS + CONSONANTS))  # 39
+
+ACCENTS = ("en-us", "en-us-nyc", "en-gb-x-rp", "en-gb-scotland")
+
+# ARPAbet phones and the symbols that are written with them, two phones where one symbol is both. The symbols under ""
+# add their time to the phone before (off-glides, word joints). These are what the four accents emit over
+# PocketSphinx's 130 k words and over books, and what their phoneme tables hold besides.
+_COMMON = {
+    "AA": "A: A# A~ 0 0#",
+    "AE": "a a2 a#2 a/ aa",
+    "AH": "@ @2 @- @# a# V 02",
+    "AO": "O O2 O: O~",
+    "AW": "aU",
+    "AY": "aI aI2",
+    "EH": "E E# E2 e e#",
+    "ER": "3 3: IR VR",
+    "EY": "eI e:",
+    "IH": "I I2 I# I2#",
+    "IY": "i i:",
+    "OW": "oU oU# o:",
+    "OY": "OI",
+    "UH": "U @5",
+    "UW": "u u:",
+    "AA R": "A@",
+    "AO R": "O@ o@",
+    "EH R": "e@",
+    "IH R": "i@3",
+    "UH R": "U@",
+    "AY ER": "aI3",
+    "AW ER": "aU@",
+    "AY AH": "aI@",
+    "IY AH": "i@",
+    "AH L": "@L l-",
+    "AH M": "m-",
+    "AH N": "n-",
+    "AH NG": "N-",
+    "P": "p",
+    "B": "b",
+    "T": "t t2 t# ?",  # the flap and the glottal stop are t's: butter, button
+    "D": "d d#",
+    "K": "k x",
+    "G": "g",
+    "F": "f",
+    "V": "v v#",
+    "TH": "T",
+    "DH": "D",
+    "S": "s",
+    "Z": "z z# z/2",
+    "SH": "S",
+    "ZH": "Z",
+    "CH": "tS",
+    "JH": "dZ",
+    "HH": "h C",
+    "M": "m",
+    "N": "n n^",
+    "NG": "N",
+    "L": "l l# l/ l/2 l^",
+    "R": "r r- r/",
+    "Y": "j",
+    "W": "w w#",
+    SIL: "_ _: _::",
+    "": "; _! _| _^_ _;_",
+}
+_NO_R = {"AA": "A@", "AH": "3", "AO": "O@ o@", "EH AH": "e@", "IH AH": "i@3", "AY AH": "aI3", "AW AH": "aU@"}
+_ACCENT = {
+    "en-us": {},
+    "en-us-nyc": _NO_R | {"UH AH": "U@"},
+    "en-gb-x-rp": _NO_R | {"AO": "O@ o@ U@", "AA": "A@ aa O2 02", "AE": "A#"},
+    "en-gb-scotland": {"AW AH": "aU@", "AE": "A#", "AA": "O2"},
+}
+
+
+def _by_symbol(table: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    return {symbol: tuple(phones.split()) for phones, symbols in table.items() for symbol in symbols.split()}
+
+
+_TABLES = {accent: _by_symbol(_COMMON) | _by_symbol(own) for accent, own in _ACCENT.items()}
+_STRESS = {"'": 1, ",": 2}
+
+
+def is_vowel(phone: str) -> bool:
+    """Whether an ARPAbet phone, with or without its stress digit, is a vowel."""
+    return strip_stress(phone) in VOWELS
+
+
+def strip_stress(phone: str) -> str:
+    """'AH0' -> 'AH'; consonants and SIL as they are."""
+    return phone.rstrip("012")
+
+
+def split_stress(symbol: str) -> tuple[int, str]:
+    """espeak-ng's "'A@" -> (1, "A@"): the stress mark (' primary, , secondary) as ARPAbet's digit, and the rest."""
+    bare = symbol.lstrip("',%=")
+    return max((_STRESS.get(mark, 0) for mark in symbol[: len(symbol) - len(bare)]), default=0), bare
+
+
+def from_espeak(symbol: str, accent: str = "en-us") -> tuple[str, ...]:
+    """The ARPAbet phones (vowels without stress digit) of one espeak-ng phoneme symbol, stress mark or not.
+
+    An empty tuple means that the symbol only lengthens the phone before it. The rhotic vowels of en-us (A@, o@, ...)
+    end in R there and not in en-us-nyc and en-gb-x-rp. Raises UserError that names an unknown symbol or accent.
+
+    >>> from_espeak("'A@"), from_espeak("A@", "en-gb-x-rp"), from_espeak("_:")
+    (('AA', 'R'), ('AA',), ('SIL',))
+    """
+    table = _TABLES.get(accent)
+    if table is None:
+        raise UserError(f"accent '{accent}' has no phone table; known: {', '.join(ACCENTS)}")
+    try:
+        return table[split_stress(symbol)[1]]
+    except KeyError:
+        raise UserError(
+            f"espeak-ng emitted the phoneme '{symbol}' in accent {accent}, which has no ARPAbet phones; "
+            "add it to speechladder/corpora/phones.py"
+        ) from None
