@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""Draw the frames that k-means is trained on -> units/sample.safetensors."""
+
+import argparse
+import os
+from pathlib import Path
+
+from speechladder.io.errors import script
+from speechladder.settings import Units, add_options, from_options
+
+
+@script
+def main() -> None:
+    """Parse, call."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cuts", type=Path, nargs="+", required=True, help="cuts.{shard}.jsonl.gz of every shard")
+    parser.add_argument("--alignment", type=Path, nargs="+", required=True, help="{shard}.parquet, in the same order")
+    parser.add_argument("--out", type=Path, required=True, help="sample.safetensors to write")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawing; default 0")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; other counts round differently; default 1")
+    add_options(parser, Units)
+    args = parser.parse_args()
+    units = from_options(args, Units)
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from speechladder.units.sample import write_sample
+
+    write_sample(args.cuts, args.alignment, args.out, units, args.seed)
+
+
+if __name__ == "__main__":
+    main()

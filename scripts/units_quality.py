@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Hold the units against phones, speakers and voices -> units/quality.json."""
+
+import argparse
+import os
+from pathlib import Path
+
+from speechladder.io.errors import script
+
+
+@script
+def main() -> None:
+    """Parse, call."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cuts", type=Path, nargs="+", required=True, help="cuts.{shard}.jsonl.gz of every shard")
+    parser.add_argument("--alignment", type=Path, nargs="+", required=True, help="{shard}.parquet, in the same order")
+    parser.add_argument("--units", type=Path, nargs="+", required=True, help="units/{shard}.parquet, same order")
+    parser.add_argument("--codebook", type=Path, required=True, help="centroids.safetensors")
+    parser.add_argument("--items", type=Path, nargs="*", default=[], help="benchmarks/{task}/items.parquet")
+    parser.add_argument("--item-units", type=Path, nargs="*", default=[], help="benchmarks/{task}/units.parquet")
+    parser.add_argument("--out", type=Path, required=True, help="quality.json to write")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the utterances looked at; default 0")
+    args = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    from speechladder.units.quality import write_quality
+
+    if len(args.items) != len(args.item_units):
+        parser.error("--items and --item-units must name the same tasks")
+    write_quality(
+        cuts=args.cuts,
+        alignments=args.alignment,
+        units=args.units,
+        codebook=args.codebook,
+        items=dict(
+            zip([p.parent.name for p in args.items], zip(args.items, args.item_units, strict=True), strict=True)
+        ),
+        out=args.out,
+        seed=args.seed,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""What the units keep of the phones, and what of the speaker -> units/quality.json. numpy only."""
+
+from collections import defaultdict
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speechladder.alignment.frames import frame_labels
+from speechladder.corpora.cuts import read_cuts
+from speechladder.corpora.phones import SIL, strip_stress
+from speechladder.io.errors import UserError
+from speechladder.io.files import write_json
+from speechladder.io.hashing import stable_hash
+from speechladder.io.spans import from_rows
+from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table
+from speechladder.units.codebook import load
+
+FRAMES = 300_000  # looked at, at most: 100 minutes, enough for the third digit of each figure
+SENTENCES = 200  # looked at per task
+SHUFFLES = 5
+RATE = 50  # frames per second
+
+
+def entropy(counts: np.ndarray) -> float:
+    """Entropy in bits of the distribution that `counts` are proportional to."""
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log2(share)).sum())
+
+
+def joint_counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """How often each pair of indices occurs together: (rows, columns) int64."""
+    flat = rows.astype(np.int64) * shape[1] + columns
+    return np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def mutual_information(joint: np.ndarray) -> float:
+    """I(row; column) in bits of a table of counts."""
+    return entropy(joint.sum(axis=1)) + entropy(joint.sum(axis=0)) - entropy(joint.ravel())
+
+
+def purities(joint: np.ndarray) -> dict[str, float]:
+    """Phone purity, cluster purity and PNMI of a table (phones, units) of frame counts (HuBERT paper, section IV-C).
+
+    Phone purity: share of frames that have the commonest phone of their unit. Cluster purity: share that have the
+    commonest unit of their phone. PNMI: I(phone; unit) / H(phone), the share of the phone's uncertainty that the
+    unit removes. PNMI is null where there is a single phone.
+    """
+    total, phones = joint.sum(), entropy(joint.sum(axis=1))
+    return {
+        "phone_purity": float(joint.max(axis=0).sum() / total),
+        "cluster_purity": float(joint.max(axis=1).sum() / total),
+        "pnmi": mutual_information(joint) / phones if phones else None,
+        "frames": int(total),
+    }
+
+
+def runs(units: np.ndarray) -> np.ndarray:
+    """De-duplicated: (frames,) -> (runs,), the first unit of each run of equal ones."""
+    return units[np.flatnonzero(np.diff(units, prepend=-1))] if len(units) else units
+
+
+def edit_distance(a: np.ndarray, b: np.ndarray) -> int:
+    """Levenshtein distance of two sequences of integers."""
+    steps = np.arange(len(b) + 1)
+    row = steps.copy()
+    for i, symbol in enumerate(a, 1):
+        best = np.concatenate([[i], np.minimum(row[1:] + 1, row[:-1] + (b != symbol))])
+        row = np.minimum.accumulate(best - steps) + steps  # insertions, from the left
+    return int(row[-1])
+
+
+def _distance(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float | None:
+    """Mean edit distance over the longer length; null without pairs."""
+    shares = [edit_distance(a, b) / max(len(a), len(b)) for a, b in pairs if len(a) and len(b)]
+    return float(np.mean(shares)) if shares else None
+
+
+def speaker_leak(units: list[np.ndarray], speakers: list[str], clusters: int, seed: int) -> dict[str, Any] | None:
+    """Mutual information of unit and speaker over frames; null with fewer than two speakers.
+
+    A finite sample shows some where there is none, and the words of an utterance add to it: so the same with the
+    speakers shuffled over the utterances stands beside, and `excess` is the difference. `share_*` divide by the
+    entropy of the speaker.
+    """
+    names, index = np.unique(speakers, return_inverse=True)
+    if len(names) < 2:
+        return None
+    flat, lengths = np.concatenate(units), np.array([len(u) for u in units])
+
+    def information(of: np.ndarray) -> tuple[float, float]:
+        joint = joint_counts(np.repeat(of, lengths), flat, (len(names), clusters))
+        return mutual_information(joint), entropy(joint.sum(axis=1))
+
+    bits, uncertainty = information(index)
+    rng = np.random.default_rng([seed, 1])
+    shuffled = float(np.mean([information(rng.permutation(index))[0] for _ in range(SHUFFLES)]))
+    excess = bits - shuffled
+    return {
+        "speakers": len(names),
+        "speaker_entropy_bits": uncertainty,
+        "mi_bits": bits,
+        "mi_shuffled_bits": shuffled,
+        "mi_excess_bits": excess,
+        "share": bits / uncertainty if uncertainty else None,
+        "share_excess": excess / uncertainty if uncertainty else None,
+    }
+
+
+def same_sentence(items: Path, units: Path, seed: int) -> dict[str, Any] | None:
+    """How far the units of a sentence differ between the voices that say it; null with one voice.
+
+    Edit distance over the longer length, on de-duplicated units; on phones as a lower reference (what the voices
+    really say differently), and between different sentences of one voice as an upper one.
+    """
+    table = read_table(items, ITEMS, columns=["item", "voice", "text", "phones"])
+    spoken = dict(zip(*read_table(units, UNITS).to_pydict().values(), strict=True))
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in table.to_pylist():
+        groups[row["text"]].append(row)
+    chosen = [sorted(g, key=lambda r: r["item"]) for g in groups.values() if len({r["voice"] for r in g}) > 1]
+    chosen = sorted(chosen, key=lambda g: stable_hash("quality", seed, g[0]["text"]))[:SENTENCES]
+    if not chosen:
+        return None
+    codes: dict[str, int] = {}
+
+    def unit_runs(row: dict[str, Any]) -> np.ndarray:
+        if row["item"] not in spoken:
+            raise UserError(f"{units}: item '{row['item']}' of {items} is missing; run the units of the items again")
+        return runs(np.array(spoken[row["item"]], dtype=np.int64))
+
+    def phones(row: dict[str, Any]) -> np.ndarray:
+        labels = (strip_stress(span["label"]) for span in row["phones"])
+        return np.array([codes.setdefault(label, len(codes)) for label in labels if label != SIL], dtype=np.int64)
+
+    voices = [(a, b) for group in chosen for a, b in combinations(group, 2) if a["voice"] != b["voice"]]
+    by_voice: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for group in chosen:
+        for row in group:
+            by_voice[row["voice"]].append(row)
+    others = [(a, b) for rows in by_voice.values() for a, b in pairwise(rows) if a["text"] != b["text"]]
+    return {
+        "sentences": len(chosen),
+        "pairs": len(voices),
+        "units_changed": _distance([(unit_runs(a), unit_runs(b)) for a, b in voices]),
+        "phones_changed": _distance([(phones(a), phones(b)) for a, b in voices]),
+        "units_changed_other_sentence": _distance([(unit_runs(a), unit_runs(b)) for a, b in others]),
+    }
+
+
+def _drawn(cuts: list[Path], units: list[Path], seed: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Speakers and units of utterances in the order of a seeded hash of the id, up to FRAMES frames of all splits."""
+    speakers: dict[str, str] = {}
+    found: list[tuple[int, str, np.ndarray]] = []
+    for cuts_path, path in zip(cuts, units, strict=True):
+        table = read_table(path, UNITS)
+        values = table["units"].combine_chunks()
+        rows = [
+            (stable_hash("quality", seed, i), i, u.values.to_numpy()) for i, u in zip(table["id"].to_pylist(), values)
+        ]
+        found = sorted(found + rows, key=lambda row: row[:2])
+        ends = np.cumsum([len(u) for *_, u in found])
+        found = found[: int(np.searchsorted(ends, FRAMES)) + 1]
+        wanted = {name for _, name, _ in found}
+        speakers |= {cut.id: cut.speaker for cut in read_cuts(cuts_path) if cut.id in wanted}
+    return speakers, {name: u for _, name, u in found}
+
+
+def _labels(alignments: list[Path], spoken: dict[str, np.ndarray]) -> dict[str, list[str]]:
+    """The stress-stripped phone at each frame of each utterance in `spoken`."""
+    out: dict[str, list[str]] = {}
+    for path in alignments:
+        table = read_table(path, ALIGNMENT, columns=["id", "phones"])
+        for at, name in enumerate(table["id"].to_pylist()):
+            if name in spoken:
+                spans = [s._replace(label=strip_stress(s.label)) for s in from_rows(table["phones"][at].as_py())]
+                out[name] = frame_labels(spans, len(spoken[name]))
+    return out
+
+
+def quality(
+    units: list[np.ndarray], labels: list[list[str]], speakers: list[str], clusters: int, seed: int
+) -> dict[str, Any]:
+    """The figures of utterances: units (frames,), a phone per frame, a speaker each. Frames are 50 a second."""
+    flat = np.concatenate(units).astype(np.int64)
+    phones, index = np.unique(np.concatenate([np.array(row, dtype=str) for row in labels]), return_inverse=True)
+    joint = joint_counts(index, flat, (len(phones), clusters))
+    voiced = joint[phones != SIL]
+    counts, short = joint.sum(axis=0), [runs(u.astype(np.int64)) for u in units]
+    dedup = np.concatenate(short)
+    bits, dedup_bits = entropy(counts), entropy(np.bincount(dedup, minlength=clusters))
+    dedup_rate = RATE * len(dedup) / len(flat)
+    return {
+        "utterances": len(units),
+        "clusters": clusters,
+        "dead_clusters": int((counts == 0).sum()),
+        **purities(joint),
+        "without_silence": purities(voiced) if voiced.sum() else None,
+        "entropy_bits": bits,
+        "bits_per_second": RATE * bits,
+        "mean_run_frames": len(flat) / len(dedup),
+        "dedup": {
+            "units_per_second": dedup_rate,
+            "entropy_bits": dedup_bits,
+            "bits_per_second": dedup_rate * dedup_bits,
+        },
+        "speaker": speaker_leak(units, speakers, clusters, seed),
+    }
+
+
+def write_quality(
+    cuts: list[Path],
+    alignments: list[Path],
+    units: list[Path],
+    codebook: Path,
+    items: dict[str, tuple[Path, Path]],
+    out: Path,
+    seed: int,
+) -> None:
+    """Write units/quality.json; `items` maps a task to its items and their units. Raises UserError."""
+    book = load(codebook)
+    speakers, spoken = _drawn(cuts, units, seed)
+    labels = _labels(alignments, spoken)
+    names = [name for name in spoken if len(spoken[name]) and name in labels]
+    if not names:
+        raise UserError(f"no utterance is both in {units[0]} (...) and in {alignments[0]} (...); run the stages again")
+    figures = quality(
+        [spoken[n] for n in names],
+        [labels[n] for n in names],
+        [speakers[n] for n in names],
+        len(book.centroids),
+        seed,
+    )
+    voices = {task: same_sentence(*paths, seed) for task, paths in items.items()}
+    write_json(
+        out,
+        {
+            "encoder": {key: book.provenance[key] for key in ("encoder", "sha256", "layer")},
+            **figures,
+            "empty_clusters_in_sample": book.provenance["empty_clusters"],
+            "same_sentence": voices or None,
+        },
+    )
