@@ -55,6 +55,16 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_yes_for_a_number(cls, values: Any) -> Any:
+        # Text is read as a number, since Snakemake's --config gives text and YAML 1.1 takes 1e-3 for text; but pydantic would
+        # also take true for 1.
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool) and name in cls.model_fields and cls.model_fields[name].annotation is not bool:
+                raise ValueError(f"{name}: {str(value).lower()} is not a value of this field")
+        return values
+
 
 class Corpus(Section):
     """Where the utterances come from, and which are left out."""
@@ -339,14 +349,20 @@ def _allowed(sections: dict[str, type[BaseModel]], path: list[str]) -> list[Any]
     return list(get_args(section.model_fields[path[-1]].annotation)) if section else []
 
 
+def _plain(value: Any) -> Any:
+    """`--config` hands every value over as text; null is the one word that pydantic does not read by itself."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return None if value == "null" else value
+
+
 def load(config: dict[str, Any], source: str = "config") -> Settings:
     """Validate a configuration dictionary.
 
     Raises UserError that lists every mistake: the field's name, what is allowed, the nearest spelling.
     """
     try:
-        # strict: '3' is not 3 and 1 is not true; a number with a decimal point is never an integer
-        return Settings.model_validate(config, strict=True)
+        return Settings.model_validate(_plain(config))
     except ValidationError as error:
         lines = [_explain(e) for e in error.errors()]
         raise UserError(

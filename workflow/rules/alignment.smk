@@ -1,11 +1,6 @@
 # Words and phones with their times, and how far they can be trusted.
 
 
-def truth(wildcards):
-    """The synthesizer's own times; a natural corpus has none."""
-    return f"results/corpus/truth.{wildcards.shard}.parquet" if WORLD else []
-
-
 rule align:
     input:
         cuts="results/corpus/cuts.{shard}.jsonl.gz",
@@ -13,19 +8,19 @@ rule align:
     output:
         alignment="results/alignment/{shard}.parquet",
         rejected="results/alignment/rejected.{shard}.jsonl",
-    params:
-        version=VERSIONS["alignment"],
-        options=options(S.alignment, "sample_utterances"),
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
-        max_rejected=S.corpus.max_rejected,
     log:
         "results/logs/align/{shard}.log",
     benchmark:
         "results/costs/align/{shard}.tsv"
     conda:
         ENV
+    params:
+        version=VERSIONS["alignment"],
+        options=as_options(S.alignment, exclude=["sample_utterances"]),
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+        max_rejected=S.corpus.max_rejected,
     shell:
-        "python {SCRIPTS}/align.py --cuts {input.cuts} {params.truth} --out {output.alignment}"
+        "python $SCRIPTS/align.py --cuts {input.cuts} {params.truth} --out {output.alignment}"
         " --rejected {output.rejected} --max-rejected {params.max_rejected} {params.options} 2>&1 | tee {log}"
 
 
@@ -37,16 +32,16 @@ rule alignment_quality:
         rejected=expand("results/alignment/rejected.{shard}.jsonl", shard=SHARDS),
     output:
         "results/alignment/quality.json",
-    params:
-        version=VERSIONS["alignment_quality"],
-        options=options(S.alignment),
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
     log:
         "results/logs/alignment_quality.log",
     benchmark:
         "results/costs/alignment_quality/all.tsv"
     conda:
         ENV
+    params:
+        version=VERSIONS["alignment_quality"],
+        options=as_options(S.alignment),
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
     shell:
-        "python {SCRIPTS}/alignment_quality.py --cuts {input.cuts} {params.truth} --alignment {input.alignment}"
+        "python $SCRIPTS/alignment_quality.py --cuts {input.cuts} {params.truth} --alignment {input.alignment}"
         " --rejected {input.rejected} --out {output} {params.options} 2>&1 | tee {log}"

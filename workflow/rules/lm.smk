@@ -7,16 +7,16 @@ rule train_lm:
         "results/tokens/{rung}",
     output:
         directory("results/lm/{rung}/seed{seed}"),
-    params:
-        version=VERSIONS["lm"],
-        options=options(S.lm, "seeds"),
-    threads: S.lm.threads
     log:
         "results/logs/train_lm/{rung}.seed{seed}.log",
     benchmark:
         "results/costs/train_lm/{rung}.seed{seed}.tsv"
     conda:
         ENV
+    threads: S.lm.threads
+    params:
+        version=VERSIONS["lm"],
+        options=as_options(S.lm, exclude=["seeds"]),
     shell:
-        "python {SCRIPTS}/train_lm.py --tokens {input} --out {output} --seed {wildcards.seed} {params.options}"
+        "python $SCRIPTS/train_lm.py --tokens {input} --out {output} --seed {wildcards.seed} {params.options}"
         " 2>&1 | tee {log}"

@@ -8,16 +8,16 @@ rule select_utterances:
         units=expand("results/units/{shard}.parquet", shard=SHARDS),
     output:
         "results/tokens/utterances.parquet",
-    params:
-        version=VERSIONS["tokens"],
     log:
         "results/logs/select_utterances.log",
     benchmark:
         "results/costs/select_utterances/all.tsv"
     conda:
         ENV
+    params:
+        version=VERSIONS["tokens"],
     shell:
-        "python {SCRIPTS}/select_utterances.py --cuts {input.cuts} --alignment {input.alignment}"
+        "python $SCRIPTS/select_utterances.py --cuts {input.cuts} --alignment {input.alignment}"
         " --units {input.units} --out {output} 2>&1 | tee {log}"
 
 
@@ -29,18 +29,18 @@ rule tokenize_rung:
         units=expand("results/units/{shard}.parquet", shard=SHARDS),
     output:
         directory("results/tokens/{rung}"),
-    params:
-        version=VERSIONS["tokens"],
-        options=options(S.tokens),
-        clusters=S.units.clusters,
     log:
         "results/logs/tokenize_rung/{rung}.log",
     benchmark:
         "results/costs/tokenize_rung/{rung}.tsv"
     conda:
         ENV
+    params:
+        version=VERSIONS["tokens"],
+        options=as_options(S.tokens),
+        clusters=S.units.clusters,
     shell:
-        "python {SCRIPTS}/tokenize_rung.py --rung {wildcards.rung} --utterances {input.utterances} --cuts {input.cuts}"
+        "python $SCRIPTS/tokenize_rung.py --rung {wildcards.rung} --utterances {input.utterances} --cuts {input.cuts}"
         " --alignment {input.alignment} --units {input.units} --clusters {params.clusters} --out {output}"
         " {params.options} 2>&1 | tee {log}"
 
@@ -48,19 +48,19 @@ rule tokenize_rung:
 rule tokenize_items:
     input:
         tokens="results/tokens/{rung}",
-        items=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
         units=expand("results/benchmarks/{task}/units.parquet", task=TASKS),
     output:
         expand("results/benchmarks/{task}/{{rung}}.parquet", task=TASKS),
-    params:
-        version=VERSIONS["item_tokens"],
-        options=options(S.tokens),
     log:
         "results/logs/tokenize_items/{rung}.log",
     benchmark:
         "results/costs/tokenize_items/{rung}.tsv"
     conda:
         ENV
+    params:
+        version=VERSIONS["item_tokens"],
+        options=as_options(S.tokens),
     shell:
-        "python {SCRIPTS}/tokenize_items.py --rung {wildcards.rung} --tokens {input.tokens} --items {input.items}"
+        "python $SCRIPTS/tokenize_items.py --rung {wildcards.rung} --tokens {input.tokens} --items {input.stimuli}"
         " --units {input.units} --out {output} {params.options} 2>&1 | tee {log}"

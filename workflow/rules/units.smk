@@ -7,18 +7,18 @@ rule sample_features:
         alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
     output:
         "results/units/sample.safetensors",
-    params:
-        version=VERSIONS["units"],
-        options=options(S.units, "clusters", "iterations", "max_points_per_centroid"),
-        seed=S.seed,
     log:
         "results/logs/sample_features.log",
     benchmark:
         "results/costs/sample_features/all.tsv"
     conda:
         ENV
+    params:
+        version=VERSIONS["units"],
+        options=as_options(S.units, exclude=["clusters", "iterations", "max_points_per_centroid"]),
+        seed=S.seed,
     shell:
-        "python {SCRIPTS}/sample_features.py --cuts {input.cuts} --alignment {input.alignment} --out {output}"
+        "python $SCRIPTS/sample_features.py --cuts {input.cuts} --alignment {input.alignment} --out {output}"
         " --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
@@ -27,18 +27,18 @@ rule train_kmeans:
         "results/units/sample.safetensors",
     output:
         "results/units/centroids.safetensors",
-    params:
-        version=VERSIONS["units"],
-        options=options(S.units, "sample_frames", "batch_seconds"),
-        seed=S.seed,
     log:
         "results/logs/train_kmeans.log",
     benchmark:
         "results/costs/train_kmeans/all.tsv"
     conda:
         ENV
+    params:
+        version=VERSIONS["units"],
+        options=as_options(S.units, exclude=["sample_frames", "batch_seconds"]),
+        seed=S.seed,
     shell:
-        "python {SCRIPTS}/train_kmeans.py --sample {input} --out {output} --seed {params.seed} {params.options}"
+        "python $SCRIPTS/train_kmeans.py --sample {input} --out {output} --seed {params.seed} {params.options}"
         " 2>&1 | tee {log}"
 
 
@@ -50,39 +50,39 @@ rule extract_units:
     output:
         units="results/units/{shard}.parquet",
         rejected="results/units/rejected.{shard}.jsonl",
-    params:
-        version=VERSIONS["units"],
-        options=options(S.units, "sample_frames", "iterations", "max_points_per_centroid"),
-        max_rejected=S.corpus.max_rejected,
     log:
         "results/logs/extract_units/{shard}.log",
     benchmark:
         "results/costs/extract_units/{shard}.tsv"
     conda:
         ENV
+    params:
+        version=VERSIONS["units"],
+        options=as_options(S.units, exclude=["sample_frames", "iterations", "max_points_per_centroid"]),
+        max_rejected=S.corpus.max_rejected,
     shell:
-        "python {SCRIPTS}/extract_units.py --cuts {input.cuts} --alignment {input.alignment}"
+        "python $SCRIPTS/extract_units.py --cuts {input.cuts} --alignment {input.alignment}"
         " --centroids {input.centroids} --out {output.units} --rejected {output.rejected}"
         " --max-rejected {params.max_rejected} {params.options} 2>&1 | tee {log}"
 
 
 rule extract_item_units:
     input:
-        items="results/benchmarks/{task}/items.parquet",
+        stimuli="results/benchmarks/{task}/items.parquet",
         centroids="results/units/centroids.safetensors",
     output:
         "results/benchmarks/{task}/units.parquet",
-    params:
-        version=VERSIONS["units"],
-        options=options(S.units, "sample_frames", "iterations", "max_points_per_centroid"),
     log:
         "results/logs/extract_item_units/{task}.log",
     benchmark:
         "results/costs/extract_item_units/{task}.tsv"
     conda:
         ENV
+    params:
+        version=VERSIONS["units"],
+        options=as_options(S.units, exclude=["sample_frames", "iterations", "max_points_per_centroid"]),
     shell:
-        "python {SCRIPTS}/extract_units.py --items {input.items} --centroids {input.centroids} --out {output}"
+        "python $SCRIPTS/extract_units.py --items {input.stimuli} --centroids {input.centroids} --out {output}"
         " {params.options} 2>&1 | tee {log}"
 
 
@@ -91,21 +91,21 @@ rule units_quality:
         cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
         alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
         units=expand("results/units/{shard}.parquet", shard=SHARDS),
-        items=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
         item_units=expand("results/benchmarks/{task}/units.parquet", task=TASKS),
         centroids="results/units/centroids.safetensors",
     output:
         "results/units/quality.json",
-    params:
-        version=VERSIONS["units_quality"],
-        seed=S.seed,
     log:
         "results/logs/units_quality.log",
     benchmark:
         "results/costs/units_quality/all.tsv"
     conda:
         ENV
+    params:
+        version=VERSIONS["units_quality"],
+        seed=S.seed,
     shell:
-        "python {SCRIPTS}/units_quality.py --cuts {input.cuts} --alignment {input.alignment} --units {input.units}"
-        " --items {input.items} --item-units {input.item_units} --centroids {input.centroids} --out {output}"
+        "python $SCRIPTS/units_quality.py --cuts {input.cuts} --alignment {input.alignment} --units {input.units}"
+        " --items {input.stimuli} --item-units {input.item_units} --centroids {input.centroids} --out {output}"
         " --seed {params.seed} 2>&1 | tee {log}"

@@ -1,0 +1,56 @@
+# `make table` and `make test` need Python 3.11 or newer and make; they set up .venv by themselves.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CORES ?= all
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help table smoke test lint configuration report clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+# torch comes first and pinned, so that nothing that follows replaces it.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "speechladder needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1); run: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) lacks the venv module: install python3-venv (Debian, Ubuntu), or name another interpreter: make PYTHON=... $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (once, about two minutes)"
+	$(BIN)/python -m pip install -q $$(grep '^torch==' requirements.lock)
+	$(BIN)/python -m pip install -q -r requirements.lock
+	$(BIN)/python -m pip install -q --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-test: requirements-test.lock $(VENV)/.installed
+	$(BIN)/python -m pip install -q -r requirements-test.lock
+	@touch $@
+
+table: $(VENV)/.installed ## the default run: results/table.csv and figures (about 12 minutes on 2 cores)
+	snakemake --cores $(CORES) results/table.csv
+	@python scripts/print_table.py results
+
+smoke: $(VENV)/.installed ## the same workflow in about a minute, for a first look (results in .work/smoke)
+	snakemake --cores $(CORES) --configfile presets/smoke.yaml --directory .work/smoke results/table.csv
+	@python scripts/print_table.py .work/smoke/results
+
+test: $(VENV)/.installed-test ## every test (at most 10 minutes on 2 cores)
+	python -m pytest tests
+
+lint: $(VENV)/.installed-test ## ruff, snakefmt, snakemake --lint
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+configuration: $(VENV)/.installed ## write config.yaml and its documentation from the settings
+	python scripts/make_config_docs.py
+
+report: $(VENV)/.installed ## results/report.html, from a finished run
+	snakemake --cores $(CORES) results/table.csv --report results/report.html
+
+clean: ## remove the default run's results
+	rm -rf results .snakemake

@@ -1,0 +1,59 @@
+#!/usr/bin/env python
+"""Write requirements.lock and requirements-test.lock: what pyproject.toml asks for, with all that it needs, as
+installed in this environment. Run it in the environment whose versions were tested together."""
+
+import argparse
+import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+# What torch's CUDA build brings along differs from machine to machine; torch's own pin decides it.
+FLOATING = re.compile(r"^(nvidia-|cuda-|triton$)")
+
+
+def closure(requirements: list[str]) -> dict[str, str]:
+    """Installed name -> version of `requirements` and all that they need here."""
+    out: dict[str, str] = {}
+    todo = [Requirement(r) for r in requirements]
+    while todo:
+        requirement = todo.pop()
+        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        if FLOATING.match(name):
+            continue
+        extras = requirement.extras or {""}
+        if requirement.marker and not any(requirement.marker.evaluate({"extra": e}) for e in extras):
+            continue
+        try:
+            found = distribution(requirement.name)
+        except PackageNotFoundError:
+            raise SystemExit(f"{requirement.name} is not installed here; install it, test, and lock again") from None
+        new = name not in out
+        out[name] = found.version.split("+")[0]  # torch's local '+cpu' is this machine's business
+        for text in found.requires or []:
+            need = Requirement(text)
+            wanted = need.marker is None or any(need.marker.evaluate({"extra": e}) for e in extras)
+            if wanted and (new or requirement.extras):
+                need.marker = None
+                todo.append(need)
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.parse_args()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    base = closure(project["dependencies"])
+    extra = closure(project["dependencies"] + project["optional-dependencies"]["test"] + project["optional-dependencies"]["whisper"])
+    head = "# Written by scripts/lock_requirements.py; known to work together.\n"
+    order = sorted(base, key=lambda n: (n != "torch", n))
+    (ROOT / "requirements.lock").write_text(head + "".join(f"{n}=={base[n]}\n" for n in order))
+    rest = sorted(set(extra) - set(base))
+    (ROOT / "requirements-test.lock").write_text(head + "-r requirements.lock\n" + "".join(f"{n}=={extra[n]}\n" for n in rest))
+
+
+if __name__ == "__main__":
+    main()

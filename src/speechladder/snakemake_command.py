@@ -1,0 +1,33 @@
+"""The `snakemake` command of this environment: Snakemake's own, with targets allowed behind `--config key=value`.
+
+Snakemake's option takes any number of words: `snakemake --config corpus='{path: X}' results/table.csv` reads
+the target as one more (broken) setting. A setting always holds '=', a target of ours never does: that tells them apart.
+"""
+
+import sys
+
+
+def targets_last(argv: list[str]) -> list[str]:
+    """Move words without '=' out of the values of --config, behind a closing '--'.
+
+    >>> targets_last(["--cores", "2", "--config", "a=1", "b={c: 2}", "results/table.csv"])
+    ['--cores', '2', '--config', 'a=1', 'b={c: 2}', '--', 'results/table.csv']
+    """
+    if "--" in argv:
+        return argv
+    kept, targets, inside = [], [], False
+    for word in argv:
+        if word.startswith("-"):
+            inside = word in ("--config", "-C")
+        if inside and not word.startswith("-") and "=" not in word:
+            targets.append(word)
+        else:
+            kept.append(word)
+    return [*kept, "--", *targets] if targets else argv
+
+
+def main() -> None:
+    """Run Snakemake."""
+    from snakemake.cli import main as snakemake
+
+    snakemake(targets_last(sys.argv[1:]))

@@ -1,0 +1,45 @@
+# The table, the figures, and what it cost.
+
+FIGURES = ["ladder", "factors", "layers", "learning", "lengths"]
+
+
+rule make_table:
+    input:
+        tokens=expand("results/tokens/{rung}", rung=S.rungs),
+        models=expand("results/lm/{rung}/seed{seed}", rung=S.rungs, seed=S.lm.seeds),
+        scores=expand("results/scores/{rung}/{task}.parquet", rung=S.rungs, task=TASKS),
+        learning=expand("results/scores/{rung}/learning.parquet", rung=S.rungs),
+        utterances="results/tokens/utterances.parquet",
+        alignment="results/alignment/quality.json",
+        units="results/units/quality.json",
+    output:
+        table=report("results/table.csv", caption="../report/table.rst", category="Results", labels={"what": "table"}),
+        factors="results/factors.csv",
+        layers="results/layers.csv",
+        learning="results/learning.csv",
+        costs="results/costs.csv",
+        rejected="results/rejected.csv",
+        svg=[
+            report(
+                f"results/figures/{name}.svg",
+                caption=f"../report/{name}.rst",
+                category="Figures",
+                labels={"what": name},
+            )
+            for name in FIGURES
+        ],
+        png=expand("results/figures/{name}.png", name=FIGURES),
+    log:
+        "results/logs/make_table.log",
+    benchmark:
+        "results/costs/make_table/all.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["analysis"],
+        options=as_options(S.analysis),
+        rungs=S.rungs,
+        seed=S.seed,
+    shell:
+        "( python $SCRIPTS/make_table.py --results results --rungs {params.rungs} --seed {params.seed} {params.options}"
+        " && python $SCRIPTS/make_figures.py --results results ) 2>&1 | tee {log}"
