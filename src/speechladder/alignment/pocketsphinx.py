@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from speechladder.corpora.phones import ARPABET, SIL, strip_stress
 from speechladder.io.spans import Span
 from speechladder.settings import SAMPLE_RATE
 
-SIL = "SIL"
 FRAME = 0.01  # seconds between PocketSphinx's frames
 PADDING = 0.1  # seconds of dither before and after the utterance, so that speech never touches the edge
 DITHER = 2.0 / 32768  # standard deviation of the dither: digital silence has no logarithm
@@ -117,8 +117,6 @@ class Aligner:
         """The name under which the dictionary has `word`; adds it where needed."""
         if given is None and re.fullmatch(r"[a-z][a-z']*", word) and self._decoder.lookup_word(word) is not None:
             return word
-        from speechladder.corpora.phones import ARPABET, strip_stress
-
         if given is None:
             from speechladder.corpora.speak import pronounce
 
