@@ -1,0 +1,107 @@
+"""Artefacts are there whole or not at all, and a broken one is named."""
+
+import gzip
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from speechladder.io.audio import AudioError, encode_flac, frame_count, read_audio
+from speechladder.io.errors import UserError
+from speechladder.io.files import atomic, atomic_folder, read_json, read_jsonl, write_jsonl
+from speechladder.io.hashing import share, stable_hash
+from speechladder.io.rejects import Rejects
+from speechladder.io.tables import UNITS, read_table, write_table
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_failed_folder_leaves_the_old_folder(tmp_path):
+    with atomic_folder(tmp_path / "f") as temporary:
+        (temporary / "x").write_text("1")
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "f") as temporary:
+        (temporary / "y").write_text("2")
+        raise RuntimeError
+    assert [p.name for p in (tmp_path / "f").iterdir()] == ["x"]
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_gzipped_lines_are_the_same_bytes_every_time(tmp_path):
+    rows = [{"a": 1}, {"b": "ü"}]
+    for name in ("one.jsonl.gz", "two.jsonl.gz"):
+        write_jsonl(tmp_path / name, rows)
+    assert (tmp_path / "one.jsonl.gz").read_bytes() == (tmp_path / "two.jsonl.gz").read_bytes()
+    assert list(read_jsonl(tmp_path / "one.jsonl.gz")) == rows
+
+
+@pytest.mark.parametrize("content", [b'{"a": 1}\n{"b"', gzip.compress(b'{"a": 1}\n' * 999)[:-20]])
+def test_a_broken_line_is_named(tmp_path, content):
+    path = tmp_path / ("x.jsonl.gz" if content[:2] == b"\x1f\x8b" else "x.jsonl")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.jsonl.*line \d+"):
+        list(read_jsonl(path))
+
+
+def test_broken_json_and_missing_files_are_named(tmp_path):
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(UserError, match=r"x\.json: not JSON"):
+        read_json(tmp_path / "x.json")
+    with pytest.raises(UserError, match=r"y\.json: no such file"):
+        read_json(tmp_path / "y.json")
+
+
+def test_tables_are_checked_against_their_schema(tmp_path):
+    write_table(tmp_path / "t.parquet", [{"id": "a", "units": [1, 65535]}], UNITS)
+    assert read_table(tmp_path / "t.parquet", UNITS).to_pylist() == [{"id": "a", "units": [1, 65535]}]
+    with pytest.raises(UserError, match="column 'other' is missing"):
+        read_table(tmp_path / "t.parquet", pa.schema([("other", pa.string())]))
+    with pytest.raises(UserError, match="column 'id' is string, expected int32"):
+        read_table(tmp_path / "t.parquet", pa.schema([("id", pa.int32())]))
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 broken")
+    with pytest.raises(UserError, match=r"t\.parquet: not a readable Parquet file"):
+        read_table(tmp_path / "t.parquet", UNITS)
+
+
+def test_frames_are_huberts(tmp_path):
+    assert [frame_count(n) for n in (0, 399, 400, 719, 720, 160_000)] == [0, 0, 1, 1, 2, 499]
+
+
+def test_audio_windows_are_read_by_offset():
+    ramp = np.linspace(-0.5, 0.5, 32_000, dtype=np.float32)
+    window = read_audio(encode_flac(ramp), start=0.5, duration=0.25)
+    np.testing.assert_allclose(window, ramp[8_000:12_000], atol=1e-4)
+
+
+@pytest.mark.parametrize("source", [b"", b"no audio", "/nowhere.flac"])
+def test_unreadable_audio_has_its_reason(source):
+    with pytest.raises(AudioError, match="unreadable"):
+        read_audio(source)
+    with pytest.raises(AudioError, match="no samples"):
+        read_audio(encode_flac(np.zeros(100, np.float32)), start=1.0)
+
+
+def test_rejects_over_the_share_fail_and_are_listed(tmp_path, capsys):
+    rejects = Rejects()
+    rejects.add("a", "silent", "a.flac")
+    rejects.write(tmp_path / "r.jsonl", total=10, max_share=0.1)
+    assert list(read_jsonl(tmp_path / "r.jsonl")) == [{"id": "a", "reason": "silent", "source": "a.flac"}]
+    with pytest.raises(UserError, match="1 of 9"):
+        rejects.write(tmp_path / "r.jsonl", total=9, max_share=0.1)
+    assert '"reason": "silent"' in capsys.readouterr().err
+
+
+def test_hashes_are_the_same_in_every_process():
+    code = "from speechladder.io.hashing import stable_hash; print(stable_hash('a', 1))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(out) == stable_hash("a", 1) != stable_hash("a1")
+    assert 0 <= share("x") < 1

@@ -1,0 +1,112 @@
+"""A configuration mistake is found by name, with what is allowed and the nearest spelling."""
+
+import argparse
+import shlex
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speechladder.io.errors import UserError
+from speechladder.settings import LM, Benchmarks, Corpus, Settings, add_options, as_options, from_options, load
+from speechladder.workflow import checked, dial_config
+
+
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        ({"corpu": {}}, ["corpu: unknown key", "did you mean 'corpus'"]),
+        ({"lm": {"windw": 3}}, ["lm.windw: unknown key", "did you mean 'lm.window'", "hidden_size"]),
+        ({"shards": 3}, ["shards: unknown key", "did you mean 'corpus.shards'"]),
+        ({"rungs": ["text-bp"]}, ["rungs.0: 'text-bp'", "did you mean 'text-bpe'", "phone-repeat"]),
+        ({"rungs": ["text-bpe", "text-bpe"]}, ["rungs: a rung is named twice"]),
+        ({"rungs": []}, ["rungs"]),
+        ({"corpus": {"name": "wrld"}}, ["corpus.name: 'wrld'", "did you mean 'world'"]),
+        ({"alignment": {"aligner": "mfa"}}, ["alignment.aligner: 'mfa'", "truth, pocketsphinx"]),
+        ({"lm": {"window": "wide"}}, ["lm.window", "got 'wide'"]),
+        ({"lm": {"window": 2.5}}, ["lm.window"]),
+        ({"lm": {"lr": True}}, ["lm: lr: true is not a value"]),
+        ({"lm": {"lr": -1}}, ["lm.lr", "greater than 0"]),
+        ({"lm": {"hidden_size": 100, "heads": 3}}, ["lm: heads must divide hidden_size"]),
+        ({"lm": {"seeds": [1, 1]}}, ["lm.seeds: seeds must differ"]),
+        ({"corpus": {"name": "local"}}, ["corpus.path", "--config corpus="]),
+        ({"corpus": {"name": "local", "path": "x"}}, ["alignment.aligner: truth", "pocketsphinx"]),
+        ({"corpus": None}, ["corpus"]),
+        ({"corpus": {"shards": 0}, "lm": {"layers": 0}}, ["2 mistakes", "corpus.shards", "lm.layers"]),
+    ],
+)
+def test_a_mistake_is_named(config, parts):
+    with pytest.raises(UserError) as error:
+        load(config)
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_numbers_as_yaml_and_the_command_line_write_them():
+    # YAML 1.1 reads 4e-4 as text, and Snakemake's --config reads every value as text
+    settings = load({"lm": yaml.safe_load("{lr: 4e-4, seeds: ['0', '2']}"), "corpus": {"hours": "0.5", "path": "null"}})
+    assert settings.lm.lr == 4e-4
+    assert settings.lm.seeds == [0, 2]
+    assert settings.corpus.hours == 0.5
+    assert settings.corpus.path is None
+
+
+@given(st.floats(1e-6, 1.0), st.lists(st.integers(0, 99), min_size=1, unique=True), st.sampled_from(["fp32", "bf16"]))
+def test_options_read_back_what_they_say(lr, seeds, precision):
+    section = LM(lr=lr, seeds=seeds, precision=precision)
+    parser = argparse.ArgumentParser()
+    add_options(parser, LM)
+    assert from_options(parser.parse_args(shlex.split(as_options(section))), LM) == section
+
+
+def test_options_quote_paths_with_spaces():
+    section = Benchmarks(sblimp=["a file.jsonl", "b'c.csv"])
+    parser = argparse.ArgumentParser()
+    add_options(parser, Benchmarks)
+    assert from_options(parser.parse_args(shlex.split(as_options(section))), Benchmarks) == section
+
+
+def test_a_wrong_option_is_named():
+    parser = argparse.ArgumentParser()
+    add_options(parser, Corpus)
+    with pytest.raises(UserError, match="--max-seconds"):
+        from_options(parser.parse_args(["--max-seconds", "long"]), Corpus)
+
+
+def test_left_out_fields_keep_their_option_out_of_the_command():
+    assert "--seeds" not in as_options(LM(seeds=[5]), exclude=["seeds"])
+
+
+def test_paths_are_found_from_where_the_command_was_typed(tmp_path, monkeypatch):
+    typed, work = tmp_path / "typed", tmp_path / "work"
+    (typed / "corpus").mkdir(parents=True)
+    work.mkdir()
+    monkeypatch.chdir(work)  # as `snakemake --directory work` does
+    monkeypatch.setenv("PWD", str(typed))
+    config = {"corpus": {"name": "local", "path": "corpus"}, "alignment": {"aligner": "pocketsphinx"}}
+    assert checked(config, tmp_path).corpus.path == str(typed / "corpus")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"corpus": {"name": "local", "path": "nowhere"}}, "corpus.path: nowhere"),
+        ({"units": {"encoder": "./nowhere"}}, "units.encoder: ./nowhere"),
+        ({"benchmarks": {"sblimp": ["nowhere.jsonl"]}}, "benchmarks.sblimp: nowhere.jsonl"),
+    ],
+)
+def test_a_missing_path_is_found_before_any_job(tmp_path, change, field):
+    with pytest.raises(UserError, match="no such file") as error:
+        checked({"alignment": {"aligner": "pocketsphinx"}, **change}, tmp_path)
+    assert field in str(error.value)
+
+
+def test_the_dial_needs_the_world():
+    config = {"corpus": {"name": "local", "path": "."}, "alignment": {"aligner": "pocketsphinx"}}
+    with pytest.raises(UserError, match="world"):
+        dial_config(load(config), 0)
+    words = shlex.split(dial_config(Settings(), 2))
+    values = {word.split("=", 1)[0]: yaml.safe_load(word.split("=", 1)[1]) for word in words}
+    assert load(values).corpus.variability == 2
+    assert load(values).rungs == ["speech-hubert"]

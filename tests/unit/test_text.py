@@ -1,0 +1,33 @@
+"""Normalisation as in LibriHeavy's recipe."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speechladder.corpora.text import normalise
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("HELLO,  World!", "hello world"),
+        ("it\u2019s Jane's \u2018book\u2019", "it's jane's book"),
+        ("42 dogs, 1,200 cats", "forty two dogs one thousand two hundred cats"),
+        ("the 21st of May 1815", "the twenty first of may one thousand eight hundred and fifteen"),
+        ("3.5 % & more", "three point five percent and more"),
+        ("na\u00efve caf\u00e9 \u00c6sop", "naive cafe aesop"),
+        ("well-known\u2014and true", "well known and true"),
+        ("'' ' ...", ""),
+    ],
+)
+def test_examples(text, expected):
+    assert normalise(text) == expected
+
+
+@given(st.text())
+def test_only_letters_apostrophes_and_single_spaces_and_twice_is_once(text):
+    once = normalise(text)
+    assert re.fullmatch(r"([a-z]([a-z']*[a-z])?( [a-z]([a-z']*[a-z])?)*)?", once)
+    assert normalise(once) == once
