@@ -1,0 +1,44 @@
+#!/usr/bin/env python
+"""Items of one task: pairs generated or read from files, spoken, with words and phones in time."""
+
+import argparse
+from pathlib import Path
+
+from speechladder.io.errors import script
+from speechladder.settings import TASKS, Alignment, Benchmarks, add_options, from_options
+
+
+@script
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--pairs", type=Path, nargs="*", default=[], help="pairs files in place of generated pairs")
+    parser.add_argument("--cuts", type=Path, nargs="*", default=[], help="cuts whose training words are sWUGGY's words")
+    parser.add_argument("--out", type=Path, required=True, help="benchmarks/{task}/items.parquet")
+    parser.add_argument("--rejected", type=Path, required=True, help="JSON lines of what was left out, with reasons")
+    parser.add_argument("--variability", type=int, default=3, help="which voices: 0 (one, flat) to 3 (many)")
+    parser.add_argument("--max-rejected", type=float, default=0.2, help="fail above this share")
+    parser.add_argument("--seed", type=int, default=0)
+    add_options(parser, Benchmarks)
+    add_options(parser, Alignment)
+    args = parser.parse_args()
+    settings, alignment = from_options(args, Benchmarks), from_options(args, Alignment)
+
+    from speechladder.benchmarks.items import build_items
+
+    build_items(
+        task=args.task,
+        settings=settings,
+        alignment=alignment,
+        variability=args.variability,
+        seed=args.seed,
+        out=args.out,
+        rejected=args.rejected,
+        max_rejected=args.max_rejected,
+        files=args.pairs,
+        cuts=args.cuts,
+    )
+
+
+if __name__ == "__main__":
+    main()
