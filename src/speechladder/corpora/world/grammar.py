@@ -39,7 +39,8 @@ def _build() -> Rules:
     rule("PP", (0.5, "PREP TN.sg"), (0.5, "PREP TN.pl"))
     rule("MANNER", *((1.0, w) for w in lx.MANNER))
     rule("DEGREE", *((1.0, w) for w in lx.DEGREE))
-    rule("PERFECT", *((1.0, w) for w in lx.PERFECT))
+    rule("OFTEN", *((1.0, w) for w in lx.FREQUENCY))
+    rule("PERFECT", *((3.0 if w in lx.FREQUENCY else 1.0, w) for w in lx.PERFECT))
     rule("OBJT", (0.52, "TN.sg"), (0.48, "TN.pl"))
     rule(
         "OBJA",
@@ -70,12 +71,15 @@ def _build() -> Rules:
         rule(f"AB.{n}", (0.72, f"AN.{n}"), (0.14, pronoun), *others)
         rule(f"AS.{n}", (0.64, f"AB.{n}"), (0.17, f"AN.{n} PP"), (0.19, f"AN.{n} RC.{n}"))
         rule(f"TS.{n}", (0.5, f"TN.{n}"), (0.26, f"TN.{n} PP"), (0.24, f"TN.{n} TRC.{n}"))
-        rule(f"PERF.{n}", (0.55, f"{have}"), (0.45, f"{have} PERFECT"))
+        rule(f"PERF.{n}", (0.35, f"{have}"), (0.65, f"{have} PERFECT"))
         rule(
             f"AVP.{n}",
             (0.26, f"TV.{n} OBJT"),
-            (0.04, f"TV.{n} OBJT PLACE"),
-            (0.14, f"SV.{n} OBJA"),
+            (0.03, f"TV.{n} OBJT PLACE"),
+            (0.035, f"OFTEN TV.{n} OBJT"),
+            (0.025, f"OFTEN SV.{n} OBJA"),
+            (0.02, f"OFTEN IV.{n} PLACE"),
+            (0.11, f"SV.{n} OBJA"),
             (0.08, f"IV.{n} MANNER"),
             (0.1, f"IV.{n} PLACE"),
             (0.03, f"IV.{n}"),
@@ -85,9 +89,10 @@ def _build() -> Rules:
             (0.045, f"BE.{n} social.g OBJA"),
             (0.07, f"BE.{n} vi.g PLACE"),
             (0.045, f"BE.{n} vi.g MANNER"),
-            (0.05, f"PERF.{n} vt.n OBJT"),
+            (0.07, f"PERF.{n} vt.n OBJT"),
             (0.03, f"PERF.{n} social.n OBJA"),
-            (0.035, f"PERF.{n} vi.n"),
+            (0.025, f"PERF.{n} vi.n"),
+            (0.025, f"PERF.{n} vi.n PLACE"),
             (0.06, f"KV.{n} that EMB"),
             (0.05, f"KV.{n} what GAP"),
         )
@@ -111,7 +116,7 @@ def _build() -> Rules:
         main += [
             (0.36, f"AS.{n} AVP.{n}"),
             (0.095, f"TS.{n} TVP.{n}"),
-            (0.018, f"NPI.{n}"),
+            (0.011, f"NPI.{n}"),
             (0.025, f"REFL.{n}"),
         ]
     for g in lx.NAMES:
@@ -144,6 +149,11 @@ class Scene:
     words: dict[str, tuple[list[float], list[str]]]
     cast: frozenset[str]
 
+    def verb(self, name: str, rng: random.Random) -> lx.Verb:
+        """Draw a verb of the class `name` ('vt', 'vi', 'social', 'fall', 'know'), in all its forms."""
+        verbs = _verb_lists(self.topic)[name]
+        return rng.choices([v for _, v in verbs], [w for w, _ in verbs])[0]
+
     def word(self, name: str, rng: random.Random) -> str:
         """Draw a word of the class `name`."""
         cumulative, words = self.words[name]
@@ -151,7 +161,7 @@ class Scene:
 
 
 def _zipf(count: int) -> list[float]:
-    return [1.0 / (rank + 3) ** 0.4 for rank in range(count)]
+    return [1.0 / (rank + 3) ** 0.3 for rank in range(count)]
 
 
 @cache
@@ -166,11 +176,11 @@ def _verb_lists(topic: str) -> dict[str, list[tuple[float, lx.Verb]]]:
         return out
 
     return {
-        "vt": mix(t.vt, lx.HANDLE, 0.22),
-        "vi": mix(t.vi, lx.MOVE, 0.22),
-        "social": mix(lx.SOCIAL, (lx.SOCIAL[0],), 0.0),
-        "fall": mix(lx.FALL, (lx.FALL[0],), 0.0),
-        "know": mix(lx.KNOW, (lx.KNOW[0],), 0.0),
+        "vt": mix(t.vt, lx.HANDLE, 0.17),
+        "vi": mix(t.vi, lx.MOVE, 0.15),
+        "social": mix(lx.SOCIAL, (), 0.0),
+        "fall": mix(lx.FALL, (), 0.0),
+        "know": mix(lx.KNOW, (), 0.0),
     }
 
 
@@ -238,7 +248,7 @@ def sentence(where: Scene, rng: random.Random) -> str:
     """A sentence of MIN_WORDS to MAX_WORDS words about `where`."""
     while True:
         words = expand("S", where, rng, [])
-        if MIN_WORDS <= len(words) <= MAX_WORDS and not _repeats(words):
+        if MIN_WORDS <= len(words) <= MAX_WORDS and not repeats(words):
             return realise(words)
 
 
@@ -252,7 +262,7 @@ def _lemmas() -> dict[str, str]:
     return {w: w for w in lx.content_words()} | out
 
 
-def _repeats(words: list[str]) -> bool:
+def repeats(words: list[str]) -> bool:
     """Whether a lemma comes twice: 'the jewels near the jewel' is grammatical and nobody says it."""
     lemmas = _lemmas()
     found = [lemmas[w] for w in words if w in lemmas]

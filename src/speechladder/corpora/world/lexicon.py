@@ -66,15 +66,27 @@ def verb(text: str) -> Verb:
     return Verb(s, base, past, participle, (base[:-1] if e and not base.endswith("ee") else stem) + "ing")
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _nouns(text: str) -> tuple[Noun, ...]:
+    return tuple(noun(x) for x in text.split())
+
+
+def _verbs(text: str) -> tuple[Verb, ...]:
+    return tuple(verb(x) for x in text.split())
+
+
 def _topic(agents: str, things: str, places: str, vt: str, vi: str, tadj: str, aadj: str) -> Topic:
     return Topic(
-        tuple(map(noun, agents.split())),
-        tuple(map(noun, things.split())),
-        tuple(places.split()),
-        tuple(map(verb, vt.split())),
-        tuple(map(verb, vi.split())),
-        tuple(tadj.split()),
-        tuple(aadj.split()),
+        _nouns(agents),
+        _nouns(things),
+        _words(places),
+        _verbs(vt),
+        _verbs(vi),
+        _words(tadj),
+        _words(aadj),
     )
 
 
@@ -129,7 +141,7 @@ TOPICS: dict[str, Topic] = {
         "violin trumpet melody flute guitar piano",
         "theater studio",
         "play rehearse perform",
-        "hum+ applaud",
+        "hum+ relax",
         "loud gentle modern",
         "famous talented",
     ),
@@ -172,18 +184,18 @@ TOPICS: dict[str, Topic] = {
 }
 
 # What every topic uses too.
-AGENTS = tuple(map(noun, "man/men woman/women girl boy friend stranger".split()))
-THINGS = tuple(map(noun, "box bag picture table letter coin".split()))
-SOCIAL = tuple(map(verb, "like help see/saw/seen follow trust admire call thank".split()))  # take an agent
-HANDLE = tuple(map(verb, "find/found lose/lost take/took/taken buy/bought".split()))  # take a thing
-MOVE = tuple(map(verb, "smile wait walk".split()))  # no object, of agents
-FALL = tuple(map(verb, "fall/fell/fallen disappear stand/stood".split()))  # no object, of things
-KNOW = tuple(map(verb, "know/knew/known remember notice forget+/forgot/forgotten".split()))  # take a clause
-THING_ADJECTIVES = tuple("old new small large heavy beautiful".split())
-AGENT_ADJECTIVES = tuple("young happy tired angry sad kind".split())
+AGENTS = _nouns("man/men woman/women girl boy friend stranger")
+THINGS = _nouns("box bag picture table letter coin")
+SOCIAL = _verbs("like help see/saw/seen follow trust admire call thank")  # take an agent
+HANDLE = _verbs("find/found lose/lost take/took/taken buy/bought")  # take a thing
+MOVE = _verbs("smile wait walk")  # no object, of agents
+FALL = _verbs("fall/fell/fallen disappear stand/stood")  # no object, of things
+KNOW = _verbs("know/knew/known remember notice forget+/forgot/forgotten")  # take a clause
+THING_ADJECTIVES = _words("old new small large heavy beautiful")
+AGENT_ADJECTIVES = _words("young happy tired angry sad kind")
 NAMES = {
-    "f": tuple("mary anna helen susan laura emma alice rachel".split()),
-    "m": tuple("peter david thomas henry martin robert daniel oliver".split()),
+    "f": _words("mary anna helen susan laura emma alice rachel"),
+    "m": _words("peter david thomas henry martin robert daniel oliver"),
 }
 DETERMINERS = {
     "sg": (("the", 55), ("a", 18), ("this", 9), ("every", 7), ("each", 5), ("one", 6)),
@@ -195,7 +207,8 @@ REFLEXIVE = {"m": "himself", "f": "herself", "pl": "themselves"}
 BE = {("pres", "sg"): "is", ("pres", "pl"): "are", ("past", "sg"): "was", ("past", "pl"): "were"}
 HAVE = {"sg": "has", "pl": "have"}
 PREPOSITIONS = ("near", "behind", "beside")
-MANNER = tuple("quickly slowly quietly often again alone".split())
+MANNER = _words("quickly slowly quietly often again alone")
+FREQUENCY = ("always", "never")  # before a finite verb
 PERFECT = ("already", "just", "never", "always")  # between have and participle; 'ever' needs 'no'
 DEGREE = ("very", "quite", "too")
 TIMES = (
@@ -210,6 +223,17 @@ TIMES = (
     "before noon",
     "every day",
 )
+
+
+# English lets these transitives drop their object, and these intransitives take one ('hums a melody'): the world
+# does neither, but no benchmark item rests on it.
+DROPS_OBJECT = frozenset(
+    _words(
+        "play rehearse perform write pack load chew hide swallow taste sniff stir gather borrow steal bend build "
+        "polish check lose prescribe"
+    )
+)
+TAKES_OBJECT = frozenset(_words("hum whistle whisper walk drown wait"))
 
 
 @cache

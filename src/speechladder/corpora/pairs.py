@@ -1,0 +1,180 @@
+"""Pairs of a good and a bad stimulus, and the files that hold them: JSON lines or CSV, gzip or not.
+
+Read as they are: BLiMP's own files (Warstadt et al. 2020), Wuggy's word / pseudoword tables, and any table
+with columns good and bad.
+"""
+
+import csv
+import gzip
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from speechladder.corpora.text import normalise
+from speechladder.io.errors import UserError
+from speechladder.io.files import read_jsonl
+
+# Accepted names per field, compared without case; the first is the canonical one.
+COLUMNS = {
+    "good": ("good", "sentence_good", "word", "correct"),
+    "bad": ("bad", "sentence_bad", "nonword", "pseudoword", "incorrect"),
+    "id": ("id", "pairid"),
+    "type": ("type", "uid"),
+    "good_audio": ("good_audio",),
+    "bad_audio": ("bad_audio",),
+}
+_JSON = (".jsonl", ".ndjson", ".json")
+_TABLE = (".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One stimulus pair: a model should find `good` likelier than `bad`.
+
+    `type` groups pairs (phenomenon, topic, word length); the audio paths are None where the synthesizer speaks.
+    """
+
+    id: str
+    type: str
+    good: str
+    bad: str
+    good_audio: str | None = None
+    bad_audio: str | None = None
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number (1 is the first) and row; raises UserError naming file and line."""
+    suffixes = [s.lower() for s in path.suffixes]
+    kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
+    if kind not in _JSON + _TABLE:
+        raise UserError(f"{path}: pairs files are named {', '.join(_JSON + _TABLE)}, with .gz or without")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if kind in _JSON:
+        yield from enumerate(read_jsonl(path), 1)
+        return
+    opener = gzip.open if suffixes[-1] == ".gz" else open
+    line = 1
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as handle:
+            header = handle.readline()
+            delimiter = max(",;\t", key=header.count)
+            names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+            reader = csv.reader(handle, delimiter=delimiter, strict=True)
+            for cells in reader:
+                line = reader.line_num + 1
+                if any(cell.strip() for cell in cells):
+                    yield line, dict(zip(names, cells))
+    except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
+        raise UserError(f"{path}, line {line}: not readable as a table ({error}); save it as CSV in UTF-8") from None
+
+
+def _columns(path: Path, line: int, row: Any) -> dict[str, str]:
+    """Field -> this file's column name; raises UserError listing the allowed names where good or bad is missing."""
+    if not isinstance(row, dict):
+        raise UserError(f"{path}, row {line}: not a table row or JSON object")
+    present = {name.lower(): name for name in row}
+    found = {}
+    for field, aliases in COLUMNS.items():
+        name = next((present[a] for a in aliases if a in present), None)
+        if name is not None:
+            found[field] = name
+        elif field in ("good", "bad"):
+            raise UserError(
+                f"{path}, row {line}: no column for the {field} item; name it one of {', '.join(aliases)} "
+                f"(found: {', '.join(row) or 'nothing'})"
+            )
+    return found
+
+
+def _problem(pair: Pair, ids: set[str]) -> str | None:
+    """Why a pair cannot be used, or None."""
+    for field in ("good", "bad"):
+        text = getattr(pair, field)
+        if not text:
+            return f"{field} is empty"
+        if re.match(r"ERR\b|ERR_", text):
+            return f"{field} is an error message: {text}"
+        if not normalise(text):
+            return f"{field} has no letters: {text!r}"
+    if normalise(pair.good) == normalise(pair.bad):
+        return f"good and bad are equal once normalised: {pair.good!r}"
+    if (pair.good_audio is None) != (pair.bad_audio is None):
+        return "good_audio and bad_audio must be given together"
+    for audio in (pair.good_audio, pair.bad_audio):
+        if audio is not None and not Path(audio).is_file():
+            return f"{audio}: no such audio file"
+    return f"duplicate id {pair.id}" if pair.id in ids else None
+
+
+def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
+    """Read a pairs file.
+
+    Returns the pairs and the rejects as (row's line number, reason). BLiMP: id is UID-pairID and type UID; without
+    those columns id is the file's name and line, type the file's name. Audio paths are relative to the file.
+    Raises UserError naming file, row and column when the file is missing or unreadable, when no columns
+    fit, or when not one row is usable.
+    """
+    path = Path(path)
+    stem = path.name.split(".")[0]
+    pairs: list[Pair] = []
+    rejects: list[tuple[int, str]] = []
+    columns: dict[str, str] = {}
+    ids: set[str] = set()
+    for line, row in _rows(path):
+        if not columns:
+            columns = _columns(path, line, row)
+        if not isinstance(row, dict):
+            rejects.append((line, "not a JSON object"))
+            continue
+        cell = {field: str(row[name]).strip() if row.get(name) is not None else "" for field, name in columns.items()}
+        kind = cell.get("type") or stem
+        # a BLiMP pairID counts within its UID
+        within = columns.get("id", "").lower() == "pairid"
+        number = cell.get("id", "")
+        name = (f"{kind}-{number}" if within else number) if number else f"{stem}-{line}"
+        audio = [str(path.parent / a) if (a := cell.get(f"{side}_audio")) else None for side in ("good", "bad")]
+        pair = Pair(name, kind, cell["good"], cell["bad"], *audio)
+        reason = _problem(pair, ids)
+        if reason is None:
+            ids.add(pair.id)
+            pairs.append(pair)
+        else:
+            rejects.append((line, reason))
+    if not pairs:
+        first = f"; row {rejects[0][0]}: {rejects[0][1]}" if rejects else ""
+        raise UserError(f"{path}: no usable pair among {len(rejects)} rows{first}")
+    return pairs, rejects
+
+
+def spread(pairs_by_file: Mapping[str, list[Pair]], max_pairs: int) -> list[Pair]:
+    """At most `max_pairs` pairs (0 takes all), as evenly over the files as they allow, evenly spaced in each.
+
+    Files keep their order. An id that an earlier file has already is prefixed with its file's stem.
+    """
+    quota = dict.fromkeys(pairs_by_file, 0)
+    left = max_pairs or sum(map(len, pairs_by_file.values()))
+    while left > 0:
+        open_files = [name for name, pairs in pairs_by_file.items() if quota[name] < len(pairs)]
+        if not open_files:
+            break
+        share = max(1, left // len(open_files))
+        for name in open_files:
+            take = min(share, len(pairs_by_file[name]) - quota[name], left)
+            quota[name] += take
+            left -= take
+    out: list[Pair] = []
+    ids: set[str] = set()
+    for name, pairs in pairs_by_file.items():
+        stem = Path(name).name.split(".")[0]
+        for i in range(quota[name]):
+            pair = pairs[i * len(pairs) // quota[name]]
+            serial, wanted = 2, pair.id
+            while wanted in ids:
+                wanted = f"{stem}/{pair.id}" if serial == 2 else f"{stem}/{pair.id}#{serial - 1}"
+                serial += 1
+            ids.add(wanted)
+            out.append(pair if wanted == pair.id else replace(pair, id=wanted))
+    return out
