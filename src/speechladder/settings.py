@@ -15,21 +15,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from speechladder.io.errors import UserError
 
-RUNGS = (
-    "text-bpe",
-    "text-raw",
-    "phone-bpe",
-    "phone-raw",
-    "phone-repeat",
-    "speech-hubert",
-    "speech-hubert-dedup",
-)
+PAPER_RUNGS = ("text-bpe", "text-raw", "phone-bpe", "phone-raw", "phone-repeat", "speech-hubert")
 TASKS = ("swuggy", "sblimp", "topic")
 SAMPLE_RATE = 16_000  # Hz; every waveform inside the library
+
+
+def rung_names() -> tuple[str, ...]:
+    """Every registered rung, from text to speech.
+
+    The registry is asked when a configuration is validated, not when this module is imported: it stands above
+    `settings`, and what is registered by then counts, so that a new rung needs no line here.
+    """
+    from speechladder.rungs import registry
+
+    return registry.names()
+
 
 # A stage's version constant. Raise it when the stage's algorithm changes: Snakemake sees it as a
 # parameter, so the artefact and what follows are made anew; a changed comment changes nothing.
@@ -39,6 +52,7 @@ VERSIONS = {
     "alignment_quality": 1,
     "units": 1,
     "units_quality": 1,
+    "utterances": 1,
     "tokens": 1,
     "lm": 1,
     "items": 1,
@@ -48,6 +62,19 @@ VERSIONS = {
 }
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _registered(name: str) -> str:
+    if name not in rung_names():
+        raise PydanticCustomError("unknown_rung", "no such rung")
+    return name
+
+
+RungName = Annotated[
+    str,
+    AfterValidator(_registered),
+    Field(json_schema_extra=lambda schema: schema.update(enum=list(rung_names()))),
+]
 
 
 class Section(BaseModel):
@@ -204,6 +231,11 @@ class LM(Section):
         description="Converged: stop after this many validations without improvement. The best validated weights are kept.",
     )
     valid_every: int = Field(50, ge=1, description="Steps between validations.")
+    valid_seconds: float = Field(
+        1200.0,
+        gt=0,
+        description="Speech validated on at most, in seconds; the same utterances for every rung.",
+    )
     checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints (resume).")
     learning_points: int = Field(
         4,
@@ -213,7 +245,6 @@ class LM(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 autocast on a GPU or on a CPU with AVX512-BF16 or AMX, else fp32."
     )
-    dropout: Fraction = Field(0.0, description="Attention dropout.")
     threads: int = Field(
         1,
         ge=1,
@@ -278,10 +309,11 @@ class Settings(Section):
     seed: int = Field(
         0, ge=0, description="Seed of everything that is drawn: corpus, items, k-means sample, intervals."
     )
-    rungs: list[Literal[RUNGS]] = Field(
-        list(RUNGS[:6]),
+    rungs: list[RungName] = Field(
+        list(PAPER_RUNGS),
         min_length=1,
-        description="Rungs of the ladder, bottom of the table last. Built in: " + ", ".join(RUNGS) + ".",
+        description="Rungs of the ladder, in the order of the table: the paper's six, speech-hubert-dedup, or your own "
+        "(docs/adding-a-rung.md).",
     )
     corpus: Corpus = Field(Corpus(), description=Corpus.__doc__)
     alignment: Alignment = Field(Alignment(), description=Alignment.__doc__)
@@ -329,12 +361,13 @@ def _explain(error: dict[str, Any]) -> str:
         known = list(sections.get(prefix, Settings).model_fields)
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         where = next((p for p, s in sections.items() if path[-1] in s.model_fields), None)
-        hint = f"did you mean '{prefix}{near[0]}'? " if near else f"did you mean '{where}{path[-1]}'? " if where else ""
+        meant = f"{where}{path[-1]}" if where is not None else f"{prefix}{near[0]}" if near else ""
+        hint = f"did you mean '{meant}'? " if meant else ""
         return f"{name}: unknown key; {hint}allowed here: {', '.join(known)}"
     got = error.get("input")
-    if error["type"] == "literal_error":
+    if error["type"] in ("literal_error", "unknown_rung"):
         field = name.split(".")[0]
-        allowed = list(RUNGS) if field == "rungs" else _allowed(sections, path)
+        allowed = list(rung_names()) if field == "rungs" else _allowed(sections, path)
         near = difflib.get_close_matches(str(got), [str(a) for a in allowed], n=1, cutoff=0.4)
         hint = f"did you mean '{near[0]}'? " if near else ""
         return f"{name}: {got!r} is not allowed; {hint}allowed: {', '.join(map(str, allowed))}"

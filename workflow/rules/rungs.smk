@@ -7,7 +7,8 @@ rule select_utterances:
         alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
         units=expand("results/units/{shard}.parquet", shard=SHARDS),
     output:
-        "results/tokens/utterances.parquet",
+        utterances="results/tokens/utterances.parquet",
+        rejected="results/tokens/rejected.jsonl",
     log:
         "results/logs/select_utterances.log",
     benchmark:
@@ -15,10 +16,12 @@ rule select_utterances:
     conda:
         ENV
     params:
-        version=VERSIONS["tokens"],
+        version=VERSIONS["utterances"],
+        max_rejected=S.corpus.max_rejected,
     shell:
         "python $SCRIPTS/select_utterances.py --cuts {input.cuts} --alignment {input.alignment}"
-        " --units {input.units} --out {output} 2>&1 | tee {log}"
+        " --units {input.units} --out {output.utterances} --rejected {output.rejected}"
+        " --max-rejected {params.max_rejected} 2>&1 | tee {log}"
 
 
 rule tokenize_rung:
@@ -60,7 +63,6 @@ rule tokenize_items:
         ENV
     params:
         version=VERSIONS["item_tokens"],
-        options=as_options(S.tokens),
     shell:
-        "python $SCRIPTS/tokenize_items.py --rung {wildcards.rung} --tokens {input.tokens} --items {input.stimuli}"
-        " --units {input.units} --out {output} {params.options} 2>&1 | tee {log}"
+        "python $SCRIPTS/tokenize_items.py --tokens {input.tokens} --items {input.stimuli}"
+        " --units {input.units} --out {output} 2>&1 | tee {log}"

@@ -1,0 +1,40 @@
+"""Benchmark items as tokens of a rung."""
+
+from collections import Counter
+from pathlib import Path
+
+from speechladder.io.errors import UserError
+from speechladder.io.files import read_json
+from speechladder.io.tables import ITEM_TOKENS, write_table
+from speechladder.rungs import registry
+from speechladder.rungs.tokenizers import BOS, UNK, Codec
+from speechladder.rungs.utterances import read_items
+from speechladder.settings import Tokens
+
+
+def tokenize_items(folder: str | Path, items: str | Path, units: str | Path | None, out: str | Path) -> int:
+    """Write benchmarks/{task}/{rung}.parquet (ITEM_TOKENS: `<s> tokens`, no `</s>`) and give the number of items.
+
+    `folder` is tokens/{rung}: its meta.json says the rung and the settings, so items are written exactly as the
+    corpus was. `units` (UNITS, id = item) is read by rungs that need it. Raises UserError, with the count, when items
+    hold symbols that the rung lacks or become empty: a benchmark with holes would compare unlike sets.
+    """
+    meta = read_json(Path(folder) / "meta.json")
+    rung, options = registry.get(meta["rung"]), Tokens(**meta["settings"]["tokens"])
+    codec = Codec(Path(folder) / "tokenizer")
+    rows, bad, missing, known = [], [], Counter(), {*codec.symbols}
+    for item in read_items(items, units, rung.needs, options):
+        symbols = rung.function(item)
+        (ids,) = codec.encode([symbols])
+        if UNK in ids or not ids:
+            bad.append(item.id)
+            missing.update(s for s in symbols if s not in known)
+        rows.append({"item": item.id, "tokens": [BOS, *ids]})
+    if bad:
+        most = ", ".join(f"{s!r} ({n})" for s, n in missing.most_common(5)) or "none, they are empty"
+        raise UserError(
+            f"{items}: {len(bad)} of {len(rows)} items cannot be said on rung {rung.name} (symbols it lacks: {most}); "
+            f"first {bad[0]!r}; correct the pairs or the rung's alphabet"
+        )
+    write_table(out, rows, ITEM_TOKENS)
+    return len(rows)

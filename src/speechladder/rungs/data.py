@@ -1,0 +1,46 @@
+"""Reading packed tokens: what the language model trains on."""
+
+from pathlib import Path
+
+import numpy as np
+
+from speechladder.io.errors import UserError
+from speechladder.io.files import read_json
+from speechladder.io.tables import TOKEN_INDEX, read_table
+
+
+class TokenData:
+    """One split of tokens/{rung}.
+
+    `tokens` (n,) uint16 read-only memmap of `<s> tokens </s>` utterances end to end; `offsets` (m,) int64 and
+    `lengths` (m,) int32 of the utterances in tokens, specials included; `seconds` (m,) float64; `ids` their names;
+    `meta` the rung's meta.json. Raises UserError when files are missing or the memmap is not what the index says.
+    """
+
+    def __init__(self, folder: str | Path, split: str) -> None:
+        folder = Path(folder)
+        path = folder / f"{split}.bin"
+        self.meta: dict[str, object] = read_json(folder / "meta.json")
+        index = read_table(folder / f"{split}.parquet", TOKEN_INDEX)
+        self.ids: list[str] = index.column("id").to_pylist()
+        self.offsets: np.ndarray = index.column("offset").to_numpy()
+        self.lengths: np.ndarray = index.column("length").to_numpy()
+        self.seconds: np.ndarray = index.column("seconds").to_numpy()
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; run tokenize_rung again")
+        total, size = int(self.lengths.sum(dtype=np.int64)), path.stat().st_size
+        contiguous = np.array_equal(self.offsets, np.cumsum(self.lengths, dtype=np.int64) - self.lengths)
+        if size != 2 * total or not contiguous:
+            raise UserError(
+                f"{path}: {size} bytes, but its index {split}.parquet says {2 * total}; it is truncated or of another "
+                f"run; delete {folder} and run tokenize_rung again"
+            )
+        # an empty file cannot be mapped
+        self.tokens: np.ndarray = np.memmap(path, np.uint16, "r") if total else np.empty(0, np.uint16)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def utterance(self, number: int) -> np.ndarray:
+        """(length,) uint16: one utterance with its `<s>` and `</s>`."""
+        return self.tokens[self.offsets[number] :][: self.lengths[number]]

@@ -1,0 +1,213 @@
+"""Symbols -> ids, as a folder that transformers.AutoTokenizer loads.
+
+Ids 0-3 are <pad> <s> </s> <unk>. A rung without BPE has one id per symbol. BPE is trained by the SentencePiece
+library over one character per symbol (letters are their own, a phone takes one of Unicode's private use) and
+converted to a `tokenizers` BPE; ids equal SentencePiece's own, whose model lies beside it as `sentencepiece.model`.
+Text pieces stay within words; pieces of other symbols are bounded by the rung's `isolated` symbols alone.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from speechladder.io.errors import UserError
+from speechladder.io.files import read_json, write_json
+from speechladder.rungs.registry import SPACE, Rung
+from speechladder.settings import Tokens
+
+PAD, BOS, EOS, UNK = range(4)
+SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
+MAX_VOCAB = 2**16  # ids are stored as uint16
+MAX_PIECE = 16  # symbols in the longest BPE piece, SentencePiece's own default
+
+
+def as_characters(alphabet: Sequence[str]) -> dict[str, str]:
+    """Map each symbol to one character: letters of a text to themselves, others to private use (BMP, then plane 15)."""
+    if SPACE in alphabet:
+        return {symbol: symbol for symbol in alphabet}
+    return dict(zip(alphabet, map(chr, [*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE)])))
+
+
+def learn_alphabet(train: Iterable[list[str]]) -> list[str]:
+    """The symbols of the train split, sorted."""
+    return sorted({symbol for symbols in train for symbol in symbols})
+
+
+def build(rung: Rung, alphabet: Sequence[str], options: Tokens, train: Iterable[list[str]], folder: str | Path) -> None:
+    """Write the tokenizer of `rung` into `folder`; `train` (symbols per train utterance) is read for BPE alone.
+
+    Raises UserError when a symbol is not usable or the vocabulary does not hold the alphabet or uint16.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = SPACE in alphabet
+    bad = [s for s in alphabet if s.split() != [s] or s in SPECIALS or (text and len(s) > 1)]
+    if bad or len(set(alphabet)) != len(alphabet):
+        raise UserError(
+            f"rung {rung.name}: symbols must be distinct, without white space, and single letters beside {SPACE!r}; "
+            f"not so: {bad[:5]}"
+        )
+    size = rung.bpe_size(options)
+    wanted = max(size or 0, len(SPECIALS) + len(alphabet))
+    if wanted > MAX_VOCAB:
+        raise UserError(f"rung {rung.name}: {wanted} ids do not fit uint16; lower its vocabulary (units.clusters)")
+    if size is None:
+        tokenizer = _symbol_tokenizer(alphabet)
+    else:
+        if wanted > size:
+            raise UserError(
+                f"tokens.{rung.bpe}: {size} is too small for rung {rung.name}, whose symbols and specials alone "
+                f"are {wanted}; raise it"
+            )
+        model = train_bpe(train, alphabet, rung.isolated, size)
+        (folder / "sentencepiece.model").write_bytes(model)
+        tokenizer = _bpe_tokenizer(model, alphabet, rung.isolated)
+    _finish(tokenizer, folder)
+    write_json(folder / "symbols.json", {"symbols": list(alphabet), "bpe": size is not None})
+
+
+def train_bpe(train: Iterable[list[str]], alphabet: Sequence[str], isolated: Iterable[str], size: int) -> bytes:
+    """Train SentencePiece BPE and give its model file's bytes. Deterministic: one thread, nothing shuffled or sampled.
+
+    `size` counts specials; a corpus that has fewer pieces gives a smaller vocabulary.
+    """
+    import sentencepiece
+
+    characters, text, model = as_characters(alphabet), SPACE in alphabet, io.BytesIO()
+    isolated = [characters[s] for s in alphabet if s in set(isolated)]
+    strings = ("".join(map(characters.__getitem__, symbols)) for symbols in train)
+    # SentencePiece gives ids to characters that it sees: it sees each of the alphabet once, alone
+    once = (c for c in characters.values() if c not in isolated)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=(s for s in chain(strings, once) if s),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=size,
+        hard_vocab_limit=False,
+        user_defined_symbols=isolated,
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        add_dummy_prefix=text,
+        remove_extra_whitespaces=text,
+        split_by_unicode_script=False,
+        split_by_number=False,
+        max_sentencepiece_length=MAX_PIECE,
+        max_sentence_length=2**24,  # bytes; longer lines would be dropped in silence
+        num_threads=1,
+        shuffle_input_sentence=False,
+        pad_id=PAD,
+        bos_id=BOS,
+        eos_id=EOS,
+        unk_id=UNK,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def _bpe_tokenizer(model: bytes, alphabet: Sequence[str], isolated: Iterable[str]):
+    """SentencePiece's model as a `tokenizers` BPE.
+
+    SentencePiece merges whichever neighbours form the earliest learnt piece, the leftmost first; `tokenizers` merges
+    pairs by rank, the leftmost first. So each way to split a piece into two pieces becomes a merge, in order of pieces.
+    """
+    import sentencepiece
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+    vocab = {pieces.id_to_piece(i): i for i in range(pieces.vocab_size())}
+    characters, text = as_characters(alphabet), SPACE in alphabet
+    single = {characters[s] for s in isolated if s in characters}
+    known = {p for p in vocab if p not in single and p not in SPECIALS}
+    merges = [
+        (piece[:cut], piece[cut:])
+        for piece in sorted((p for p in known if len(p) > 1), key=lambda p: (-pieces.get_score(vocab[p]), vocab[p]))
+        for cut in range(1, len(piece))
+        if piece[:cut] in known and piece[cut:] in known
+    ]
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True))
+    if text:
+        tokenizer.normalizer = normalizers.Sequence(
+            [normalizers.Replace(Regex("^ +| +$"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
+        )
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always", split=True)
+        tokenizer.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always", split=True)
+        return tokenizer
+    # "HH AH SIL" in and out: symbols become their characters (the longest first, so that N leaves NG whole) and back
+    longest = sorted(characters.items(), key=lambda kv: -len(kv[0]))
+    swaps = [normalizers.Replace(s, c) for s, c in longest if s != c]
+    tokenizer.normalizer = normalizers.Sequence([*swaps, normalizers.Replace(Regex(r"\s+"), "")])
+    if single:
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(f"[{''.join(sorted(single))}]"), "isolated")
+    spaced = [decoders.Replace(c, f"{s} ") for s, c in characters.items()]
+    tokenizer.decoder = decoders.Sequence([*spaced, decoders.Fuse(), decoders.Strip(" ", 0, 1)])
+    return tokenizer
+
+
+def _symbol_tokenizer(alphabet: Sequence[str]):
+    """One id per symbol: characters of a text, or symbols with spaces between."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    vocab = {symbol: i for i, symbol in enumerate([*SPECIALS, *alphabet])}
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    if SPACE in alphabet:
+        tokenizer.normalizer = normalizers.Replace(" ", SPACE)
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+        tokenizer.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.Fuse()])
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return tokenizer
+
+
+def _finish(tokenizer, folder: Path) -> None:
+    """Mark the specials, start each sequence with <s>, write the files that AutoTokenizer reads."""
+    from tokenizers import AddedToken, processors
+
+    tokenizer.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", BOS)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    named = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), SPECIALS))
+    write_json(
+        folder / "tokenizer_config.json",
+        {"tokenizer_class": "PreTrainedTokenizerFast", **named, "clean_up_tokenization_spaces": False},
+    )
+
+
+class Codec:
+    """Symbols -> ids by a tokenizer folder, faster than through strings: what packing and benchmarks use.
+
+    The same ids as `AutoTokenizer.from_pretrained(folder)` gives for the symbols' string, without specials.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        description = read_json(folder / "symbols.json")
+        self.bpe: bool = description["bpe"]
+        self.symbols: list[str] = description["symbols"]
+        if not (folder / "tokenizer.json").is_file():
+            raise UserError(f"{folder}: no tokenizer.json; delete the folder and run tokenize_rung again")
+        if self.bpe:
+            from tokenizers import Tokenizer, normalizers
+
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self._tokenizer.normalizer = normalizers.Sequence([])  # symbols are clean, and already characters
+            self._characters = as_characters(self.symbols)
+            self.vocab_size: int = self._tokenizer.get_vocab_size()
+        else:
+            vocab = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+            self._ids = {symbol: vocab[symbol] for symbol in self.symbols}
+            self.vocab_size = len(vocab)
+
+    def encode(self, utterances: Iterable[list[str]]) -> Iterator[list[int]]:
+        """Ids of each utterance's symbols; UNK for what the alphabet lacks."""
+        if not self.bpe:
+            for symbols in utterances:
+                yield [self._ids.get(symbol, UNK) for symbol in symbols]
+            return
+        for symbols in utterances:
+            # U+FFFF is no character of any alphabet, so it becomes <unk>
+            string = "".join(self._characters.get(symbol, "\uffff") for symbol in symbols)
+            yield self._tokenizer.encode(string, add_special_tokens=False).ids
