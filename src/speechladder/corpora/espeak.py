@@ -38,8 +38,9 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Phoneme(NamedTuple):
-    """A phoneme as espeak-ng says it: its symbol with stress mark, where the word that it belongs to begins in the text
-    (character, from 0), and its first sample at 22,050 Hz."""
+    """A phoneme of espeak-ng: its symbol with stress mark, where its word begins in the text (character, from 0), and
+    its first sample at 22,050 Hz. A word's first phoneme begins where the word does: the closure of a stop, which
+    espeak-ng puts before the phoneme's own event, belongs to the stop."""
 
     symbol: str
     position: int
@@ -57,19 +58,20 @@ def synthesise(
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     waves: list[bytes] = []
     phonemes: list[Phoneme] = []
-    word = 0
+    word, begin = 0, None
 
     def collect(samples: object, count: int, events: object) -> int:
-        nonlocal word
+        nonlocal word, begin
         if count > 0:
             waves.append(ctypes.string_at(samples, 2 * count))
         index = 0
         while (event := events[index]).type:
             if event.type == _WORD:
-                word = event.text_position - 1
+                word, begin = event.text_position - 1, event.sample
             elif event.type == _PHONEME:
                 symbol = bytes(event.id).split(b"\0")[0].decode()
-                phonemes.append(Phoneme(symbol, word, event.sample))
+                phonemes.append(Phoneme(symbol, word, event.sample if begin is None else begin))
+                begin = None
             index += 1
         return 0
 

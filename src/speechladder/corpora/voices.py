@@ -49,15 +49,23 @@ class Voice:
         )
 
 
+# Variants whose long-term spectrum, share of voiced frames, pitch and pace lie near the plain voice's; whispering,
+# croaking, robotic and clipping ones (antonio, caleb, croak, Demonic, iven, klatt, robosoft, whisper, ...) stay out.
 _EIGHT = ("m1", "f1", "m3", "f2", "m7", "f4", "m8", "f5")
-_MANY = tuple(f"f{i}" for i in range(1, 6)) + tuple(f"m{i}" for i in range(1, 9))
+_PLAIN = ("m1", "f1", "m2", "f2", "m3", "f3", "m4", "f4", "m5", "f5", "m6", "m7", "m8")
+_NAMED = (
+    *("Alex", "linda", "adam", "aunty", "boris", "belinda", "max", "Annie", "Michael", "grandma", "pablo"),
+    *("Mario", "rob", "robert", "norbert", "quincy", "benjamin", "Diogo", "travis", "victor"),
+)
+_ABROAD = {"rp": "en-gb-x-rp", "sco": "en-gb-scotland", "nyc": "en-us-nyc"}
+_TRAVELLERS = ("f1", "m1", "f3", "m3", "f5", "m7", "m8")
 
 
 def voices(variability: int) -> list[Voice]:
     """The speaker pool at a setting of the dial (corpus.variability).
 
     0: one voice without intonation, nothing varies. 1: one voice with intonation. 2: eight speakers of one accent.
-    3: many speakers in four accents, whose rate, pitch and pitch range vary from one utterance to the next.
+    3: 54 speakers, 21 of them in three other accents; rate, pitch and pitch range vary widely between utterances.
     """
     if variability == 0:
         return [Voice("flat", pitch_range=0)]
@@ -65,9 +73,11 @@ def voices(variability: int) -> list[Voice]:
         return [Voice("one", rate_spread=0.05, range_spread=10)]
     if variability == 2:
         return [Voice(f"us-{v}", variant=v, rate_spread=0.08, pitch_spread=4, range_spread=10) for v in _EIGHT]
-    accents = {"us": "en-us", "nyc": "en-us-nyc", "rp": "en-gb-x-rp", "sco": "en-gb-scotland"}
+    speakers = [
+        *((f"us-{v.lower()}", "en-us", v) for v in _PLAIN + _NAMED),
+        *((f"{short}-{v}", accent, v) for v in _TRAVELLERS for short, accent in _ABROAD.items()),
+    ]
     return [
-        Voice(f"{short}-{v}", accent, v, rate_spread=0.18, pitch_spread=12, range_spread=30)
-        for short, accent in accents.items()
-        for v in _MANY
+        Voice(name, accent, variant, rate_spread=0.18, pitch_spread=12, range_spread=30)
+        for name, accent, variant in speakers
     ]
