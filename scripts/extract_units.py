@@ -17,7 +17,7 @@ def main() -> None:
     source.add_argument("--cuts", type=Path, help="cuts.{shard}.jsonl.gz; needs --alignment and --rejected")
     source.add_argument("--items", type=Path, help="benchmarks/{task}/items.parquet")
     parser.add_argument("--alignment", type=Path, help="alignment/{shard}.parquet: only aligned utterances are taken")
-    parser.add_argument("--codebook", type=Path, required=True, help="centroids.safetensors")
+    parser.add_argument("--centroids", type=Path, required=True, help="centroids.safetensors")
     parser.add_argument("--out", type=Path, required=True, help="units Parquet file to write")
     parser.add_argument("--rejected", type=Path, help="rejected.{shard}.jsonl to write")
     parser.add_argument("--max-rejected", type=float, default=1.0, help="corpus.max_rejected; default 1")
@@ -33,10 +33,10 @@ def main() -> None:
 
     if args.cuts:
         extract_shard(
-            args.cuts, args.alignment, args.codebook, args.out, args.rejected, units, max_rejected=args.max_rejected
+            args.cuts, args.alignment, args.centroids, args.out, args.rejected, units, max_rejected=args.max_rejected
         )
     else:
-        extract_items(args.items, args.codebook, args.out, units)
+        extract_items(args.items, args.centroids, args.out, units)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--cuts", type=Path, nargs="+", required=True, help="cuts.{shard}.jsonl.gz of every shard")
     parser.add_argument("--alignment", type=Path, nargs="+", required=True, help="{shard}.parquet, in the same order")
     parser.add_argument("--units", type=Path, nargs="+", required=True, help="units/{shard}.parquet, same order")
-    parser.add_argument("--codebook", type=Path, required=True, help="centroids.safetensors")
+    parser.add_argument("--centroids", type=Path, required=True, help="centroids.safetensors")
     parser.add_argument("--items", type=Path, nargs="*", default=[], help="benchmarks/{task}/items.parquet")
     parser.add_argument("--item-units", type=Path, nargs="*", default=[], help="benchmarks/{task}/units.parquet")
     parser.add_argument("--out", type=Path, required=True, help="quality.json to write")
@@ -30,10 +30,8 @@ def main() -> None:
         cuts=args.cuts,
         alignments=args.alignment,
         units=args.units,
-        codebook=args.codebook,
-        items=dict(
-            zip([p.parent.name for p in args.items], zip(args.items, args.item_units, strict=True), strict=True)
-        ),
+        codebook=args.centroids,
+        items={i.parent.name: (i, u) for i, u in zip(args.items, args.item_units, strict=True)},
         out=args.out,
         seed=args.seed,
     )

@@ -1,0 +1,337 @@
+"""From cuts and alignment to units and their quality, with a random encoder."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+import tiny_hubert
+
+from speechladder.corpora.cuts import Cut, write_cuts
+from speechladder.io.audio import encode_flac, frame_count, read_audio
+from speechladder.io.errors import UserError
+from speechladder.io.files import read_json, read_jsonl
+from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table, write_table
+from speechladder.settings import Units
+from speechladder.units import codebook
+from speechladder.units.encoder import Encoder
+from speechladder.units.extract import extract_items, extract_shard, units_of
+from speechladder.units.quality import write_quality
+from speechladder.units.sample import draw, write_sample
+
+RATE = 16_000
+PITCH = {"AA": 300.0, "B": 900.0, "S": 3000.0}
+
+
+def tone(phones: list[str], seconds: float, seed: int) -> tuple[np.ndarray, list[dict]]:
+    """A noisy tone per phone, and the phones' spans."""
+    rng = np.random.default_rng(seed)
+    parts, spans, at = [], [], 0.0
+    for phone in phones:
+        time = np.arange(round(seconds * RATE)) / RATE
+        wave = 0.3 * np.sin(2 * np.pi * PITCH[phone] * time) if phone in PITCH else 0.0 * time
+        parts.append(wave + rng.normal(0, 0.01, len(time)))
+        spans.append({"label": phone + ("1" if phone == "AA" else ""), "start": at, "end": at + seconds})
+        at += seconds
+    return np.concatenate(parts).astype(np.float32), spans
+
+
+class Corpus:
+    """Two shards of tones on disk."""
+
+    def __init__(self, root: Path, encoder: Path, kmeans_frames: int = 300) -> None:
+        self.root, self.shards = root, (0, 1)
+        self.settings = Units(encoder=str(encoder), layer=2, clusters=6, sample_frames=kmeans_frames, iterations=5)
+        self.cuts: dict[int, list[Cut]] = {0: [], 1: []}
+        self.rows: dict[int, list[dict]] = {0: [], 1: []}
+        rng = np.random.default_rng(0)
+        for i in range(20):
+            phones = ["SIL", *rng.choice(list(PITCH), 3), "SIL"]
+            samples, spans = tone(phones, 0.1 + 0.02 * (i % 4), i)
+            self.add(f"u {i},x", samples, spans, i % 2, split="train" if i % 5 else "valid")
+
+    def add(self, name: str, samples: np.ndarray, spans: list[dict], shard: int, split: str = "train") -> Cut:
+        path = self.root / f"{name}.flac"
+        soundfile.write(path, samples, RATE)
+        seconds = len(samples) / RATE
+        cut = Cut(name, name, str(path), 0.0, seconds, f"s{len(name) % 2}", split, "a b", "A b.", RATE, len(samples))
+        self.cuts[shard].append(cut)
+        row = {"id": name, "words": [], "phones": spans, "seconds": seconds, "aligner": "truth"}
+        self.rows[shard].append(row)
+        return cut
+
+    def path(self, kind: str, shard: int) -> Path:
+        return self.root / f"{kind}.{shard}" if kind != "cuts" else self.root / f"cuts.{shard}.jsonl.gz"
+
+    def paths(self, kind: str) -> list[Path]:
+        return [self.path(kind, shard) for shard in self.shards]
+
+    def write(self) -> "Corpus":
+        for shard in self.shards:
+            write_cuts(self.path("cuts", shard), self.cuts[shard])
+            write_table(self.path("alignment", shard), self.rows[shard], ALIGNMENT)
+        return self
+
+    def train(self) -> "Corpus":
+        sample = self.root / "sample.safetensors"
+        s = self.settings
+        write_sample(self.paths("cuts"), self.paths("alignment"), sample, s, seed=0)
+        codebook.train(sample, self.centroids, s.clusters, s.iterations, s.max_points_per_centroid, seed=0)
+        return self
+
+    @property
+    def centroids(self) -> Path:
+        return self.root / "centroids.safetensors"
+
+    def extract(self, shard: int, max_rejected: float = 1.0) -> list[dict]:
+        out = self.path("units", shard)
+        files = (self.path("cuts", shard), self.path("alignment", shard), self.centroids, out)
+        extract_shard(*files, self.path("rejected", shard), self.settings, max_rejected)
+        return read_table(out, UNITS).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hubert") / "micro"
+    tiny_hubert.save(folder, "micro")
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path, checkpoint):
+    return Corpus(tmp_path, checkpoint)
+
+
+def test_a_unit_per_frame_in_the_order_of_the_cuts(corpus):
+    corpus.write().train()
+    for shard in corpus.shards:
+        rows = corpus.extract(shard)
+        assert [row["id"] for row in rows] == [cut.id for cut in corpus.cuts[shard]]
+        assert [len(row["units"]) for row in rows] == [frame_count(len(cut.samples())) for cut in corpus.cuts[shard]]
+        assert max(max(row["units"]) for row in rows) < corpus.settings.clusters
+        assert list(read_jsonl(corpus.path("rejected", shard))) == []
+
+
+def test_again_is_the_same_bytes(corpus):
+    corpus.write().train()
+    corpus.extract(0)
+    files = [corpus.root / "sample.safetensors", corpus.centroids, corpus.path("units", 0)]
+    before = [file.read_bytes() for file in files]
+    corpus.train().extract(0)  # over what is there: replaced, not added to
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_units_are_the_nearest_centroids_of_the_layer(corpus):
+    corpus.write().train()
+    encoder = Encoder.load(corpus.settings.encoder, 2)
+    book = codebook.load(corpus.centroids, encoder.provenance)
+    for cut, row in zip(corpus.cuts[0], corpus.extract(0), strict=True):
+        features = encoder.encode([cut.samples()])[0]
+        distance = ((features[:, None].astype(np.float64) - book.centroids[None]) ** 2).sum(axis=2)
+        assert row["units"] == distance.argmin(axis=1).tolist()
+
+
+def test_batches_do_not_change_units(corpus):
+    corpus.write().train()
+    rows = corpus.extract(0)
+    encoder = Encoder.load(corpus.settings.encoder, 2)
+    speech = [(cut.id, cut.samples()) for cut in corpus.cuts[0]]
+
+    class Meter:
+        done = 0.0
+
+        def advance(self, amount):
+            self.done += amount
+
+    class Batched(Encoder):
+        def _batches(self, lengths):
+            yield list(range(len(lengths)))[::-1]
+
+    batched = Batched(**vars(encoder))
+    meter = Meter()
+    book = codebook.load(corpus.centroids)
+    features = batched.encode([samples for _, samples in speech])
+    assert [book.assign(f).tolist() for f in features] == [row["units"] for row in rows]
+    together = [{"id": r["id"], "units": r["units"].tolist()} for r in units_of(batched, book, speech, meter)]
+    assert together == rows
+    assert meter.done == pytest.approx(sum(cut.duration for cut in corpus.cuts[0]))
+
+
+def test_only_aligned_utterances_and_each_reject_has_its_reason(corpus):
+    silence = np.zeros(300, np.float32)
+    corpus.add("short", silence, [], 0)
+    truncated = corpus.add("truncated", *tone(["AA", "B"], 0.5, 1), 0)
+    corpus.cuts[0].append(replace(corpus.cuts[0][0], id="absent", path=str(corpus.root / "absent.flac")))
+    corpus.rows[0].append({**corpus.rows[0][0], "id": "absent"})
+    corpus.rows[0] = [row for row in corpus.rows[0] if row["id"] != "u 2,x"]
+    corpus.write()
+    whole = Path(truncated.path).read_bytes()
+    Path(truncated.path).write_bytes(whole[: len(whole) // 2])
+    corpus.train()  # the sample leaves them out too
+    rows = corpus.extract(0)
+    assert [r["id"] for r in rows] == [f"u {i},x" for i in range(0, 20, 2) if i != 2]
+    rejected = {r["id"]: r["reason"] for r in read_jsonl(corpus.path("rejected", 0))}
+    assert set(rejected) == {"short", "truncated", "absent"}
+    assert "300 samples" in rejected["short"]
+    with pytest.raises(UserError, match=r"3 of 12 utterances rejected.*max_rejected"):
+        corpus.extract(0, max_rejected=0.1)
+
+
+def test_a_codebook_of_another_encoder_is_never_used(corpus, tmp_path):
+    corpus.write().train()
+    tiny_hubert.save(tmp_path / "other", "micro", seed=9)
+    for change in ({"encoder": str(tmp_path / "other")}, {"layer": 1}):
+        corpus.settings = corpus.settings.model_copy(update=change)
+        with pytest.raises(UserError, match="the codebook was made from"):
+            corpus.extract(0)
+
+
+def test_the_sample_is_a_share_of_the_train_split(corpus):
+    corpus.write()
+    encoder = Encoder.load(corpus.settings.encoder, 2)
+    paths = corpus.paths("cuts"), corpus.paths("alignment")
+    train = [cut for shard in corpus.shards for cut in corpus.cuts[shard] if cut.split == "train"]
+    total = sum(frame_count(len(cut.samples())) for cut in train)
+    features, said = draw(encoder, *paths, 100, seed=0)
+    assert features.shape == (100, 16) == (said["frames"], encoder.dim)
+    assert said["frames_in_split"] == total
+    assert 100 / 25 / 0.5 - 2 < said["utterances"] < len(train)  # half of each, no more utterances than needed
+    every, said = draw(encoder, *paths, 10**6, seed=0)
+    assert len(every) == total
+    assert said["utterances"] == len(train)
+    assert said["speakers"] == len({cut.speaker for cut in train})
+    wanted = np.concatenate([encoder.encode([cut.samples()])[0] for cut in train])
+    # every frame once, none of another split
+    assert sorted(map(tuple, every)) == sorted(map(tuple, wanted))
+    assert (draw(encoder, *paths, 100, seed=0)[0] == features).all()
+    assert (draw(encoder, *paths, 100, seed=1)[0] != features).any()
+
+
+def test_the_sample_does_not_depend_on_the_division_into_shards(corpus):
+    corpus.write()
+    encoder = Encoder.load(corpus.settings.encoder, 2)
+    two = draw(encoder, corpus.paths("cuts"), corpus.paths("alignment"), 100, seed=0)[0]
+    corpus.cuts[0], corpus.cuts[1] = [], corpus.cuts[1] + corpus.cuts[0]
+    corpus.rows[0], corpus.rows[1] = [], corpus.rows[1] + corpus.rows[0]
+    corpus.write()
+    one = draw(encoder, corpus.paths("cuts"), corpus.paths("alignment"), 100, seed=0)[0]
+    assert (one == two).all()
+
+
+def write_items(path: Path, voices: int, broken: bool = False) -> None:
+    rows = []
+    for i, phones in enumerate([["AA", "B"], ["S", "AA", "B"], ["B", "S"]]):
+        for voice in range(voices):
+            samples, spans = tone(["SIL", *phones], 0.1 + 0.02 * voice, 10 * i + voice)
+            rows.append(
+                {
+                    "item": f"{i}|good|v{voice}",
+                    "id": str(i),
+                    "voice": f"v{voice}",
+                    "correct": True,
+                    "type": "x",
+                    "text": f"text {i}",
+                    "words": [],
+                    "phones": spans,
+                    "seconds": len(samples) / RATE,
+                    "audio": b"fLaC" if broken else encode_flac(samples),
+                }
+            )
+    write_table(path, rows, ITEMS)
+
+
+def test_items_get_units_and_a_broken_one_is_named(corpus):
+    corpus.write().train()
+    items, out = corpus.root / "items.parquet", corpus.root / "item_units.parquet"
+    write_items(items, 2)
+    extract_items(items, corpus.centroids, out, corpus.settings)
+    units = read_table(out, UNITS).to_pylist()
+    table = read_table(items, ITEMS).to_pylist()
+    assert [u["id"] for u in units] == [row["item"] for row in table]
+    assert [len(u["units"]) for u in units] == [frame_count(len(read_audio(row["audio"]))) for row in table]
+    write_items(items, 1, broken=True)
+    with pytest.raises(UserError, match=r"items.parquet, item '0\|good\|v0'"):
+        extract_items(items, corpus.centroids, out, corpus.settings)
+
+
+def test_scripts_from_cuts_to_quality(corpus, root):
+    """The four scripts as the workflow calls them, and what quality.json says."""
+    corpus.write()
+    for task, voices in (("swuggy", 2), ("topic", 1)):
+        (corpus.root / task).mkdir()
+        write_items(corpus.root / task / "items.parquet", voices)
+
+    def run(name: str, *args: object, status: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, str(root / "scripts" / name), *map(str, args)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status, done.stderr
+        return done.stderr
+
+    r, s = corpus.root, corpus.settings
+    encoder = ["--encoder", s.encoder, "--layer", s.layer]
+    means = ["--clusters", s.clusters, "--iterations", s.iterations]
+    cuts, alignment, units = (corpus.paths(kind) for kind in ("cuts", "alignment", "units"))
+    where = ["--out", r / "sample.safetensors", *encoder, "--sample-frames", s.sample_frames]
+    run("sample_features.py", "--cuts", *cuts, "--alignment", *alignment, *where)
+    where = ["--sample", r / "sample.safetensors", "--out", corpus.centroids]
+    run("train_kmeans.py", *where, *encoder, *means)
+    book = ["--centroids", corpus.centroids]
+    outputs = ["--out", units[0], "--rejected", corpus.path("rejected", 0)]
+    run("extract_units.py", "--cuts", cuts[0], "--alignment", alignment[0], *outputs, *book, *encoder)
+    # the others in this process: importing transformers costs four seconds each time
+    corpus.extract(1)
+    for task in ("swuggy", "topic"):
+        extract_items(r / task / "items.parquet", corpus.centroids, r / task / "units.parquet", s)
+    files = ["--items", r / "swuggy/items.parquet", r / "topic/items.parquet"]
+    files += ["--item-units", r / "swuggy/units.parquet", r / "topic/units.parquet", "--out", r / "quality.json"]
+    run("units_quality.py", "--cuts", *cuts, "--alignment", *alignment, "--units", *units, *book, *files)
+
+    got = read_json(r / "quality.json")
+    assert got["clusters"] == 6
+    assert got["frames"] == sum(len(u["units"]) for path in units for u in read_table(path, UNITS).to_pylist())
+    assert 0.3 < got["pnmi"] <= 1  # even a random encoder tells tones apart
+    assert got["without_silence"]["frames"] < got["frames"]
+    assert got["dead_clusters"] >= 0
+    assert got["speaker"]["speakers"] == 2
+    same = got["same_sentence"]
+    assert same["topic"] is None  # one voice
+    assert same["swuggy"]["sentences"] == same["swuggy"]["pairs"] == 3
+    assert same["swuggy"]["phones_changed"] == 0
+    assert 0 <= same["swuggy"]["units_changed"] < same["swuggy"]["units_changed_other_sentence"] <= 1
+    assert pq.read_metadata(units[0]).metadata[b"clusters"] == b"6"
+
+    message = run(
+        "extract_units.py", *files[:2], "--out", r / "x", *book, "--encoder", s.encoder, "--layer", 9, status=2
+    )
+    assert "units.layer: 9" in message
+    assert "Traceback" not in message
+
+
+def test_quality_without_a_common_utterance_says_so(corpus):
+    corpus.write().train()
+    for shard in corpus.shards:
+        corpus.extract(shard)
+    corpus.rows = {shard: [] for shard in corpus.shards}
+    corpus.write()
+    with pytest.raises(UserError, match="no utterance is both"):
+        write_quality(
+            *(corpus.paths(kind) for kind in ("cuts", "alignment", "units")),
+            corpus.centroids,
+            {},
+            corpus.root / "quality.json",
+            seed=0,
+        )
+
+
+def test_the_provenance_says_how(corpus):
+    corpus.write().train()
+    said = codebook.load(corpus.centroids).provenance
+    assert said["sample"]["policy"].startswith("0.") or said["sample"]["policy"].startswith("1 ")
+    assert {"sha256", "layer", "seed", "faiss", "objective", "sample_sha256", "max_points_per_centroid"} <= set(said)
+    json.dumps(said)
