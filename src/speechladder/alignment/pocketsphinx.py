@@ -6,8 +6,13 @@ only because forced alignment always finds something, raises AlignmentError with
 """
 
 import functools
+import math
 import re
+import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +26,18 @@ DITHER = 2.0 / 32768  # standard deviation of the dither: digital silence has no
 # Frame f is computed from samples 160 f to 160 f + 410 and so speaks for its middle. A boundary between frames f - 1
 # and f lies between their middles: half a window less half a hop after 160 f.
 CENTRE = (410 - 160) / 2 / SAMPLE_RATE
+SHORTEST = 0.02  # seconds a phone keeps at least, so that it is heard at a 50 Hz frame
 
-MAX_PHONES_PER_SECOND = 25.0  # over the speech between pauses; fast readers stay under 20
-MAX_WORD_PHONE_SECONDS = 1.0  # a phone that is held longer: a word was spread over what is not in the transcript
-MIN_PHONE_SCORE = -300.0  # mean log score per frame of the worst phone
-MIN_MEAN_SCORE = -45.0  # mean log score per frame of all speech
+# Forced alignment always finds something; these tell what is not to be believed (docs/log.md has the trial).
+# Scores are PocketSphinx's own scaled log-likelihoods of frames: 0 for the best of the states that are searched.
+MAX_PHONES_PER_SECOND = 25.0  # between pauses
+MIN_MEAN_SCORE = -52.0  # per frame of speech
+MIN_LOW_SCORE = -125.0  # per frame, of the phone that only a tenth of the phones are worse than
+MAX_SQUEEZED = 0.3  # share of phones at the model's minimum of three frames
+MIN_PAUSE_SCORE = -30.0  # score per frame times seconds, of the worst pause: speech that the text leaves out
+MAX_PHONE_SECONDS = 2.5  # of one phone: a word spread over what the text leaves out
+
+NO_PATH = "no path: the text does not fit the audio"
 
 
 class AlignmentError(Exception):
@@ -38,30 +50,33 @@ class Raw:
 
     words: list[Span]
     phones: list[Span]
-    scores: list[float]  # of each phone, SIL included: mean log score per frame; 0 where frames fell into the padding
+    scores: list[float]  # of each phone, SIL included: mean per frame
 
 
 @functools.cache
-def _dither(samples: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(0, DITHER, samples)
+def _dictionary() -> dict[str, list[str]]:
+    """The bundled pronunciations: word -> 'HH AH L OW' and its variants."""
+    from pocketsphinx import get_model_path
+
+    words: dict[str, list[str]] = {}
+    for line in Path(get_model_path(), "en-us", "cmudict-en-us.dict").read_text().splitlines():
+        word, phones = line.split(maxsplit=1)
+        words.setdefault(re.sub(r"\(\d+\)$", "", word), []).append(phones)
+    return words
 
 
 class Aligner:
-    """Aligns utterances one after the other; an utterance's result depends on nothing but itself.
+    """Aligns one utterance after the other, each by a decoder of its own with a dictionary of its words.
 
-    `beam` is the beam of the search (a probability ratio): the wider, the fewer good utterances find no path.
+    A decoder costs 10 ms; one that had heard an utterance before gave other times than a fresh one, so that results
+    would depend on order and shards. `beam` is the beam of the search (a probability ratio): the wider, the fewer good
+    utterances find no path.
     """
 
     name = "pocketsphinx"
 
     def __init__(self, beam: float = 1e-300) -> None:
-        from pocketsphinx import Decoder
-
-        # bestpath drops the last word; batch normalisation keeps nothing of the utterance before
-        self._decoder = Decoder(
-            lm=None, beam=beam, pbeam=beam, wbeam=beam, bestpath=False, cmn="batch", loglevel="FATAL"
-        )
-        self._added: set[str] = set()
+        self.beam = beam
 
     def align(
         self, samples: np.ndarray, text: str, pronunciations: dict[str, list[str]] | None = None
@@ -83,98 +98,128 @@ class Aligner:
         words = text.split()
         if not words:
             raise AlignmentError("empty text")
-        entries = [self._entry(word, (pronunciations or {}).get(word)) for word in words]
         if len(samples) < 3 * FRAME * SAMPLE_RATE * len(words):  # a phone has three states of a frame each
             raise AlignmentError("too fast: fewer frames than the words need")
+        entries = {word: _pronunciations(word, (pronunciations or {}).get(word)) for word in dict.fromkeys(words)}
         pad = round(PADDING * SAMPLE_RATE)
         padded = np.pad(samples.astype(np.float64), pad)
-        padded += _dither(len(padded))
+        padded += np.random.default_rng(0).normal(0, DITHER, len(padded))
         pcm = np.clip(np.round(padded * 32768), -32768, 32767).astype("<i2").tobytes()
-        self._decoder.set_align_text(" ".join(entries))
-        self._pass(pcm)
-        if self._decoder.hyp() is None:
-            raise AlignmentError("no path: the text does not fit the audio")
+        decoder = self._decoder(entries)
         try:
-            self._decoder.set_alignment()
+            decoder.set_align_text(text)
+            _listen(decoder, pcm)
+            if decoder.hyp() is None:
+                raise AlignmentError(NO_PATH)
+            decoder.set_alignment()
+            _listen(decoder, pcm)
         except RuntimeError:
-            raise AlignmentError("no path: the text does not fit the audio") from None
-        self._pass(pcm)
-        return _collect(self._decoder.get_alignment(), words, len(samples) / SAMPLE_RATE)
+            raise AlignmentError(NO_PATH) from None
+        return _collect(decoder.get_alignment(), words, len(samples) / SAMPLE_RATE)
 
-    def _pass(self, pcm: bytes) -> None:
-        self._decoder.start_utt()
-        try:
-            self._decoder.process_raw(pcm, full_utt=True)
-        except RuntimeError:
-            raise AlignmentError("no path: the text does not fit the audio") from None
-        finally:  # the decoder refuses every later utterance otherwise
-            try:
-                self._decoder.end_utt()
-            except RuntimeError:
-                raise AlignmentError("no path: the text does not fit the audio") from None
+    def _decoder(self, entries: dict[str, list[str]]) -> Any:
+        """A pocketsphinx.Decoder that knows these words alone."""
+        from pocketsphinx import Decoder
 
-    def _entry(self, word: str, given: list[str] | None) -> str:
-        """The name under which the dictionary has `word`; adds it where needed."""
-        if given is None and re.fullmatch(r"[a-z][a-z']*", word) and self._decoder.lookup_word(word) is not None:
-            return word
-        if given is None:
-            from speechladder.corpora.speak import pronounce
-
-            given = pronounce(word)
-        phones = [strip_stress(p) for p in given if p != SIL]
-        unknown = sorted(set(phones) - set(ARPABET))
-        if not phones or unknown:  # PocketSphinx crashes on an empty pronunciation
-            raise AlignmentError(f"no pronunciation for '{word}'" + (f": not ARPAbet: {unknown}" if unknown else ""))
-        entry = "=" + "-".join(phones)  # named by its sound: the same word may come with another pronunciation
-        if entry not in self._added:
-            self._decoder.add_word(entry, " ".join(phones), False)
-            self._added.add(entry)
-        return entry
+        with tempfile.NamedTemporaryFile("w", suffix=".dict") as file:
+            for word, variants in entries.items():
+                for number, phones in enumerate(variants, 1):
+                    file.write(f"{word}({number}) {phones}\n" if number > 1 else f"{word} {phones}\n")
+            file.flush()
+            beams = dict.fromkeys(("beam", "pbeam", "wbeam"), self.beam)
+            # bestpath drops the last word; batch normalisation takes the mean of this utterance
+            return Decoder(lm=None, dict=file.name, bestpath=False, cmn="batch", loglevel="FATAL", **beams)
 
 
-def _collect(alignment, words: list[str], seconds: float) -> Raw:
+def _listen(decoder: Any, pcm: bytes) -> None:
+    decoder.start_utt()
+    decoder.process_raw(pcm, full_utt=True)
+    decoder.end_utt()
+
+
+def _pronunciations(word: str, given: list[str] | None) -> list[str]:
+    """A word's pronunciations as the dictionary writes them; raises AlignmentError where there is none."""
+    if given is None:
+        if word in _dictionary():
+            return _dictionary()[word]
+        from speechladder.corpora.speak import pronounce
+
+        given = pronounce(word)
+    phones = [strip_stress(p) for p in given if p != SIL]
+    unknown = sorted(set(phones) - set(ARPABET))
+    if not phones or unknown:  # PocketSphinx crashes on an empty pronunciation
+        raise AlignmentError(f"no pronunciation: '{word}'" + (f", {unknown} are not ARPAbet" if unknown else ""))
+    return [" ".join(phones)]
+
+
+def _collect(alignment: Iterable[Any], words: list[str], seconds: float) -> Raw:
     """PocketSphinx's frames as spans over 0 to `seconds`, pauses and noises as SIL, neighbouring pauses as one."""
-
-    def at(frame: int) -> float:
-        return min(max(round(frame * FRAME - PADDING + CENTRE, 6), 0.0), seconds)
-
-    found, phones, scores, frames = [], [], [], []
+    labels, starts, scores, frames, owners = [], [], [], [], []
+    word = -1
     for entry in alignment or ():
         filler = entry.name[0] in "<[+"
-        parts = [(SIL, entry)] if filler else [(p.name, p) for p in entry]
-        if not filler:
-            if len(found) == len(words):
-                raise AlignmentError("no path: more words than the text has")
-            found.append(Span(words[len(found)], at(entry.start), at(entry.start + entry.duration)))
-        for label, part in parts:
-            span = Span(label, at(part.start), at(part.start + part.duration))
-            if phones and label == SIL == phones[-1].label:
-                phones[-1] = phones[-1]._replace(end=span.end)
+        word += not filler
+        for part in (entry,) if filler else entry:
+            label = SIL if filler else part.name
+            if labels and label == SIL == labels[-1]:
                 scores[-1] += part.score
                 frames[-1] += part.duration
-            else:
-                phones.append(span)
-                scores.append(part.score)
-                frames.append(part.duration)
-    if len(found) < len(words):
-        raise AlignmentError("no path: the end of the text was not reached")
-    phones[0], phones[-1] = phones[0]._replace(start=0.0), phones[-1]._replace(end=seconds)
-    keep = [i for i, p in enumerate(phones) if p.end > p.start]
-    if any(p.label != SIL and p.end <= p.start for p in phones):
-        raise AlignmentError("no path: words outside of the audio")
-    return Raw(found, [phones[i] for i in keep], [scores[i] / frames[i] for i in keep])
+                continue
+            labels.append(label)
+            starts.append(part.start * FRAME - PADDING + CENTRE)
+            scores.append(part.score)
+            frames.append(part.duration)
+            owners.append(-1 if filler else word)
+    if word + 1 != len(words):
+        raise AlignmentError(NO_PATH)
+
+    ends = [*starts[1:], seconds]  # the first pause ends before 0, the last starts after the end: all padding
+    keep = [i for i, label in enumerate(labels) if label != SIL or min(ends[i], seconds) - max(starts[i], 0.0) > FRAME]
+    edges = [0.0, *(starts[i] for i in keep[1:]), seconds]
+    least = [0.0 if labels[i] == SIL else SHORTEST for i in keep]
+    for i in range(len(keep)):  # a hiss may have been found in the padding: back into the audio
+        edges[i + 1] = max(edges[i + 1], edges[i] + least[i])
+    edges[-1] = min(edges[-1], seconds)
+    for i in reversed(range(len(keep))):
+        edges[i] = min(edges[i], edges[i + 1] - least[i])
+    if edges[0] < -1e-9:
+        raise AlignmentError("too fast: fewer frames than the phones need")
+    edges = [*(max(0.0, round(e, 6)) for e in edges[:-1]), seconds]
+    phones = [Span(labels[i], edges[k], edges[k + 1]) for k, i in enumerate(keep)]
+    first, last = {}, {}
+    for k, i in enumerate(keep):
+        first.setdefault(owners[i], k)
+        last[owners[i]] = k
+    found = [Span(w, phones[first[n]].start, phones[last[n]].end) for n, w in enumerate(words)]
+    return Raw(found, phones, [scores[i] / frames[i] for i in keep])
+
+
+def figures(raw: Raw) -> dict[str, float]:
+    """What an alignment is judged by: see the constants above for each."""
+    speech = [(p.end - p.start, s) for p, s in zip(raw.phones, raw.scores) if p.label != SIL]
+    seconds, scores = np.array(speech).T
+    pauses = [s * (p.end - p.start) for p, s in zip(raw.phones, raw.scores) if p.label == SIL]
+    return {
+        "phones_per_second": len(speech) / seconds.sum(),
+        "longest_phone": seconds.max(),
+        "mean_score": float(scores @ seconds / seconds.sum()),
+        "low_score": float(np.sort(scores)[min(len(scores) - 1, math.ceil(len(scores) / 10))]),
+        "squeezed": float(np.mean(seconds < 3.5 * FRAME)),
+        "worst_pause": min(pauses, default=0.0),
+    }
 
 
 def _judge(raw: Raw) -> None:
     """Raise AlignmentError where the alignment is not to be believed."""
-    speech = [(p, s) for p, s in zip(raw.phones, raw.scores) if p.label != SIL]
-    seconds = sum(p.end - p.start for p, _ in speech)
-    if len(speech) > MAX_PHONES_PER_SECOND * seconds:
-        raise AlignmentError(f"too fast: {len(speech) / seconds:.1f} phones/s")
-    longest = max(p.end - p.start for p, _ in speech)
-    if longest > MAX_WORD_PHONE_SECONDS:
-        raise AlignmentError(f"words spread over audio that is not in the text: a phone of {longest:.2f} s")
-    mean = sum(s * (p.end - p.start) for p, s in speech) / seconds
-    worst = min(s for _, s in speech)
-    if mean < MIN_MEAN_SCORE or worst < MIN_PHONE_SCORE:
-        raise AlignmentError(f"text does not fit the audio: mean score {mean:.1f}, worst phone {worst:.1f}")
+    f = figures(raw)
+    phones = sum(p.label != SIL for p in raw.phones)
+    squeezed = phones >= 10 and f["squeezed"] > MAX_SQUEEZED
+    if f["phones_per_second"] > MAX_PHONES_PER_SECOND:
+        raise AlignmentError(f"too fast: {f['phones_per_second']:.1f} phones/s")
+    if f["mean_score"] < MIN_MEAN_SCORE or f["low_score"] < MIN_LOW_SCORE or squeezed:
+        scores = f"mean score {f['mean_score']:.0f}, low {f['low_score']:.0f}, {f['squeezed']:.0%} squeezed"
+        raise AlignmentError(f"text does not fit the audio: {scores}")
+    if f["worst_pause"] < MIN_PAUSE_SCORE:
+        raise AlignmentError(f"speech that is not in the text: pause score {f['worst_pause']:.0f}")
+    if f["longest_phone"] > MAX_PHONE_SECONDS:
+        raise AlignmentError(f"words spread over what is not in the text: a phone of {f['longest_phone']:.2f} s")
