@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-import tiny_hubert
 
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import encode_flac, frame_count, read_audio
@@ -23,6 +22,7 @@ from speechladder.units.encoder import Encoder
 from speechladder.units.extract import extract_items, extract_shard, units_of
 from speechladder.units.quality import write_quality
 from speechladder.units.sample import draw, write_sample
+from tests import tiny_hubert
 
 RATE = 16_000
 PITCH = {"AA": 300.0, "B": 900.0, "S": 3000.0}

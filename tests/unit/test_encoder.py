@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-import tiny_hubert
 import torch
 import transformers
 
@@ -13,6 +12,7 @@ from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
 from speechladder.units.codebook import assign
 from speechladder.units.encoder import Encoder, fingerprint
+from tests import tiny_hubert
 
 LENGTHS = (400, 16_000, 719, 720, 23_333, 9_000, 16_000)
 
