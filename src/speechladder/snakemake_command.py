@@ -30,4 +30,8 @@ def main() -> None:
     """Run Snakemake."""
     from snakemake.cli import main as snakemake
 
+    from speechladder.io.lifetime import die_with_runner
+
+    die_with_runner()  # the runs of the dial are started by a run
+
     snakemake(targets_last(sys.argv[1:]))

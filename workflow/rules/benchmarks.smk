@@ -48,4 +48,4 @@ rule score_rung:
         options=as_options(S.scores),
     shell:
         "python $SCRIPTS/score_rung.py --models {input.models} --items {input.stimuli} --tokens {input.tokens}"
-        " --out {output.scores} --learning {output.learning} {params.options} 2>&1 | tee {log}"
+        " --out {output.scores} --curve {output.learning} {params.options} 2>&1 | tee {log}"

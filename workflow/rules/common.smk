@@ -1,5 +1,8 @@
 # Shared by all stages - the checked settings, and inputs that depend on the corpus.
+import os
+
 from speechladder.io.errors import UserError
+from speechladder.io.lifetime import RUNNER, hold_lock
 from speechladder.settings import TASKS, VERSIONS, as_options
 from speechladder.workflow import checked, dial_config
 
@@ -17,8 +20,17 @@ WORLD = S.corpus.name == "world"
 shell.executable("bash")
 shell.prefix(
     f"set -euo pipefail; export PATH={Path(sys.executable).parent}:$PATH PYTHONPATH={HOME / 'src'}"
-    f" SCRIPTS={HOME / 'scripts'} OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1; "
+    f" SCRIPTS={HOME / 'scripts'} OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1"
+    f" {RUNNER}={os.getpid()}; "
 )
+
+
+def start():
+    """Keep a second run out of this folder, until this one ends in whatever way."""
+    try:
+        hold_lock(".snakemake/speechladder.lock")
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def transcripts(wildcards):
@@ -45,6 +57,10 @@ def pairs_files(wildcards):
 def dial_words(wildcards):
     """The --config words of one run of the dial."""
     return dial_config(S, int(wildcards.dial))
+
+
+onstart:
+    start()
 
 
 wildcard_constraints:

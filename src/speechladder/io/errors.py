@@ -10,10 +10,17 @@ class UserError(Exception):
 
 
 def script(main: Callable[[], None]) -> Callable[[], None]:
-    """Wrap a script's `main`: a UserError becomes one message on stderr and exit status 2, without a traceback."""
+    """Wrap a script's `main`.
+
+    A UserError becomes one message on stderr and exit status 2, without a traceback; and the script does not outlive
+    the snakemake that started it.
+    """
 
     @functools.wraps(main)
     def run() -> None:
+        from speechladder.io.lifetime import die_with_runner
+
+        die_with_runner()
         try:
             main()
         except UserError as error:

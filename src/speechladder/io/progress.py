@@ -13,6 +13,11 @@ def _line(text: str) -> None:
     sys.stderr.flush()
 
 
+def say(text: str) -> None:
+    """One line on stderr: a warning, a figure at the start of a step."""
+    _line(text)
+
+
 class Meter:
     """Counts work done; `advance(amount)` in the unit named at construction."""
 

@@ -1,0 +1,142 @@
+"""The smoke preset through the whole DAG: the table, a rerun that does nothing, reruns that touch what follows."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from speechladder.settings import RUNGS, TASKS, VERSIONS
+
+from .conftest import ROOT, run
+
+pytestmark = pytest.mark.e2e
+LADDER = list(RUNGS[:6])
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as handle:
+        return list(csv.DictReader(handle))
+
+
+def _jobs(out: str) -> set[str]:
+    """The rules that a dry run would run, from its table of job counts."""
+    table = out[out.index("Job stats:") : out.index("total")]
+    return set(re.findall(r"^(\w+) +\d+$", table, re.M))
+
+
+def test_the_table_has_a_row_per_rung_and_the_columns_of_the_contract(smoke):
+    rows = _rows(smoke / "results" / "table.csv")
+    assert [r["rung"] for r in rows] == LADDER
+    scores = [f"{t}_{n}{end}" for t in TASKS for n in ("sum", "mean") for end in ("", "_low", "_high")]
+    assert list(rows[0]) == [
+        *("rung", "vocab_size", "tokens_per_second", "train_tokens", "valid_bits_per_second"),
+        *scores,
+    ]
+    for row in rows:
+        for name in scores[::3]:
+            low, value, high = (float(row[name + end]) for end in ("_low", "", "_high"))
+            assert 0 <= low <= value <= high <= 100
+    by_rung = {r["rung"]: r for r in rows}
+    # 50 Hz less the last part of a frame of each utterance
+    assert float(by_rung["phone-repeat"]["tokens_per_second"]) == pytest.approx(50, rel=0.01)
+    assert by_rung["phone-repeat"]["tokens_per_second"] == by_rung["speech-hubert"]["tokens_per_second"]
+    assert float(by_rung["text-raw"]["tokens_per_second"]) > float(by_rung["text-bpe"]["tokens_per_second"])
+
+
+def test_the_other_results_are_there(smoke):
+    results = smoke / "results"
+    assert {r["factor"] for r in _rows(results / "factors.csv")} >= {"B", "C"}
+    assert {r["rung"] for r in _rows(results / "layers.csv")} == set(LADDER)
+    assert {r["rung"] for r in _rows(results / "learning.csv")} == set(LADDER)
+    assert {r["stage"] for r in _rows(results / "costs.csv")} >= {"build_corpus", "train_lm", "score_rung"}
+    for name in ("ladder", "factors", "layers", "learning", "lengths"):
+        assert (results / "figures" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
+        assert (results / "figures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+    quality = json.loads((results / "alignment" / "quality.json").read_text())
+    assert quality["aligner"] == "pocketsphinx"
+    assert quality["reference"] == "truth"
+
+
+def test_nothing_half_written_is_left(smoke):
+    assert [p for p in (smoke / "results").rglob("*") if ".tmp-" in p.name or p.name.endswith(".checkpoints")] == []
+
+
+def test_a_second_run_does_nothing(smoke):
+    assert "Nothing to be done" in run(smoke, "results/table.csv")
+
+
+def test_forcing_a_stage_touches_only_what_follows(smoke):
+    assert _jobs(run(smoke, "-n", "-R", "train_lm", "--", "results/table.csv")) == {
+        "train_lm",
+        "score_rung",
+        "make_table",
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("lm={lr: 1e-3}", {"train_lm", "score_rung", "make_table"}),
+        ("analysis={resamples: 300}", {"make_table"}),
+        ("lm={seeds: [0, 1]}", {"train_lm", "score_rung", "make_table"}),
+        (
+            "units={clusters: 16}",
+            {"train_kmeans", "extract_units", "extract_item_units", "units_quality", "select_utterances"}
+            | {"tokenize_rung", "tokenize_items", "train_lm", "score_rung", "make_table"},
+        ),
+    ],
+)
+def test_a_changed_setting_reruns_what_depends_on_it(smoke, config, expected):
+    assert _jobs(run(smoke, "-n", "--config", config, "--", "results/table.csv")) == expected
+
+
+def test_a_raised_version_constant_reruns_the_stage(smoke, tmp_path):
+    # a copy of the workflow whose scoring is another algorithm; a comment more changes nothing
+    code = tmp_path / "code"
+    for name in ("Snakefile", "config.yaml", "workflow", "envs", "scripts", "presets", "src"):
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        source = ROOT / name
+        if source.is_dir():
+            import shutil
+
+            shutil.copytree(source, code / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            (code / name).write_bytes(source.read_bytes())
+    words = ("-n", "--snakefile", str(code / "Snakefile"), "--", "results/table.csv")
+    for path in (code / "scripts").glob("*.py"):
+        path.write_text(path.read_text() + "\n# one more comment\n")
+    assert "Nothing to be done" in run(smoke, *words)
+    settings = code / "src" / "speechladder" / "settings.py"
+    if not settings.is_file():
+        settings = code / "src" / "speechladder" / "settings" / "models.py"
+    old = f'"scores": {VERSIONS["scores"]}'
+    assert old in settings.read_text()
+    settings.write_text(settings.read_text().replace(old, '"scores": 9999'))
+    assert _jobs(run(smoke, *words)) == {"score_rung", "make_table"}
+
+
+def test_the_report_is_made_and_holds_the_figures(smoke):
+    run(smoke, "--report", "report.html", "--", "results/table.csv")
+    html = (smoke / "report.html").read_text()
+    for name in ("ladder.svg", "factors.svg", "table.csv"):
+        assert name in html
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config", "lm={windw: 3}"], "did you mean 'lm.window'"),
+        (["--config", "rungs=[text-bp]"], "did you mean 'text-bpe'"),
+        (
+            ["--config", "corpus={name: local, path: nowhere}", "alignment={aligner: pocketsphinx}"],
+            "corpus.path: nowhere",
+        ),
+        (["--config", "corpus={hours: many}"], "corpus.hours"),
+    ],
+)
+def test_a_mistake_in_the_configuration_ends_before_any_job(tmp_path, words, message):
+    out = run(tmp_path, *words, "--", "results/table.csv", check=False)
+    assert message in out
+    assert not (tmp_path / "results").exists()
