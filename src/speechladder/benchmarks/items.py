@@ -6,17 +6,16 @@ the world's grammar (corpora.world) or read from pairs files, and spoken by the 
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from speechladder.alignment.pocketsphinx import Aligner, AlignmentError
-from speechladder.corpora import pairs as pairs_files
 from speechladder.corpora import world
 from speechladder.corpora.cuts import read_cuts
-from speechladder.corpora.pairs import Pair
+from speechladder.corpora.pairs import Pair, read_pairs, spread
 from speechladder.corpora.speak import pronounce, speak, voices
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, encode_flac, read_audio
@@ -38,12 +37,21 @@ def training_words(cuts: list[Path]) -> list[str]:
 
 
 def generate(task: str, settings: Benchmarks, seed: int, cuts: list[Path]) -> list[Pair]:
-    """Pairs of a task from the world's grammar; sWUGGY words from the corpus's own training text where `cuts` are given."""
+    """Pairs of a task from the world's grammar; with `cuts`, sWUGGY words from their training text."""
     if task == "swuggy":
         return world.swuggy_pairs(seed, settings.swuggy_pairs, words=training_words(cuts) or None, pronounce=pronounce)
     if task == "sblimp":
         return world.sblimp_pairs(seed, settings.sblimp_pairs)
     return world.topic_pairs(seed, settings.topic_pairs)
+
+
+def _from_files(files: list[Path], max_pairs: int, rejects: Rejects) -> list[Pair]:
+    found = {}
+    for path in files:
+        found[str(path)], bad_rows = read_pairs(path)
+        for line, reason in bad_rows:
+            rejects.add(f"{path.name}, row {line}", reason, path)
+    return spread(found, max_pairs)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def voices_of(number: int, count: int, variability: int) -> list[object]:
 def _halves(pair: Pair, number: int, count: int, variability: int, seed: int) -> Iterator[tuple[str, list[tuple]]]:
     """(voice name, [(correct, text, how to get the Utterance)]) for each voice of a pair.
 
-    Both halves of a pair have the same voice in the same style and the same synthesizer seed: they differ in the words alone.
+    Both halves have the same voice in the same style and the same synthesizer seed: they differ in the words alone.
     """
     if pair.good_audio and pair.bad_audio:
         jobs = [(c, t, lambda s, t=t, a=a: s.read(Path(a), t)) for c, t, a in _given(pair)]
@@ -126,12 +134,7 @@ def build_items(
     Raises UserError when more than `max_rejected` of the pairs are lost, or none is left.
     """
     rejects = Rejects()
-    if files:
-        pairs, bad_rows = pairs_files.read_files(files, settings.max_pairs)
-        for row, reason in bad_rows:
-            rejects.add(row, reason, ", ".join(map(str, files)))
-    else:
-        pairs = generate(task, settings, seed, cuts or [])
+    pairs = _from_files(files, settings.max_pairs, rejects) if files else generate(task, settings, seed, cuts or [])
     count = settings.topic_voices if task == "topic" else settings.voices
     speaker, rows = Speaker(alignment), []
     with progress(f"items of {task}", len(pairs), "pairs/s") as meter:
