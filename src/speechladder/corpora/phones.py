@@ -27,7 +27,7 @@ _COMMON = {
     "EY": "eI e:",
     "IH": "I I2 I# I2#",
     "IY": "i i:",
-    "OW": "oU oU# o:",
+    "OW": "oU oU# o: o",
     "OY": "OI",
     "UH": "U @5",
     "UW": "u u:",
