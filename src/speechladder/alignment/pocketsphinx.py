@@ -34,7 +34,7 @@ MAX_PHONES_PER_SECOND = 25.0  # between pauses
 MIN_MEAN_SCORE = -52.0  # per frame of speech
 MIN_LOW_SCORE = -125.0  # per frame, of the phone that only a tenth of the phones are worse than
 MAX_SQUEEZED = 0.3  # share of phones at the model's minimum of three frames
-MIN_PAUSE_SCORE = -30.0  # score per frame times seconds, of the worst pause: speech that the text leaves out
+MIN_PAUSE_SCORE = -40.0  # score per frame times seconds, of the worst pause: speech that the text leaves out
 MAX_PHONE_SECONDS = 2.5  # of one phone: a word spread over what the text leaves out
 
 NO_PATH = "no path: the text does not fit the audio"
