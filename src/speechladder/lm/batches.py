@@ -1,0 +1,91 @@
+"""Training windows out of packed tokens, and batches of whole sequences by length. No torch here."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+PAD, BOS = 0, 1  # fixed for every rung (rungs.tokenizers)
+IGNORE = -100  # a target that is no prediction
+
+
+class Documents(Protocol):
+    """What is read of rungs.data.TokenData."""
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    lengths: np.ndarray
+
+
+class Batch(NamedTuple):
+    """Windows of one optimiser step; all (batch, window) int64."""
+
+    inputs: np.ndarray
+    targets: np.ndarray  # the next token; IGNORE where that is another document's <s>
+    positions: np.ndarray  # in the document, from 0; a document cut by the window's edge begins at 0 again
+    starts: np.ndarray  # index in the window where the token's document begins
+
+
+class Batches:
+    """Windows of the endless stream of passes; each pass is all documents, shuffled by (seed, pass), end to end.
+
+    `at(step)` depends on the data, the seed and the step alone, so that a resumed run needs no more state than its
+    step. Tokens after the last whole window of a pass are not lost: windows run on into the next pass.
+    """
+
+    def __init__(self, data: Documents, seed: int, window: int, batch_windows: int) -> None:
+        self.data, self.seed, self.window, self.batch_windows = data, seed, window, batch_windows
+        self.tokens_per_pass = int(data.lengths.sum(dtype=np.int64))
+        self.tokens_per_step = window * batch_windows
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def _shuffled(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Documents of pass `number` in order, and where each ends in the pass."""
+        order = np.random.default_rng([self.seed, number]).permutation(len(self.data.lengths))
+        return order, np.cumsum(self.data.lengths[order], dtype=np.int64)
+
+    def _read(self, first: int, count: int) -> np.ndarray:
+        """(count,) tokens of the stream from `first`."""
+        parts: list[np.ndarray] = []
+        while count > 0:
+            number, at = divmod(first, self.tokens_per_pass)
+            order, ends = self._order(number)
+            index = int(np.searchsorted(ends, at, side="right"))
+            while count > 0 and index < len(order):
+                document = order[index]
+                skip = at - (int(ends[index]) - int(self.data.lengths[document]))
+                begin = int(self.data.offsets[document]) + skip
+                part = self.data.tokens[begin : begin + min(count, int(ends[index]) - at)]
+                parts.append(part)
+                at, first, count, index = at + len(part), first + len(part), count - len(part), index + 1
+        return np.concatenate(parts).astype(np.int64)
+
+    def at(self, step: int) -> Batch:
+        """The batch of step `step`, the first is 0."""
+        tokens = self._read(step * self.tokens_per_step, self.tokens_per_step + 1)
+        shape = (self.batch_windows, self.window)
+        inputs, targets = tokens[:-1].reshape(shape), tokens[1:].reshape(shape)
+        index = np.arange(self.window)
+        starts = np.maximum.accumulate(np.where(inputs == BOS, index, 0), axis=1)
+        return Batch(inputs, np.where(targets == BOS, IGNORE, targets), index - starts, starts)
+
+
+def by_length(lengths: Sequence[int] | np.ndarray, batch_tokens: int) -> list[np.ndarray]:
+    """Indices in batches of similar length, longest first, each of one sequence or at most `batch_tokens`, padded."""
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths, kind="stable")
+    batches, begin = [], 0
+    while begin < len(order):
+        count = max(1, batch_tokens // max(1, int(lengths[order[begin]])))
+        batches.append(order[begin : begin + count])
+        begin += count
+    return batches
+
+
+def padded(sequences: Sequence[np.ndarray]) -> np.ndarray:
+    """(n, longest) int64, padded with PAD on the right, where causal attention never looks."""
+    out = np.full((len(sequences), max(map(len, sequences))), PAD, dtype=np.int64)
+    for row, sequence in zip(out, sequences):
+        row[: len(sequence)] = sequence
+    return out

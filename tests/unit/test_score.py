@@ -1,0 +1,195 @@
+"""Scores: against transformers one by one, whatever the batching; layers, ties, learning curve."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from toy_rung import VOCAB, toy_document, write_rung
+
+from speechladder.benchmarks.score import score_rung
+from speechladder.io.errors import UserError
+from speechladder.io.tables import ITEM_TOKENS, ITEMS, LEARNING, SCORES, read_table, write_table
+from speechladder.lm.likelihood import sequence_nll
+from speechladder.lm.model import build, load
+from speechladder.lm.train import train
+from speechladder.settings import LM, Scores
+
+TINY = LM(
+    hidden_size=16,
+    layers=3,
+    heads=2,
+    kv_heads=2,
+    intermediate_size=32,
+    window=64,
+    batch_windows=2,
+    lr=1e-2,
+    max_steps=8,
+    warmup_steps=2,
+    valid_every=4,
+    learning_points=2,
+)
+TASKS = ("swuggy", "topic")
+
+
+class Run:
+    """Two models and two tasks of items, as files."""
+
+    def __init__(self, root: Path) -> None:
+        rung = write_rung(root / "tokens" / "toy")
+        self.models = [root / "lm" / "toy" / f"seed{n}" for n in (0, 1)]
+        for n, folder in enumerate(self.models):
+            train(rung, folder, n, TINY)
+        rng, self.items, self.tokens = np.random.default_rng(7), {}, {}
+        for task in TASKS:
+            rows = []
+            for pair in range(6):
+                good, bad = toy_document(rng, 60)[:-1], [1, *rng.integers(4, VOCAB, 12).tolist()]
+                for voice in ("a", "b"):
+                    for correct, ids in ((True, good), (False, good if pair == 0 else bad)):
+                        extra = [int(rng.integers(4, VOCAB))] if voice == "b" and pair else []
+                        rows.append((f"p{pair}|{correct}|{voice}", f"p{pair}", voice, correct, ids + extra))
+            self.tokens[task] = {r[0]: r[4] for r in rows}
+            other = {"type": "t", "text": "x", "words": [], "phones": [], "seconds": 1.0, "audio": b"\0"}
+            keys = ("item", "id", "voice", "correct")
+            self.items[task] = root / task / "items.parquet"
+            write_table(self.items[task], [dict(zip(keys, r)) | other for r in rows], ITEMS)
+            ids = [{"item": r[0], "tokens": r[4]} for r in reversed(rows)]  # joined by item, not by place
+            write_table(root / task / "toy.parquet", ids, ITEM_TOKENS)
+        self.token_files = [root / task / "toy.parquet" for task in TASKS]
+
+    def score(self, out: Path, **settings: object) -> tuple[dict[str, list[dict]], list[dict]]:
+        files = [out / f"{task}.parquet" for task in TASKS]
+        score_rung(
+            self.models,
+            list(self.items.values()),
+            self.token_files,
+            files,
+            out / "learning.parquet",
+            Scores(**settings),
+        )
+        scores = {task: read_table(file, SCORES).to_pylist() for task, file in zip(TASKS, files)}
+        return scores, read_table(out / "learning.parquet", LEARNING).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def scored(run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[dict]], list[dict]]:
+    return run.score(tmp_path_factory.mktemp("scores"))
+
+
+def plain_nll(model: torch.nn.Module, ids: list[int]) -> list[float]:
+    """Each layer through norm and head by the book: transformers' own attention, one item."""
+    with torch.no_grad():
+        result = model(torch.tensor([ids]), output_hidden_states=True)
+        states = [model.model.norm(h) for h in result.hidden_states[:-1]]
+        logits = [model.lm_head(s)[0] for s in states] + [result.logits[0]]
+        target = torch.tensor(ids[1:])
+        return [-F.log_softmax(x[:-1].double(), -1)[range(len(target)), target].sum().item() for x in logits]
+
+
+def test_agrees_with_transformers_one_by_one(run: Run, scored: tuple) -> None:
+    from transformers import AutoModelForCausalLM
+
+    models = {n: AutoModelForCausalLM.from_pretrained(folder) for n, folder in enumerate(run.models)}
+    for task in TASKS:
+        rows = scored[0][task]
+        assert [r["seed"] for r in rows] == [0] * 24 + [1] * 24
+        for row in rows:
+            ids = run.tokens[task][row["item"]]
+            expected = plain_nll(models[row["seed"]], ids)
+            assert row["layer_nll"] == pytest.approx(expected, rel=1e-5)
+            assert row["nll"] == row["layer_nll"][-1]
+            assert row["tokens"] == len(ids) - 1
+            assert len(row["layer_nll"]) == TINY.layers + 1
+
+
+def test_batching_changes_nothing_but_rounding(run: Run, scored: tuple, tmp_path: Path) -> None:
+    scores, learning = run.score(tmp_path, batch_tokens=64)
+    for task in TASKS:
+        for row, other in zip(scores[task], scored[0][task]):
+            assert row["item"] == other["item"]
+            assert row["layer_nll"] == pytest.approx(other["layer_nll"], rel=2e-6)
+    assert [r["nll"] for r in learning] == pytest.approx([r["nll"] for r in scored[1]], rel=2e-6)
+
+
+def test_equal_sequences_tie_exactly(scored: tuple) -> None:
+    rows = [r for r in scored[0]["swuggy"] if r["id"] == "p0" and r["seed"] == 0]
+    assert len(rows) == 4 and len({r["nll"] for r in rows}) == 1
+    rows = [r for r in scored[0]["swuggy"] if r["id"] == "p1" and r["seed"] == 0]
+    assert len({r["nll"] for r in rows}) == 4
+
+
+def test_learning_curve_has_the_first_voice_and_ends_with_the_model(run: Run, scored: tuple) -> None:
+    scores, learning = scored
+    assert {r["voice"] for r in learning} == {"a"}
+    step = TINY.window * TINY.batch_windows
+    assert sorted({r["train_tokens"] for r in learning}) == [2 * step, 4 * step, 8 * step]
+    assert len(learning) == 2 * 2 * 12 * 3  # seeds, tasks, items of one voice, points
+    last = {(r["task"], r["item"], r["seed"]): r["nll"] for r in learning if r["train_tokens"] == 8 * step}
+    final = {(t, r["item"], r["seed"]): r["nll"] for t in TASKS for r in scores[t] if r["voice"] == "a"}
+    assert last == final
+    first = [r["nll"] for r in learning if r["train_tokens"] == 2 * step]
+    assert np.mean(first) > np.mean(list(last.values()))  # it learnt something
+
+
+def test_layers_and_learning_can_be_left_out(run: Run, scored: tuple, tmp_path: Path) -> None:
+    scores, learning = run.score(tmp_path, layers=False, learning=False)
+    assert learning == []
+    assert all(r["layer_nll"] == [] for r in scores["topic"])
+    assert [r["nll"] for r in scores["topic"]] == pytest.approx([r["nll"] for r in scored[0]["topic"]], rel=1e-6)
+
+
+def test_looks_back_no_further_than_training_did(run: Run) -> None:
+    """One layer: beyond the window, a token's score is that over the last `window` tokens alone."""
+    meta = {"vocab_size": VOCAB, "pad_id": 0, "bos_id": 1, "eos_id": 2}
+    model = build(TINY.model_copy(update={"layers": 1, "window": 16}), meta, 0).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    rng = np.random.default_rng(0)
+    ids = np.array([1, *rng.integers(4, VOCAB, 199)], dtype=np.uint16)
+    got = sequence_nll(model, [ids, ids[:40]], 10_000)[:, 0]
+    model.set_attn_implementation("eager")
+    expected = []
+    for t in range(1, len(ids)):
+        context = torch.from_numpy(ids[max(0, t - 16) : t].astype(np.int64))
+        with torch.no_grad():
+            logits = model(context[None]).logits[0, -1]
+        expected.append(F.cross_entropy(logits, torch.tensor(int(ids[t]))).item())
+    assert got[0] == pytest.approx(sum(expected), rel=1e-5)
+    assert got[1] == pytest.approx(sum(expected[:39]), rel=1e-5)
+
+
+def test_a_lone_start_token_costs_nothing(run: Run) -> None:
+    model = load(run.models[0])
+    assert sequence_nll(model, [np.array([1], np.uint16)], 64, layers=True).tolist() == [[0.0] * 4]
+
+
+def test_items_without_tokens_are_an_error(run: Run, tmp_path: Path) -> None:
+    short = tmp_path / "toy.parquet"
+    write_table(short, read_table(run.token_files[0], ITEM_TOKENS).slice(1), ITEM_TOKENS)
+    with pytest.raises(UserError, match="1 without tokens"):
+        score_rung(
+            run.models, [run.items["swuggy"]], [short], [tmp_path / "swuggy.parquet"], tmp_path / "l.parquet", Scores()
+        )
+
+
+def test_tokens_of_another_tokenizer_are_an_error(run: Run, tmp_path: Path) -> None:
+    rows = read_table(run.token_files[0], ITEM_TOKENS).to_pylist()
+    rows[3]["tokens"][-1] = VOCAB
+    write_table(tmp_path / "toy.parquet", rows, ITEM_TOKENS)
+    with pytest.raises(UserError, match="20 ids, but the items hold 20"):
+        score_rung(
+            run.models,
+            [run.items["swuggy"]],
+            [tmp_path / "toy.parquet"],
+            [tmp_path / "swuggy.parquet"],
+            tmp_path / "learning.parquet",
+            Scores(),
+        )

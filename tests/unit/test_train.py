@@ -1,0 +1,248 @@
+"""The training loop: it learns, stops, resumes to the same bits, and keeps documents apart."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from toy_rung import VOCAB, write_rung
+
+from speechladder.io.errors import UserError
+from speechladder.io.tables import TOKEN_INDEX, write_table
+from speechladder.lm import checkpoint
+from speechladder.lm import train as loop
+from speechladder.lm.batches import Batches
+from speechladder.lm.model import PackedAttention, attention_blocks, build
+from speechladder.rungs.data import TokenData
+from speechladder.settings import LM, as_options
+
+TINY = LM(
+    hidden_size=16,
+    layers=2,
+    heads=4,
+    kv_heads=2,
+    intermediate_size=32,
+    window=48,
+    batch_windows=2,
+    lr=1e-2,
+    warmup_steps=4,
+    max_steps=30,
+    valid_every=10,
+    checkpoint_every=10,
+    learning_points=2,
+)
+
+
+def tiny(**changes: object) -> LM:
+    return LM(**(TINY.model_dump() | changes))
+
+
+@pytest.fixture(scope="module")
+def rung(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rung(tmp_path_factory.mktemp("tokens") / "toy")
+
+
+@pytest.fixture(scope="module")
+def trained(rung: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("lm") / "toy" / "seed0"
+    loop.train(rung, out, 0, TINY)
+    return out
+
+
+def log_of(folder: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in rows]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Weights and snapshots byte for byte, log but for the clock, figures."""
+    names = sorted(str(p.relative_to(one)) for p in one.rglob("*") if p.is_file())
+    assert names == sorted(str(p.relative_to(other)) for p in other.rglob("*") if p.is_file())
+    for name in names:
+        if name.endswith(".safetensors") or name == "train.json":
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert log_of(one) == log_of(other)
+
+
+def test_learns_and_writes_an_hf_folder(trained: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    summary, log = json.loads((trained / "train.json").read_text()), log_of(trained)
+    assert log[-1]["loss"] < 0.7 * log[0]["loss"]
+    assert summary["valid_bits_per_token"] < 0.7 * np.log2(VOCAB)
+    assert (summary["steps"], summary["train_tokens"], summary["stopped"]) == (30, 30 * 96, "limit")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(trained), AutoTokenizer.from_pretrained(trained)
+    assert tokenizer("t4 t5").input_ids == [4, 5]
+    assert sum(p.numel() for p in model.parameters()) == summary["parameters"]
+    assert sorted(int(p.stem) for p in (trained / "learning").iterdir()) == [7 * 96, 15 * 96]
+    card = (trained / "README.md").read_text()
+    assert "toy, seed 0" in card and f"{summary['valid_bits_per_token']:.4f} bits per token" in card
+    assert not checkpoint.folder_for(trained).exists()
+
+
+def test_validation_figures_are_those_of_the_saved_weights(trained: Path, rung: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model, valid = AutoModelForCausalLM.from_pretrained(trained), TokenData(rung, "valid")
+    bits = 0.0
+    for i in range(len(valid)):
+        ids = torch.from_numpy(valid.utterance(i).astype(np.int64))
+        with torch.no_grad():
+            logits = model(ids[None, :-1]).logits[0]
+        bits += F.cross_entropy(logits, ids[1:], reduction="sum").item() / np.log(2)
+    summary = json.loads((trained / "train.json").read_text())
+    assert summary["valid_bits_per_token"] == pytest.approx(bits / (valid.lengths - 1).sum(), rel=1e-5)
+    assert summary["valid_bits_per_second"] == pytest.approx(bits / valid.seconds.sum(), rel=1e-5)
+
+
+def test_documents_in_a_window_do_not_see_each_other(rung: Path) -> None:
+    data = TokenData(rung, "train")
+    model = build(tiny(), data.meta, seed=1).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # weights large enough that a leak would show
+            parameter.normal_(std=0.3)
+    batch = Batches(data, 0, window=300, batch_windows=2).at(0)
+    inputs, _, positions, starts = map(torch.from_numpy, batch)
+    blocks = attention_blocks(starts, torch.float32)
+    assert len(blocks) == 3 and blocks[-1].low > 0
+    with torch.no_grad():
+        packed = model(input_ids=inputs, position_ids=positions, use_cache=False, blocks=blocks).logits
+        model.set_attn_implementation("eager")
+        checked = 0
+        for row in range(2):
+            edges = [*sorted(set(batch.starts[row])), 300]
+            for begin, end in pairwise(edges):
+                alone = model(input_ids=inputs[row : row + 1, begin:end], use_cache=False).logits[0]
+                torch.testing.assert_close(packed[row, begin:end], alone, rtol=1e-4, atol=1e-4)
+                checked += 1
+    assert checked > 10
+
+
+def test_packed_attention_and_its_gradients_are_those_of_masked_attention() -> None:
+    torch.manual_seed(0)
+    B, H, T, D = 2, 3, 200, 8
+    q, k, v = (torch.randn(B, H, T, D, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    starts = torch.zeros(B, T, dtype=torch.long)
+    starts[0, 50:], starts[0, 140:], starts[1, 150:] = 50, 140, 150
+    order = torch.arange(T)
+    seen = (order <= order[:, None]) & (order >= starts[:, :, None])
+    weight = torch.randn(B, H, T, D, dtype=torch.float64)
+    want = F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None])
+    expected = torch.autograd.grad((want * weight).sum(), (q, k, v))
+    got = PackedAttention.apply(q, k, v, attention_blocks(starts, torch.float64))
+    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(torch.autograd.grad((got * weight).sum(), (q, k, v)), expected)
+
+
+def test_same_seed_same_bits_and_another_seed_others(trained: Path, rung: Path, tmp_path: Path) -> None:
+    loop.train(rung, tmp_path / "seed0", 0, TINY)
+    assert_same_run(trained, tmp_path / "seed0")
+    loop.train(rung, tmp_path / "seed1", 1, TINY)
+    assert (trained / "model.safetensors").read_bytes() != (tmp_path / "seed1" / "model.safetensors").read_bytes()
+
+
+def test_killed_in_the_middle_it_resumes_to_the_same_bits(rung: Path, tmp_path: Path, root: Path) -> None:
+    settings = tiny(max_steps=240, valid_every=20, checkpoint_every=7, patience=100)
+    loop.train(rung, tmp_path / "whole" / "seed0", 0, settings)
+    out = tmp_path / "killed" / "seed0"
+    command = [sys.executable, str(root / "scripts" / "train_lm.py"), "--tokens", str(rung), "--out", str(out)]
+    shell = f"exec {' '.join(command)} {as_options(settings, exclude=('seeds',))}"
+    process = subprocess.Popen(["bash", "-c", shell], stderr=subprocess.PIPE, text=True)
+    checkpoints, deadline = checkpoint.folder_for(out), time.monotonic() + 120
+    while not (checkpoints / "step0000049").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not out.exists()
+    with (checkpoints / "log.jsonl").open("a") as log:  # what a killed process may leave
+        log.write('{"step": 99999, "tok')
+    messages: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "say", messages.append)
+        loop.train(rung, out, 0, settings)
+    assert any(m.startswith("resuming from step") for m in messages)
+    assert_same_run(tmp_path / "whole" / "seed0", out)
+
+
+def test_terminated_it_keeps_the_last_step(
+    trained: Path, rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = loop._step
+
+    def terminated(*args: object) -> torch.Tensor:
+        if args[3] == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*args)
+
+    monkeypatch.setattr(loop, "_step", terminated)
+    with pytest.raises(SystemExit) as exit_:
+        loop.train(rung, tmp_path / "seed0", 0, TINY)
+    assert exit_.value.code == 75
+    assert (tmp_path / "seed0.checkpoints" / "step0000013").is_dir()
+    monkeypatch.setattr(loop, "_step", step)
+    loop.train(rung, tmp_path / "seed0", 0, TINY)
+    assert_same_run(trained, tmp_path / "seed0")
+
+
+def test_stops_when_validation_has_converged_and_keeps_the_best(tmp_path: Path) -> None:
+    rung = write_rung(tmp_path / "toy", noise=True)  # validation gets worse as training goes on
+    summary = loop.train(rung, tmp_path / "seed0", 0, tiny(max_steps=200, valid_every=5, patience=2))
+    log = [row for row in log_of(tmp_path / "seed0") if "valid_bits_per_token" in row]
+    assert summary["stopped"] == "converged" and summary["steps"] < 200
+    best = min(log, key=lambda row: row["valid_bits_per_token"])
+    assert summary["best_step"] == best["step"] == summary["steps"] - 2 * 5
+    assert summary["valid_bits_per_token"] == pytest.approx(best["valid_bits_per_token"], rel=5e-3)  # fp32, not bf16
+
+
+def test_pass_limit_shortens_the_cosine(rung: Path) -> None:
+    batches = Batches(TokenData(rung, "train"), 0, 48, 2)
+    settings = tiny(max_passes=2.0, warmup_steps=2, max_steps=1000)
+    total = loop.planned_steps(settings, batches)
+    assert total == -(-2 * batches.tokens_per_pass // 96) < settings.max_steps
+    rates = [loop.learning_rate(settings, step, total) for step in range(total)]
+    assert rates[:2] == [settings.lr / 2, settings.lr] and rates[-1] == pytest.approx(0.1 * settings.lr)
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def test_damaged_checkpoints_are_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, {"a": torch.full((4,), float(step))}, {"step": step}, {"lm.lr": 1})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step0000002", "step0000003"]
+    tensors, state = checkpoint.load(tmp_path, {"lm.lr": 1})
+    assert state == {"step": 3} and tensors["a"][0] == 3
+    path = tmp_path / "step0000003" / "state.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    tensors, state = checkpoint.load(tmp_path, {"lm.lr": 1})
+    assert state == {"step": 2} and tensors["a"][0] == 2
+    assert "step0000003: damaged checkpoint" in capsys.readouterr().err
+    assert checkpoint.load(tmp_path, {"lm.lr": 2}) is None
+    assert "lm.lr: 1 there, 2 now" in capsys.readouterr().err
+
+
+def test_changed_data_and_settings_are_not_resumed(rung: Path, tmp_path: Path) -> None:
+    data = TokenData(rung, "train")
+    cpu = torch.device("cpu")
+    before = loop._fingerprint(TINY, 0, "fp32", cpu, data)
+    assert loop._fingerprint(tiny(checkpoint_every=3, seeds=[0, 1]), 0, "fp32", cpu, data) == before
+    assert loop._fingerprint(tiny(lr=0.5), 0, "fp32", cpu, data) != before
+    other = TokenData(write_rung(tmp_path / "toy", seed=5), "train")
+    assert loop._fingerprint(TINY, 0, "fp32", cpu, other) != before
+
+
+def test_no_validation_data_is_said(tmp_path: Path) -> None:
+    rung = write_rung(tmp_path / "toy")
+    (rung / "valid.bin").write_bytes(b"")
+    write_table(rung / "valid.parquet", [], TOKEN_INDEX)
+    with pytest.raises(UserError, match=r"corpus\.valid_fraction"):
+        loop.train(rung, tmp_path / "seed0", 0, TINY)
