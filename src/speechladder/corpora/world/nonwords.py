@@ -81,6 +81,11 @@ def sound_key(word: str) -> str:
     return re.sub(r"(.)\1+", r"\1", word)
 
 
+def _skeleton(word: str) -> str:
+    """The consonants of `sound_key`."""
+    return re.sub(r"[aeiouyAIOUVW@]", "", sound_key(word))
+
+
 @cache
 def _dictionary() -> tuple[frozenset[str], frozenset[tuple[str, ...]]]:
     """Words and pronunciations (ARPAbet without stress) of the dictionary that pocketsphinx ships.
@@ -197,48 +202,49 @@ def swuggy_pairs(
     english, spoken = _dictionary()
     chain = _Chain(w for w in vocabulary if re.fullmatch(r"[a-z]+", w) and segments(w))
     keys = {sound_key(w) for w in vocabulary}
-    sounds: set[tuple[str, ...]] = set()
+    alike: dict[str, list[str]] = defaultdict(list)  # words by their consonants: only these can be homophones
+    for w in sorted(vocabulary):
+        alike[_skeleton(w)].append(w)
+    used: set[str] = set()
 
+    @cache
     def phones(word: str) -> tuple[str, ...]:
         return tuple(p.rstrip("012") for p in pronounce(word)) if pronounce else ()
 
-    if pronounce:
-        sounds = {phones(w) for w in sorted(vocabulary)} | spoken
-    used: set[str] = set()
+    def sounds_known(word: str, own: str) -> bool:
+        said = phones(word)
+        return said in spoken or any(said == phones(w) for w in [own, *alike.get(_skeleton(word), [])])
+
+    def free(word: str) -> bool:
+        known = any(x in vocabulary or x in english for x in _stems(word))
+        return not known and word not in used and sound_key(word) not in keys
 
     def match(word: str, likelier: bool) -> str | None:
-        found = [
-            (chain.cost(x) - chain.cost(word), x)
-            for x in chain.candidates(word, rng)
-            if x not in used
-            and sound_key(x) not in keys
-            and not any(y in vocabulary or y in english for y in _stems(x))
-        ]
+        found = [(chain.cost(x) - chain.cost(word), x) for x in chain.candidates(word, rng) if free(x)]
         # the wanted side first, then by nearness
         for _, x in sorted(found, key=lambda c: ((c[0] <= 0) != likelier, abs(c[0]))):
-            if not pronounce or phones(x) not in sounds:
+            if not pronounce or not sounds_known(x, word):
                 return x
         return None
 
     pairs: list[Pair] = []
     serial: Counter[str] = Counter()
-    misses = 0
-    for group in groups * 3:  # short words only where the others give too few
+    for group in groups:  # short words only where the others give too few
         order = list(group)
-        while len(pairs) < n and order and misses < 3:
+        while len(pairs) < n and order:
             rng.shuffle(order)
-            made = 0
+            exhausted = set()
             for word in order:
                 if len(pairs) == n:
                     break
                 bad = match(word, likelier=len(pairs) % 2 == 0)
-                if bad is not None:
-                    used.add(bad)
-                    serial[word] += 1
-                    pairs.append(Pair(f"{word}-{serial[word]}", f"{len(word)} letters", word, bad))
-                    made += 1
-            misses = misses + 1 if made == 0 else 0
-        misses = 0
+                if bad is None:
+                    exhausted.add(word)
+                    continue
+                used.add(bad)
+                serial[word] += 1
+                pairs.append(Pair(f"{word}-{serial[word]}", f"{len(word)} letters", word, bad))
+            order = [w for w in order if w not in exhausted]
     if len(pairs) < n:
         raise UserError(
             f"benchmarks.swuggy_pairs={n}: only {len(pairs)} pairs can be made from "

@@ -58,9 +58,8 @@ class Draw:
     def predicate(self, manner: bool = True) -> tuple[lx.Verb, Words]:
         """A verb for an agent and what follows it."""
         kind = self.rng.choices(("vt", "social", "vi"), (5, 3, 3))[0]
-        rest = {"vt": self("OBJT"), "social": self("OBJA"), "vi": self.one("PLACE", "MANNER" if manner else "PLACE")}[
-            kind
-        ]
+        alone = self.one("PLACE", "MANNER") if manner else self("PLACE")
+        rest = {"vt": self("OBJT"), "social": self("OBJA"), "vi": alone}[kind]
         return self.verb(kind), rest
 
 
@@ -145,7 +144,7 @@ def npi_licensing(d: Draw) -> tuple[Words, Words]:
     rest = d.one("vt.n OBJT", "social.n OBJA", "vi.n PLACE")
     determiner = d.rng.choice([w for w, _ in lx.DETERMINERS[n]])
     if d.flip:
-        adverb = d("PERFECT")[0]
+        adverb = d.rng.choice(lx.FREQUENCY)  # about as frequent as "ever" and "no"
         head = [determiner, *agent, have]
         return [*head, adverb, *rest], [*head, "ever", *rest]
     return ["no", *agent, have, "ever", *rest], [determiner, *agent, have, "ever", *rest]
@@ -258,14 +257,16 @@ def sblimp_pairs(seed: int, n: int) -> list[Pair]:
     Raises UserError when n is out of reach.
     """
     pairs: list[Pair] = []
+    used: set[str] = set()
     for index, phenomenon in enumerate(PHENOMENA):
         name = phenomenon.__name__
         rng = random.Random(f"sblimp/{seed}/{name}")
         count = n // len(PHENOMENA) + (index < n % len(PHENOMENA))
-        used: set[str] = set()
         turn = misses = 0
         while turn < count:
-            d = Draw(scene(rng), rng, turn)
+            if misses % 24 == 0:
+                where = scene(rng)
+            d = Draw(where, rng, turn)
             words = phenomenon(d)
             good, bad = _with_time(d, *words)
             fits = (

@@ -1,0 +1,159 @@
+"""Pairs files as they are found."""
+
+import csv
+import gzip
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speechladder.corpora.pairs import Pair, read_pairs, spread
+from speechladder.io.errors import UserError
+
+
+def put(path, text):
+    data = text.encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+BLIMP = {"sentence_good": "Ann sleeps.", "sentence_bad": "Ann sleep.", "UID": "agreement", "pairID": "7"}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.ndjson"])
+def test_blimp(tmp_path, name):
+    path = put(tmp_path / name, json.dumps(BLIMP) + "\n\n" + json.dumps(BLIMP | {"pairID": "8"}) + "\n")
+    pairs, rejects = read_pairs(path)
+    assert pairs[0] == Pair("agreement-7", "agreement", "Ann sleeps.", "Ann sleep.")
+    assert pairs[1].id == "agreement-8"
+    assert rejects == []
+
+
+@pytest.mark.parametrize("name", ["w.csv", "w.csv.gz", "w.tsv"])
+@pytest.mark.parametrize("header", ["Word,Pseudoword", "word,NONWORD", "correct,incorrect", "Good,Bad"])
+def test_tables(tmp_path, name, header):
+    text = f"{header}\nPRISON,prenon\nCAFE,ERR_Sequence cafe was not found\n\nSILVER,sidger\n"
+    path = put(tmp_path / name, "\ufeff" + (text.replace(",", "\t") if "tsv" in name else text))
+    pairs, rejects = read_pairs(path)
+    assert [(p.id, p.type, p.good, p.bad) for p in pairs] == [
+        ("w-2", "w", "PRISON", "prenon"),
+        ("w-5", "w", "SILVER", "sidger"),
+    ]
+    assert [row for row, _ in rejects] == [3]
+    assert "ERR_Sequence cafe" in rejects[0][1]
+
+
+def test_generic_columns_and_rejects(tmp_path):
+    (tmp_path / "x.wav").touch()
+    lines = [
+        "id,type,good,bad,good_audio,bad_audio",
+        'a,t,"Yes, sir.",No sir.,x.wav,x.wav',
+        "a,t,One.,Two.,,",
+        "b,t,,Two.,,",
+        "c,t,Two.,two,,",
+        "d,t,One.,Two.,x.wav,",
+        "e,t,One.,Two.,x.wav,gone.wav",
+        "f,t,One.,...,,",
+        "g,t,One.",
+        'h,,"One",Two,,',
+    ]
+    pairs, rejects = read_pairs(put(tmp_path / "p.csv", "\n".join(lines)))
+    assert [(p.id, p.type, p.good_audio) for p in pairs] == [("a", "t", str(tmp_path / "x.wav")), ("h", "p", None)]
+    assert pairs[0].good == "Yes, sir."
+    expected = {
+        3: "duplicate id a",
+        4: "good is empty",
+        5: "equal",
+        6: "together",
+        7: "gone.wav",
+        8: "no letters",
+        9: "bad is empty",
+    }
+    assert [row for row, _ in rejects] == list(expected)
+    for row, reason in rejects:
+        assert expected[row] in reason
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "file,word\nx,y\n", r"a\.csv, row 2: no column for the bad item.*sentence_bad.*found: file, word"),
+        ("a.csv", "frase,mala\nx,y\n", r"no column for the good item.*good, sentence_good, word, correct"),
+        ("a.jsonl", '{"good": "x"}\n', r"a\.jsonl, row 1: no column for the bad item"),
+        ("a.jsonl", "[1]\n", r"row 1: not a"),
+        ("a.jsonl", '{"good": "x"\n', r"a\.jsonl, line 1"),
+        ("a.csv", "good,bad\nx,x\n", r"no usable pair among 1 rows; row 2: good and bad are equal"),
+        ("a.csv", "", r"no usable pair"),
+        ("a.csv", 'good,bad\n"x,y\n', r"a\.csv, line"),
+        ("a.txt", "good,bad\n", r"named \.jsonl"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, name, text, message):
+    with pytest.raises(UserError, match=message):
+        read_pairs(put(tmp_path / name, text))
+
+
+def test_missing_and_truncated(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_pairs(tmp_path / "no.csv")
+    path = put(tmp_path / "t.csv.gz", "good,bad\n" + "".join(f"x{i},y{i}\n" for i in range(4000)))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match=r"t\.csv\.gz, line"):
+        read_pairs(path)
+    (tmp_path / "latin.csv").write_bytes("good,bad\ncaf\u00e9,b\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"latin\.csv.*UTF-8"):
+        read_pairs(tmp_path / "latin.csv")
+
+
+cells = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00", exclude_categories=["Cs"]), max_size=12)
+
+
+@given(st.lists(st.tuples(cells, cells), min_size=1, max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_no_row_vanishes(tmp_path_factory, rows):
+    """Whatever the cells hold, each row with something in it is a pair or a reject."""
+    path = tmp_path_factory.mktemp("p") / "x.csv"
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["good", "bad"])
+        writer.writerows([("ax", "bx"), *rows])
+    pairs, rejects = read_pairs(path)
+    filled = [r for r in rows if r[0].strip() or r[1].strip()]
+    assert len(pairs) + len(rejects) == 1 + len(filled)
+
+
+def made(name, count):
+    return [Pair(f"{name}{i}", name, "a", "b") for i in range(count)]
+
+
+def test_spread():
+    files = {"x": made("x", 3), "y": made("y", 100), "z": made("z", 100)}
+    taken = spread(files, 43)
+    assert [sum(p.type == n for p in taken) for n in files] == [3, 20, 20]
+    assert [p.id for p in taken[3:7]] == ["y0", "y5", "y10", "y15"]
+    assert spread(files, 43) == taken
+    assert len(spread(files, 0)) == 203
+    assert len(spread(files, 500)) == 203
+    assert len(spread(files, 2)) == 2
+
+
+@given(st.lists(st.integers(0, 12), max_size=6), st.integers(1, 40))
+def test_spread_is_even(sizes, wanted):
+    files = {f"f{i}.csv": made("same", n) for i, n in enumerate(sizes)}
+    taken = spread(files, wanted)
+    assert len(taken) == min(wanted, sum(sizes))
+    assert len({p.id for p in taken}) == len(taken)
+
+
+@pytest.mark.shared
+def test_published_files(shared_data):
+    pairs, rejects = read_pairs(shared_data / "nonwords" / "pseudowords_wuggy_final.csv")
+    assert len(pairs) == 99
+    assert [row for row, _ in rejects] == [27]
+    paths = sorted((shared_data / "blimp").glob("*.jsonl.gz"))[:3]
+    read = {str(p): read_pairs(p)[0] for p in paths}
+    assert all(len(pairs) > 990 for pairs in read.values())
+    taken = spread(read, 60)
+    assert len(taken) == 60
+    assert sorted({p.type for p in taken}) == [p.name.split(".")[0] for p in paths]
