@@ -1,0 +1,31 @@
+"""Make the report's tables: table, factors, layers, learning, costs, rejected (.csv) in the results folder."""
+
+import argparse
+from pathlib import Path
+
+from speechladder import settings
+from speechladder.io.errors import script
+
+
+@script
+def main() -> None:
+    """Parse, read the scores once, write the six tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, required=True, help="folder with tokens, lm, scores, costs")
+    parser.add_argument("--rungs", nargs="+", required=True, help="rungs in the table's order")
+    parser.add_argument("--seed", type=int, default=0, help="the run's seed, for the resampling. Default: 0")
+    settings.add_options(parser, settings.Analysis)
+    args = parser.parse_args()
+    analysis = settings.from_options(args, settings.Analysis)
+
+    from speechladder.analysis import costs, factors, layers, learning, rejected, table
+
+    scores = table.read_scores(args.results, args.rungs)
+    for write in (table.write_table, factors.write_factors, layers.write_layers, learning.write_learning):
+        write(args.results, args.rungs, scores, args.seed, analysis)
+    costs.write_costs(args.results)
+    rejected.write_rejected(args.results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""The report's tables as CSV: fixed columns, fixed decimals, the same bytes for the same values."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from speechladder.io.errors import UserError
+from speechladder.io.files import atomic
+
+
+def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows atomically, as UTF-8 with '\\n'; a row with other keys than `columns` is a ValueError."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, columns, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            if set(row) != set(columns):
+                raise ValueError(f"{path}: a row's keys are not the columns: {sorted(set(row) ^ set(columns))}")
+            writer.writerow(row)
+
+
+def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Rows of a CSV as strings; raises UserError naming the file and the column of `columns` that it lacks."""
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle)
+            rows, found = list(reader), reader.fieldnames or []
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run snakemake --cores all results/table.csv") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not readable as CSV ({error}); delete it and run again") from None
+    for name in columns:
+        if name not in found:
+            raise UserError(f"{path}: column '{name}' is missing; delete the file and run again")
+    return rows
+
+
+def percent(share: float) -> str:
+    """A share as percent with two decimals: 0.853 is '85.30'."""
+    return fixed(100 * share, 2)
+
+
+def fixed(value: float, decimals: int) -> str:
+    """`value` with this many decimals, without a minus sign before zero."""
+    text = f"{value:.{decimals}f}"
+    return text.removeprefix("-") if not float(text) else text

@@ -1,0 +1,139 @@
+"""results/factors.csv: what each step of the ladder costs, pair by pair (PAPER.md, the question and the design).
+
+A step compares two rungs on the ids that both scored. Each bootstrap resample draws ids once for both rungs, and seeds
+for each (analysis.accuracy), so the interval is that of a paired difference. Where fewer than EDGE ids' worth of pairs
+changed, the bootstrap collapses and the interval is widened by the exact ones of the gained and of the lost share.
+
+The p-value is that of a two-sided sign-flip permutation test over ids: an id's outcome, averaged over voices and seeds,
+is no longer 0 or 1, where McNemar's test would apply; with one voice, one seed and no ties it is McNemar's exact test
+up to the number of permutations. It speaks of these models; the interval includes the spread of seeds.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from speechladder.analysis.accuracy import (
+    EDGE,
+    ELEMENTS,
+    NORMS,
+    Estimate,
+    Outcomes,
+    bootstrap,
+    clopper_pearson,
+    generator,
+    resampled_mean,
+)
+from speechladder.analysis.csv_tables import fixed, percent, write_csv
+from speechladder.analysis.table import Scores
+from speechladder.io.errors import UserError
+from speechladder.settings import TASKS, Analysis
+
+STEPS = (  # factor, from, to
+    ("A-bpe", "text-bpe", "phone-bpe"),
+    ("A-raw", "text-raw", "phone-raw"),
+    ("B", "phone-raw", "phone-repeat"),
+    ("C", "phone-repeat", "speech-hubert"),
+    ("dedup", "speech-hubert", "speech-hubert-dedup"),
+)
+COLUMNS = (
+    "factor", "task", "norm", "from_rung", "to_rung", "ids", "from_accuracy", "to_accuracy",
+    "difference", "difference_low", "difference_high", "relative", "relative_low", "relative_high", "p_value",
+)  # fmt: skip
+
+
+class Step(NamedTuple):
+    """A paired comparison; accuracies and differences are shares, `relative` is (to - from) / from or None."""
+
+    ids: int
+    start: float
+    end: float
+    difference: Estimate
+    relative: Estimate | None
+    p_value: float
+
+
+def compare(start: Outcomes, end: Outcomes, confidence: float, resamples: int, rng: np.random.Generator) -> Step:
+    """Hold two models against each other on the ids that both scored; ValueError if they share none."""
+    shared = sorted(set(start.ids) & set(end.ids))
+    if not shared:
+        raise ValueError("no shared ids")
+    before, after = (_select(outcomes, shared) for outcomes in (start, end))
+    change = after.mean(axis=0) - before.mean(axis=0)
+    a, b, n = float(before.mean()), float(after.mean()), len(shared)
+    # nearly without a right pair at the start, a relative change says nothing
+    relative = b / a - 1 if n * a >= EDGE else None
+
+    def both(index: np.ndarray) -> np.ndarray:
+        x, y = resampled_mean(before, index, rng), resampled_mean(after, index, rng)
+        return np.stack([y - x, y / np.maximum(x, 0.5 / n) - 1])  # a resample may hold no right pair
+
+    low, high = np.full(2, b - a), np.full(2, b - a)
+    if n > 1:
+        low, high = bootstrap(both, n, confidence, resamples, rng)
+    else:
+        low[1] = high[1] = relative or 0.0
+    gained, lost = float(change.clip(min=0).sum()), float((-change).clip(min=0).sum())
+    if n == 1 or gained + lost < EDGE:
+        gain, loss = clopper_pearson(gained, n, confidence), clopper_pearson(lost, n, confidence)
+        exact = gain[0] - loss[1], gain[1] - loss[0]
+        low[0], high[0] = min(low[0], exact[0]), max(high[0], exact[1])
+        if relative is not None:
+            low[1], high[1] = min(low[1], exact[0] / a), max(high[1], exact[1] / a)
+    return Step(
+        n,
+        a,
+        b,
+        Estimate(b - a, min(float(low[0]), b - a), max(float(high[0]), b - a)),
+        None if relative is None else Estimate(relative, min(float(low[1]), relative), max(float(high[1]), relative)),
+        sign_flip(change, resamples, rng),
+    )
+
+
+def _select(outcomes: Outcomes, ids: list[str]) -> np.ndarray:
+    at = {name: column for column, name in enumerate(outcomes.ids)}
+    return outcomes.values[:, [at[name] for name in ids]]
+
+
+def sign_flip(change: np.ndarray, resamples: int, rng: np.random.Generator) -> float:
+    """Two-sided p-value that `change` (ids,) is symmetric about 0; exact when 2**changed ids <= `resamples`."""
+    moved = change[np.abs(change) > 1e-12]
+    if len(moved) < 2:
+        return 1.0
+    if len(moved) < 60 and 2 ** len(moved) <= resamples:
+        flips = [(np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1]
+        tried = far = 0
+    else:
+        batch = max(1, ELEMENTS // len(moved))
+        sizes = [min(batch, resamples - done) for done in range(0, resamples, batch)]
+        flips = (rng.integers(2, size=(size, len(moved)), dtype=np.int8) for size in sizes)
+        tried = far = 1  # the observed signs belong to the permutations: p is never 0
+    for flip in flips:
+        tried += len(flip)
+        far += int((np.abs((1 - 2 * flip) @ moved) >= abs(moved.sum()) - 1e-9).sum())
+    return far / tried
+
+
+def write_factors(results: Path, rungs: Sequence[str], scores: Scores, seed: int, analysis: Analysis) -> None:
+    """Write results/factors.csv for the steps whose two rungs are among `rungs`.
+
+    Accuracies and differences are in percent points, relative changes in percent of the start (empty where the start
+    has fewer than EDGE ids' worth of right pairs). Raises UserError when two rungs share no id.
+    """
+    rows = []
+    for factor, start, end in STEPS:
+        for task in TASKS if start in rungs and end in rungs else ():
+            for norm in NORMS:
+                rng = generator(seed, "factors", factor, task, norm)
+                halves = scores[start, task].outcomes(norm), scores[end, task].outcomes(norm)
+                try:
+                    step = compare(*halves, analysis.confidence, analysis.resamples, rng)
+                except ValueError:
+                    raise UserError(f"{results}/scores/{{{start},{end}}}/{task}.parquet share no id") from None
+                values = [factor, task, norm, start, end, step.ids, percent(step.start), percent(step.end)]
+                values += map(percent, step.difference)
+                values += map(percent, step.relative) if step.relative else [""] * 3
+                rows.append(dict(zip(COLUMNS, [*values, fixed(step.p_value, 4)])))
+    write_csv(results / "factors.csv", COLUMNS, rows)

@@ -1,0 +1,22 @@
+"""results/variability.csv: accuracies against the world's dial for factor C, a run per setting of the dial."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from speechladder.analysis.csv_tables import read_csv, write_csv
+from speechladder.analysis.table import COLUMNS as TABLE
+from speechladder.analysis.table import FACTS
+
+COLUMNS = ("variability", "rung", *TABLE[len(FACTS) :])
+
+
+def combine(tables: Iterable[tuple[int, Path]], out: Path) -> None:
+    """Write `out` from (setting of the dial, its table.csv), rows by setting, then as in the tables.
+
+    Raises UserError naming the table that is missing or lacks a column.
+    """
+    rows = []
+    for variability, path in sorted(tables):
+        for row in read_csv(path, TABLE):
+            rows.append({name: row.get(name, variability) for name in COLUMNS})
+    write_csv(out, COLUMNS, rows)

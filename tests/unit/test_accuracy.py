@@ -1,0 +1,148 @@
+"""Pair accuracy against a plain loop, and intervals against simulation."""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from ladder_results import scores
+
+from speechladder.analysis.accuracy import (
+    Outcomes,
+    accuracy,
+    clopper_pearson,
+    generator,
+    match_halves,
+    read_pairs,
+)
+from speechladder.io.errors import UserError
+from speechladder.io.tables import SCORES, write_table
+
+
+def table_of(rows):
+    return pa.Table.from_pylist(rows, schema=SCORES)
+
+
+def coarse(seeds=(0, 1), ids=30):
+    """Scores with many ties, another number of voices per id, and different lengths of the halves."""
+    rng = np.random.default_rng(5)
+    rows = scores("phone-raw", "topic", seeds, ids, voices=3)
+    rows = [row for row in rows if not (row["voice"] == "v2" and int(row["id"]) % 3 == 0)]
+    for row in rows:
+        row["tokens"] = int(rng.integers(1, 4))
+        row["nll"] = float(rng.integers(1, 5))
+        row["layer_nll"] = [float(rng.integers(1, 4)) for _ in range(3)]
+    rng.shuffle(rows)
+    return rows
+
+
+def plain(rows, score):
+    """Zerospeech's order, written as loops over dictionaries: voices within an id, ids, seeds."""
+    per_seed = []
+    for seed in {row["seed"] for row in rows}:
+        per_id = []
+        for name in {row["id"] for row in rows}:
+            per_voice = []
+            for voice in {row["voice"] for row in rows}:
+                here = [r for r in rows if (r["seed"], r["id"], r["voice"]) == (seed, name, voice)]
+                if not here:
+                    continue
+                (good,) = [score(r) for r in here if r["correct"]]
+                (bad,) = [score(r) for r in here if not r["correct"]]
+                per_voice.append(1.0 if good > bad else 0.5 if good == bad else 0.0)
+            per_id.append(math.fsum(per_voice) / len(per_voice))
+        per_seed.append(math.fsum(per_id) / len(per_id))
+    return math.fsum(per_seed) / len(per_seed)
+
+
+def test_accuracy_equals_a_plain_loop_with_voices_and_ties():
+    rows = coarse()
+    pairs = match_halves(table_of(rows), "x")
+    expected = {
+        ("sum", None): plain(rows, lambda r: -r["nll"]),
+        ("mean", None): plain(rows, lambda r: -r["nll"] / r["tokens"]),
+        ("sum", 1): plain(rows, lambda r: -r["layer_nll"][1]),
+        ("mean", 2): plain(rows, lambda r: -r["layer_nll"][2] / r["tokens"]),
+    }
+    assert len(set(expected.values())) > 2  # else the test could not tell them apart
+    for (norm, layer), value in expected.items():
+        found = accuracy(pairs.outcomes(norm, layer), 0.95, 100, generator(0))
+        assert found.value == pytest.approx(value, abs=1e-12)
+        assert found.low <= found.value <= found.high
+
+
+def test_voices_are_averaged_within_an_id_first():
+    rows = [r for r in scores("text-raw", "topic", ids=2, voices=3) if r["id"] == "0000" or r["voice"] == "v0"]
+    for row in rows:  # id 0 right in its three voices, id 1 wrong in its one
+        row["nll"] = 1.0 if row["correct"] == (row["id"] == "0000") else 2.0
+    assert match_halves(table_of(rows), "x").outcomes("sum").values.tolist() == [[1.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda rows: rows.pop(0), "id '0000'.*the correct item is missing"),
+        (lambda rows: rows.pop(1), "id '0000'.*the incorrect item is missing"),
+        (lambda rows: rows.append(rows[0]), "id '0000'.*two correct items"),
+        (lambda rows: rows[4].update(nll=math.nan), "id '0001'.*not a finite number"),
+        (lambda rows: rows[4].update(tokens=0), "id '0001'.*without tokens"),
+        (lambda rows: rows[4].update(layer_nll=[1.0]), "id '0001'.*1 layers"),
+        (lambda rows: [rows.pop() for _ in range(4)], "id '0003'.*not by seed 1"),
+        (lambda rows: rows.clear(), "no rows"),
+    ],
+)
+def test_broken_scores_are_named(tmp_path, break_it, message):
+    rows = scores("text-raw", "topic", seeds=(0, 1), ids=4)
+    break_it(rows)
+    write_table(tmp_path / "topic.parquet", rows, SCORES)
+    with pytest.raises(UserError, match=message) as caught:
+        read_pairs(tmp_path / "topic.parquet")
+    assert str(tmp_path / "topic.parquet") in str(caught.value)
+
+
+def simulate(rng, spread, seeds, ids, mean):
+    """Outcomes of ids that differ in ease, and of seeds that differ in strength; two voices."""
+    logit = mean + rng.normal(0, 1.5, (1, ids)) + rng.normal(0, spread, (seeds, 1))
+    values = (rng.random((2, seeds, ids)) < 1 / (1 + np.exp(-logit))).mean(axis=0)
+    return Outcomes(tuple(range(seeds)), tuple(map(str, range(ids))), values)
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "seeds", "least", "most"),
+    [(0.8, 0, 1, 0.91, 0.985), (4.5, 0, 1, 0.91, 1), (0.5, 0.3, 4, 0.86, 1)],
+)
+def test_interval_covers(mean, spread, seeds, least, most):
+    rng = np.random.default_rng(11)
+    logit = mean + rng.normal(0, math.hypot(1.5, spread), 500_000)
+    truth = (1 / (1 + np.exp(-logit))).mean()
+    found = [accuracy(simulate(rng, spread, seeds, 150, mean), 0.95, 300, generator(trial)) for trial in range(200)]
+    assert least <= np.mean([f.low <= truth <= f.high for f in found]) <= most
+
+
+def test_interval_includes_the_seeds():
+    rng = np.random.default_rng(0)
+    same = rng.random((1, 400)) < 0.7
+    apart = np.stack([rng.random(400) < 0.5, rng.random(400) < 0.9])
+    width = {}
+    for name, values in (("same", np.repeat(same, 2, axis=0)), ("apart", apart)):
+        found = accuracy(Outcomes((0, 1), tuple(map(str, range(400))), values.astype(float)), 0.95, 500, generator(0))
+        width[name] = found.high - found.low
+    assert width["same"] < 0.12
+    assert width["apart"] > 0.35
+
+
+@pytest.mark.parametrize("ids", [1, 2, 300])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_all_right_or_all_wrong_still_has_an_interval(ids, value):
+    found = accuracy(Outcomes((0,), tuple(map(str, range(ids))), np.full((1, ids), value)), 0.95, 200, generator(0))
+    edge = 0.025 ** (1 / ids)  # the exact bound of ids successes in ids trials
+    expected = (edge, 1.0) if value else (0.0, 1 - edge)
+    assert found == pytest.approx((value, *expected))
+    assert clopper_pearson(ids * value, ids, 0.95) == pytest.approx(expected)
+
+
+def test_the_same_seed_gives_the_same_interval():
+    outcomes = match_halves(table_of(coarse()), "x").outcomes("sum")
+    first, again, other = (accuracy(outcomes, 0.9, 200, generator(*what)) for what in ((3, "a"), (3, "a"), (3, "b")))
+    assert first == again
+    assert first != other

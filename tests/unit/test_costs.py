@@ -1,0 +1,82 @@
+"""Benchmark files as Snakemake leaves them, and the count of rejects."""
+
+import math
+
+import pytest
+from ladder_results import make
+
+from speechladder.analysis.costs import read_benchmark, write_costs
+from speechladder.analysis.csv_tables import read_csv
+from speechladder.analysis.rejected import kind, write_rejected
+from speechladder.io.errors import UserError
+from speechladder.io.files import write_jsonl
+from speechladder.io.tables import UTTERANCES, read_table
+
+HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+
+
+def line(seconds, memory, cpu):
+    return f"{seconds}\t0:00:01\t{memory}\t1\t1\t1\t0\t0\t0\t{cpu}\n"
+
+
+@pytest.mark.parametrize("unknown", ["-", "NA", ""])
+def test_unmeasured_entries(tmp_path, unknown):
+    (tmp_path / "a.tsv").write_text(HEAD + line("0.0412", unknown, unknown))
+    found = read_benchmark(tmp_path / "a.tsv")
+    assert found["s"] == 0.0412 and math.isnan(found["cpu_time"]) and math.isnan(found["max_rss"])
+
+
+def test_repeated_lines_are_one_job(tmp_path):
+    (tmp_path / "a.tsv").write_text(HEAD + line(2, 100, 1) + HEAD + line(4, 300, "NA") + line(6, 200, 3))
+    assert read_benchmark(tmp_path / "a.tsv") == {"s": 4, "cpu_time": 2, "max_rss": 300}
+
+
+def test_no_time_is_an_error(tmp_path):
+    (tmp_path / "a.tsv").write_text(HEAD)
+    with pytest.raises(UserError, match=r"a.tsv: column 's'"):
+        read_benchmark(tmp_path / "a.tsv")
+
+
+def test_costs_per_stage(tmp_path):
+    make(tmp_path, ["phone-raw"], ids=3, layers=0, learning=0)
+    (tmp_path / "costs" / "make_table").mkdir()
+    (tmp_path / "costs" / "make_table" / "all.tsv").write_text("left by an earlier run")
+    short = tmp_path / "costs" / "train_kmeans"
+    short.mkdir()
+    (short / "all.tsv").write_text(HEAD + line(0.1, "NA", "-"))
+    write_costs(tmp_path)
+    rows = {row["stage"]: row for row in read_csv(tmp_path / "costs.csv")}
+    assert list(rows) == ["align", "train_kmeans", "train_lm"]
+    speech = sum(read_table(tmp_path / "tokens" / "utterances.parquet", UTTERANCES)["seconds"].to_pylist())
+    assert rows["align"] == {
+        "stage": "align",
+        "jobs": "2",
+        "wall_seconds": "22.0",  # 10.5 + 11.5
+        "cpu_seconds": "19.5",
+        "peak_memory_mb": "102",
+        "speech_seconds": f"{speech:.1f}",
+        "real_time_factor": f"{22 / speech:.4f}",
+    }
+    assert (rows["train_lm"]["speech_seconds"], rows["train_lm"]["real_time_factor"]) == ("", "")
+    assert (rows["train_kmeans"]["cpu_seconds"], rows["train_kmeans"]["peak_memory_mb"]) == ("", "")
+
+
+def test_rejects_are_counted_by_kind_of_reason(tmp_path):
+    rows = [{"id": str(n), "reason": f"too fast: {n}.5 phones/s"} for n in range(3)]
+    rows += [
+        {"id": "x", "reason": "no pronunciation for 'café'"},
+        {"id": "y", "reason": "no pronunciation for 'naïve'"},
+    ]
+    write_jsonl(tmp_path / "alignment" / "rejected.0.jsonl", rows[:4])
+    write_jsonl(tmp_path / "alignment" / "rejected.1.jsonl", rows[4:])
+    write_jsonl(tmp_path / "benchmarks" / "topic" / "rejected.jsonl", [{"id": "z", "reason": "3 words"}])
+    write_rejected(tmp_path)
+    found = [tuple(row.values()) for row in read_csv(tmp_path / "rejected.csv")]
+    assert found == [
+        ("corpus", "none", "0"),
+        ("alignment", "too fast", "3"),
+        ("alignment", "no pronunciation for '...'", "2"),
+        ("units", "none", "0"),
+        ("benchmarks", "N words", "1"),
+    ]
+    assert kind("") == "unknown"

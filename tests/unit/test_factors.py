@@ -1,0 +1,88 @@
+"""Paired differences: against their definition, McNemar's test, and simulation."""
+
+import numpy as np
+import pytest
+from ladder_results import make
+from scipy.stats import binomtest
+
+from speechladder.analysis import factors, table
+from speechladder.analysis.accuracy import Outcomes, generator
+from speechladder.analysis.csv_tables import read_csv
+from speechladder.io.errors import UserError
+from speechladder.settings import Analysis
+
+
+def outcomes(values, names=None):
+    values = np.atleast_2d(np.asarray(values, dtype=float))
+    return Outcomes(tuple(range(len(values))), tuple(names or map(str, range(values.shape[1]))), values)
+
+
+def test_only_shared_ids_are_compared_by_name():
+    start, end = outcomes([1, 0, 1, 1], "abcd"), outcomes([0, 1, 0, 1], "bcde")
+    step = factors.compare(start, end, 0.95, 100, generator(0))
+    assert (step.ids, step.start, step.end) == (3, pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert step.difference.value == pytest.approx(-1 / 3)
+    with pytest.raises(ValueError, match="no shared ids"):
+        factors.compare(start, outcomes([1], "z"), 0.95, 100, generator(0))
+
+
+def test_pairing_narrows_the_interval():
+    rng = np.random.default_rng(2)
+    start = rng.random(400) < 0.6
+    flipped = np.where(rng.random(400) < 0.06, ~start, start)
+    paired = factors.compare(outcomes(start), outcomes(flipped), 0.95, 500, generator(0)).difference
+    loose = factors.compare(outcomes(start), outcomes(rng.permutation(flipped)), 0.95, 500, generator(0)).difference
+    assert paired.high - paired.low < 0.6 * (loose.high - loose.low)
+
+
+def test_difference_covers_and_p_value_holds_its_level():
+    rng = np.random.default_rng(4)
+    covered, rejected = [], []
+    for trial in range(200):
+        ease = rng.random(150)
+        pair = [(rng.random((2, 150)) < ease).mean(axis=0) for _ in range(2)]
+        step = factors.compare(*map(outcomes, pair), 0.95, 300, generator(trial))
+        covered.append(step.difference.low <= 0 <= step.difference.high)
+        rejected.append(step.p_value < 0.05)
+    assert 0.90 <= np.mean(covered) <= 0.99
+    assert np.mean(rejected) <= 0.10
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(2, 8), (0, 6), (5, 5), (30, 60)])
+def test_p_value_is_mcnemars_where_outcomes_are_binary(gained, lost):
+    change = np.array([1.0] * gained + [-1.0] * lost + [0.0] * 50)
+    exact = binomtest(gained, gained + lost).pvalue
+    assert factors.sign_flip(change, 20_000, generator(1)) == pytest.approx(exact, rel=0.25 if gained == 30 else 1e-9)
+
+
+def test_nothing_changed_is_not_certainty():
+    step = factors.compare(outcomes(np.ones(100)), outcomes(np.ones(100)), 0.95, 200, generator(0))
+    assert step.p_value == 1
+    assert -0.05 < step.difference.low < -0.03 and 0.03 < step.difference.high < 0.05
+    assert factors.compare(outcomes(np.zeros(100)), outcomes(np.ones(100)), 0.95, 200, generator(0)).relative is None
+
+
+def test_csv_has_the_steps_whose_rungs_are_there(tmp_path):
+    rungs = ["phone-raw", "phone-repeat", "speech-hubert"]
+    make(tmp_path, rungs, ids=60, layers=0, learning=0)
+    found = table.read_scores(tmp_path, rungs)
+    factors.write_factors(tmp_path, rungs, found, 0, Analysis(resamples=200))
+    rows = read_csv(tmp_path / "factors.csv", factors.COLUMNS)
+    assert [row["factor"] for row in rows] == ["B"] * 6 + ["C"] * 6
+    for row in rows:
+        start, end, change = (float(row[k]) for k in ("from_accuracy", "to_accuracy", "difference"))
+        assert change == pytest.approx(end - start, abs=0.011)
+        assert float(row["relative"]) == pytest.approx(100 * (end - start) / start, abs=0.03)
+        assert float(row["difference_low"]) <= change <= float(row["difference_high"])
+        assert float(row["relative_low"]) <= float(row["relative"]) <= float(row["relative_high"])
+
+
+def test_rungs_without_a_shared_id_are_named(tmp_path):
+    scores = {}
+    rungs = ["phone-raw", "phone-repeat"]
+    make(tmp_path, rungs, ids=4, layers=0, learning=0)
+    for (rung, task), pairs in table.read_scores(tmp_path, rungs).items():
+        ids = tuple(f"{rung}{name}" for name in pairs.ids)
+        scores[rung, task] = type(pairs)(**{**pairs.__dict__, "ids": ids})
+    with pytest.raises(UserError, match=r"phone-raw,phone-repeat.*share no id"):
+        factors.write_factors(tmp_path, rungs, scores, 0, Analysis(resamples=100))

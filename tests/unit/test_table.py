@@ -1,0 +1,143 @@
+"""table.csv and its neighbours: columns, values from their sources, the same bytes; and how the terminal shows it."""
+
+import io
+import json
+
+import pytest
+from ladder_results import SHAPE, make
+
+from speechladder.analysis import layers, learning, table, variability
+from speechladder.analysis.accuracy import accuracy, generator
+from speechladder.analysis.csv_tables import fixed, read_csv
+from speechladder.io.errors import UserError
+from speechladder.report.terminal import show
+from speechladder.settings import Analysis
+
+RUNGS = ["phone-raw", "text-bpe"]  # not the order of the alphabet, nor of the built-in list
+ANALYSIS = Analysis(resamples=200)
+
+
+@pytest.fixture
+def results(tmp_path):
+    return make(tmp_path / "results", RUNGS, seeds=(0, 1), ids=30, layers=3, learning=2)
+
+
+def write_all(results, seed=0):
+    scores = table.read_scores(results, RUNGS)
+    for write in (table.write_table, layers.write_layers, learning.write_learning):
+        write(results, RUNGS, scores, seed, ANALYSIS)
+    return scores
+
+
+def test_columns_are_those_of_the_issue():
+    expected = ["rung", "vocab_size", "tokens_per_second", "train_tokens", "valid_bits_per_second"]
+    for task in ("swuggy", "sblimp", "topic"):
+        for norm in ("sum", "mean"):
+            expected += [f"{task}_{norm}", f"{task}_{norm}_low", f"{task}_{norm}_high"]
+    assert list(table.COLUMNS) == expected
+
+
+def test_values_come_from_their_sources(results):
+    scores = write_all(results)
+    rows = read_csv(results / "table.csv", table.COLUMNS)
+    assert [row["rung"] for row in rows] == RUNGS
+    assert rows[1]["vocab_size"] == "512"
+    assert rows[1]["tokens_per_second"] == "4.41"
+    assert rows[0]["train_tokens"] == "2000500"  # the mean of two seeds
+    assert rows[0]["valid_bits_per_second"] == "32.000"
+    for row in rows:
+        for task in ("swuggy", "sblimp", "topic"):
+            for norm in ("sum", "mean"):
+                values = scores[row["rung"], task].outcomes(norm).values
+                assert row[f"{task}_{norm}"] == f"{100 * values.mean():.2f}"
+                low, high = float(row[f"{task}_{norm}_low"]), float(row[f"{task}_{norm}_high"])
+                assert 0 <= low <= 100 * values.mean() + 0.005 and 100 * values.mean() - 0.005 <= high <= 100
+
+
+def test_the_same_bytes_again_and_others_for_another_seed(results):
+    names = ("table.csv", "layers.csv", "learning.csv")
+    write_all(results)
+    first = {name: (results / name).read_bytes() for name in names}
+    write_all(results)
+    assert first == {name: (results / name).read_bytes() for name in names}
+    write_all(results, seed=1)
+    assert first["table.csv"] != (results / "table.csv").read_bytes()
+
+
+def test_a_seed_that_was_not_scored_does_not_count(results):
+    stale = results / "lm" / "phone-raw" / "seed7"
+    stale.mkdir()
+    (stale / "train.json").write_text('{"train_tokens": 0, "valid_bits_per_second": 0}')
+    write_all(results)
+    assert read_csv(results / "table.csv")[0]["train_tokens"] == "2000500"
+
+
+def test_layers_and_learning(results):
+    scores = write_all(results)
+    rows = read_csv(results / "layers.csv", layers.COLUMNS)
+    assert len(rows) == len(RUNGS) * 3 * 2 * 3
+    row = next(r for r in rows if (r["rung"], r["task"], r["norm"], r["layer"]) == ("text-bpe", "topic", "mean", "2"))
+    expected = accuracy(scores["text-bpe", "topic"].outcomes("mean", 2), 0.95, 200, generator(0)).value
+    assert row["accuracy"] == f"{100 * expected:.2f}"
+    curve = [
+        row
+        for row in read_csv(results / "learning.csv", learning.COLUMNS)
+        if (row["rung"], row["task"], row["norm"]) == ("text-bpe", "swuggy", "sum")
+    ]
+    assert [row["train_tokens"] for row in curve] == ["30000", "120000", "2000500"]
+    last = read_csv(results / "table.csv")[1]
+    assert [curve[-1][k] for k in ("accuracy", "low", "high")] == [
+        last[k] for k in ("swuggy_sum", "swuggy_sum_low", "swuggy_sum_high")
+    ]
+
+
+def test_no_layers_and_no_snapshots_leave_headers_and_final_points(tmp_path):
+    make(tmp_path, RUNGS, ids=10, layers=0, learning=0)
+    write_all(tmp_path)
+    assert read_csv(tmp_path / "layers.csv", layers.COLUMNS) == []
+    assert len(read_csv(tmp_path / "learning.csv")) == len(RUNGS) * 3 * 2
+
+
+def test_a_missing_field_is_named(results):
+    path = results / "tokens" / "phone-raw" / "meta.json"
+    meta = json.loads(path.read_text())
+    path.write_text(json.dumps({**meta, "vocab_size": None}))
+    with pytest.raises(UserError, match=r"phone-raw/meta.json: field 'vocab_size' is None"):
+        write_all(results)
+    path.write_text(json.dumps(meta))
+    (results / "lm" / "text-bpe" / "seed1" / "train.json").unlink()
+    with pytest.raises(UserError, match=r"text-bpe/seed1/train.json: no such file"):
+        write_all(results)
+
+
+def test_variability_stacks_the_tables(results, tmp_path):
+    write_all(results)
+    variability.combine([(2, results / "table.csv"), (0, results / "table.csv")], tmp_path / "variability.csv")
+    rows = read_csv(tmp_path / "variability.csv", variability.COLUMNS)
+    assert list(rows[0]) == list(variability.COLUMNS)
+    assert [(row["variability"], row["rung"]) for row in rows] == [(d, r) for d in "02" for r in RUNGS]
+    with pytest.raises(UserError, match=r"absent\.csv: no such file"):
+        variability.combine([(0, tmp_path / "absent.csv")], tmp_path / "x.csv")
+
+
+def test_terminal_fits_80_columns_with_every_rung(tmp_path):
+    rungs = list(SHAPE)
+    make(tmp_path, rungs, ids=12, layers=0, learning=0)
+    table.write_table(tmp_path, rungs, table.read_scores(tmp_path, rungs), 0, ANALYSIS)
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "ladder.svg").touch()
+    out = io.StringIO()
+    show(tmp_path, file=out, width=80)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, (line for line in lines if str(tmp_path) not in line))) <= 80
+    assert "…" not in out.getvalue() and "\x1b" not in out.getvalue()
+    for rung in rungs:
+        assert sum(line.strip().startswith(f"{rung} ") for line in lines) == 3
+    row = read_csv(tmp_path / "table.csv")[3]
+    assert f"{float(row['sblimp_sum']):.1f} [{float(row['sblimp_sum_low']):.1f}, " in out.getvalue()
+    assert "ladder" in lines[-1]
+
+
+def test_no_minus_zero():
+    assert fixed(-0.001, 2) == "0.00"
+    assert fixed(-0.01, 2) == "-0.01"
