@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -160,6 +161,23 @@ def test_batches_do_not_change_units(corpus):
     together = [{"id": r["id"], "units": r["units"].tolist()} for r in units_of(batched, book, speech, meter)]
     assert together == rows
     assert meter.done == pytest.approx(sum(cut.duration for cut in corpus.cuts[0]))
+
+
+def test_a_gpu_reads_ahead_and_keeps_the_order():
+    """Windows of ten batches; the last, half full, is not lost."""
+    windows = []
+
+    def encode(utterances):
+        windows.append(len(utterances))
+        return utterances
+
+    gpu = SimpleNamespace(device=SimpleNamespace(type="cuda"), batch_seconds=0.3, encode=encode)
+    book = SimpleNamespace(assign=lambda features: features)
+    meter = SimpleNamespace(advance=lambda amount: None)
+    speech = [(str(i), np.full(RATE, i)) for i in range(8)]  # a second each
+    rows = list(units_of(gpu, book, speech, meter))
+    assert windows == [3, 3, 2]
+    assert [(row["id"], int(row["units"][0])) for row in rows] == [(str(i), i) for i in range(8)]
 
 
 def test_only_aligned_utterances_and_each_reject_has_its_reason(corpus):
