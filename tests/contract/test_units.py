@@ -284,12 +284,11 @@ def test_scripts_from_cuts_to_quality(corpus, root):
         (corpus.root / task).mkdir()
         write_items(corpus.root / task / "items.parquet", voices)
 
-    def run(name: str, *args: object, status: int = 0) -> str:
+    def run(name: str, *args: object) -> None:
         done = subprocess.run(
             [sys.executable, str(root / "scripts" / name), *map(str, args)], capture_output=True, text=True, check=False
         )
-        assert done.returncode == status, done.stderr
-        return done.stderr
+        assert done.returncode == 0, done.stderr
 
     r, s = corpus.root, corpus.settings
     encoder = ["--encoder", s.encoder, "--layer", s.layer]
@@ -323,12 +322,6 @@ def test_scripts_from_cuts_to_quality(corpus, root):
     assert same["swuggy"]["phones_changed"] == 0
     assert 0 <= same["swuggy"]["units_changed"] < same["swuggy"]["units_changed_other_sentence"] <= 1
     assert pq.read_metadata(units[0]).metadata[b"clusters"] == b"6"
-
-    message = run(
-        "extract_units.py", *files[:2], "--out", r / "x", *book, "--encoder", s.encoder, "--layer", 9, status=2
-    )
-    assert "units.layer: 9" in message
-    assert "Traceback" not in message
 
 
 def test_quality_without_a_common_utterance_says_so(corpus):
