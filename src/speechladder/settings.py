@@ -210,8 +210,8 @@ class LM(Section):
     heads: int = Field(4, ge=1, description="Attention heads.")
     kv_heads: int = Field(4, ge=1, description="Key-value heads (grouped-query attention).")
     intermediate_size: int = Field(352, ge=8, description="Width of the feed-forward layer.")
-    window: int = Field(512, ge=8, description="Tokens in a training window; attention never crosses a document.")
-    batch_windows: int = Field(8, ge=1, description="Windows per optimiser step.")
+    window: int = Field(1024, ge=8, description="Tokens in a training window; attention never crosses a document.")
+    batch_windows: int = Field(4, ge=1, description="Windows per optimiser step.")
     lr: float = Field(2e-3, gt=0, description="Peak learning rate (paper: 4e-4).")
     min_lr_ratio: Fraction = Field(
         0.1, description="Final learning rate as a share of the peak, at the end of the cosine."
@@ -219,9 +219,9 @@ class LM(Section):
     warmup_steps: int = Field(40, ge=0, description="Steps of linear warm-up.")
     weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay on matrices.")
     clip: float = Field(1.0, gt=0, description="Gradient norm clipping.")
-    max_steps: int = Field(500, ge=1, description="The cosine ends, and training stops, after this many steps.")
+    max_steps: int = Field(400, ge=1, description="The cosine ends, and training stops, after this many steps.")
     max_passes: float = Field(
-        1000.0,
+        14.0,
         gt=0,
         description="Training also stops after this many passes over the data; shortens the cosine.",
     )
@@ -291,9 +291,12 @@ class Benchmarks(Section):
 class Scores(Section):
     """Likelihood comparison."""
 
-    batch_tokens: int = Field(16_384, ge=64, description="Tokens per scoring batch, padding included.")
+    batch_tokens: int = Field(4096, ge=64, description="Tokens per scoring batch, padding included.")
     layers: bool = Field(True, description="Score every layer through the final norm and the head (paper, Figs. 2-3).")
     learning: bool = Field(True, description="Score the learning-curve snapshots (paper, Fig. 1).")
+    learning_pairs: int = Field(
+        120, ge=0, description="Pairs per task, evenly spread, in one voice, for the learning curve; 0 takes all."
+    )
 
 
 class Analysis(Section):

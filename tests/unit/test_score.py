@@ -138,6 +138,13 @@ def test_learning_curve_has_the_first_voice_and_ends_with_the_model(run: Run, sc
     assert np.mean(first) > np.mean(list(last.values()))  # it learnt something
 
 
+def test_learning_curve_of_fewer_pairs_is_spread_over_them(run: Run, tmp_path: Path) -> None:
+    _, learning = run.score(tmp_path, learning_pairs=3, layers=False)
+    assert [r["item"] for r in learning if r["seed"] == 0 and r["task"] == "topic"][:6] == [
+        f"p{pair}|{correct}|a" for pair in (0, 2, 4) for correct in (True, False)
+    ]
+
+
 def test_layers_and_learning_can_be_left_out(run: Run, scored: tuple, tmp_path: Path) -> None:
     scores, learning = run.score(tmp_path, layers=False, learning=False)
     assert learning == []
