@@ -31,9 +31,10 @@ SHORTEST = 0.02  # seconds a phone keeps at least, so that it is heard at a 50 H
 # Forced alignment always finds something; these tell what is not to be believed (docs/log.md has the trial).
 # Scores are PocketSphinx's own scaled log-likelihoods of frames: 0 for the best of the states that are searched.
 MAX_PHONES_PER_SECOND = 25.0  # between pauses
-MIN_MEAN_SCORE = -52.0  # per frame of speech
-MIN_LOW_SCORE = -125.0  # per frame, of the phone that only a tenth of the phones are worse than
+MIN_MEAN_SCORE = -75.0  # per frame of speech; robotic synthetic voices come near it
+MIN_LOW_SCORE = -150.0  # per frame, of the phone that only a tenth of the phones are worse than
 MAX_SQUEEZED = 0.3  # share of phones at the model's minimum of three frames
+DOUBTFUL = (-52.0, 0.2)  # a mean score below the one and a squeezed share above the other, together
 MIN_PAUSE_SCORE = -40.0  # score per frame times seconds, of the worst pause: speech that the text leaves out
 MAX_PHONE_SECONDS = 2.5  # of one phone: a word spread over what the text leaves out
 
@@ -213,10 +214,12 @@ def _judge(raw: Raw) -> None:
     """Raise AlignmentError where the alignment is not to be believed."""
     f = figures(raw)
     phones = sum(p.label != SIL for p in raw.phones)
-    squeezed = phones >= 10 and f["squeezed"] > MAX_SQUEEZED
+    squeezed = f["squeezed"] if phones >= 10 else 0.0  # a share of few phones says nothing
+    unfit = f["mean_score"] < MIN_MEAN_SCORE or f["low_score"] < MIN_LOW_SCORE or squeezed > MAX_SQUEEZED
+    unfit |= f["mean_score"] < DOUBTFUL[0] and squeezed > DOUBTFUL[1]
     if f["phones_per_second"] > MAX_PHONES_PER_SECOND:
         raise AlignmentError(f"too fast: {f['phones_per_second']:.1f} phones/s")
-    if f["mean_score"] < MIN_MEAN_SCORE or f["low_score"] < MIN_LOW_SCORE or squeezed:
+    if unfit:
         scores = f"mean score {f['mean_score']:.0f}, low {f['low_score']:.0f}, {f['squeezed']:.0%} squeezed"
         raise AlignmentError(f"text does not fit the audio: {scores}")
     if f["worst_pause"] < MIN_PAUSE_SCORE:
