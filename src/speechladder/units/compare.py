@@ -1,0 +1,85 @@
+"""An encoder's layers against MFCC on the same frames: PNMI with phones, same k-means.
+
+Natural speech gets its phones from PocketSphinx, synthetic speech (every voice, sentences given) its exact ones.
+k-means is trained on the very frames that are scored, for every feature alike.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speechladder.alignment.frames import frame_labels
+from speechladder.alignment.pocketsphinx import Aligner, AlignmentError
+from speechladder.corpora.phones import strip_stress
+from speechladder.corpora.text import normalise
+from speechladder.io.audio import AudioError, frame_count, read_audio
+from speechladder.io.errors import UserError
+from speechladder.io.progress import progress
+from speechladder.units.codebook import assign, kmeans
+from speechladder.units.encoder import Encoder, resolve
+from speechladder.units.mfcc import mfcc
+from speechladder.units.quality import joint_counts, purities
+
+Labelled = list[tuple[np.ndarray, list[str]]]  # (n,) samples at 16 kHz, and a phone without stress per 50 Hz frame
+
+
+def natural_speech(folder: Path) -> tuple[Labelled, list[str]]:
+    """Utterances of a folder in LibriSpeech layout with their phones, and the ids left out with the reason."""
+    aligner, out, rejected = Aligner(), [], []
+    transcripts = sorted(folder.rglob("*.trans.txt"))
+    if not transcripts:
+        raise UserError(f"{folder}: no *.trans.txt below it; name a folder in LibriSpeech layout")
+    rows = [(path, *line.split(" ", 1)) for path in transcripts for line in path.read_text().splitlines() if line]
+    with progress("align", len(rows), "utterances/s") as meter:
+        for path, name, text in rows:
+            meter.advance(1)
+            try:
+                samples = read_audio(path.parent / f"{name}.flac")
+                phones = aligner.align(samples, normalise(text))[1]
+            except (AudioError, AlignmentError) as error:
+                rejected.append(f"{name}: {error}")
+                continue
+            out.append((samples, frame_labels(phones, frame_count(len(samples)))))
+    if not out:
+        raise UserError(f"{folder}: nothing could be aligned ({'; '.join(rejected[:3])})")
+    return out, rejected
+
+
+def world_speech(sentences: int, seed: int) -> Labelled:
+    """Sentences of the world's stories, each spoken by the next voice of the widest pool, with their exact phones."""
+    from speechladder.corpora.speak import speak, voices
+    from speechladder.corpora.world import documents
+
+    pool, out = voices(3), []
+    stories = documents(seed, 40 * sentences)
+    for number, sentence in enumerate([s for story in stories for s in story.sentences][:sentences]):
+        spoken = speak(sentence, pool[number % len(pool)], seed * 1_000_003 + number)
+        frames = frame_count(len(spoken.samples))
+        out.append((spoken.samples, [strip_stress(label) for label in frame_labels(spoken.phones, frames)]))
+    return out
+
+
+def pnmi(features: np.ndarray, labels: list[str], clusters: int, seeds: int) -> float:
+    """PNMI of `clusters` k-means clusters of features (frames, dim) with the labels, mean over k-means seeds."""
+    names, phones = np.unique(labels, return_inverse=True)
+    found = []
+    for seed in range(seeds):
+        centroids = kmeans(features.astype(np.float32), clusters, 20, 1_000_000, seed).centroids
+        joint = joint_counts(phones, assign(features, centroids), (len(names), clusters))
+        found.append(purities(joint)["pnmi"])
+    return float(np.mean(found))
+
+
+def compare(encoder: str, speech: Labelled, clusters: int = 100, seeds: int = 3) -> dict[str, Any]:
+    """PNMI of MFCC + deltas (per-utterance mean and variance) and of each layer of `encoder`, over the same frames."""
+    from transformers import AutoConfig
+
+    layers = AutoConfig.from_pretrained(resolve(encoder), local_files_only=True).num_hidden_layers
+    labels = [label for _, row in speech for label in row]
+    baseline = pnmi(np.concatenate([mfcc(samples) for samples, _ in speech]), labels, clusters, seeds)
+    out: dict[str, Any] = {"frames": len(labels), "clusters": clusters, "mfcc": round(baseline, 4)}
+    for layer in range(1, layers + 1):
+        features = np.concatenate(Encoder.load(encoder, layer).encode([samples for samples, _ in speech]))
+        out[f"layer {layer}"] = round(pnmi(features, labels, clusters, seeds), 4)
+    return out

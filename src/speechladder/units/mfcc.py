@@ -1,0 +1,82 @@
+"""MFCC with deltas at exactly HuBERT's 50 Hz frames: the first iteration's targets, and the baseline of an encoder.
+
+Standard MFCC (Davis and Mermelstein 1980): pre-emphasis 0.97, Hamming window of 25 ms, 40 triangular mel bands from
+20 Hz to 8 kHz, log, orthonormal DCT, 13 coefficients, then first and second time derivatives by regression.
+"""
+
+import functools
+
+import numpy as np
+import scipy.fft
+
+from speechladder.io.audio import frame_count
+from speechladder.settings import SAMPLE_RATE
+
+WINDOW, HOP = 400, 320  # samples: HuBERT's receptive field and stride
+FFT = 512
+BANDS, LOWEST, HIGHEST = 40, 20.0, 8000.0  # mel bands and their range in Hz
+COEFFICIENTS = 13
+PREEMPHASIS = 0.97
+DELTA_REACH = 2  # frames on both sides of the regression
+FLOOR = 1e-8  # added to band energies before the log: below 16 bit quantisation noise
+
+
+def hz_to_mel(hz: float | np.ndarray) -> np.ndarray:
+    """HTK mel scale: 2595 log10(1 + hz / 700)."""
+    return 2595 * np.log10(1 + np.asarray(hz) / 700)
+
+
+def mel_to_hz(mel: float | np.ndarray) -> np.ndarray:
+    """The inverse of `hz_to_mel`."""
+    return 700 * (10 ** (np.asarray(mel) / 2595) - 1)
+
+
+@functools.cache
+def mel_filters(bands: int = BANDS) -> np.ndarray:
+    """(bands, FFT // 2 + 1) float64 triangular filters, equally spaced in mel, of peak 1."""
+    edges = mel_to_hz(np.linspace(hz_to_mel(LOWEST), hz_to_mel(HIGHEST), bands + 2))
+    bins = np.arange(FFT // 2 + 1) * SAMPLE_RATE / FFT
+    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
+    return np.maximum(0, np.minimum(rising, falling))
+
+
+def log_mel(samples: np.ndarray, bands: int = BANDS) -> np.ndarray:
+    """(n,) samples at 16 kHz -> (frames, bands) float32 natural log of mel band energies, frames = frame_count(n)."""
+    frames = frame_count(len(samples))
+    if not frames:
+        return np.zeros((0, bands), np.float32)
+    x = samples.astype(np.float64)
+    x = np.concatenate([x[:1] * (1 - PREEMPHASIS), x[1:] - PREEMPHASIS * x[:-1]])
+    windows = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP][:frames]
+    power = np.abs(scipy.fft.rfft(windows * np.hamming(WINDOW), FFT)) ** 2
+    return np.log(power @ mel_filters(bands).T + FLOOR).astype(np.float32)
+
+
+def deltas(features: np.ndarray, reach: int = DELTA_REACH) -> np.ndarray:
+    """(frames, dim) -> (frames, dim) regression slope over +-`reach` frames, the edge frames repeated."""
+    frames = len(features)
+    if not frames:
+        return features
+    padded = np.pad(features, ((reach, reach), (0, 0)), mode="edge")
+    steps = range(1, reach + 1)
+    slope = sum(k * (padded[reach + k :][:frames] - padded[reach - k :][:frames]) for k in steps)
+    return (slope / (2 * sum(k * k for k in steps))).astype(features.dtype)
+
+
+def normalise(features: np.ndarray) -> np.ndarray:
+    """Zero mean and unit variance of each dimension over the utterance; constant dimensions become 0."""
+    if not len(features):
+        return features
+    return (features - features.mean(0)) / np.maximum(features.std(0), 1e-5)
+
+
+def mfcc(samples: np.ndarray, normalised: bool = True) -> np.ndarray:
+    """(n,) float32 at 16 kHz -> (frame_count(n), 39) float32: 13 MFCC, their deltas and second deltas.
+
+    `normalised`: mean 0 and variance 1 of each dimension over the utterance.
+    """
+    static = scipy.fft.dct(log_mel(samples), type=2, norm="ortho", axis=1)[:, :COEFFICIENTS].astype(np.float32)
+    first = deltas(static)
+    out = np.concatenate([static, first, deltas(first)], axis=1)
+    return normalise(out) if normalised else out

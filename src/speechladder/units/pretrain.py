@@ -1,0 +1,343 @@
+"""Pre-training of hubert-micro: HuBERT's recipe (Hsu et al. 2021, arXiv 2106.07447) at a size for one CPU core.
+
+Iteration 1 predicts k-means clusters of MFCC under masks, the next ones clusters of a layer of the model before.
+What differs from the paper is for the small budget: a front end of few convolutions that starts as a mel-spaced
+Gabor filter bank and is warmed up by regression on MFCC; a loss on unmasked frames too, at a smaller weight; crops
+are warped and noised while their targets come from the recording as it was.
+"""
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from speechladder.io.files import atomic, write_json
+from speechladder.io.progress import progress
+from speechladder.settings import SAMPLE_RATE
+from speechladder.units.mfcc import mfcc
+from speechladder.units.pretrain_data import Augmentation, Sampler, Utterance, natural, sentences, synthesise, synthetic
+from speechladder.units.pretrain_model import Architecture, build, export, load, warped_features
+
+LOG_EVERY = 100  # steps whose mean is a line of the log
+CHECKPOINT_EVERY = 250  # steps; no part of the result
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One run of masked prediction. layer: where the targets come from, in the model before; 0 is MFCC."""
+
+    steps: int
+    clusters: tuple[int, ...] = (100,)  # one head per codebook
+    layer: int = 0
+    batch: int = 12
+    crop_seconds: float = 4.0
+    lr: float = 1.5e-3
+    warmup: int = 300
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    mask_start: float = 0.07  # chance of a frame to start a masked span
+    mask_span: int = 10
+    unmasked_weight: float = 0.5  # of the loss on frames that are not masked
+    sample_frames: int = 100_000  # of k-means
+    warps: tuple[float, ...] = (1.0,)  # speeds at which the layer hears the utterance; its features are averaged
+    cosine: int = 0  # steps that the learning rate's cosine lasts, where it is longer than the run
+    continued: bool = False  # start from the model before, not from new weights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that the weights depend on beside the audio."""
+
+    seed: int = 0
+    architecture: Architecture = field(default_factory=Architecture)
+    frontend_steps: int = 600
+    frontend_lr: float = 3e-3
+    frontend_crop_seconds: float = 4.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    iterations: tuple[Iteration, ...] = field(default_factory=lambda: (Iteration(steps=4000),))
+
+
+def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe of a YAML file, and its `data` section as it stands. Unknown keys are a TypeError that names them."""
+    import yaml
+
+    raw = yaml.safe_load(Path(path).read_text())
+    data = raw.pop("data", {})
+
+    def tupled(row: dict[str, Any]) -> dict[str, Any]:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+
+    raw["architecture"] = Architecture(**tupled(raw.get("architecture", {})))
+    raw["augmentation"] = Augmentation(**tupled(raw.get("augmentation", {})))
+    raw["iterations"] = tuple(Iteration(**tupled(i)) for i in raw["iterations"])
+    return Recipe(**raw), data
+
+
+def spans(rng: np.random.Generator, batch: int, frames: int, start: float, span: int) -> np.ndarray:
+    """(batch, frames) bool masks: each frame starts a span with chance `start`; at least one span per row."""
+    begins = rng.random((batch, frames)) < start
+    begins[np.arange(batch), rng.integers(0, frames, batch)] = True
+    masked = np.zeros((batch, frames), bool)
+    for shift in range(span):
+        masked[:, shift:] |= begins[:, : frames - shift]
+    return masked
+
+
+def warm_up(model: nn.Module, sampler: Sampler, steps: int, lr: float, batch: int, log: "Log") -> float:
+    """Regress MFCC + deltas from the projected features, to start the front end; returns the last share of variance."""
+    head = nn.Linear(model.config.hidden_size, 39)
+    parameters = [*model.feature_extractor.parameters(), *model.feature_projection.parameters(), *head.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=lr, fused=True)
+    explained = 0.0
+    with progress("front end", steps, "steps/s") as meter:
+        for step in range(steps):
+            for group in optimiser.param_groups:
+                group["lr"] = lr * min(1, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            x, _ = sampler.batch(step, batch)
+            wanted = torch.from_numpy(np.stack([mfcc(row) for row in x]))
+            with torch.autocast("cpu", torch.bfloat16):
+                hidden = model.feature_projection(model.feature_extractor(torch.from_numpy(x)).transpose(1, 2))
+                guess = head(hidden)
+            loss = functional.mse_loss(guess.float(), wanted)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            explained = 0.98 * explained + 0.02 * (1 - loss.item()) if step else 1 - loss.item()
+            if step % 50 == 49:
+                log.write(stage="front end", step=step + 1, explained=round(explained, 4))
+            meter.advance(1, f"explained {explained:.3f}")
+    return explained
+
+
+class Log:
+    """JSON lines, appended; what a resumed run repeats is cut off first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(self, **row: Any) -> None:
+        """Append one line."""
+        with self.path.open("a") as handle:
+            handle.write(json.dumps(row) + "\n")
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Drop the lines of `stage` after `step`, which a resumed run writes again."""
+        if self.path.is_file():
+            rows = [json.loads(line) for line in self.path.read_text().splitlines() if line.endswith("}")]
+            kept = [r for r in rows if r.get("stage") != stage or r.get("step", 0) <= step]
+            with atomic(self.path) as temporary:
+                temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
+
+
+def train(
+    model: nn.Module,
+    sampler: Sampler,
+    iteration: Iteration,
+    seed: int,
+    folder: Path,
+    name: str,
+) -> None:
+    """Masked prediction of the sampler's targets, in place.
+
+    Resumes from `folder/checkpoint.pt`, and leaves the trained model in `folder/model` (HF HuBERT folder).
+    """
+    it, log = iteration, Log(folder / "log.jsonl")
+    torch.manual_seed(seed)
+    heads = nn.ModuleList(nn.Linear(model.config.hidden_size, k) for k in it.clusters)
+    model.feature_extractor.conv_layers[0].requires_grad_(
+        False
+    )  # a filter bank that MFCC has tuned; its gradient is dear
+    model.feature_extractor._requires_grad = False
+    parameters = [p for p in [*model.parameters(), *heads.parameters()] if p.requires_grad]
+    decayed = [p for p in parameters if p.ndim > 1]
+    plain = [p for p in parameters if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": it.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=it.lr,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+    first, saved = 0, folder / "checkpoint.pt"
+    if saved.is_file():
+        state = torch.load(saved, weights_only=True)
+        model.load_state_dict(state["model"])
+        heads.load_state_dict(state["heads"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = state["step"]
+        log.rewind(name, first)
+    model.train()
+    begun, means = time.monotonic(), {}
+    with progress(name, it.steps - first, "frames/s", it.batch * sampler.frames) as meter:
+        for step in range(first, it.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = it.lr * schedule(step, it.cosine or it.steps, it.warmup)
+            losses = _step(model, heads, sampler, it, seed, step)
+            optimiser.zero_grad(set_to_none=True)
+            losses["loss"].backward()
+            norm = nn.utils.clip_grad_norm_(parameters, it.clip)
+            optimiser.step()
+            for key, value in {**losses, "norm": norm}.items():
+                means.setdefault(key, []).append(value.item())
+            if (step + 1) % LOG_EVERY == 0 or step + 1 == it.steps:
+                row = {key: round(float(np.mean(values)), 4) for key, values in means.items()}
+                log.write(stage=name, step=step + 1, **row, seconds=round(time.monotonic() - begun))
+                means = {}
+            if (step + 1) % CHECKPOINT_EVERY == 0 and step + 1 < it.steps:
+                state = {"model": model.state_dict(), "heads": heads.state_dict(), "step": step + 1}
+                with atomic(saved) as temporary:
+                    torch.save({**state, "optimiser": optimiser.state_dict()}, temporary)
+            meter.advance(1, f"loss {losses['loss'].item():.3f}")
+    export(model, folder / "model")
+    saved.unlink(missing_ok=True)
+
+
+def schedule(step: int, steps: int, warmup: int) -> float:
+    """Share of the peak learning rate: linear warm-up, then cosine to 2 %."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _step(
+    model: nn.Module, heads: nn.ModuleList, sampler: Sampler, it: Iteration, seed: int, step: int
+) -> dict[str, torch.Tensor]:
+    """Losses in nats per frame, averaged over the codebooks, and the first one's accuracy on masked frames."""
+    x, labels = sampler.batch(step, it.batch)
+    wanted = torch.from_numpy(labels)
+    rng = np.random.default_rng((seed, step, 1))
+    masked = torch.from_numpy(spans(rng, it.batch, sampler.frames, it.mask_start, it.mask_span))
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = model(torch.from_numpy(x), mask_time_indices=masked).last_hidden_state
+        logits = [head(hidden).transpose(1, 2) for head in heads]
+    each = torch.stack(
+        [functional.cross_entropy(g.float(), wanted[:, c], reduction="none") for c, g in enumerate(logits)]
+    ).mean(0)
+    under, above = each[masked].mean(), each[~masked].mean()
+    right = logits[0].argmax(1) == wanted[:, 0]
+    return {
+        "loss": under + it.unmasked_weight * above,
+        "masked": under,
+        "unmasked": above,
+        "accuracy": right[masked].float().mean(),
+    }
+
+
+def cluster(
+    utterances: list[Utterance], features: Any, clusters: tuple[int, ...], sample_frames: int, seed: int
+) -> dict[str, np.ndarray]:
+    """k-means targets {id: (len(clusters), frames) uint16}.
+
+    features: function of (n,) float32 samples to (frames, dim). The k-means sample takes frames with the chance that
+    training draws them, so the codebook serves what is trained on.
+    """
+    import faiss
+
+    rng = np.random.default_rng((seed, 2))
+    found, sample = {}, []
+    total = sum(u.weight * len(u.samples) for u in utterances)
+    with progress("targets", sum(len(u.samples) for u in utterances) / SAMPLE_RATE, "x real time") as meter:
+        for u in utterances:
+            found[u.id] = features(u.wave()).astype(np.float16)
+            wanted = rng.poisson(sample_frames * u.weight * len(u.samples) / total)
+            sample.append(found[u.id][rng.integers(0, len(found[u.id]), wanted)])
+            meter.advance(len(u.samples) / SAMPLE_RATE)
+    points = np.concatenate(sample).astype(np.float32)
+    books = []
+    for k in clusters:
+        kmeans = faiss.Kmeans(points.shape[1], k, niter=20, seed=seed, max_points_per_centroid=10**9)
+        kmeans.train(points)
+        books.append(kmeans.index)
+    return {
+        i: np.stack([book.search(f.astype(np.float32), 1)[1][:, 0] for book in books]).astype(np.uint16)
+        for i, f in found.items()
+    }
+
+
+def pretrain(recipe: Recipe, utterances: list[Utterance], folder: Path) -> Path:
+    """Run or resume the whole recipe under `folder`; returns the HF folder of the last iteration.
+
+    A killed run goes on from its last checkpoint and ends with the same weights (same thread count).
+    """
+    from safetensors.numpy import load_file, save_file
+
+    write_json(folder / "recipe.json", asdict(recipe))
+    log = Log(folder / "log.jsonl")
+    before: Path | None = None
+    for number, it in enumerate(recipe.iterations, 1):
+        work = folder / f"iteration{number}"
+        if not (work / "model").is_dir():
+            seed = recipe.seed + 1000 * number
+            targets = work / "targets.safetensors"
+            if not targets.is_file():
+                if it.layer:
+                    teacher = load(before).eval()
+                    features = partial(warped_features, teacher, layer=it.layer, warps=it.warps)
+                else:
+                    features = mfcc
+                found = cluster(utterances, features, it.clusters, it.sample_frames, seed)
+                work.mkdir(parents=True, exist_ok=True)
+                with atomic(targets) as temporary:
+                    save_file({k: np.ascontiguousarray(v) for k, v in found.items()}, temporary)
+            sampler = Sampler(utterances, load_file(targets), it.crop_seconds, recipe.augmentation, seed)
+            model = load(before) if it.continued and before else _started(recipe, utterances, folder, log)
+            train(model, sampler, it, seed, work, f"iteration {number}")
+        before = work / "model"
+    return before
+
+
+def _started(recipe: Recipe, utterances: list[Utterance], folder: Path, log: Log) -> nn.Module:
+    """New weights with the front end warmed up; kept in `folder/start.safetensors`, the same for every iteration."""
+    from safetensors.torch import load_file, save_file
+
+    model, saved = build(recipe.architecture, recipe.seed), folder / "start.safetensors"
+    if saved.is_file():
+        model.load_state_dict(load_file(saved))
+    else:
+        if recipe.frontend_steps:
+            quiet = replace(recipe.augmentation, noise_share=0.2)
+            warm_up(
+                model,
+                Sampler(utterances, None, recipe.frontend_crop_seconds, quiet, recipe.seed),
+                recipe.frontend_steps,
+                recipe.frontend_lr,
+                8,
+                log,
+            )
+        with atomic(saved) as temporary:
+            save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
+    return model
+
+
+def run(recipe_file: Path, data_root: Path, work: Path, out: Path | None = None) -> Path:
+    """The recipe of a YAML file on data under `data_root`: trains, copies the model to `out`.
+
+    The recipe's `data`: natural (folders), natural_share (of what is drawn), books (glob), synthetic_hours.
+    """
+    import faiss
+
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
+    recipe, data = read_recipe(recipe_file)
+    share = float(data["natural_share"])
+    utterances = natural([data_root / folder for folder in data["natural"]], share)
+    if data["synthetic_hours"]:
+        spoken = work / "synthetic"
+        if not (spoken / "index.json").is_file():
+            books = sorted(data_root.glob(data["books"]))
+            synthesise(sentences(books, recipe.seed), float(data["synthetic_hours"]), recipe.seed, spoken)
+        utterances += synthetic(spoken, 1 - share)
+    model = pretrain(recipe, utterances, work)
+    if out:
+        export(load(model), out)
+    return model

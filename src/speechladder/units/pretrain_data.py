@@ -1,0 +1,191 @@
+"""What hubert-micro is pre-trained on: utterances in memory, crops with time-preserving labels, augmentation.
+
+An utterance is kept as int16 samples with its speaker; targets are one cluster index per 50 Hz frame, of the
+utterance as it was recorded. A crop may be played faster or slower and in noise: its frames then carry the labels of
+the frames of the original under their centres, so that the model learns what does not depend on the speaker.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechladder.io.audio import AudioError, frame_count, read_audio
+from speechladder.io.errors import UserError
+from speechladder.io.progress import progress
+from speechladder.settings import SAMPLE_RATE
+from speechladder.units.mfcc import HOP, WINDOW
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """samples: (n,) int16 at 16 kHz; speaker: natural or synthetic; weight: how often it is drawn, per second."""
+
+    id: str
+    speaker: str
+    samples: np.ndarray
+    weight: float
+
+    def wave(self) -> np.ndarray:
+        """(n,) float32 in [-1, 1]."""
+        return self.samples.astype(np.float32) / 32768
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How crops differ from the recording. Probabilities and ranges of uniform draws."""
+
+    warp: float = 0.15  # largest relative change of speed (and so of pitch and formants), log-uniform on both sides
+    warp_share: float = 0.7  # of the crops that are warped
+    noise_share: float = 0.5  # of the crops that get noise
+    snr: tuple[float, float] = (8.0, 30.0)  # dB
+    tilt: float = 0.4  # largest coefficient of a one-tap filter, a change of spectral slope
+
+
+def natural(folders: list[Path], share: float = 1.0) -> list[Utterance]:
+    """Every FLAC under `folders` in LibriSpeech naming (speaker-chapter-number.flac), in the order of the names.
+
+    A speaker's weight per second falls with the root of how much there is of them, so that few long readings do not
+    drown the many speakers of one utterance each. Raises UserError when there is none.
+    """
+    paths = sorted({p.resolve() for folder in folders for p in Path(folder).rglob("*.flac")}, key=lambda p: p.name)
+    if not paths:
+        raise UserError(f"no .flac under {', '.join(map(str, folders))}; name folders of LibriSpeech's train part")
+    rows = []
+    for path in paths:
+        try:
+            samples = read_audio(path)
+        except AudioError as error:
+            raise UserError(f"{path}: {error}") from None
+        rows.append((path.stem, path.stem.split("-")[0], to_int16(samples)))
+    return weighted(rows, share)
+
+
+def synthetic(folder: Path, share: float) -> list[Utterance]:
+    """The speech that `synthesise` wrote into `folder`."""
+    import json
+
+    index = json.loads((folder / "index.json").read_text())
+    audio = np.load(folder / "audio.npy", mmap_mode="r")
+    rows, start = [], 0
+    for row in index:
+        rows.append((row["id"], row["speaker"], audio[start : start + row["samples"]]))
+        start += row["samples"]
+    return weighted(rows, share)
+
+
+def weighted(rows: list[tuple[str, str, np.ndarray]], share: float) -> list[Utterance]:
+    """Utterances of (id, speaker, samples) whose weights times seconds add up to `share`."""
+    seconds: dict[str, float] = {}
+    for _, speaker, samples in rows:
+        seconds[speaker] = seconds.get(speaker, 0.0) + len(samples) / SAMPLE_RATE
+    total = sum(math.sqrt(s) for s in seconds.values())
+    return [
+        Utterance(i, speaker, samples, share * math.sqrt(seconds[speaker]) / total / seconds[speaker])
+        for i, speaker, samples in rows
+    ]
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """(n,) float32 in [-1, 1] -> (n,) int16."""
+    return np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
+
+
+def sentences(texts: list[Path], seed: int, words: tuple[int, int] = (6, 30)) -> list[str]:
+    """Sentences of Project Gutenberg books (.txt.gz), shuffled by `seed`; `words`: shortest and longest kept."""
+    import gzip
+    import random
+    import re
+
+    out = []
+    for path in sorted(texts):
+        text = " ".join(gzip.decompress(path.read_bytes()).decode("utf-8", "replace").split())
+        for sentence in re.split(r"(?<=[.!?;])[\"'\u201d\u2019]?\s+", text):
+            if words[0] <= len(sentence.split()) <= words[1] and not re.search(r"[\d_*\[\]@/A-Z]{3,}", sentence):
+                out.append(sentence)
+    random.Random(f"{seed} sentences").shuffle(out)
+    return out
+
+
+def synthesise(texts: list[str], hours: float, seed: int, folder: Path) -> None:
+    """Speak `texts`, each in the next voice of the widest pool, until there are `hours`; writes audio.npy, index.json.
+
+    Two sentences in a row share a voice and make an utterance, since crops need some seconds.
+    """
+    from speechladder.corpora.speak import speak, voices
+    from speechladder.io.files import atomic, write_json
+
+    pool = voices(3)
+    index, parts, seconds = [], [], 0.0
+    with progress("synthesise", hours * 3600, "x real time") as meter:
+        for number, (one, two) in enumerate(zip(texts[::2], texts[1::2])):
+            voice = pool[number % len(pool)]
+            samples = to_int16(speak(f"{one} {two}", voice, seed * 1_000_003 + number).samples)
+            index.append({"id": f"tts-{number:06d}", "speaker": voice.name, "samples": len(samples)})
+            parts.append(samples)
+            seconds += len(samples) / SAMPLE_RATE
+            meter.advance(len(samples) / SAMPLE_RATE)
+            if seconds >= hours * 3600:
+                break
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic(folder / "audio.npy") as temporary:
+        np.save(temporary, np.concatenate(parts))
+    write_json(folder / "index.json", index)
+
+
+class Sampler:
+    """Draws batches of crops: `batch(step)` depends on nothing but the seed and the step, so training resumes exactly.
+
+    utterances: what to draw from; targets: {id: (codebooks, frames) uint16}, or None; seconds: of a crop.
+    """
+
+    def __init__(
+        self,
+        utterances: list[Utterance],
+        targets: dict[str, np.ndarray] | None,
+        seconds: float,
+        augmentation: Augmentation,
+        seed: int,
+    ) -> None:
+        self.samples = frame_count(round(seconds * SAMPLE_RATE)) * HOP + WINDOW - HOP
+        self.frames = frame_count(self.samples)
+        self.augmentation, self.seed, self.targets = augmentation, seed, targets
+        longest = math.ceil(self.samples * (1 + augmentation.warp)) + 1
+        self.pool = [u for u in utterances if len(u.samples) >= longest]
+        if not self.pool:
+            raise UserError(f"no utterance of {longest / SAMPLE_RATE:.1f} s or more: shorten the crops")
+        mass = np.array([u.weight * len(u.samples) for u in self.pool])
+        self.chance = np.cumsum(mass / mass.sum())
+
+    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """(size, samples) float32 of mean 0 and variance 1, and (size, codebooks, frames) int64 targets."""
+        rng = np.random.default_rng((self.seed, step))
+        picked = [self.crop(rng) for _ in range(size)]
+        return np.stack([x for x, _ in picked]), np.stack([t for _, t in picked])
+
+    def crop(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One augmented crop and the targets under its frames."""
+        a = self.augmentation
+        utterance = self.pool[min(int(np.searchsorted(self.chance, rng.random())), len(self.pool) - 1)]
+        rate = math.exp(rng.uniform(-1, 1) * math.log1p(a.warp)) if rng.random() < a.warp_share else 1.0
+        taken = math.ceil((self.samples - 1) * rate) + 1
+        start = int(rng.integers(0, len(utterance.samples) - taken + 1))
+        x = utterance.samples[start : start + taken].astype(np.float32)
+        if rate != 1.0:
+            x = np.interp(np.arange(self.samples) * rate, np.arange(taken), x).astype(np.float32)
+        tilt = rng.uniform(-a.tilt, a.tilt)
+        x[1:] += np.float32(tilt) * x[:-1]
+        x = (x - x.mean()) / max(x.std(), 1e-3)
+        if rng.random() < a.noise_share:
+            noise = rng.standard_normal(len(x), dtype=np.float32)
+            if rng.random() < 0.5:  # a slope towards low frequencies, as rooms and breath have
+                noise = np.convolve(noise, np.float32(0.9) ** np.arange(20), mode="same").astype(np.float32)
+            x += noise / noise.std() * np.float32(10 ** (-rng.uniform(*a.snr) / 20))
+            x /= x.std()
+        if self.targets is None:
+            return x, np.zeros((0, self.frames), np.int64)
+        centres = start + rate * (np.arange(self.frames) * HOP + WINDOW // 2)
+        labels = self.targets[utterance.id]
+        at = np.clip(np.round((centres - WINDOW // 2) / HOP).astype(int), 0, labels.shape[1] - 1)
+        return x, labels[:, at].astype(np.int64)

@@ -1,0 +1,134 @@
+"""The network of hubert-micro: a HubertModel whose first convolution is a mel-spaced Gabor filter bank; HF folders."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from speechladder.io.audio import frame_count
+from speechladder.io.files import atomic_folder
+from speechladder.settings import SAMPLE_RATE
+from speechladder.units.mfcc import HOP, WINDOW, hz_to_mel, mel_to_hz
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The sizes of a HubertConfig that the recipe chooses."""
+
+    bands: int = 48  # Gabor bands of the first convolution, each in 4 phases
+    conv_dim: tuple[int, ...] = (192, 256)
+    conv_kernel: tuple[int, ...] = (240, 2)
+    conv_stride: tuple[int, ...] = (160, 2)
+    hidden_size: int = 192
+    layers: int = 4
+    heads: int = 4
+    intermediate_size: int = 768
+    position_kernel: int = 31
+    position_groups: int = 12
+
+
+def build(architecture: Architecture, seed: int) -> nn.Module:
+    """A HubertModel of these sizes with new weights, its first convolution a Gabor filter bank."""
+    from transformers import HubertConfig, HubertModel
+
+    a = architecture
+    torch.manual_seed(seed)
+    config = HubertConfig(
+        hidden_size=a.hidden_size,
+        num_hidden_layers=a.layers,
+        num_attention_heads=a.heads,
+        intermediate_size=a.intermediate_size,
+        conv_dim=list(a.conv_dim),
+        conv_kernel=list(a.conv_kernel),
+        conv_stride=list(a.conv_stride),
+        num_feat_extract_layers=len(a.conv_dim),
+        conv_bias=True,
+        feat_extract_norm="group",
+        num_conv_pos_embeddings=a.position_kernel,
+        num_conv_pos_embedding_groups=a.position_groups,
+        hidden_dropout=0.0,
+        activation_dropout=0.0,
+        attention_dropout=0.0,  # attention dropout leaves the fast SDPA path
+        feat_proj_dropout=0.0,
+        final_dropout=0.0,
+        layerdrop=0.0,
+        mask_time_prob=0.05,  # above 0 gives the model a mask embedding; the masks come from the training loop
+        mask_feature_prob=0.0,
+        vocab_size=32,
+        attn_implementation="eager",  # on one CPU thread a fifth faster than SDPA at 200 frames, backward included
+    )
+    model = HubertModel(config)
+    first = model.feature_extractor.conv_layers[0]
+    with torch.no_grad():
+        filters = torch.from_numpy(gabor(a.bands, a.conv_kernel[0]))
+        if len(filters) > a.conv_dim[0]:
+            raise ValueError(f"conv_dim[0]={a.conv_dim[0]} cannot hold {a.bands} bands in 4 phases")
+        first.conv.weight[: len(filters), 0] = filters
+        first.conv.bias.zero_()
+        first.layer_norm.weight.fill_(2.0)  # steep: GELU of the four phases then adds up to an amplitude
+    return model
+
+
+def gabor(bands: int, length: int) -> np.ndarray:
+    """(4 * bands, length) float32 Gabor filters of unit norm, mel-spaced from 80 Hz to 7.6 kHz, phases in quarters."""
+    centres = mel_to_hz(np.linspace(hz_to_mel(80.0), hz_to_mel(7600.0), bands))
+    spacing = np.gradient(centres)
+    t = (np.arange(length) - (length - 1) / 2) / SAMPLE_RATE
+    out = []
+    for centre, width in zip(centres, spacing):
+        deviation = min(
+            length / SAMPLE_RATE / 5, 1 / (2 * np.pi * 0.6 * width)
+        )  # seconds; wide bands are short in time
+        for phase in range(4):
+            out.append(np.exp(-0.5 * (t / deviation) ** 2) * np.cos(2 * np.pi * centre * t + phase * np.pi / 2))
+    filters = np.array(out)
+    return (filters / np.linalg.norm(filters, axis=1, keepdims=True)).astype(np.float32)
+
+
+def export(model: nn.Module, folder: Path) -> None:
+    """Write an HF HuBERT folder: config.json, model.safetensors in fp32, preprocessor_config.json."""
+    from transformers import Wav2Vec2FeatureExtractor
+
+    with atomic_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        Wav2Vec2FeatureExtractor(
+            feature_size=1, sampling_rate=SAMPLE_RATE, do_normalize=True, return_attention_mask=False
+        ).save_pretrained(temporary)
+
+
+def load(folder: Path) -> nn.Module:
+    """The HubertModel in `folder`, fp32."""
+    from transformers import HubertModel
+
+    return HubertModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+
+
+def layer_features(model: nn.Module, samples: np.ndarray, layer: int) -> np.ndarray:
+    """(n,) samples -> (frames, hidden) float32 output of transformer layer `layer`, from 1."""
+    x = samples.astype(np.float32)
+    x = (x - x.mean()) / max(float(x.std()), 1e-3)
+    with torch.inference_mode():
+        out = model(torch.from_numpy(x)[None], output_hidden_states=True).hidden_states[layer]
+    return out[0].float().numpy()
+
+
+def warped_features(model: nn.Module, samples: np.ndarray, layer: int, warps: tuple[float, ...]) -> np.ndarray:
+    """As `layer_features`, averaged over the utterance played at each speed of `warps` and brought back to its time.
+
+    Speed moves pitch and formants, so the mean depends less on the speaker: a better teacher.
+    """
+    total = np.zeros((frame_count(len(samples)), model.config.hidden_size), np.float32)
+    for warp in warps:
+        if warp == 1.0:
+            total += layer_features(model, samples, layer)
+            continue
+        at = np.arange(int((len(samples) - 1) / warp) + 1) * warp
+        found = layer_features(model, np.interp(at, np.arange(len(samples)), samples).astype(np.float32), layer)
+        place = ((np.arange(len(total)) * HOP + WINDOW // 2) / warp - WINDOW // 2) / HOP
+        place = np.clip(place, 0, len(found) - 1)
+        low = np.floor(place).astype(int)
+        share = (place - low)[:, None].astype(np.float32)
+        total += found[low] * (1 - share) + found[np.minimum(low + 1, len(found) - 1)] * share
+    return total / len(warps)

@@ -1,0 +1,183 @@
+"""Pre-training of hubert-micro at a tiny size."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from speechladder.io.audio import frame_count
+from speechladder.io.errors import UserError
+from speechladder.io.files import read_jsonl
+from speechladder.units import pretrain
+from speechladder.units.mfcc import mfcc
+from speechladder.units.pretrain_data import Augmentation, Sampler, sentences, weighted
+from speechladder.units.pretrain_model import Architecture, build, gabor, layer_features, load
+
+TINY = Architecture(
+    bands=8,
+    conv_dim=(32, 32),
+    hidden_size=32,
+    layers=2,
+    heads=2,
+    intermediate_size=64,
+    position_kernel=5,
+    position_groups=4,
+)
+QUIET = Augmentation(warp_share=0.0, noise_share=0.0, tilt=0.0)
+
+
+def tones(number: int, seconds: float, seed: int = 0) -> list:
+    """Utterances of tones of 100 ms at four pitches: what masked prediction can learn in seconds."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(number):
+        pitches = np.repeat(rng.choice([200.0, 600.0, 1500.0, 4000.0], round(seconds * 10)), 1600)
+        wave = np.sin(2 * np.pi * np.cumsum(pitches) / 16_000) + rng.normal(0, 0.01, len(pitches))
+        rows.append((f"u{i}", f"s{i % 2}", (8000 * wave).astype(np.int16)))
+    return weighted(rows, 1.0)
+
+
+def recipe(steps: int = 30) -> pretrain.Recipe:
+    one = pretrain.Iteration(steps, batch=4, crop_seconds=1.0, lr=3e-3, warmup=5, mask_span=3, sample_frames=500)
+    return pretrain.Recipe(
+        architecture=TINY,
+        augmentation=QUIET,
+        frontend_steps=8,
+        frontend_crop_seconds=1.0,
+        iterations=(
+            replace(one, clusters=(6, 4)),
+            replace(one, clusters=(8,), layer=1),
+        ),
+    )
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_two_iterations_learn_and_load_in_transformers(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "LOG_EVERY", 5)
+    from transformers import HubertModel, Wav2Vec2FeatureExtractor
+
+    folder = pretrain.pretrain(recipe(), tones(6, 3.0), tmp_path)
+    assert folder == tmp_path / "iteration2" / "model"
+    for number in (1, 2):
+        rows = list(read_jsonl(tmp_path / f"iteration{number}" / "log.jsonl"))
+        assert rows[-1]["step"] == 30
+        assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
+    model = HubertModel.from_pretrained(folder)
+    assert Wav2Vec2FeatureExtractor.from_pretrained(folder).do_normalize
+    for samples in (400, 720, 5_000):
+        assert model(torch.randn(1, samples)).last_hidden_state.shape == (1, frame_count(samples), 32)
+    assert not (tmp_path / "iteration1" / "checkpoint.pt").exists()
+
+
+def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
+    utterances, whole = tones(4, 2.0), recipe(12)
+    straight = load(pretrain.pretrain(whole, utterances, tmp_path / "a")).state_dict()
+
+    step, calls = pretrain._step, []
+
+    def killed(*args):
+        calls.append(1)
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return step(*args)
+
+    monkeypatch.setattr(pretrain, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(pretrain, "_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.pretrain(whole, utterances, tmp_path / "b")
+    assert (tmp_path / "b" / "iteration1" / "checkpoint.pt").is_file()
+    monkeypatch.setattr(pretrain, "_step", step)
+    resumed = load(pretrain.pretrain(whole, utterances, tmp_path / "b")).state_dict()
+    assert all(torch.equal(straight[k], resumed[k]) for k in straight)
+
+
+def test_front_end_frames_like_hubert_and_starts_as_filters():
+    model = build(TINY, 0)
+    for samples in (400, 719, 720, 16_000, 33_333):
+        assert model.feature_extractor(torch.randn(1, samples)).shape[-1] == frame_count(samples)
+    filters = gabor(8, 240)
+    np.testing.assert_allclose(model.feature_extractor.conv_layers[0].conv.weight[:, 0].detach(), filters)
+    spectrum = np.abs(np.fft.rfft(filters[::4], 16_000))
+    assert (np.diff(spectrum.argmax(axis=1)) > 0).all()
+
+
+def test_a_layer_is_what_transformers_gives():
+    model = build(TINY, 0).eval()
+    wave = np.random.default_rng(0).normal(0.1, 0.05, 8_000).astype(np.float32)
+    normalised = torch.from_numpy((wave - wave.mean()) / wave.std())[None]
+    with torch.inference_mode():
+        wanted = model(normalised, output_hidden_states=True).hidden_states[1][0]
+    np.testing.assert_allclose(layer_features(model, wave, 1), wanted, atol=1e-4)
+
+
+def test_warped_crops_keep_their_labels():
+    """Tones with their pitch as target: after any warp the label is still that of the tone under the frame."""
+    pitches = np.repeat([300.0, 1200.0, 3000.0, 700.0, 2000.0, 5000.0], 8000)
+    wave = np.sin(2 * np.pi * np.cumsum(pitches) / 16_000)
+    (utterance,) = weighted([("u", "s", (8000 * wave).astype(np.int16))], 1.0)
+    centres = np.arange(frame_count(len(wave))) * 320 + 200
+    targets = {"u": pitches[centres].astype(np.uint16)[None]}
+    sampler = Sampler([utterance], targets, 2.0, Augmentation(warp=0.15, warp_share=1.0, noise_share=0.0), seed=3)
+    for step in range(5):
+        x, labels = sampler.batch(step, 1)
+        spectrum = np.abs(
+            np.fft.rfft(np.lib.stride_tricks.sliding_window_view(x[0], 400)[::320] * np.hanning(400), 4000)
+        )
+        heard = spectrum.argmax(axis=1) * 4.0
+        ratio = heard / labels[0, 0]
+        steady = np.abs(ratio / np.median(ratio) - 1) < 0.05
+        assert 0.85 < np.median(ratio) < 1.18
+        assert steady.mean() > 0.93  # frames across two tones may be heard as either
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    utterances = tones(3, 2.0)
+    targets = {u.id: np.zeros((1, frame_count(len(u.samples))), np.uint16) for u in utterances}
+    one, two = (Sampler(utterances, targets, 1.0, Augmentation(), seed=7) for _ in range(2))
+    one.batch(0, 2)
+    np.testing.assert_array_equal(one.batch(5, 2)[0], two.batch(5, 2)[0])
+    assert not np.array_equal(one.batch(5, 2)[0], one.batch(6, 2)[0])
+
+
+def test_weights_favour_the_rare_speaker_and_add_up():
+    rows = [("a", "long", np.zeros(160_000, np.int16)), ("b", "short", np.zeros(16_000, np.int16))]
+    a, b = weighted(rows, 0.6)
+    assert b.weight > a.weight
+    assert a.weight * 10 + b.weight * 1 == pytest.approx(0.6)
+
+
+def test_too_short_for_the_crops():
+    with pytest.raises(UserError, match="shorten the crops"):
+        Sampler(tones(1, 0.5), None, 1.0, QUIET, 0)
+
+
+def test_targets_are_clusters_of_the_frames():
+    utterances = tones(3, 2.0)
+    found = pretrain.cluster(utterances, mfcc, (5, 3), 200, 0)
+    for u in utterances:
+        assert found[u.id].shape == (2, frame_count(len(u.samples)))
+        assert len(set(found[u.id][0].tolist())) > 2
+
+
+def test_masks_are_spans():
+    masked = pretrain.spans(np.random.default_rng(0), 200, 100, 0.07, 10)
+    assert 0.4 < masked.mean() < 0.6
+    assert masked.any(axis=1).all()
+
+
+def test_sentences_of_books(tmp_path):
+    import gzip
+
+    path = tmp_path / "book.txt.gz"
+    path.write_bytes(
+        gzip.compress(b"Too short. This one has six good words here.\nCHAPTER IV begins with this long heading.")
+    )
+    assert sentences([path], 0) == ["This one has six good words here."]
