@@ -50,12 +50,12 @@ class Voice:
 
 
 # Variants whose long-term spectrum, share of voiced frames, pitch and pace lie near the plain voice's; whispering,
-# croaking, robotic and clipping ones (antonio, caleb, croak, Demonic, iven, klatt, robosoft, whisper, ...) stay out.
+# croaking, robotic and clipping ones (antonio, boris, caleb, croak, Demonic, iven, klatt, robosoft, whisper, ...) stay out.
 _EIGHT = ("m1", "f1", "m3", "f2", "m7", "f4", "m8", "f5")
 _PLAIN = ("m1", "f1", "m2", "f2", "m3", "f3", "m4", "f4", "m5", "f5", "m6", "m7", "m8")
 _NAMED = (
-    *("Alex", "linda", "adam", "aunty", "boris", "belinda", "max", "Annie", "Michael", "grandma", "pablo"),
-    *("Mario", "rob", "robert", "norbert", "quincy", "benjamin", "Diogo", "travis", "victor"),
+    *("Alex", "linda", "adam", "aunty", "belinda", "max", "Annie", "Michael", "grandma", "pablo"),
+    *("Mario", "rob", "robert", "norbert", "quincy", "benjamin", "Diogo", "victor"),
 )
 _ABROAD = {"rp": "en-gb-x-rp", "sco": "en-gb-scotland", "nyc": "en-us-nyc"}
 _TRAVELLERS = ("f1", "m1", "f3", "m3", "f5", "m7", "m8")
@@ -65,7 +65,7 @@ def voices(variability: int) -> list[Voice]:
     """The speaker pool at a setting of the dial (corpus.variability).
 
     0: one voice without intonation, nothing varies. 1: one voice with intonation. 2: eight speakers of one accent.
-    3: 54 speakers, 21 of them in three other accents; rate, pitch and pitch range vary widely between utterances.
+    3: 52 speakers, 21 of them in three other accents; rate, pitch and pitch range vary widely between utterances.
     """
     if variability == 0:
         return [Voice("flat", pitch_range=0)]
