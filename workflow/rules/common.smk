@@ -49,6 +49,14 @@ def vocabulary(wildcards):
     return expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS) if own else []
 
 
+def encoder_files(wildcards):
+    """The encoder's weights where they lie on disk: other weights, other units."""
+    folder = (
+        HOME / "src/speechladder/assets/hubert-micro" if S.units.encoder == "hubert-micro" else Path(S.units.encoder)
+    )
+    return sorted(map(str, folder.glob("*.safetensors"))) if folder.is_dir() else []
+
+
 def pairs_files(wildcards):
     """The user's own pairs files for a task, if any."""
     return getattr(S.benchmarks, wildcards.task)

@@ -12,13 +12,16 @@ rule make_table:
         utterances="results/tokens/utterances.parquet",
         alignment="results/alignment/quality.json",
         units="results/units/quality.json",
+        rejected=expand("results/{stage}/rejected.{shard}.jsonl", stage=["corpus", "alignment", "units"], shard=SHARDS),
     output:
         table=report("results/table.csv", caption="../report/table.rst", category="Results", labels={"what": "table"}),
         factors="results/factors.csv",
         layers="results/layers.csv",
         learning="results/learning.csv",
-        costs="results/costs.csv",
-        rejected="results/rejected.csv",
+        costs=report("results/costs.csv", caption="../report/costs.rst", category="Run", labels={"what": "costs"}),
+        rejected=report(
+            "results/rejected.csv", caption="../report/rejected.rst", category="Run", labels={"what": "rejected"}
+        ),
         svg=[
             report(
                 f"results/figures/{name}.svg",

@@ -5,6 +5,7 @@ rule sample_features:
     input:
         cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
         alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        encoder=encoder_files,
     output:
         "results/units/sample.safetensors",
     log:

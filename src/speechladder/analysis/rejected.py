@@ -8,7 +8,7 @@ from speechladder.analysis.csv_tables import write_csv
 from speechladder.io.files import read_jsonl
 
 COLUMNS = ("stage", "reason", "count")
-STAGES = ("corpus", "alignment", "units", "benchmarks")
+STAGES = ("corpus", "alignment", "units", "tokens", "benchmarks")
 
 
 def kind(reason: str) -> str:

@@ -50,7 +50,7 @@ class Voice:
 
 
 # Variants whose long-term spectrum, share of voiced frames, pitch and pace lie near the plain voice's; whispering,
-# croaking, robotic and clipping ones (antonio, boris, caleb, croak, Demonic, iven, klatt, robosoft, whisper, ...) stay out.
+# croaking, robotic and clipping ones (antonio, boris, caleb, croak, Demonic, iven, klatt, robosoft, ...) stay out.
 _EIGHT = ("m1", "f1", "m3", "f2", "m7", "f4", "m8", "f5")
 _PLAIN = ("m1", "f1", "m2", "f2", "m3", "f3", "m4", "f4", "m5", "f5", "m6", "m7", "m8")
 _NAMED = (
