@@ -47,12 +47,16 @@ def main() -> None:
     parser.parse_args()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     base = closure(project["dependencies"])
-    extra = closure(project["dependencies"] + project["optional-dependencies"]["test"] + project["optional-dependencies"]["whisper"])
+    extra = closure(
+        project["dependencies"] + project["optional-dependencies"]["test"] + project["optional-dependencies"]["whisper"]
+    )
     head = "# Written by scripts/lock_requirements.py; known to work together.\n"
     order = sorted(base, key=lambda n: (n != "torch", n))
     (ROOT / "requirements.lock").write_text(head + "".join(f"{n}=={base[n]}\n" for n in order))
     rest = sorted(set(extra) - set(base))
-    (ROOT / "requirements-test.lock").write_text(head + "-r requirements.lock\n" + "".join(f"{n}=={extra[n]}\n" for n in rest))
+    (ROOT / "requirements-test.lock").write_text(
+        head + "-r requirements.lock\n" + "".join(f"{n}=={extra[n]}\n" for n in rest)
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from speechladder.io.errors import script
-from speechladder.settings import Settings, as_markdown, as_yaml
+from speechladder.settings import Settings
+from speechladder.settings.documents import as_markdown, as_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 

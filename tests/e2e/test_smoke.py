@@ -3,16 +3,17 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from speechladder.settings import RUNGS, TASKS, VERSIONS
+from speechladder.settings import PAPER_RUNGS, TASKS, VERSIONS
 
 from .conftest import ROOT, run
 
 pytestmark = pytest.mark.e2e
-LADDER = list(RUNGS[:6])
+LADDER = list(PAPER_RUNGS)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -99,8 +100,6 @@ def test_a_raised_version_constant_reruns_the_stage(smoke, tmp_path):
         (code / name).parent.mkdir(parents=True, exist_ok=True)
         source = ROOT / name
         if source.is_dir():
-            import shutil
-
             shutil.copytree(source, code / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         else:
             (code / name).write_bytes(source.read_bytes())
@@ -108,9 +107,7 @@ def test_a_raised_version_constant_reruns_the_stage(smoke, tmp_path):
     for path in (code / "scripts").glob("*.py"):
         path.write_text(path.read_text() + "\n# one more comment\n")
     assert "Nothing to be done" in run(smoke, *words)
-    settings = code / "src" / "speechladder" / "settings.py"
-    if not settings.is_file():
-        settings = code / "src" / "speechladder" / "settings" / "models.py"
+    settings = code / "src" / "speechladder" / "settings" / "models.py"
     old = f'"scores": {VERSIONS["scores"]}'
     assert old in settings.read_text()
     settings.write_text(settings.read_text().replace(old, '"scores": 9999'))

@@ -12,7 +12,7 @@ from speechladder.io.files import read_jsonl
 from speechladder.units import pretrain
 from speechladder.units.mfcc import mfcc
 from speechladder.units.pretrain_data import Augmentation, Sampler, sentences, weighted
-from speechladder.units.pretrain_model import Architecture, build, gabor, layer_features, load
+from speechladder.units.pretrain_model import Architecture, build, gabor, layer_features, load, warped_features
 
 TINY = Architecture(
     bands=8,
@@ -115,7 +115,21 @@ def test_a_layer_is_what_transformers_gives():
     normalised = torch.from_numpy((wave - wave.mean()) / wave.std())[None]
     with torch.inference_mode():
         wanted = model(normalised, output_hidden_states=True).hidden_states[1][0]
-    np.testing.assert_allclose(layer_features(model, wave, 1), wanted, atol=1e-4)
+    found = layer_features(model, wave, 1)
+    assert np.linalg.norm(found - wanted.numpy()) < 0.02 * np.linalg.norm(wanted)  # bf16
+
+
+def test_warped_features_keep_their_time():
+    """Where the signal changes in the middle, features change there, whatever speeds are averaged."""
+    model = build(TINY, 0).eval()
+    model.encoder.layers = model.encoder.layers[:1]
+    rng = np.random.default_rng(0)
+    wave = np.concatenate([np.sin(np.arange(24_000) / 4), rng.normal(0, 0.7, 24_000)]).astype(np.float32)
+    features = warped_features(model, wave, 1, (0.8, 1.25))
+    assert features.shape == (frame_count(len(wave)), 32)
+    left, right = features[20:55].mean(0), features[95:130].mean(0)
+    side = np.linalg.norm(features - left, axis=1) < np.linalg.norm(features - right, axis=1)
+    assert abs(int(side[5:-5].sum()) + 5 - 75) <= 2
 
 
 def test_warped_crops_keep_their_labels():

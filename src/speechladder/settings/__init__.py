@@ -1,0 +1,48 @@
+"""Every setting of a run, with its default, its bounds and its meaning: the one source.
+
+`config.yaml`, the JSON schema and `docs/configuration.md` are generated from the models
+(`scripts/make_config_docs.py`), the Snakefile validates the user's configuration with `load`, and each script gets its
+command-line options from `add_options`, so that a stage run by hand and a stage run by Snakemake read the same names.
+"""
+
+from speechladder.settings.loading import load
+from speechladder.settings.models import (
+    LM,
+    PAPER_RUNGS,
+    SAMPLE_RATE,
+    TASKS,
+    VERSIONS,
+    Alignment,
+    Analysis,
+    Benchmarks,
+    Corpus,
+    Scores,
+    Section,
+    Settings,
+    Tokens,
+    Units,
+    rung_names,
+)
+from speechladder.settings.options import add_options, as_options, from_options
+
+__all__ = [
+    "LM",
+    "PAPER_RUNGS",
+    "SAMPLE_RATE",
+    "TASKS",
+    "VERSIONS",
+    "Alignment",
+    "Analysis",
+    "Benchmarks",
+    "Corpus",
+    "Scores",
+    "Section",
+    "Settings",
+    "Tokens",
+    "Units",
+    "add_options",
+    "as_options",
+    "from_options",
+    "load",
+    "rung_names",
+]

@@ -1,0 +1,70 @@
+"""A dictionary to validated settings: every mistake by name, with what is allowed and the nearest spelling."""
+
+import difflib
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from speechladder.io.errors import UserError
+from speechladder.settings.models import Settings, rung_names
+
+
+def _known_keys(section: type[BaseModel], prefix: str = "") -> dict[str, type[BaseModel]]:
+    """Map '' and each 'section.' prefix to its model."""
+    out = {prefix: section}
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            out |= _known_keys(field.annotation, f"{prefix}{name}.")
+    return out
+
+
+def _explain(error: dict[str, Any]) -> str:
+    """One line for a pydantic error: the field, what is wrong, what is allowed, the nearest spelling."""
+    path = [str(p) for p in error["loc"]]
+    name = ".".join(path)
+    sections = _known_keys(Settings)
+    prefix = "".join(f"{p}." for p in path[:-1])
+    if error["type"] == "extra_forbidden":
+        known = list(sections.get(prefix, Settings).model_fields)
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        where = next((p for p, s in sections.items() if path[-1] in s.model_fields), None)
+        meant = f"{where}{path[-1]}" if where is not None else f"{prefix}{near[0]}" if near else ""
+        hint = f"did you mean '{meant}'? " if meant else ""
+        return f"{name}: unknown key; {hint}allowed here: {', '.join(known)}"
+    got = error.get("input")
+    if error["type"] in ("literal_error", "unknown_rung"):
+        field = name.split(".")[0]
+        allowed = list(rung_names()) if field == "rungs" else _allowed(sections, path)
+        near = difflib.get_close_matches(str(got), [str(a) for a in allowed], n=1, cutoff=0.4)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        return f"{name}: {got!r} is not allowed; {hint}allowed: {', '.join(map(str, allowed))}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{name}: {message}" if name else message
+    return f"{name}: {message} (got {got!r}, a {type(got).__name__})"
+
+
+def _allowed(sections: dict[str, type[BaseModel]], path: list[str]) -> list[Any]:
+    section = sections.get("".join(f"{p}." for p in path[:-1]))
+    return list(get_args(section.model_fields[path[-1]].annotation)) if section else []
+
+
+def _plain(value: Any) -> Any:
+    """`--config` hands every value over as text; null is the one word that pydantic does not read by itself."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return None if value == "null" else value
+
+
+def load(config: dict[str, Any], source: str = "config") -> Settings:
+    """Validate a configuration dictionary.
+
+    Raises UserError that lists every mistake: the field's name, what is allowed, the nearest spelling.
+    """
+    try:
+        return Settings.model_validate(_plain(config))
+    except ValidationError as error:
+        lines = [_explain(e) for e in error.errors()]
+        raise UserError(
+            f"{source} has {len(lines)} mistake{'s' * (len(lines) > 1)}:\n  " + "\n  ".join(lines)
+        ) from None

@@ -1,0 +1,119 @@
+"""What the repository promises about itself: generated files, layers, light imports, pins, presets."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from speechladder.settings import load
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src" / "speechladder"
+ORDER = ["corpora", "alignment", "units", "rungs", "lm", "benchmarks", "continuation", "analysis", "report"]
+HEAVY = ("torch", "transformers", "faiss", "sentencepiece", "matplotlib", "pandas", "lhotse")
+SCRIPTS = sorted(p.name for p in (ROOT / "scripts").glob("*.py"))
+
+
+def _imports(path: Path) -> set[str]:
+    """The speechladder packages that a module imports, anywhere in it."""
+    out = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module] if node.module != "speechladder" else [f"speechladder.{a.name}" for a in node.names]
+        out |= {n.split(".")[1] for n in names if n.startswith("speechladder.")}
+    return out
+
+
+def test_generated_files_are_what_the_settings_say():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        import make_config_docs
+    finally:
+        sys.path.pop(0)
+    for name, text in make_config_docs.contents().items():
+        assert (ROOT / name).read_text() == text, f"{name} has drifted: run `make configuration`"
+
+
+@pytest.mark.parametrize("package", [p for p in ORDER if (PACKAGE / p).is_dir()])
+def test_a_stage_imports_only_from_the_stages_before_it(package):
+    allowed = {"settings", "io", *ORDER[: ORDER.index(package) + 1]}
+    for path in (PACKAGE / package).rglob("*.py"):
+        assert _imports(path) <= allowed, path
+
+
+def test_io_imports_no_stage():
+    for path in (PACKAGE / "io").rglob("*.py"):
+        assert _imports(path) <= {"io", "settings"}, path
+
+
+def test_scripts_help_without_heavy_imports():
+    # one process for all: an interpreter each would be most of the time
+    code = (
+        "import runpy, sys, io, contextlib\n"
+        f"for name in {SCRIPTS!r}:\n"
+        f"    sys.argv = [name, '--help']\n"
+        "    out = io.StringIO()\n"
+        "    try:\n"
+        "        with contextlib.redirect_stdout(out):\n"
+        f"            runpy.run_path({str(ROOT / 'scripts')!r} + '/' + name, run_name='__main__')\n"
+        "    except SystemExit as stop:\n"
+        "        assert not stop.code, (name, stop.code)\n"
+        "    assert 'usage: ' + name in out.getvalue(), name\n"
+        f"    heavy = [m for m in {HEAVY!r} if m in sys.modules]\n"
+        "    assert not heavy, (name, heavy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("preset", sorted(p.name for p in (ROOT / "presets").glob("*.yaml")))
+def test_presets_are_valid(preset):
+    config = yaml.safe_load((ROOT / "presets" / preset).read_text())
+    if preset == "local.yaml":
+        config["corpus"]["path"] = "."
+    load(config, preset)
+
+
+def _pins(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and line[0] not in "#-")
+
+
+def test_the_lock_pins_all_that_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    base, extra = _pins("requirements.lock"), _pins("requirements-test.lock")
+    for requirement in project["dependencies"]:
+        name, _, version = re.match(r"([\w-]+)(==([\w.]+))?", requirement).groups()
+        assert name in base, name
+        assert version in (None, base[name]), requirement
+    for requirement in project["optional-dependencies"]["test"] + project["optional-dependencies"]["whisper"]:
+        assert re.match(r"[\w-]+", requirement).group() in base | extra, requirement
+
+
+def test_what_breaks_or_bloats_the_default_environment_stays_out():
+    base, extra = _pins("requirements.lock"), _pins("requirements-test.lock")
+    # torchaudio has no CPU build, and beside CPU torch it breaks transformers' HubertModel and Llama (measured)
+    for name in ("torchaudio", "s3prl"):
+        assert name not in base | extra
+    # openai-whisper brings triton and numba, a gigabyte
+    assert "openai-whisper" in extra
+    assert not {"openai-whisper", "triton", "numba"} & set(base)
+
+
+def test_the_cluster_environment_is_the_lock():
+    environment = yaml.safe_load((ROOT / "envs" / "base.yaml").read_text())
+    assert environment["dependencies"][-1] == {"pip": ["-r ../requirements.lock"]}
+
+
+def test_no_pickle_anywhere():
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "scripts").glob("*.py")]:
+        text = path.read_text()
+        assert not re.search(r"\bimport pickle|\bpickle\.|joblib|allow_pickle=True", text), path
+        for call in re.findall(r"torch\.load\([^)]*\)", text):
+            assert "weights_only=True" in call, path
