@@ -282,6 +282,8 @@ def pretrain(recipe: Recipe, utterances: list[Utterance], folder: Path) -> Path:
             if not targets.is_file():
                 if it.layer:
                     teacher = load(before).eval()
+                    teacher.encoder.layers = teacher.encoder.layers[: it.layer]
+                    teacher.set_attn_implementation("sdpa")  # eager is the faster one with a backward pass alone
                     features = partial(warped_features, teacher, layer=it.layer, warps=it.warps)
                 else:
                     features = mfcc

@@ -109,7 +109,7 @@ def layer_features(model: nn.Module, samples: np.ndarray, layer: int) -> np.ndar
     """(n,) samples -> (frames, hidden) float32 output of transformer layer `layer`, from 1."""
     x = samples.astype(np.float32)
     x = (x - x.mean()) / max(float(x.std()), 1e-3)
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         out = model(torch.from_numpy(x)[None], output_hidden_states=True).hidden_states[layer]
     return out[0].float().numpy()
 
