@@ -47,7 +47,7 @@ def recipe(steps: int = 30) -> pretrain.Recipe:
         frontend_crop_seconds=1.0,
         iterations=(
             replace(one, clusters=(6, 4)),
-            replace(one, clusters=(8,), layer=1),
+            replace(one, clusters=(8,), layer=1, warps=(1.0, 1.1), apart=True),
         ),
     )
 
@@ -179,6 +179,15 @@ def test_targets_are_clusters_of_the_frames():
     for u in utterances:
         assert found[u.id].shape == (2, frame_count(len(u.samples)))
         assert len(set(found[u.id][0].tolist())) > 2
+
+
+def test_domains_apart_share_no_label():
+    natural = tones(2, 2.0)
+    spoken = [replace(u, id=f"tts-{u.id}", domain="synthetic") for u in tones(2, 2.0, seed=1)]
+    found = pretrain.cluster(natural + spoken, mfcc, (5, 3), 200, 0, apart=True)
+    for row, k in enumerate((5, 3)):
+        assert max(found[u.id][row].max() for u in natural) < k
+        assert {int(v) // k for u in spoken for v in found[u.id][row]} == {1}
 
 
 def test_masks_are_spans():

@@ -9,6 +9,7 @@ are warped and noised while their targets come from the recording as it was.
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,7 @@ class Iteration:
     unmasked_weight: float = 0.5  # of the loss on frames that are not masked
     sample_frames: int = 100_000  # of k-means
     warps: tuple[float, ...] = (1.0,)  # speeds at which the layer hears the utterance; its features are averaged
+    apart: bool = False  # natural and synthetic speech have codebooks of their own, and labels of their own
     cosine: int = 0  # steps that the learning rate's cosine lasts, where it is longer than the run
     continued: bool = False  # start from the model before, not from new weights
 
@@ -153,7 +155,8 @@ def train(
     """
     it, log = iteration, Log(folder / "log.jsonl")
     torch.manual_seed(seed)
-    heads = nn.ModuleList(nn.Linear(model.config.hidden_size, k) for k in it.clusters)
+    books = len({u.domain for u in sampler.pool}) if it.apart else 1
+    heads = nn.ModuleList(nn.Linear(model.config.hidden_size, books * k) for k in it.clusters)
     model.feature_extractor.conv_layers[0].requires_grad_(
         False
     )  # a filter bank that MFCC has tuned; its gradient is dear
@@ -234,32 +237,43 @@ def _step(
 
 
 def cluster(
-    utterances: list[Utterance], features: Any, clusters: tuple[int, ...], sample_frames: int, seed: int
+    utterances: list[Utterance],
+    features: Callable[[np.ndarray], np.ndarray],
+    clusters: tuple[int, ...],
+    sample_frames: int,
+    seed: int,
+    apart: bool = False,
 ) -> dict[str, np.ndarray]:
     """k-means targets {id: (len(clusters), frames) uint16}.
 
-    features: function of (n,) float32 samples to (frames, dim). The k-means sample takes frames with the chance that
-    training draws them, so the codebook serves what is trained on.
+    features: of (n,) float32 samples, (frames, dim). The k-means sample takes frames with the chance that training
+    draws them, so the codebook serves what is trained on. apart: each domain has its codebooks, and the labels of the
+    second domain begin after those of the first.
     """
     import faiss
 
     rng = np.random.default_rng((seed, 2))
-    found, sample = {}, []
+    groups = {u.id: u.domain if apart else "" for u in utterances}
+    found: dict[str, np.ndarray] = {}
+    sample: dict[str, list[np.ndarray]] = {}
     total = sum(u.weight * len(u.samples) for u in utterances)
     with progress("targets", sum(len(u.samples) for u in utterances) / SAMPLE_RATE, "x real time") as meter:
         for u in utterances:
             found[u.id] = features(u.wave()).astype(np.float16)
             wanted = rng.poisson(sample_frames * u.weight * len(u.samples) / total)
-            sample.append(found[u.id][rng.integers(0, len(found[u.id]), wanted)])
+            sample.setdefault(groups[u.id], []).append(found[u.id][rng.integers(0, len(found[u.id]), wanted)])
             meter.advance(len(u.samples) / SAMPLE_RATE)
-    points = np.concatenate(sample).astype(np.float32)
-    books = []
-    for k in clusters:
-        kmeans = faiss.Kmeans(points.shape[1], k, niter=20, seed=seed, max_points_per_centroid=10**9)
-        kmeans.train(points)
-        books.append(kmeans.index)
+    books: dict[str, list[tuple[int, Any]]] = {}
+    for number, group in enumerate(sorted(sample)):
+        points = np.concatenate(sample[group]).astype(np.float32)
+        for k in clusters:
+            kmeans = faiss.Kmeans(points.shape[1], k, niter=20, seed=seed, max_points_per_centroid=10**9)
+            kmeans.train(points)
+            books.setdefault(group, []).append((number * k, kmeans.index))
     return {
-        i: np.stack([book.search(f.astype(np.float32), 1)[1][:, 0] for book in books]).astype(np.uint16)
+        i: np.stack([first + book.search(f.astype(np.float32), 1)[1][:, 0] for first, book in books[groups[i]]]).astype(
+            np.uint16
+        )
         for i, f in found.items()
     }
 
@@ -287,7 +301,7 @@ def pretrain(recipe: Recipe, utterances: list[Utterance], folder: Path) -> Path:
                     features = partial(warped_features, teacher, layer=it.layer, warps=it.warps)
                 else:
                     features = mfcc
-                found = cluster(utterances, features, it.clusters, it.sample_frames, seed)
+                found = cluster(utterances, features, it.clusters, it.sample_frames, seed, it.apart)
                 work.mkdir(parents=True, exist_ok=True)
                 with atomic(targets) as temporary:
                     save_file({k: np.ascontiguousarray(v) for k, v in found.items()}, temporary)

@@ -20,12 +20,13 @@ from speechladder.units.mfcc import HOP, WINDOW
 
 @dataclass(frozen=True)
 class Utterance:
-    """samples: (n,) int16 at 16 kHz; speaker: natural or synthetic; weight: how often it is drawn, per second."""
+    """samples: (n,) int16 at 16 kHz; weight: how often it is drawn, per second; domain: natural or synthetic."""
 
     id: str
     speaker: str
     samples: np.ndarray
     weight: float
+    domain: str = "natural"
 
     def wave(self) -> np.ndarray:
         """(n,) float32 in [-1, 1]."""
@@ -72,17 +73,17 @@ def synthetic(folder: Path, share: float) -> list[Utterance]:
     for row in index:
         rows.append((row["id"], row["speaker"], audio[start : start + row["samples"]]))
         start += row["samples"]
-    return weighted(rows, share)
+    return weighted(rows, share, "synthetic")
 
 
-def weighted(rows: list[tuple[str, str, np.ndarray]], share: float) -> list[Utterance]:
+def weighted(rows: list[tuple[str, str, np.ndarray]], share: float, domain: str = "natural") -> list[Utterance]:
     """Utterances of (id, speaker, samples) whose weights times seconds add up to `share`."""
     seconds: dict[str, float] = {}
     for _, speaker, samples in rows:
         seconds[speaker] = seconds.get(speaker, 0.0) + len(samples) / SAMPLE_RATE
     total = sum(math.sqrt(s) for s in seconds.values())
     return [
-        Utterance(i, speaker, samples, share * math.sqrt(seconds[speaker]) / total / seconds[speaker])
+        Utterance(i, speaker, samples, share * math.sqrt(seconds[speaker]) / total / seconds[speaker], domain)
         for i, speaker, samples in rows
     ]
 
