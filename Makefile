@@ -42,7 +42,7 @@ test: $(VENV)/.installed-test ## every test (at most 10 minutes on 2 cores)
 
 lint: $(VENV)/.installed-test ## ruff, snakefmt, snakemake --lint
 	ruff check .
-	ruff format --check .
+	ruff format --check src scripts tests
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
