@@ -74,7 +74,8 @@ def attention_blocks(starts: torch.Tensor, dtype: torch.dtype) -> list[Block]:
     for first in range(0, T, QUERY_BLOCK):
         last = min(first + QUERY_BLOCK, T)
         begins = starts[:, first:last, None]
-        low = int(begins.min())
+        # whole blocks of keys: oneDNN compiles and caches a kernel per shape, a thousand of them if every length occurs
+        low = int(begins.min()) // QUERY_BLOCK * QUERY_BLOCK
         keys = order[low:last]
         hidden = (keys > order[first:last, None]) | (keys < begins)
         bias = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, -torch.inf)

@@ -196,7 +196,7 @@ class LM(Section):
     warmup_steps: int = Field(40, ge=0, description="Steps of linear warm-up.")
     weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay on matrices.")
     clip: float = Field(1.0, gt=0, description="Gradient norm clipping.")
-    max_steps: int = Field(400, ge=1, description="The cosine ends, and training stops, after this many steps.")
+    max_steps: int = Field(320, ge=1, description="The cosine ends, and training stops, after this many steps.")
     max_passes: float = Field(
         14.0,
         gt=0,
