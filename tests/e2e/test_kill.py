@@ -25,7 +25,7 @@ def test_killed_runs_resume_to_the_same_table(smoke, tmp_path):
     moments = [
         "results/corpus/audio/.tmp-*",
         "results/units/centroids.safetensors",
-        "results/lm/*/seed0.checkpoints/*",
+        "results/lm/*/seed0.checkpoints/step*",
         "results/scores/*/swuggy.parquet",
     ]
     words = ("results/table.csv",)
@@ -36,7 +36,9 @@ def test_killed_runs_resume_to_the_same_table(smoke, tmp_path):
             )
             _until(tmp_path, moment, process)
             kill_all(process)
-    run(tmp_path, *words, cores=1)
+    resumed = run(tmp_path, *words, cores=1)
+    assert "resuming from step" in (tmp_path / "out.log").read_text() + resumed, "no training was resumed"
+    assert [p for p in (tmp_path / "results").rglob("*") if ".tmp-" in p.name or p.name.endswith(".checkpoints")] == []
     ours, theirs = (folder / "results" for folder in (tmp_path, smoke))
     for name in ("table.csv", "factors.csv", "layers.csv", "learning.csv"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
