@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= all
+PIP := tools/pip-25.3-py3-none-any.whl
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -16,9 +17,11 @@ help: ## list the targets
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "speechladder needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1); run: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-	  { echo "$(PYTHON) lacks the venv module: install python3-venv (Debian, Ubuntu), or name another interpreter: make PYTHON=... $(MAKECMDGOALS)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import venv' 2>/dev/null || \
+	  { echo "$(PYTHON) lacks the venv module: install python3-venv, or name another interpreter: make PYTHON=... $(MAKECMDGOALS)"; exit 1; }
+# Debian's python3 has no pip and no ensurepip unless root installs python3-venv: then pip comes from tools/
+	@test -x $(BIN)/pip || { $(PYTHON) -c 'import ensurepip' 2>/dev/null && $(PYTHON) -m venv $(VENV); } || \
+	  { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(BIN)/python $(PIP)/pip install -q --no-index $(PIP); }
 	@echo "installing into $(VENV) (once, about two minutes)"
 	$(BIN)/python -m pip install -q $$(grep '^torch==' requirements.lock)
 	$(BIN)/python -m pip install -q -r requirements.lock
