@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= all
+# what pip needs to find another build of torch, e.g. the CPU one of 200 MB: TORCH_ARGS="--index-url ..."
+TORCH_ARGS ?=
 PIP := tools/pip-25.3-py3-none-any.whl
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -23,7 +25,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@test -x $(BIN)/pip || { $(PYTHON) -c 'import ensurepip' 2>/dev/null && $(PYTHON) -m venv $(VENV); } || \
 	  { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(BIN)/python $(PIP)/pip install -q --no-index $(PIP); }
 	@echo "installing into $(VENV) (once, about two minutes)"
-	$(BIN)/python -m pip install -q $$(grep '^torch==' requirements.lock)
+	$(BIN)/python -m pip install -q $(TORCH_ARGS) $$(grep '^torch==' requirements.lock)
 	$(BIN)/python -m pip install -q -r requirements.lock
 	$(BIN)/python -m pip install -q --no-deps -e .
 	@touch $@
