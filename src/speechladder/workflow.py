@@ -1,13 +1,19 @@
 """What the Snakefile needs of the library: a configuration checked before any job, with every path found."""
 
+import difflib
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 from speechladder.io.errors import UserError
-from speechladder.settings import TASKS, Settings, load
+from speechladder.io.files import read_json
+from speechladder.settings import TASKS, Settings, Units, load
+
+SHIPPED = "hubert-micro"
+ASSETS = Path(__file__).parent / "assets"
 
 
 def find(given: str, home: Path) -> str:
@@ -23,9 +29,30 @@ def find(given: str, home: Path) -> str:
     return str(found.resolve())
 
 
-def _is_path(encoder: str) -> bool:
-    """An encoder is a folder when it is written as one; `facebook/hubert-large-ll60k` is a hub's id."""
-    return encoder.startswith(("/", "./", "../", "~"))
+def _encoder(units: Units, home: Path) -> str:
+    """`units.encoder` as the stages take it: hubert-micro, the path of a folder, or a hub's OWNER/NAME.
+
+    Raises UserError where it is none of them, and where a folder has fewer layers than `units.layer`.
+    """
+    given, folder = units.encoder, ASSETS / SHIPPED
+    if given != SHIPPED:
+        try:
+            folder = Path(find(given, home))
+        except UserError as error:
+            if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", given):
+                return given  # a hub's; how many layers it has is known where it is loaded
+            near = difflib.get_close_matches(given, [SHIPPED], cutoff=0.4)
+            hint = f"did you mean {SHIPPED!r}? " if near else ""
+            raise UserError(
+                f"units.encoder: {error}; {hint}allowed: {SHIPPED}, a folder, or OWNER/NAME of a hub"
+            ) from None
+    try:
+        layers = int(read_json(folder / "config.json")["num_hidden_layers"])
+    except (UserError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"units.encoder: {given} is no model folder: {error!s}") from None
+    if units.layer > layers:
+        raise UserError(f"units.layer: {units.layer} is out of range; {given} has the layers 1 to {layers}")
+    return given if given == SHIPPED else str(folder)
 
 
 def checked(config: dict[str, Any], home: Path) -> Settings:
@@ -44,8 +71,7 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
 
     if settings.corpus.path and settings.corpus.name == "local":
         values["corpus"]["path"] = place("corpus.path", settings.corpus.path)
-    if _is_path(settings.units.encoder):
-        values["units"]["encoder"] = place("units.encoder", settings.units.encoder)
+    values["units"]["encoder"] = _encoder(settings.units, home)
     for task in TASKS:
         values["benchmarks"][task] = [place(f"benchmarks.{task}", p) for p in values["benchmarks"][task]]
     return load(values)

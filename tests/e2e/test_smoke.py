@@ -133,6 +133,8 @@ def test_the_report_is_made_and_holds_the_figures(smoke):
             "corpus.path: nowhere",
         ),
         (["--config", "corpus={hours: many}"], "corpus.hours"),
+        (["--config", "units={encoder: hubert-micor}"], "did you mean 'hubert-micro'"),
+        (["--config", "units={layer: 99}"], "units.layer: 99"),
     ],
 )
 def test_a_mistake_in_the_configuration_ends_before_any_job(tmp_path, words, message):

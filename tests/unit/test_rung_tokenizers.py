@@ -153,7 +153,7 @@ def test_a_small_corpus_gives_a_smaller_vocabulary_with_the_whole_alphabet(tmp_p
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"tokens\.phone_vocab: 40 is too small"):
-        built(tmp_path, "phone-bpe", [["AH"]], options=Tokens(phone_vocab=40))
+        built(tmp_path, "phone-bpe", [["AH"]], options=OPTIONS.model_copy(update={"phone_vocab": 40}))
     with pytest.raises(UserError, match="uint16"):
         built(tmp_path, "speech-hubert", [], clusters=65_535)
     with pytest.raises(UserError, match="white space"):

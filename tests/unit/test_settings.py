@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechladder.io.errors import UserError
-from speechladder.settings import LM, Benchmarks, Corpus, Settings, add_options, as_options, from_options, load
+from speechladder.rungs.functions import phone_alphabet
+from speechladder.rungs.tokenizers import SPECIALS
+from speechladder.settings import LM, Benchmarks, Corpus, Settings, Tokens, add_options, as_options, from_options, load
+from speechladder.settings.models import PHONES, STRESSED_PHONES
 from speechladder.workflow import checked, dial_config
 
 
@@ -30,6 +34,13 @@ from speechladder.workflow import checked, dial_config
         ({"lm": {"lr": -1}}, ["lm.lr", "greater than 0"]),
         ({"lm": {"hidden_size": 100, "heads": 3}}, ["lm: heads must divide hidden_size"]),
         ({"lm": {"seeds": [1, 1]}}, ["lm.seeds: seeds must differ"]),
+        ({"lm": {"seeds": [0, -1]}}, ["lm.seeds: a seed is 0 or more"]),
+        ({"lm": {"hidden_size": 12, "heads": 4}}, ["hidden_size / heads is 3", "even"]),
+        ({"corpus": {"min_seconds": 5, "max_seconds": 5}}, ["corpus: min_seconds (5.0)", "max_seconds"]),
+        ({"corpus": {"path": "x"}}, ["corpus: path: 'x'", "name: local", "presets/local.yaml"]),
+        ({"units": {"sample_frames": 100, "clusters": 101}}, ["units: sample_frames: 100", "101 clusters"]),
+        ({"tokens": {"phone_vocab": 44}}, ["tokens: phone_vocab: 44", "at least 45"]),
+        ({"tokens": {"phone_vocab": 89, "stress": True}}, ["tokens: phone_vocab: 89", "at least 90"]),
         ({"corpus": {"name": "local"}}, ["corpus.path", "--config corpus="]),
         ({"corpus": {"name": "local", "path": "x"}}, ["alignment.aligner: truth", "pocketsphinx"]),
         ({"corpus": None}, ["corpus"]),
@@ -41,6 +52,11 @@ def test_a_mistake_is_named(config, parts):
         load(config)
     for part in parts:
         assert part in str(error.value)
+
+
+def test_the_least_phone_vocabulary_is_the_alphabet_and_the_specials():
+    for stress, least in ((False, PHONES), (True, STRESSED_PHONES)):
+        assert least == len(phone_alphabet(Tokens(stress=stress), 0)) + len(SPECIALS)
 
 
 def test_numbers_as_yaml_and_the_command_line_write_them():
@@ -100,6 +116,40 @@ def test_a_missing_path_is_found_before_any_job(tmp_path, change, field):
     with pytest.raises(UserError, match="no such file") as error:
         checked({"alignment": {"aligner": "pocketsphinx"}, **change}, tmp_path)
     assert field in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("units", "parts"),
+    [
+        ({"encoder": "hubert-micor"}, ["units.encoder", "did you mean 'hubert-micro'", "OWNER/NAME"]),
+        ({"encoder": "a b/c"}, ["units.encoder", "a b/c"]),
+        ({"encoder": "empty"}, ["units.encoder: empty is no model folder", "config.json"]),
+        ({"encoder": "models/hubert", "layer": 3}, ["units.layer: 3", "layers 1 to 2"]),
+        ({"layer": 99}, ["units.layer: 99", "hubert-micro has the layers 1 to"]),
+    ],
+)
+def test_an_encoder_or_a_layer_that_is_none_is_found_before_any_job(tmp_path, units, parts):
+    (tmp_path / "empty").mkdir()
+    _model(tmp_path)
+    with pytest.raises(UserError) as error:
+        checked({"units": units}, tmp_path)
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_an_encoder_is_the_shipped_one_a_folder_or_a_hubs(tmp_path):
+    _model(tmp_path)
+    for encoder, found in (
+        ("hubert-micro", "hubert-micro"),
+        ("models/hubert", str(tmp_path / "models" / "hubert")),
+        ("facebook/hubert-large-ll60k", "facebook/hubert-large-ll60k"),
+    ):
+        assert checked({"units": {"encoder": encoder, "layer": 2}}, tmp_path).units.encoder == found
+
+
+def _model(folder: Path) -> None:
+    (folder / "models" / "hubert").mkdir(parents=True)
+    (folder / "models" / "hubert" / "config.json").write_text('{"num_hidden_layers": 2}')
 
 
 def test_the_dial_needs_the_world():

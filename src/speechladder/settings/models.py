@@ -8,6 +8,8 @@ from pydantic_core import PydanticCustomError
 PAPER_RUNGS = ("text-bpe", "text-raw", "phone-bpe", "phone-raw", "phone-repeat", "speech-hubert")
 TASKS = ("swuggy", "sblimp", "topic")
 SAMPLE_RATE = 16_000  # Hz; every waveform inside the library
+PHONES = 45  # ids of a phone rung: 39 phones, SIL, the word boundary, 4 specials (rungs.functions.phone_alphabet)
+STRESSED_PHONES = PHONES + 45  # and 15 vowels with each of 3 stress digits
 
 
 def rung_names() -> tuple[str, ...]:
@@ -118,6 +120,17 @@ class Corpus(Section):
         0.2, description="A shard with a larger share of rejected utterances fails, in each stage."
     )
 
+    @model_validator(mode="after")
+    def _agrees(self) -> "Corpus":
+        if self.min_seconds >= self.max_seconds:
+            raise ValueError(f"min_seconds ({self.min_seconds}) must be below max_seconds ({self.max_seconds})")
+        if self.name == "world" and self.path:
+            raise ValueError(
+                f"path: {self.path!r} would not be read, since name is world; add name: local, or "
+                "--configfile presets/local.yaml"
+            )
+        return self
+
 
 class Alignment(Section):
     """Words and phones with their times."""
@@ -161,6 +174,14 @@ class Units(Section):
     )
     batch_seconds: float = Field(60.0, gt=0, description="Speech per encoder batch, padding included, in seconds.")
 
+    @model_validator(mode="after")
+    def _enough_frames(self) -> "Units":
+        if self.sample_frames < self.clusters:
+            raise ValueError(
+                f"sample_frames: {self.sample_frames} frames cannot be {self.clusters} clusters; raise it or lower clusters"
+            )
+        return self
+
 
 class Tokens(Section):
     """The rungs' alphabets. The paper states none of these but the vocabulary size."""
@@ -177,6 +198,14 @@ class Tokens(Section):
     word_boundary: bool = Field(
         False, description="Put a word boundary symbol between the words of phone-bpe and phone-raw."
     )
+
+    @model_validator(mode="after")
+    def _holds_the_phones(self) -> "Tokens":
+        least = STRESSED_PHONES if self.stress else PHONES
+        if self.phone_vocab < least:
+            why = " and vowels with stress" if self.stress else ""
+            raise ValueError(f"phone_vocab: {self.phone_vocab} does not hold the phones{why}; at least {least}")
+        return self
 
 
 class LM(Section):
@@ -234,12 +263,18 @@ class LM(Section):
     def _distinct(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) != len(seeds):
             raise ValueError("seeds must differ from each other")
+        if min(seeds) < 0:
+            raise ValueError("a seed is 0 or more")
         return seeds
 
     @model_validator(mode="after")
     def _divides(self) -> "LM":
         if self.hidden_size % self.heads or self.heads % self.kv_heads:
             raise ValueError("heads must divide hidden_size, and kv_heads must divide heads")
+        if self.hidden_size // self.heads % 2:
+            raise ValueError(
+                f"hidden_size / heads is {self.hidden_size // self.heads}; rotary positions need an even number"
+            )
         return self
 
 
