@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, help="corpus/truth.{shard}.parquet, for --aligner truth")
     parser.add_argument("--out", type=Path, required=True, help="alignment/{shard}.parquet")
     parser.add_argument("--rejected", type=Path, required=True, help="alignment/rejected.{shard}.jsonl")
-    parser.add_argument("--max-rejected", type=float, default=0.2, help="share of rejects that fails (%(default)s)")
+    settings.add_max_rejected(parser)
     settings.add_options(parser, settings.Alignment)
     args = parser.parse_args()
 

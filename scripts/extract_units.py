@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from speechladder.io.errors import script
-from speechladder.settings import Units, add_options, from_options
+from speechladder.settings import Units, add_max_rejected, add_options, from_options
 
 
 @script
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--centroids", type=Path, required=True, help="centroids.safetensors")
     parser.add_argument("--out", type=Path, required=True, help="units Parquet file to write")
     parser.add_argument("--rejected", type=Path, help="rejected.{shard}.jsonl to write")
-    parser.add_argument("--max-rejected", type=float, default=1.0, help="corpus.max_rejected; default 1")
+    add_max_rejected(parser)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; other counts round differently; default 1")
     add_options(parser, Units)
     args = parser.parse_args()

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from speechladder.io.errors import script
-from speechladder.settings import TASKS, Alignment, Benchmarks, add_options, from_options
+from speechladder.settings import TASKS, Alignment, Benchmarks, add_max_rejected, add_options, from_options
 
 
 @script
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="benchmarks/{task}/items.parquet")
     parser.add_argument("--rejected", type=Path, required=True, help="JSON lines of what was left out, with reasons")
     parser.add_argument("--variability", type=int, default=3, help="which voices: 0 (one, flat) to 3 (many)")
-    parser.add_argument("--max-rejected", type=float, default=0.2, help="fail above this share")
+    add_max_rejected(parser)
     parser.add_argument("--seed", type=int, default=0)
     add_options(parser, Benchmarks)
     add_options(parser, Alignment)

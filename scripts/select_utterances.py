@@ -6,7 +6,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from speechladder.io.errors import script
-from speechladder.settings import Corpus
+from speechladder.settings import add_max_rejected
 
 
 @script
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--units", nargs="+", required=True, help="units/{shard}.parquet, in the same order")
     parser.add_argument("--out", required=True, help="tokens/utterances.parquet")
     parser.add_argument("--rejected", required=True, help="tokens/rejected.jsonl")
-    parser.add_argument("--max-rejected", type=float, default=Corpus().max_rejected, help="share that may be left out")
+    add_max_rejected(parser)
     args = parser.parse_args()
     from speechladder.rungs.utterances import select
 

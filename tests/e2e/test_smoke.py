@@ -68,6 +68,11 @@ def test_a_second_run_does_nothing(smoke):
     assert "Nothing to be done" in run(smoke, "results/table.csv")
 
 
+@pytest.mark.parametrize("config", ["corpus={max_rejected: 0.6}", "lm={checkpoint_every: 7}"])
+def test_a_setting_that_changes_no_result_reruns_nothing(smoke, config):
+    assert "Nothing to be done" in run(smoke, "-n", "--config", config, "--", "results/table.csv")
+
+
 def test_forcing_a_stage_touches_only_what_follows(smoke):
     assert _jobs(run(smoke, "-n", "-R", "train_lm", "--", "results/table.csv")) == {
         "train_lm",

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from speechladder.io.errors import UserError
 from speechladder.rungs.functions import phone_alphabet
 from speechladder.rungs.tokenizers import SPECIALS
-from speechladder.settings import LM, Benchmarks, Corpus, Settings, Tokens, add_options, as_options, from_options, load
+from speechladder.settings import (
+    LM,
+    Benchmarks,
+    Corpus,
+    Settings,
+    Tokens,
+    add_max_rejected,
+    add_options,
+    as_options,
+    from_options,
+    load,
+    untracked,
+)
 from speechladder.settings.models import PHONES, STRESSED_PHONES
 from speechladder.workflow import checked, dial_config
 
@@ -92,6 +104,24 @@ def test_a_wrong_option_is_named():
 
 def test_left_out_fields_keep_their_option_out_of_the_command():
     assert "--seeds" not in as_options(LM(seeds=[5]), exclude=["seeds"])
+
+
+def test_untracked_settings_travel_in_the_environment(monkeypatch):
+    settings = load({"corpus": {"max_rejected": 0.7}, "lm": {"checkpoint_every": 9}})
+    assert "max-rejected" not in as_options(settings.corpus)
+    assert "checkpoint-every" not in as_options(settings.lm)
+    for name, value in untracked(settings).items():
+        monkeypatch.setenv(name, value)
+    parser = argparse.ArgumentParser()
+    add_options(parser, Corpus)
+    add_options(parser, LM)
+    args = parser.parse_args([])
+    assert from_options(args, Corpus).max_rejected == 0.7
+    assert from_options(args, LM).checkpoint_every == 9
+    alone = argparse.ArgumentParser()
+    add_max_rejected(alone)
+    assert alone.parse_args([]).max_rejected == 0.7
+    assert alone.parse_args(["--max-rejected", "0.1"]).max_rejected == 0.1
 
 
 def test_paths_are_found_from_where_the_command_was_typed(tmp_path, monkeypatch):

@@ -18,10 +18,9 @@ rule align:
         version=VERSIONS["alignment"],
         options=as_options(S.alignment, exclude=["sample_utterances"]),
         truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
-        max_rejected=S.corpus.max_rejected,
     shell:
-        "python $SCRIPTS/align.py --cuts {input.cuts} {params.truth} --out {output.alignment}"
-        " --rejected {output.rejected} --max-rejected {params.max_rejected} {params.options} 2>&1 | tee {log}"
+        'python "$SCRIPTS"/align.py --cuts {input.cuts} {params.truth} --out {output.alignment}'
+        " --rejected {output.rejected} {params.options} 2>&1 | tee {log}"
 
 
 rule alignment_quality:
@@ -43,5 +42,5 @@ rule alignment_quality:
         options=as_options(S.alignment),
         truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
     shell:
-        "python $SCRIPTS/alignment_quality.py --cuts {input.cuts} {params.truth} --alignment {input.alignment}"
+        'python "$SCRIPTS"/alignment_quality.py --cuts {input.cuts} {params.truth} --alignment {input.alignment}'
         " --rejected {input.rejected} --out {output} {params.options} 2>&1 | tee {log}"

@@ -19,14 +19,11 @@ rule make_items:
         options=as_options(S.benchmarks, exclude=TASKS),
         alignment=as_options(S.alignment, exclude=["sample_utterances"]),
         variability=S.corpus.variability,
-        pairs=lambda wildcards, input: f"--pairs {input.pairs}" if input.pairs else "",
-        cuts=lambda wildcards, input: f"--cuts {input.cuts}" if input.cuts else "",
-        max_rejected=S.corpus.max_rejected,
         seed=S.seed,
     shell:
-        "python $SCRIPTS/make_items.py --task {wildcards.task} {params.pairs} {params.cuts} --out {output.stimuli}"
+        'python "$SCRIPTS"/make_items.py --task {wildcards.task} --pairs {input.pairs:q} --cuts {input.cuts} --out {output.stimuli}'
         " --rejected {output.rejected} --variability {params.variability} --seed {params.seed}"
-        " --max-rejected {params.max_rejected} {params.options} {params.alignment} 2>&1 | tee {log}"
+        " {params.options} {params.alignment} 2>&1 | tee {log}"
 
 
 rule score_rung:
@@ -47,5 +44,5 @@ rule score_rung:
         version=VERSIONS["scores"],
         options=as_options(S.scores),
     shell:
-        "python $SCRIPTS/score_rung.py --models {input.models} --items {input.stimuli} --tokens {input.tokens}"
+        'python "$SCRIPTS"/score_rung.py --models {input.models} --items {input.stimuli} --tokens {input.tokens}'
         " --out {output.scores} --curve {output.learning} {params.options} 2>&1 | tee {log}"

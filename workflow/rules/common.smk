@@ -1,9 +1,10 @@
 # Shared by all stages - the checked settings, and inputs that depend on the corpus.
 import os
+import shlex
 
 from speechladder.io.errors import UserError
 from speechladder.io.lifetime import RUNNER, hold_lock
-from speechladder.settings import TASKS, VERSIONS, as_options
+from speechladder.settings import TASKS, VERSIONS, as_options, untracked
 from speechladder.workflow import checked, dial_config
 
 try:
@@ -18,10 +19,19 @@ WORLD = S.corpus.name == "world"
 # The environment's own interpreter also when snakemake was started by its path; a conda environment, which is activated
 # after this, still comes first. Threads that spin instead of sleeping cost a shared machine a factor of sixteen.
 shell.executable("bash")
+EXPORTS = {
+    "PYTHONPATH": HOME / "src",
+    "SCRIPTS": HOME / "scripts",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_NUM_THREADS": 1,
+    "PYTHONUNBUFFERED": 1,
+    RUNNER: os.getpid(),
+    **untracked(S),
+}
 shell.prefix(
-    f"set -euo pipefail; export PATH={Path(sys.executable).parent}:$PATH PYTHONPATH={HOME / 'src'}"
-    f" SCRIPTS={HOME / 'scripts'} OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1"
-    f" {RUNNER}={os.getpid()}; "
+    f'set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" '
+    + " ".join(f"{name}={shlex.quote(str(value))}" for name, value in EXPORTS.items())
+    + "; "
 )
 
 

@@ -20,7 +20,7 @@ if WORLD:
             options=as_options(S.corpus),
             seed=S.seed,
         shell:
-            "python $SCRIPTS/build_corpus.py --shard {wildcards.shard} --cuts {output.cuts} --audio {output.audio}"
+            'python "$SCRIPTS"/build_corpus.py --shard {wildcards.shard} --cuts {output.cuts} --audio {output.audio}'
             " --truth {output.truth} --rejected {output.rejected} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 else:
@@ -41,5 +41,5 @@ else:
             version=VERSIONS["corpus"],
             options=as_options(S.corpus),
         shell:
-            "python $SCRIPTS/build_corpus.py --shard {wildcards.shard} --cuts {output.cuts}"
+            'python "$SCRIPTS"/build_corpus.py --shard {wildcards.shard} --cuts {output.cuts}'
             " --rejected {output.rejected} {params.options} 2>&1 | tee {log}"

@@ -18,5 +18,5 @@ rule train_lm:
         version=VERSIONS["lm"],
         options=as_options(S.lm, exclude=["seeds"]),
     shell:
-        "python $SCRIPTS/train_lm.py --tokens {input} --out {output} --seed {wildcards.seed} {params.options}"
+        'python "$SCRIPTS"/train_lm.py --tokens {input} --out {output} --seed {wildcards.seed} {params.options}'
         " 2>&1 | tee {log}"

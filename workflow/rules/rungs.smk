@@ -17,11 +17,10 @@ rule select_utterances:
         ENV
     params:
         version=VERSIONS["utterances"],
-        max_rejected=S.corpus.max_rejected,
     shell:
-        "python $SCRIPTS/select_utterances.py --cuts {input.cuts} --alignment {input.alignment}"
+        'python "$SCRIPTS"/select_utterances.py --cuts {input.cuts} --alignment {input.alignment}'
         " --units {input.units} --out {output.utterances} --rejected {output.rejected}"
-        " --max-rejected {params.max_rejected} 2>&1 | tee {log}"
+        " 2>&1 | tee {log}"
 
 
 rule tokenize_rung:
@@ -43,7 +42,7 @@ rule tokenize_rung:
         options=as_options(S.tokens),
         clusters=S.units.clusters,
     shell:
-        "python $SCRIPTS/tokenize_rung.py --rung {wildcards.rung} --utterances {input.utterances} --cuts {input.cuts}"
+        'python "$SCRIPTS"/tokenize_rung.py --rung {wildcards.rung} --utterances {input.utterances} --cuts {input.cuts}'
         " --alignment {input.alignment} --units {input.units} --clusters {params.clusters} --out {output}"
         " {params.options} 2>&1 | tee {log}"
 
@@ -64,5 +63,5 @@ rule tokenize_items:
     params:
         version=VERSIONS["item_tokens"],
     shell:
-        "python $SCRIPTS/tokenize_items.py --tokens {input.tokens} --items {input.stimuli}"
+        'python "$SCRIPTS"/tokenize_items.py --tokens {input.tokens} --items {input.stimuli}'
         " --units {input.units} --out {output} 2>&1 | tee {log}"

@@ -19,7 +19,7 @@ rule sample_features:
         options=as_options(S.units, exclude=["clusters", "iterations", "max_points_per_centroid"]),
         seed=S.seed,
     shell:
-        "python $SCRIPTS/sample_features.py --cuts {input.cuts} --alignment {input.alignment} --out {output}"
+        'python "$SCRIPTS"/sample_features.py --cuts {input.cuts} --alignment {input.alignment} --out {output}'
         " --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
@@ -39,7 +39,7 @@ rule train_kmeans:
         options=as_options(S.units, exclude=["sample_frames", "batch_seconds"]),
         seed=S.seed,
     shell:
-        "python $SCRIPTS/train_kmeans.py --sample {input} --out {output} --seed {params.seed} {params.options}"
+        'python "$SCRIPTS"/train_kmeans.py --sample {input} --out {output} --seed {params.seed} {params.options}'
         " 2>&1 | tee {log}"
 
 
@@ -60,11 +60,10 @@ rule extract_units:
     params:
         version=VERSIONS["units"],
         options=as_options(S.units, exclude=["sample_frames", "iterations", "max_points_per_centroid"]),
-        max_rejected=S.corpus.max_rejected,
     shell:
-        "python $SCRIPTS/extract_units.py --cuts {input.cuts} --alignment {input.alignment}"
+        'python "$SCRIPTS"/extract_units.py --cuts {input.cuts} --alignment {input.alignment}'
         " --centroids {input.centroids} --out {output.units} --rejected {output.rejected}"
-        " --max-rejected {params.max_rejected} {params.options} 2>&1 | tee {log}"
+        " {params.options} 2>&1 | tee {log}"
 
 
 rule extract_item_units:
@@ -83,7 +82,7 @@ rule extract_item_units:
         version=VERSIONS["units"],
         options=as_options(S.units, exclude=["sample_frames", "iterations", "max_points_per_centroid"]),
     shell:
-        "python $SCRIPTS/extract_units.py --items {input.stimuli} --centroids {input.centroids} --out {output}"
+        'python "$SCRIPTS"/extract_units.py --items {input.stimuli} --centroids {input.centroids} --out {output}'
         " {params.options} 2>&1 | tee {log}"
 
 
@@ -107,6 +106,6 @@ rule units_quality:
         version=VERSIONS["units_quality"],
         seed=S.seed,
     shell:
-        "python $SCRIPTS/units_quality.py --cuts {input.cuts} --alignment {input.alignment} --units {input.units}"
+        'python "$SCRIPTS"/units_quality.py --cuts {input.cuts} --alignment {input.alignment} --units {input.units}'
         " --items {input.stimuli} --item-units {input.item_units} --centroids {input.centroids} --out {output}"
         " --seed {params.seed} 2>&1 | tee {log}"

@@ -16,7 +16,7 @@ rule variability_run:
         version=VERSIONS["analysis"],
         config=dial_words,
     shell:
-        "snakemake --snakefile $SCRIPTS/../Snakefile --directory results/variability/{wildcards.dial} --cores {threads}"
+        'snakemake --snakefile "$SCRIPTS"/../Snakefile --directory results/variability/{wildcards.dial} --cores {threads}'
         " --rerun-incomplete --nolock --config {params.config} -- results/table.csv 2>&1 | tee {log}"
 
 
@@ -42,5 +42,5 @@ rule variability:
         version=VERSIONS["analysis"],
         dial=DIAL,
     shell:
-        "python $SCRIPTS/make_variability.py --tables {input} --dial {params.dial} --out {output.table}"
+        'python "$SCRIPTS"/make_variability.py --tables {input} --dial {params.dial} --out {output.table}'
         " --figures results/figures 2>&1 | tee {log}"

@@ -23,7 +23,7 @@ from speechladder.settings.models import (
     Units,
     rung_names,
 )
-from speechladder.settings.options import add_options, as_options, from_options
+from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, untracked
 
 __all__ = [
     "LM",
@@ -40,9 +40,11 @@ __all__ = [
     "Settings",
     "Tokens",
     "Units",
+    "add_max_rejected",
     "add_options",
     "as_options",
     "from_options",
     "load",
     "rung_names",
+    "untracked",
 ]

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,26 @@ from typing import Any
 from pydantic import ValidationError
 
 from speechladder.io.errors import UserError
-from speechladder.settings.models import Section
+from speechladder.settings.models import Corpus, Section, Settings
+
+# Settings that never change a byte of a result. Scripts read them from the environment and not from options, which
+# Snakemake would track: following the advice to raise corpus.max_rejected must not make everything anew.
+_UNTRACKED = {
+    "max_rejected": "SPEECHLADDER_MAX_REJECTED",
+    "checkpoint_every": "SPEECHLADDER_CHECKPOINT_EVERY",
+}
+
+
+def untracked(settings: Settings) -> dict[str, str]:
+    """The environment that hands a run's untracked settings to its scripts."""
+    values = {"max_rejected": settings.corpus.max_rejected, "checkpoint_every": settings.lm.checkpoint_every}
+    return {variable: json.dumps(values[name]) for name, variable in _UNTRACKED.items()}
+
+
+def add_max_rejected(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` --max-rejected, for a stage that takes no other field of the corpus."""
+    default = os.environ.get(_UNTRACKED["max_rejected"], str(Corpus().max_rejected))
+    parser.add_argument("--max-rejected", type=float, default=default, help="share of rejects that fails (%(default)s)")
 
 
 def add_options(parser: argparse.ArgumentParser, section: type[Section]) -> None:
@@ -17,7 +37,9 @@ def add_options(parser: argparse.ArgumentParser, section: type[Section]) -> None
     group = parser.add_argument_group(section.__name__.lower(), (section.__doc__ or "").strip())
     for name, field in section.model_fields.items():
         text = f"{field.description} Default: {json.dumps(field.get_default())}".replace("%", "%%")
-        group.add_argument(f"--{name.replace('_', '-')}", dest=f"{section.__name__}.{name}", metavar="VALUE", help=text)
+        given = os.environ.get(_UNTRACKED[name]) if name in _UNTRACKED else None
+        option, dest = f"--{name.replace('_', '-')}", f"{section.__name__}.{name}"
+        group.add_argument(option, dest=dest, default=given, metavar="VALUE", help=text)
 
 
 def from_options(args: argparse.Namespace, section: type[Section]) -> Any:
@@ -41,9 +63,12 @@ def from_options(args: argparse.Namespace, section: type[Section]) -> Any:
 
 
 def as_options(section: Section, exclude: Sequence[str] = ()) -> str:
-    """The command-line options that `from_options` reads back as `section`, quoted for a shell."""
+    """The command-line options that `from_options` reads back as `section`, quoted for a shell.
+
+    Without untracked fields, which travel in the environment.
+    """
     parts = []
-    for name, value in section.model_dump(mode="json", exclude=set(exclude)).items():
+    for name, value in section.model_dump(mode="json", exclude={*exclude, *_UNTRACKED}).items():
         text = value if isinstance(value, str) else json.dumps(value)
         if value is not None:
             parts.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
