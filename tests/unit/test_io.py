@@ -105,3 +105,17 @@ def test_hashes_are_the_same_in_every_process():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert int(out) == stable_hash("a", 1) != stable_hash("a1")
     assert 0 <= share("x") < 1
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    for name in (".tmp-77-a.txt", ".tmp-77-b-a.txt", ".tmp-77-a.txt2"):
+        (tmp_path / name).touch()
+    for name in (".tmp-f-x1_z", ".tmp-f-g-x1_z"):  # the latter is of f-g
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").touch()
+    with atomic(tmp_path / "a.txt") as temporary:
+        temporary.touch()
+    with atomic_folder(tmp_path / "f"):
+        pass
+    left = sorted(p.name for p in tmp_path.iterdir())
+    assert left == [".tmp-77-a.txt2", ".tmp-77-b-a.txt", ".tmp-f-g-x1_z", "a.txt", "f"]

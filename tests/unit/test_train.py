@@ -2,10 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from toy_rung import VOCAB, write_rung
 
 from speechladder.io.errors import UserError
 from speechladder.io.tables import TOKEN_INDEX, write_table
-from speechladder.lm import checkpoint
+from speechladder.lm import card, checkpoint
 from speechladder.lm import train as loop
 from speechladder.lm.batches import Batches
 from speechladder.lm.model import PackedAttention, attention_blocks, build
 from speechladder.rungs.data import TokenData
-from speechladder.settings import LM, as_options
+from speechladder.settings import LM
 
 TINY = LM(
     hidden_size=16,
@@ -149,28 +149,82 @@ def test_same_seed_same_bits_and_another_seed_others(trained: Path, rung: Path, 
     assert (trained / "model.safetensors").read_bytes() != (tmp_path / "seed1" / "model.safetensors").read_bytes()
 
 
-def test_killed_in_the_middle_it_resumes_to_the_same_bits(rung: Path, tmp_path: Path, root: Path) -> None:
-    settings = tiny(max_steps=240, valid_every=20, checkpoint_every=7, patience=100)
-    loop.train(rung, tmp_path / "whole" / "seed0", 0, settings)
-    out = tmp_path / "killed" / "seed0"
-    command = [sys.executable, str(root / "scripts" / "train_lm.py"), "--tokens", str(rung), "--out", str(out)]
-    shell = f"exec {' '.join(command)} {as_options(settings, exclude=('seeds',))}"
-    process = subprocess.Popen(["bash", "-c", shell], stderr=subprocess.PIPE, text=True)
-    checkpoints, deadline = checkpoint.folder_for(out), time.monotonic() + 120
-    while not (checkpoints / "step0000049").exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not out.exists()
-    with (checkpoints / "log.jsonl").open("a") as log:  # what a killed process may leave
-        log.write('{"step": 99999, "tok')
+KILLED = """
+import json, os, shutil, signal, sys
+from pathlib import Path
+from speechladder.lm import train as loop
+from speechladder.settings import LM
+
+tokens, out, where, settings = *map(Path, sys.argv[1:3]), sys.argv[3], LM(**json.loads(sys.argv[4]))
+step, save_file, rmtree = loop._step, loop.save_file, shutil.rmtree
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def in_a_step(*args):
+    die() if args[3] == 25 else None
+    return step(*args)
+
+def in_a_snapshot(tensors, path, **options):
+    if "learning" in str(path) and str(15 * 96) in path.name:
+        path.write_bytes(b"half")
+        die()
+    save_file(tensors, path, **options)
+
+def in_the_removal(path, *args, **options):
+    if (path / "log.jsonl").exists() and "checkpoints" in path.name:
+        rmtree(path / "learning")
+        (path / "log.jsonl").unlink()
+        die()
+    rmtree(path, *args, **options)
+
+if where == "step":
+    loop._step = in_a_step
+elif where == "snapshot":
+    loop.save_file = in_a_snapshot
+else:
+    shutil.rmtree = in_the_removal
+loop.train(tokens, out, 0, settings)
+"""
+
+
+@pytest.mark.parametrize(("where", "resumed"), [("step", 20), ("snapshot", 10), ("removal", None)])
+def test_killed_it_resumes_to_the_same_bits(
+    trained: Path, rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, resumed: int | None
+) -> None:
+    out = tmp_path / "seed0"
+    command = [sys.executable, "-c", KILLED, str(rung), str(out), where, TINY.model_dump_json()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert out.exists() == (where == "removal")
+    if out.exists():
+        shutil.rmtree(out)  # as Snakemake does with the output of a job that did not end
+    else:
+        with (checkpoint.folder_for(out) / "log.jsonl").open("a") as log:  # what a killed process may leave
+            log.write('{"step": 99999, "tok')
     messages: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "say", messages.append)
-        loop.train(rung, out, 0, settings)
-    assert any(m.startswith("resuming from step") for m in messages)
-    assert_same_run(tmp_path / "whole" / "seed0", out)
+    monkeypatch.setattr(loop, "say", messages.append)
+    loop.train(rung, out, 0, TINY)
+    assert [m for m in messages if m.startswith("resuming")] == ([f"resuming from step {resumed}"] if resumed else [])
+    assert_same_run(trained, out)
+    assert [p.name for p in tmp_path.iterdir()] == ["seed0"]
+
+
+def test_a_checkpoint_without_its_snapshots_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for step in (10, 20):
+        checkpoint.save(tmp_path, step, {"a": torch.zeros(1)}, {"step": step}, {})
+    (tmp_path / "learning").mkdir()
+    (tmp_path / "learning" / "7.safetensors").touch()
+    names = {7: "7.safetensors", 15: "15.safetensors", 30: "30.safetensors"}
+    assert checkpoint.load(tmp_path, {}, names)[1] == {"step": 10}
+    assert "step0000020: damaged checkpoint, ignored (its snapshots 15.safetensors are gone)" in capsys.readouterr().err
+    (tmp_path / "learning" / "15.safetensors").touch()
+    assert checkpoint.load(tmp_path, {}, names)[1] == {"step": 20}
+
+
+def test_commit_is_that_of_this_checkout_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card, "_git", lambda *words: "/elsewhere" if "rev-parse" in words else "0123")
+    assert card.commit() == "unknown"
 
 
 def test_terminated_it_keeps_the_last_step(
@@ -225,7 +279,7 @@ def test_damaged_checkpoints_are_passed_over(tmp_path: Path, capsys: pytest.Capt
     path.write_bytes(content)
     tensors, state = checkpoint.load(tmp_path, {"lm.lr": 1})
     assert state == {"step": 2} and tensors["a"][0] == 2
-    assert "step0000003: damaged checkpoint" in capsys.readouterr().err
+    assert "step0000003: damaged checkpoint, ignored" in capsys.readouterr().err
     assert checkpoint.load(tmp_path, {"lm.lr": 2}) is None
     assert "lm.lr: 1 there, 2 now" in capsys.readouterr().err
 

@@ -95,7 +95,7 @@ def score_rung(
             continue
         taken = [t for task in tasks for t in task.spread(settings.learning_pairs)]
         chosen = [i for i, t in enumerate(taken) if t]
-        points = {int(p.stem): p for p in sorted((folder / "learning").glob("*.safetensors"))}
+        points = {int(p.stem): p for p in sorted((folder / "learning").glob("[0-9]*.safetensors"))}
         columns = {about["best_tokens"]: nll[chosen, -1]}  # the model itself, the best validated weights
         for seen, path in points.items():
             if seen not in columns:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -17,10 +18,12 @@ from speechladder.io.errors import UserError
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` on success, remove it otherwise.
 
-    The temporary name keeps the suffix, since writers choose their format by it.
+    The temporary name keeps the suffix, since writers choose their format by it. What a killed writer of `path` left
+    is removed first: an output has one writer at a time.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_remains(path, rf"\.tmp-\d+-{re.escape(path.name)}")
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         yield temporary
@@ -33,9 +36,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; it replaces `path` on success and is removed otherwise."""
+    """Yield an empty temporary folder beside `path`; it replaces `path` on success and is removed otherwise.
+
+    What a killed writer of `path` left is removed first: an output has one writer at a time.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # no hyphen in mkdtemp's part: the folder of `a-b` is not one of `a`
+    _remove_remains(path, rf"\.tmp-{re.escape(path.name)}-[^-]+")
     temporary = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
     try:
         yield temporary
@@ -45,6 +53,12 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_remains(path: Path, pattern: str) -> None:
+    for remains in path.parent.glob(".tmp-*"):
+        if re.fullmatch(pattern, remains.name):
+            shutil.rmtree(remains) if remains.is_dir() else remains.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -9,20 +9,20 @@ from speechladder.settings import LM
 
 
 def commit() -> str:
-    """The checkout's commit, with + when files differ from it; 'unknown' outside a checkout."""
-    here = Path(__file__).parent
+    """The checkout's commit, with + when files differ from it; 'unknown' outside a checkout of speechladder."""
     try:
-        text = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
+        # an installed package may lie within a checkout of something else
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != Path(__file__).resolve().parents[3]:
+            return "unknown"
+        return _git("describe", "--always", "--abbrev=12", "--dirty=+") or "unknown"
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return text or "unknown"
+
+
+def _git(*words: str) -> str:
+    here = Path(__file__).resolve().parent
+    done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
 
 
 def write_card(path: Path, summary: dict[str, Any], settings: LM, meta: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ The folder lies beside the output and not in it, since Snakemake deletes declare
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from speechladder.io.files import atomic_folder, read_jsonl, write_json, write_jsonl
+from speechladder.io.files import atomic_folder, write_json, write_jsonl
 from speechladder.io.progress import say
 
 KEEP = 2
@@ -40,11 +41,14 @@ def save(
         shutil.rmtree(old)
 
 
-def load(folder: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+def load(
+    folder: Path, fingerprint: dict[str, Any], snapshots: Mapping[int, str] | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
     """Tensors and state of the newest usable checkpoint, or None.
 
-    A damaged one is passed over for the one before; one of other settings or data ends the search. Both are said
-    on stderr, the latter with the field that differs.
+    A damaged one, and one that lacks a snapshot of its past (`snapshots` names the file in learning/ by its step),
+    is passed over for the one before; one of other settings or data ends the search. Each is said on stderr, the
+    last with the field that differs.
     """
     for path in reversed(_all(folder)):
         try:
@@ -52,9 +56,14 @@ def load(folder: Path, fingerprint: dict[str, Any]) -> tuple[dict[str, torch.Ten
             if content["sha256"] != _sha256(path / "state.safetensors"):
                 raise ValueError("SHA-256 differs")
             found, state = content["fingerprint"], content["state"]
+            gone = [
+                n for s, n in (snapshots or {}).items() if s <= state["step"] and not _snapshot(folder, n).is_file()
+            ]
+            if gone:
+                raise ValueError(f"its snapshots {', '.join(gone)} are gone")
             tensors = load_file(path / "state.safetensors")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            say(f"warning: {path}: damaged checkpoint ({error}); trying the one before it")
+            say(f"warning: {path}: damaged checkpoint, ignored ({error}); trying the one before it")
             continue
         different = [k for k in sorted({*found, *fingerprint}) if found.get(k) != fingerprint.get(k)]
         if different:
@@ -71,7 +80,8 @@ def start(folder: Path, step: int) -> None:
     A killed run logged steps after its last checkpoint; they are done again.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for remains in folder.glob(".tmp-*"):
+    shutil.rmtree(_removed(folder), ignore_errors=True)
+    for remains in sorted(folder.rglob(".tmp-*"), reverse=True):  # the content of a folder before the folder
         shutil.rmtree(remains) if remains.is_dir() else remains.unlink()
     if step == 0:
         for path in (*_all(folder), folder / "learning"):
@@ -79,13 +89,27 @@ def start(folder: Path, step: int) -> None:
     write_jsonl(folder / "log.jsonl", _log_until(folder / "log.jsonl", step))
 
 
+def remove(folder: Path) -> None:
+    """Delete the checkpoints of a finished run: all at once to a later run's eyes, though it be killed on the way."""
+    shutil.rmtree(_removed(folder), ignore_errors=True)
+    folder.replace(_removed(folder))
+    shutil.rmtree(_removed(folder))
+
+
+def _removed(folder: Path) -> Path:
+    return folder.with_name(f".tmp-{folder.name}")
+
+
+def _snapshot(folder: Path, name: str) -> Path:
+    return folder / "learning" / name
+
+
 def _log_until(path: Path, step: int) -> list[dict[str, Any]]:
     if step == 0 or not path.is_file():
         return []
     # the last line may be half written; every line up to the checkpoint was flushed before it
     whole = path.read_bytes().rpartition(b"\n")[0]
-    path.write_bytes(whole + b"\n")
-    return [row for row in read_jsonl(path) if row["step"] <= step]
+    return [row for row in map(json.loads, whole.splitlines()) if row["step"] <= step]
 
 
 def _all(folder: Path) -> list[Path]:

@@ -91,12 +91,14 @@ class PackedAttention(torch.autograd.Function):
         B, H, T, D = q.shape
         q = q * D**-0.5
         out = torch.empty(B, T, H, D, dtype=q.dtype, device=q.device).transpose(1, 2)
-        weights = []
+        weights, differentiated = [], any(ctx.needs_input_grad)
         for b in blocks:
             scores = q[:, :, b.first : b.last] @ k[:, :, b.low : b.last].transpose(-1, -2)
-            weights.append(torch.softmax(scores.add_(b.bias), -1))
-            out[:, :, b.first : b.last] = weights[-1] @ v[:, :, b.low : b.last]
-        if any(ctx.needs_input_grad):
+            p = torch.softmax(scores.add_(b.bias), -1)
+            out[:, :, b.first : b.last] = p @ v[:, :, b.low : b.last]
+            if differentiated:
+                weights.append(p)
+        if differentiated:
             ctx.blocks = blocks
             ctx.save_for_backward(q, k, v, *weights)
         return out

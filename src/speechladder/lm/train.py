@@ -36,7 +36,7 @@ from speechladder.rungs.data import TokenData
 from speechladder.settings import LM, VERSIONS
 
 BETAS = (0.9, 0.95)  # TinyLlama's
-VALID_BATCH_TOKENS = 16_384  # with padding
+VALID_BATCH_TOKENS = 4096  # with padding
 LOGS_PER_VALIDATION = 5
 INTERRUPTED = 75  # exit status after SIGTERM: a checkpoint is written, the same command goes on
 
@@ -79,13 +79,16 @@ def train(tokens: Path, out: Path, seed: int, settings: LM) -> dict[str, Any]:
     folder = checkpoint.folder_for(out)
     fingerprint = _fingerprint(settings, seed, precision, device, train_data, valid_data)
     state, best = State(), {}
-    found = checkpoint.load(folder, fingerprint)
+    snapshots = {
+        step: f"{step * batches.tokens_per_step}.safetensors"
+        for step in snapshot_steps(settings.learning_points, total)
+    }
+    found = checkpoint.load(folder, fingerprint, snapshots)
     if found:
         state, best = _restore(model, optimizer, *found)
         say(f"resuming from step {state.step}")
     checkpoint.start(folder, state.step)
     validation = _Validation(valid_data, settings.valid_seconds)
-    snapshots = snapshot_steps(settings.learning_points, total)
 
     def save() -> None:
         tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | {f"best.{k}": v for k, v in best.items()}
@@ -131,7 +134,7 @@ def train(tokens: Path, out: Path, seed: int, settings: LM) -> dict[str, Any]:
                 log.flush()
                 begun, trained = time.perf_counter(), 0
             if state.step in snapshots:
-                with atomic(folder / "learning" / f"{state.step * batches.tokens_per_step}.safetensors") as path:
+                with atomic(folder / "learning" / snapshots[state.step]) as path:
                     save_file(dict(model.state_dict()), path, metadata={"format": "pt"})
             if state.step % settings.checkpoint_every == 0 or interrupted:
                 save()
@@ -158,7 +161,7 @@ def train(tokens: Path, out: Path, seed: int, settings: LM) -> dict[str, Any]:
         "stopped": "converged" if state.stale >= settings.patience else "limit",
     }
     _write(model, tokens, folder, out, summary, settings, meta)
-    shutil.rmtree(folder)
+    checkpoint.remove(folder)
     return summary
 
 
@@ -289,8 +292,6 @@ def _write(
     meta: dict[str, Any],
 ) -> None:
     """Write the output folder: HF model and tokenizer, card, train.json, log and snapshots."""
-    for remains in out.parent.glob(f".tmp-{out.name}-*"):  # of a run killed while it wrote
-        shutil.rmtree(remains)
     with atomic_folder(out) as folder:
         model.save_pretrained(folder)
         shutil.copytree(tokens / "tokenizer", folder, dirs_exist_ok=True)
