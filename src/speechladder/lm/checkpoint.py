@@ -56,20 +56,20 @@ def load(
             if content["sha256"] != _sha256(path / "state.safetensors"):
                 raise ValueError("SHA-256 differs")
             found, state = content["fingerprint"], content["state"]
-            gone = [
-                n for s, n in (snapshots or {}).items() if s <= state["step"] and not _snapshot(folder, n).is_file()
-            ]
-            if gone:
-                raise ValueError(f"its snapshots {', '.join(gone)} are gone")
             tensors = load_file(path / "state.safetensors")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            say(f"warning: {path}: damaged checkpoint, ignored ({error}); trying the one before it")
+            say(f"warning: {path}: damaged checkpoint ({error}); trying the one before it")
             continue
         different = [k for k in sorted({*found, *fingerprint}) if found.get(k) != fingerprint.get(k)]
         if different:
             changes = ", ".join(f"{k}: {found.get(k)} there, {fingerprint.get(k)} now" for k in different)
             say(f"warning: {path}: checkpoint of another run, ignored; training starts anew ({changes})")
             return None
+        past = [name for step, name in (snapshots or {}).items() if step <= state["step"]]
+        gone = [name for name in past if not (folder / "learning" / name).is_file()]
+        if gone:
+            say(f"warning: {path}: checkpoint without its snapshots {', '.join(gone)}; trying the one before it")
+            continue
         return tensors, state
     return None
 
@@ -98,10 +98,6 @@ def remove(folder: Path) -> None:
 
 def _removed(folder: Path) -> Path:
     return folder.with_name(f".tmp-{folder.name}")
-
-
-def _snapshot(folder: Path, name: str) -> Path:
-    return folder / "learning" / name
 
 
 def _log_until(path: Path, step: int) -> list[dict[str, Any]]:

@@ -79,10 +79,8 @@ def train(tokens: Path, out: Path, seed: int, settings: LM) -> dict[str, Any]:
     folder = checkpoint.folder_for(out)
     fingerprint = _fingerprint(settings, seed, precision, device, train_data, valid_data)
     state, best = State(), {}
-    snapshots = {
-        step: f"{step * batches.tokens_per_step}.safetensors"
-        for step in snapshot_steps(settings.learning_points, total)
-    }
+    points = snapshot_steps(settings.learning_points, total)
+    snapshots = {step: f"{step * batches.tokens_per_step}.safetensors" for step in points}
     found = checkpoint.load(folder, fingerprint, snapshots)
     if found:
         state, best = _restore(model, optimizer, *found)
