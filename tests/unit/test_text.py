@@ -20,10 +20,18 @@ from speechladder.corpora.text import normalise
         ("na\u00efve caf\u00e9 \u00c6sop", "naive cafe aesop"),
         ("well-known\u2014and true", "well known and true"),
         ("'' ' ...", ""),
+        ("1" * 31, " ".join(["one"] * 31)),
+        ("2," * 400 + "0.5 and 9" + "9" * 5000 + "th", " ".join(["two"] * 400 + ["zero five and"] + ["nine"] * 5001)),
     ],
 )
 def test_examples(text, expected):
     assert normalise(text) == expected
+
+
+@pytest.mark.parametrize("number", ["{}", "{}.{}", "{}th", "{}.5th", "0.{}"])
+def test_the_longest_numbers_have_names(number):
+    for count in (1, 15, 30):
+        assert re.fullmatch(r"[a-z ]+", normalise(number.format("7" * count, "7" * (30 - count))))
 
 
 @given(st.text())

@@ -5,6 +5,7 @@ import unicodedata
 
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "`": "'", "\u00b4": "'"})
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:st|nd|rd|th)?\b")
+LONGEST = 30  # digits of a number that is read as one; longer ones, which have no name, are read digit by digit
 _SIGNS = {
     "&": " and ",
     "%": " percent ",
@@ -21,6 +22,8 @@ def _spell(match: re.Match[str]) -> str:
     from num2words import num2words
 
     digits = match.group().replace(",", "")
+    if sum(map(str.isdigit, digits)) > LONGEST:
+        return f" {' '.join(num2words(int(digit)) for digit in digits if digit.isdigit())} "
     if digits[-2:] in ("st", "nd", "rd", "th"):
         return f" {num2words(int(float(digits[:-2])), to='ordinal')} "
     return f" {num2words(float(digits) if '.' in digits else int(digits))} "
