@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.corpora.local import build_shard, scan
+from speechladder.corpora.local import audio_state, build_shard, scan, transcripts
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.settings import Corpus
@@ -122,6 +122,58 @@ def test_splits_are_as_named_and_drawn_where_unnamed(tmp_path):
     assert by_split["test"] == {f"test-other-{n}" for n in range(30)}
     assert len(by_split["valid"]) == 3
     assert all(i.startswith("train") for i in by_split["valid"] | by_split["train"])
+
+
+def _speaker(folder: Path, name: str, count: int = 4) -> None:
+    for n in range(count):
+        _tone(folder / f"{name}-{n}.flac", 0.4)
+    (folder / f"{name}.trans.txt").write_text("".join(f"{name}-{n} HELLO\n" for n in range(count)))
+
+
+def test_a_speaker_named_like_a_split_is_a_speaker(tmp_path):
+    root = tmp_path / "corpus"
+    for speaker in ("Devon", "Tester", "Dev", "test_1"):
+        _speaker(root / speaker / "c", speaker, count=2)
+    named = {e.speaker: e.split for e in scan(root)[0]}
+    assert named == {"Devon": None, "Tester": None, "Dev": "valid", "test_1": "test"}
+
+
+def test_linked_speakers_are_read_and_a_circle_ends(tmp_path):
+    root = tmp_path / "corpus"
+    _speaker(tmp_path / "elsewhere" / "s1" / "c", "a")
+    _speaker(root / "s2" / "c", "b")
+    (root / "s1").symlink_to(tmp_path / "elsewhere" / "s1")
+    (root / "s2" / "again").symlink_to(root)
+    assert [(e.id, e.speaker) for e in scan(root)[0]] == [(f"a-{n}", "s1") for n in range(4)] + [
+        (f"b-{n}", "s2") for n in range(4)
+    ]
+    assert [p.name for p in transcripts(root)] == ["a.trans.txt", "b.trans.txt"]
+
+
+def test_a_corpus_without_training_speech_is_refused(tmp_path):
+    _speaker(tmp_path / "corpus" / "dev-clean" / "s" / "c", "a")
+    with pytest.raises(UserError, match=r"corpus\.path: .*corpus has no audio files to train on \(4 of valid\)"):
+        _build(tmp_path / "corpus", tmp_path / "out")
+
+
+def test_lines_without_audio_are_listed_and_not_counted(tmp_path):
+    _speaker(tmp_path / "corpus" / "s" / "c", "a")
+    with (tmp_path / "corpus" / "s" / "c" / "a.trans.txt").open("a") as handle:
+        handle.write("a-0 AGAIN\n" + "".join(f"b-{n} NO FILE\n" for n in range(20)))
+    corpus = Corpus(name="local", path=str(tmp_path / "corpus"), shards=1, max_rejected=0)
+    build_shard(corpus, 0, tmp_path / "c.gz", tmp_path / "r.jsonl")
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 21
+
+
+def test_the_state_of_the_audio_changes_with_a_file(tmp_path):
+    _speaker(tmp_path / "s" / "c", "a")
+    states = [audio_state(tmp_path), audio_state(tmp_path)]
+    _tone(tmp_path / "s" / "c" / "a-1.flac", 0.5)
+    states.append(audio_state(tmp_path))
+    (tmp_path / "s" / "c" / "a-1.flac").rename(tmp_path / "s" / "c" / "a-9.flac")
+    states.append(audio_state(tmp_path))
+    assert states[0] == states[1]
+    assert len(set(states)) == 3
 
 
 def test_a_shard_with_too_many_rejects_fails_and_lists_them(corpus, tmp_path, capsys):

@@ -104,6 +104,12 @@ def test_other_words():
         swuggy_pairs(0, 2, words=["a", "42"])
 
 
+def test_words_heard_too_seldom_to_be_tested_are_no_nonwords():
+    words = ["whale", "harpoon", "captain"]
+    free = {p.bad for p in swuggy_pairs(0, 6, words=words)}
+    assert not free & {p.bad for p in swuggy_pairs(0, 6, words=words, also_words=[w.upper() for w in free])}
+
+
 def test_homophones_are_rejected():
     free = {p.bad for p in swuggy_pairs(1, 60)}
 

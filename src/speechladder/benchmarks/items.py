@@ -30,16 +30,26 @@ from speechladder.settings import SAMPLE_RATE, Alignment, Benchmarks
 MIN_COUNT = 2  # a natural corpus's word is a test word when it was heard at least this often in training
 
 
-def training_words(cuts: list[Path]) -> list[str]:
-    """Words of the train split heard at least MIN_COUNT times, the most frequent first."""
-    counts = Counter(w for path in cuts for cut in read_cuts(path) if cut.split == "train" for w in cut.text.split())
-    return sorted((w for w, n in counts.items() if n >= MIN_COUNT), key=lambda w: (-counts[w], w))
+def training_words(cuts: list[Path]) -> tuple[list[str], set[str]]:
+    """Words of the train split heard at least MIN_COUNT times, the most frequent first; and every word of the cuts."""
+    counts: Counter[str] = Counter()
+    every: set[str] = set()
+    for path in cuts:
+        for cut in read_cuts(path):
+            said = cut.text.split()
+            every.update(said)
+            if cut.split == "train":
+                counts.update(said)
+    return sorted((w for w, n in counts.items() if n >= MIN_COUNT), key=lambda w: (-counts[w], w)), every
 
 
 def generate(task: str, settings: Benchmarks, seed: int, cuts: list[Path]) -> list[Pair]:
     """Pairs of a task from the world's grammar; with `cuts`, sWUGGY words from their training text."""
     if task == "swuggy":
-        return world.swuggy_pairs(seed, settings.swuggy_pairs, words=training_words(cuts) or None, pronounce=pronounce)
+        words, every = training_words(cuts)
+        return world.swuggy_pairs(
+            seed, settings.swuggy_pairs, words=words or None, pronounce=pronounce, also_words=every
+        )
     if task == "sblimp":
         return world.sblimp_pairs(seed, settings.sblimp_pairs)
     return world.topic_pairs(seed, settings.topic_pairs)
@@ -50,7 +60,7 @@ def _from_files(files: list[Path], max_pairs: int, rejects: Rejects) -> list[Pai
     for path in files:
         found[str(path)], bad_rows = read_pairs(path)
         for line, reason in bad_rows:
-            rejects.add(f"{path.name}, row {line}", reason, path)
+            rejects.mention(f"{path.name}, row {line}", reason, path)
     return spread(found, max_pairs)
 
 
@@ -131,15 +141,16 @@ def build_items(
     """Write benchmarks/{task}/items.parquet (io.tables.ITEMS) and the pairs left out, with reasons.
 
     A pair of which a half cannot be spoken, read or aligned in a voice loses that voice on both sides, never one.
-    Raises UserError when more than `max_rejected` of the pairs are lost, or none is left.
+    Raises UserError when more than `max_rejected` of the pairs, voice by voice, are lost, or none is left.
     """
     rejects = Rejects()
     pairs = _from_files(files, settings.max_pairs, rejects) if files else generate(task, settings, seed, cuts or [])
     count = settings.topic_voices if task == "topic" else settings.voices
-    speaker, rows = Speaker(alignment), []
+    speaker, rows, attempts = Speaker(alignment), [], 0
     with progress(f"items of {task}", len(pairs), "pairs/s") as meter:
         for number, pair in enumerate(pairs):
             for voice, jobs in _halves(pair, number, count, variability, seed):
+                attempts += 1
                 try:
                     spoken = [(correct, text, make(speaker)) for correct, text, make in jobs]
                 except (AlignmentError, AudioError) as error:
@@ -150,7 +161,7 @@ def build_items(
     if not rows:
         raise UserError(f"{task}: no pair could be used; the first reasons: {rejects.rows[:3]}")
     write_table(out, rows, ITEMS)
-    rejects.write(rejected, len(pairs) * count, max_rejected)
+    rejects.write(rejected, attempts, max_rejected)
 
 
 def _row(pair: Pair, voice: str, correct: bool, text: str, half: Utterance) -> dict[str, object]:

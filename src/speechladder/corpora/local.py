@@ -1,5 +1,8 @@
 """Any folder in LibriSpeech layout, `speaker/chapter/*.flac` with `*.trans.txt`, read in place."""
 
+import os
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from speechladder.settings import Corpus
 
 AUDIO = (".flac", ".wav")
 _NAMED = {"train": "train", "dev": "valid", "valid": "valid", "test": "test"}
+_SPLIT = re.compile(r"(train|dev|valid|test)([-_].*)?", re.IGNORECASE)  # a speaker 'Devon' is no split
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,39 @@ class Entry:
     split: str | None  # as the folder names it (train-clean-100, dev-other, ...), else None
 
 
+def files_below(root: Path) -> list[Path]:
+    """Every file below `root`, sorted; linked folders are entered, each folder once, so that a circle ends."""
+    out: list[Path] = []
+    visited = {root.resolve()}
+    for folder, names, files in os.walk(root, followlinks=True):
+        inside = []
+        for path in sorted((Path(folder, name) for name in names), key=lambda path: (path.is_symlink(), path)):
+            real = path.resolve()
+            if real not in visited:
+                visited.add(real)
+                inside.append(path.name)
+        names[:] = inside
+        out += [Path(folder, name) for name in files]
+    return sorted(out)
+
+
+def transcripts(root: Path) -> list[Path]:
+    """The *.trans.txt below `root`."""
+    return [path for path in files_below(root) if path.name.endswith(".trans.txt")]
+
+
+def audio_state(root: Path) -> str:
+    """A digest of each audio file's path, size and time of change: another file, another digest."""
+    files = [(p.relative_to(root).as_posix(), p.stat()) for p in files_below(root) if _is_audio(p)]
+    return f"{stable_hash(*(x for name, at in files for x in (name, at.st_size, at.st_mtime_ns))):016x}"
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix.lower() in AUDIO and path.is_file()
+
+
 def _named_split(parts: tuple[str, ...]) -> str | None:
-    for part in parts:
-        for prefix, split in _NAMED.items():
-            if part.lower().startswith(prefix):
-                return split
-    return None
+    return next((_NAMED[found[1].lower()] for part in parts if (found := _SPLIT.fullmatch(part))), None)
 
 
 def _transcripts(path: Path, stems: set[str], rejects: Rejects) -> dict[str, str]:
@@ -43,11 +74,11 @@ def _transcripts(path: Path, stems: set[str], rejects: Rejects) -> dict[str, str
             continue
         fits = [stem for stem in stems if line == stem or (line.startswith(stem) and line[len(stem)] in " \t")]
         if not fits:
-            rejects.add(line.split()[0], "transcript line without an audio file", f"{path}:{number}")
+            rejects.mention(line.split()[0], "transcript line without an audio file", f"{path}:{number}")
             continue
         stem = max(fits, key=len)
         if stem in out:
-            rejects.add(stem, "duplicate transcript line; the first is used", f"{path}:{number}")
+            rejects.mention(stem, "duplicate transcript line; the first is used", f"{path}:{number}")
         else:
             out[stem] = line[len(stem) :].strip()
     return out
@@ -62,7 +93,7 @@ def scan(root: Path) -> tuple[list[Entry], Rejects]:
         raise UserError(f"corpus.path: {root} is not a folder; name one in LibriSpeech layout (speaker/chapter/*.flac)")
     entries, rejects, found = [], Rejects(), False
     folders: dict[Path, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
+    for path in files_below(root):
         if path.suffix.lower() in AUDIO:
             folders.setdefault(path.parent, []).append(path)
     for folder, files in folders.items():
@@ -85,6 +116,7 @@ def _splits(entries: list[Entry], corpus: Corpus) -> dict[Path, str]:
     """The split of each file: as its folder says; a split that no folder names is drawn from the others by hash.
 
     A count and not a threshold on the hash, so that a small corpus has at least one utterance in each.
+    Raises UserError where there is nothing to train on.
     """
     splits = {e.path: e.split or "train" for e in entries}
     named = {e.split for e in entries}
@@ -96,6 +128,12 @@ def _splits(entries: list[Entry], corpus: Corpus) -> dict[Path, str]:
             for path in pool[:count]:
                 splits[path] = name
             pool = pool[count:]
+    if "train" not in splits.values():
+        found = ", ".join(f"{n} of {s}" for s, n in sorted(Counter(splits.values()).items()))
+        raise UserError(
+            f"corpus.path: {corpus.path} has no audio files to train on ({found}); give it a folder train, train-..., "
+            "or folders that name no split"
+        )
     return splits
 
 
@@ -142,7 +180,7 @@ def build_shard(corpus: Corpus, shard: int, cuts: Path, rejected: Path) -> None:
     entries, rejects = scan(root)
     splits = _splits(entries, corpus)
     mine = [e for e in entries if stable_hash("shard", e.id) % corpus.shards == shard]
-    rejects.rows = [r for r in rejects.rows if stable_hash("shard", r["id"]) % corpus.shards == shard]
+    rejects.mentions = [r for r in rejects.mentions if stable_hash("shard", r["id"]) % corpus.shards == shard]
     kept: dict[str, Cut] = {}
     for entry in mine:
         first = kept.get(entry.id)

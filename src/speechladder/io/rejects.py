@@ -13,10 +13,15 @@ class Rejects:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, str]] = []
+        self.mentions: list[dict[str, str]] = []
 
     def add(self, utterance: str, reason: str, source: str | Path = "") -> None:
         """Note one; `source` is the file to look at."""
         self.rows.append({"id": utterance, "reason": reason, "source": str(source)})
+
+    def mention(self, what: str, reason: str, source: str | Path = "") -> None:
+        """List something that is no utterance of the stage: it is written with the rejects, but not counted."""
+        self.mentions.append({"id": what, "reason": reason, "source": str(source)})
 
     def write(self, path: str | Path, total: int, max_share: float) -> None:
         """Write `<stage>/rejected.{shard}.jsonl`.
@@ -24,7 +29,7 @@ class Rejects:
         Raises UserError when more than `max_share` of `total` was rejected; Snakemake removes a failed job's
         files, so the list then goes to stderr, which is the job's log.
         """
-        write_jsonl(path, self.rows)
+        write_jsonl(path, [*self.mentions, *self.rows])
         if total and len(self.rows) > max_share * total:
             for row in self.rows:
                 sys.stderr.write(f"rejected: {json.dumps(row, ensure_ascii=False)}\n")

@@ -11,7 +11,7 @@ import math
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
@@ -188,12 +188,14 @@ def swuggy_pairs(
     n: int,
     words: list[str] | None = None,
     pronounce: Callable[[str], Sequence[str]] | None = None,
+    also_words: Collection[str] = (),
 ) -> list[Pair]:
     """`n` pairs of a word (good) and a matched non-word (bad); type is the word's length in letters.
 
     `words`: what the words are drawn from, by default the world's content words; names of people never.
     `pronounce`: word -> ARPAbet phones; non-words that sound like a word of the lexicon, of `words` or of the
-    dictionary are then rejected. Where `n` exceeds the words, a word gets several non-words.
+    dictionary are then rejected. `also_words` are never non-words either (words heard too seldom to be tested).
+    Where `n` exceeds the words, a word gets several non-words.
     Raises UserError when `n` is out of reach.
     """
     rng = random.Random(f"swuggy/{seed}")
@@ -201,7 +203,8 @@ def swuggy_pairs(
     vocabulary = {*lx.lexicon_words(), *(w.lower() for w in words or [])}
     english, spoken = _dictionary()
     chain = _Chain(w for w in vocabulary if re.fullmatch(r"[a-z]+", w) and segments(w))
-    keys = {sound_key(w) for w in vocabulary}
+    heard = {w.lower() for w in also_words}
+    keys = {sound_key(w) for w in vocabulary | heard}
     alike: dict[str, list[str]] = defaultdict(list)  # words by their consonants: only these can be homophones
     for w in sorted(vocabulary):
         alike[_skeleton(w)].append(w)
@@ -216,7 +219,7 @@ def swuggy_pairs(
         return said in spoken or any(said == phones(w) for w in [own, *alike.get(_skeleton(word), [])])
 
     def free(word: str) -> bool:
-        known = any(x in vocabulary or x in english for x in _stems(word))
+        known = any(x in vocabulary or x in english or x in heard for x in _stems(word))
         return not known and word not in used and sound_key(word) not in keys
 
     def match(word: str, likelier: bool) -> str | None:
