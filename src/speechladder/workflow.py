@@ -5,12 +5,13 @@ import json
 import os
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.settings import TASKS, Settings, Units, load
+from speechladder.settings import TASKS, Section, Settings, Units, as_options, load
 
 SHIPPED = "hubert-micro"
 ASSETS = Path(__file__).parent / "assets"
@@ -75,6 +76,36 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     for task in TASKS:
         values["benchmarks"][task] = [place(f"benchmarks.{task}", p) for p in values["benchmarks"][task]]
     return load(values)
+
+
+@cache
+def recordings(files: tuple[str, ...]) -> list[str]:
+    """The audio that pairs files name; raises UserError as `corpora.pairs.read_pairs` does."""
+    from speechladder.corpora.pairs import read_pairs
+
+    pairs = [pair for path in files for pair in read_pairs(path)[0]]
+    return sorted({audio for p in pairs for audio in (p.good_audio, p.bad_audio) if audio})
+
+
+def token_options(settings: Settings, rung: str) -> str:
+    """The options under `tokens` that a rung reads: another rung's setting does not make this one anew."""
+    from speechladder.rungs import registry
+
+    found = registry.get(rung)
+    used = {"stress", "silence", "word_boundary"} if "alignment" in found.needs else set()
+    return _options(settings.tokens, used | {str(found.bpe)})
+
+
+def item_options(settings: Settings, task: str) -> str:
+    """The options under `benchmarks` that the items of a task depend on, its pairs files aside."""
+    voices = "topic_voices" if task == "topic" else "voices"
+    return _options(
+        settings.benchmarks, {voices, "max_pairs" if getattr(settings.benchmarks, task) else f"{task}_pairs"}
+    )
+
+
+def _options(section: Section, used: set[str]) -> str:
+    return as_options(section, exclude=[name for name in type(section).model_fields if name not in used])
 
 
 def dial_config(settings: Settings, variability: int) -> str:

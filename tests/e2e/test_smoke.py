@@ -21,10 +21,15 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def _jobs(out: str) -> set[str]:
-    """The rules that a dry run would run, from its table of job counts."""
+def _counts(out: str) -> dict[str, int]:
+    """How often a dry run would run each rule, from its table of job counts."""
     table = out[out.index("Job stats:") : out.index("total")]
-    return set(re.findall(r"^(\w+) +\d+$", table, re.M))
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+
+
+def _jobs(out: str) -> set[str]:
+    """The rules that a dry run would run."""
+    return set(_counts(out))
 
 
 def test_the_table_has_a_row_per_rung_and_the_columns_of_the_contract(smoke):
@@ -96,6 +101,22 @@ def test_forcing_a_stage_touches_only_what_follows(smoke):
 )
 def test_a_changed_setting_reruns_what_depends_on_it(smoke, config, expected):
     assert _jobs(run(smoke, "-n", "--config", config, "--", "results/table.csv")) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("tokens={text_vocab: 100}", dict.fromkeys(["tokenize_rung", "tokenize_items", "train_lm", "score_rung"], 1)),
+        (
+            "benchmarks={topic_pairs: 7}",
+            {"make_items": 1, "extract_item_units": 1, "units_quality": 1}
+            | dict.fromkeys(["tokenize_items", "score_rung"], len(LADDER)),
+        ),
+    ],
+)
+def test_a_setting_of_one_rung_or_task_touches_no_other(smoke, config, expected):
+    jobs = _counts(run(smoke, "-n", "--config", config, "--", "results/table.csv"))
+    assert jobs == expected | {"make_table": 1}
 
 
 def test_a_raised_version_constant_reruns_the_stage(smoke, tmp_path):

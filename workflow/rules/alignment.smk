@@ -5,6 +5,7 @@ rule align:
     input:
         cuts="results/corpus/cuts.{shard}.jsonl.gz",
         truth=truth,
+        audio=lambda wildcards: audio([wildcards.shard]),
     output:
         alignment="results/alignment/{shard}.parquet",
         rejected="results/alignment/rejected.{shard}.jsonl",
@@ -28,6 +29,7 @@ rule alignment_quality:
         cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
         truth=expand("results/corpus/truth.{shard}.parquet", shard=SHARDS if WORLD else []),
         alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        audio=audio(SHARDS),
         rejected=expand("results/alignment/rejected.{shard}.jsonl", shard=SHARDS),
     output:
         "results/alignment/quality.json",

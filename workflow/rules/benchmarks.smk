@@ -4,6 +4,7 @@
 rule make_items:
     input:
         pairs=pairs_files,
+        recordings=pairs_audio,
         cuts=vocabulary,
     output:
         stimuli="results/benchmarks/{task}/items.parquet",
@@ -16,7 +17,7 @@ rule make_items:
         ENV
     params:
         version=VERSIONS["items"],
-        options=as_options(S.benchmarks, exclude=TASKS),
+        options=lambda wildcards: item_options(S, wildcards.task),
         alignment=as_options(S.alignment, exclude=["sample_utterances"]),
         variability=S.corpus.variability,
         seed=S.seed,

@@ -1,11 +1,13 @@
 # Shared by all stages - the checked settings, and inputs that depend on the corpus.
+import functools
 import os
 import shlex
 
+from speechladder.corpora.local import audio_state, transcripts
 from speechladder.io.errors import UserError
 from speechladder.io.lifetime import RUNNER, hold_lock
 from speechladder.settings import TASKS, VERSIONS, as_options, untracked
-from speechladder.workflow import checked, dial_config
+from speechladder.workflow import checked, dial_config, item_options, recordings, token_options
 
 try:
     S = checked(config, HOME)
@@ -43,9 +45,20 @@ def start():
         raise WorkflowError(str(error)) from None
 
 
-def transcripts(wildcards):
+def corpus_transcripts(wildcards):
     """The transcripts of a local corpus: a changed one makes the cuts anew."""
-    return sorted(map(str, Path(S.corpus.path).rglob("*.trans.txt")))
+    return list(map(str, transcripts(Path(S.corpus.path))))
+
+
+@functools.cache
+def corpus_audio():
+    """A digest of a local corpus's audio files, too many to be inputs: a changed one makes the cuts anew."""
+    return audio_state(Path(S.corpus.path))
+
+
+def audio(shards):
+    """The audio of the world's shards; a natural corpus is read in place."""
+    return expand("results/corpus/audio/{shard}", shard=shards if WORLD else [])
 
 
 def truth(wildcards):
@@ -60,16 +73,25 @@ def vocabulary(wildcards):
 
 
 def encoder_files(wildcards):
-    """The encoder's weights where they lie on disk: other weights, other units."""
+    """The encoder where it lies on disk: other weights or another front end, other units."""
     folder = (
         HOME / "src/speechladder/assets/hubert-micro" if S.units.encoder == "hubert-micro" else Path(S.units.encoder)
     )
-    return sorted(map(str, folder.glob("*.safetensors"))) if folder.is_dir() else []
+    names = ("*.safetensors", "pytorch_model*.bin", "*config.json")
+    return sorted(str(path) for name in names for path in folder.glob(name)) if folder.is_dir() else []
 
 
 def pairs_files(wildcards):
     """The user's own pairs files for a task, if any."""
     return getattr(S.benchmarks, wildcards.task)
+
+
+def pairs_audio(wildcards):
+    """The recordings that those files name."""
+    try:
+        return recordings(tuple(pairs_files(wildcards)))
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def dial_words(wildcards):

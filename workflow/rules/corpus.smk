@@ -27,7 +27,7 @@ else:
 
     rule build_corpus:
         input:
-            transcripts,
+            corpus_transcripts,
         output:
             cuts="results/corpus/cuts.{shard}.jsonl.gz",
             rejected="results/corpus/rejected.{shard}.jsonl",
@@ -40,6 +40,7 @@ else:
         params:
             version=VERSIONS["corpus"],
             options=as_options(S.corpus),
+            audio=lambda wildcards: corpus_audio(),
         shell:
             'python "$SCRIPTS"/build_corpus.py --shard {wildcards.shard} --cuts {output.cuts}'
             " --rejected {output.rejected} {params.options} 2>&1 | tee {log}"

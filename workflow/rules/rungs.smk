@@ -39,7 +39,7 @@ rule tokenize_rung:
         ENV
     params:
         version=VERSIONS["tokens"],
-        options=as_options(S.tokens),
+        options=lambda wildcards: token_options(S, wildcards.rung),
         clusters=S.units.clusters,
     shell:
         'python "$SCRIPTS"/tokenize_rung.py --rung {wildcards.rung} --utterances {input.utterances} --cuts {input.cuts}'

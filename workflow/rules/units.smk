@@ -5,6 +5,7 @@ rule sample_features:
     input:
         cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
         alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        audio=audio(SHARDS),
         encoder=encoder_files,
     output:
         "results/units/sample.safetensors",
@@ -47,6 +48,7 @@ rule extract_units:
     input:
         cuts="results/corpus/cuts.{shard}.jsonl.gz",
         alignment="results/alignment/{shard}.parquet",
+        audio=lambda wildcards: audio([wildcards.shard]),
         centroids="results/units/centroids.safetensors",
     output:
         units="results/units/{shard}.parquet",

@@ -3,6 +3,8 @@ DIAL = [0, 1, 2, 3]
 
 
 rule variability_run:
+    input:
+        encoder=encoder_files,
     output:
         "results/variability/{dial}/results/table.csv",
     log:
@@ -13,7 +15,7 @@ rule variability_run:
         ENV
     threads: workflow.cores
     params:
-        version=VERSIONS["analysis"],
+        version=str(VERSIONS),
         config=dial_words,
     shell:
         'snakemake --snakefile "$SCRIPTS"/../Snakefile --directory results/variability/{wildcards.dial} --cores {threads}'
