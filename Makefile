@@ -6,7 +6,7 @@ CORES ?= all
 # what pip needs to find another build of torch, e.g. the CPU one of 200 MB: TORCH_ARGS="--index-url ..."
 TORCH_ARGS ?=
 PIP := tools/pip-25.3-py3-none-any.whl
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
