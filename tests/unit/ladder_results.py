@@ -78,10 +78,13 @@ def make(results: Path, rungs=tuple(SHAPE)[:6], seeds=(0,), ids: int = 40, layer
         for task in TASKS:
             rows = scores(rung, task, seeds, ids, layers=layers)
             write_table(results / "scores" / rung / f"{task}.parquet", rows, SCORES)
+            keys = ("item", "id", "voice", "correct", "seed", "nll", "tokens")
+            for row in rows if learning else []:
+                kept = {"task": task, "train_tokens": 1_900_000 + 1000 * row["seed"], "final": True}
+                curve.append({key: row[key] for key in keys} | kept)
             for point in range(learning):
-                keys = ("item", "id", "voice", "correct", "seed", "nll", "tokens")
                 early = scores(rung, task, seeds, ids, layers=0, scale=(point + 1) / (learning + 1))
-                extra = {"task": task, "train_tokens": 30_000 * 4**point}
+                extra = {"task": task, "train_tokens": 30_000 * 4**point, "final": False}
                 curve += [{key: row[key] for key in keys} | extra for row in early]
         write_table(results / "scores" / rung / "learning.parquet", curve, LEARNING)
     head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"

@@ -1,5 +1,7 @@
 """Scores: against transformers one by one, whatever the batching; layers, ties, learning curve."""
 
+import shutil
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from toy_rung import VOCAB, toy_document, write_rung
 
 from speechladder.benchmarks.score import score_rung
 from speechladder.io.errors import UserError
+from speechladder.io.files import read_json, write_json
 from speechladder.io.tables import ITEM_TOKENS, ITEMS, LEARNING, SCORES, read_table, write_table
 from speechladder.lm.likelihood import sequence_nll
 from speechladder.lm.model import build, load
@@ -84,13 +87,15 @@ def scored(run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str
 
 
 def plain_nll(model: torch.nn.Module, ids: list[int]) -> list[float]:
-    """Each layer through norm and head by the book: transformers' own attention, one item."""
+    """Layer k is the output of the model that ends after its first k blocks: transformers' own attention, one item."""
+    target, found, blocks = torch.tensor(ids[1:]), [], model.model.layers
     with torch.no_grad():
-        result = model(torch.tensor([ids]), output_hidden_states=True)
-        states = [model.model.norm(h) for h in result.hidden_states[:-1]]
-        logits = [model.lm_head(s)[0] for s in states] + [result.logits[0]]
-        target = torch.tensor(ids[1:])
-        return [-F.log_softmax(x[:-1].double(), -1)[range(len(target)), target].sum().item() for x in logits]
+        for depth in range(len(blocks) + 1):
+            model.model.layers = blocks[:depth]
+            logits = model(torch.tensor([ids])).logits[0, :-1]
+            found.append(-F.log_softmax(logits.double(), -1)[range(len(target)), target].sum().item())
+    model.model.layers = blocks
+    return found
 
 
 def test_agrees_with_transformers_one_by_one(run: Run, scored: tuple) -> None:
@@ -131,11 +136,28 @@ def test_learning_curve_has_the_first_voice_and_ends_with_the_model(run: Run, sc
     step = TINY.window * TINY.batch_windows
     assert sorted({r["train_tokens"] for r in learning}) == [2 * step, 4 * step, 8 * step]
     assert len(learning) == 2 * 2 * 12 * 3  # seeds, tasks, items of one voice, points
-    last = {(r["task"], r["item"], r["seed"]): r["nll"] for r in learning if r["train_tokens"] == 8 * step}
+    assert {r["train_tokens"] for r in learning if r["final"]} == {8 * step}
+    last = {(r["task"], r["item"], r["seed"]): r["nll"] for r in learning if r["final"]}
     final = {(t, r["item"], r["seed"]): r["nll"] for t in TASKS for r in scores[t] if r["voice"] == "a"}
     assert last == final
     first = [r["nll"] for r in learning if r["train_tokens"] == 2 * step]
     assert np.mean(first) > np.mean(list(last.values()))  # it learnt something
+
+
+def test_the_final_point_lies_at_the_tokens_of_the_weights_kept(run: Run, tmp_path: Path) -> None:
+    """As if seed 0 had been best at step 4, of which there is a snapshot, and seed 1 at step 6."""
+    other, step = copy(run), TINY.window * TINY.batch_windows
+    other.models = [tmp_path / folder.name for folder in run.models]
+    for before, folder, best in zip(run.models, other.models, (4, 6)):
+        shutil.copytree(before, folder)
+        write_json(folder / "train.json", read_json(folder / "train.json") | {"best_tokens": best * step})
+        (folder / "learning" / ".tmp-77-1.safetensors").write_bytes(b"half")  # of a killed writer
+    scores, learning = other.score(tmp_path / "out")
+    found = {(r["seed"], r["train_tokens"] // step, r["final"]) for r in learning}
+    assert found == {(0, 2, False), (0, 4, False), (0, 4, True), (1, 2, False), (1, 4, False), (1, 6, True)}
+    last = {(r["task"], r["item"], r["seed"]): r["nll"] for r in learning if r["final"]}
+    final = {(t, r["item"], r["seed"]): r["nll"] for t in TASKS for r in scores[t] if r["voice"] == "a"}
+    assert last == final
 
 
 def test_learning_curve_of_fewer_pairs_is_spread_over_them(run: Run, tmp_path: Path) -> None:

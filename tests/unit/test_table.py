@@ -10,6 +10,8 @@ from speechladder.analysis import layers, learning, table, variability
 from speechladder.analysis.accuracy import accuracy, generator
 from speechladder.analysis.csv_tables import fixed, read_csv
 from speechladder.io.errors import UserError
+from speechladder.io.tables import LEARNING
+from speechladder.io.tables import write_table as write_parquet
 from speechladder.report.terminal import show
 from speechladder.settings import Analysis
 
@@ -84,18 +86,40 @@ def test_layers_and_learning(results):
         for row in read_csv(results / "learning.csv", learning.COLUMNS)
         if (row["rung"], row["task"], row["norm"]) == ("text-bpe", "swuggy", "sum")
     ]
-    assert [row["train_tokens"] for row in curve] == ["30000", "120000", "2000500"]
+    assert [row["train_tokens"] for row in curve] == ["30000", "120000", "1900500"]  # tokens of the weights kept
     last = read_csv(results / "table.csv")[1]
-    assert [curve[-1][k] for k in ("accuracy", "low", "high")] == [
-        last[k] for k in ("swuggy_sum", "swuggy_sum_low", "swuggy_sum_high")
+    assert curve[-1]["accuracy"] == last["swuggy_sum"]  # all pairs and voices here
+
+
+def point(seed, tokens, final, right, pairs=4):
+    """Rows of a learning table: the first `right` of `pairs` pairs right."""
+    common = {"voice": "v", "task": "topic", "seed": seed, "train_tokens": tokens, "final": final, "tokens": 5}
+    for pair in range(pairs):
+        for correct in (True, False):
+            nll = 9.0 + (correct != (pair < right))
+            yield common | {"item": f"{pair}|{correct}", "id": f"{pair}", "correct": correct, "nll": nll}
+
+
+def test_seeds_that_stopped_at_other_steps_share_what_both_have(tmp_path):
+    rung = make(tmp_path, ["phone-raw"], seeds=(0, 1), ids=4, layers=0, learning=0) / "scores" / "phone-raw"
+    rows = [*point(0, 100, False, 1), *point(0, 200, False, 2), *point(0, 400, False, 4), *point(0, 350, True, 4)]
+    rows += [*point(1, 100, False, 2), *point(1, 200, False, 3), *point(1, 250, True, 3)]
+    write_parquet(rung / "learning.parquet", rows, LEARNING)
+    scores = table.read_scores(tmp_path, ["phone-raw"])
+    learning.write_learning(tmp_path, ["phone-raw"], scores, 0, ANALYSIS)
+    found = [row for row in read_csv(tmp_path / "learning.csv") if row["norm"] == "sum"]
+    assert [(row["task"], row["train_tokens"], row["accuracy"]) for row in found] == [
+        ("topic", "100", "37.50"),
+        ("topic", "200", "62.50"),
+        ("topic", "300", "87.50"),
     ]
 
 
-def test_no_layers_and_no_snapshots_leave_headers_and_final_points(tmp_path):
+def test_no_layers_and_no_curve_leave_headers(tmp_path):
     make(tmp_path, RUNGS, ids=10, layers=0, learning=0)
     write_all(tmp_path)
     assert read_csv(tmp_path / "layers.csv", layers.COLUMNS) == []
-    assert len(read_csv(tmp_path / "learning.csv")) == len(RUNGS) * 3 * 2
+    assert read_csv(tmp_path / "learning.csv", learning.COLUMNS) == []
 
 
 def test_a_missing_field_is_named(results):

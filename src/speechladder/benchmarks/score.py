@@ -65,7 +65,7 @@ def score_rung(
     `items`, `tokens`, `out` belong together in order. Layer-wise, each hidden state (the embeddings first) goes through
     the final norm and the output head; the last entry of `layer_nll` is `nll`. The learning curve is scored on
     `learning_pairs` pairs of each task in their first voice only, since each snapshot costs a pass over its items, and
-    ends with the model itself.
+    ends with the model itself (`final`), at the tokens that its weights, the best validated, have seen.
     Raises UserError when items and tokens differ or a model is of another vocabulary.
     """
     device = prepare_torch(threads)
@@ -96,21 +96,22 @@ def score_rung(
         taken = [t for task in tasks for t in task.spread(settings.learning_pairs)]
         chosen = [i for i, t in enumerate(taken) if t]
         points = {int(p.stem): p for p in sorted((folder / "learning").glob("[0-9]*.safetensors"))}
-        columns = {about["best_tokens"]: nll[chosen, -1]}  # the model itself, the best validated weights
+        wanted, kept_at = [everything[i] for i in chosen], about["best_tokens"]
+        columns = {(kept_at, True): nll[chosen, -1]}
         for seen, path in points.items():
-            if seen not in columns:
-                load_snapshot(model, path)
-                wanted = [everything[i] for i in chosen]
-                columns[seen] = unique_nll(model, wanted, settings.batch_tokens, False, f"{label} at {seen:,} tokens")[
-                    :, 0
-                ]
+            if seen == kept_at:  # the same weights
+                columns[seen, False] = columns[kept_at, True]
+                continue
+            load_snapshot(model, path)
+            found = unique_nll(model, wanted, settings.batch_tokens, False, f"{label} at {seen:,} tokens")
+            columns[seen, False] = found[:, 0]
         rows = [(task.name, row) for task in tasks for row in task.rows]
-        for seen in sorted(columns):
-            for i, value in zip(chosen, columns[seen]):
+        for (seen, final), values in sorted(columns.items(), key=lambda point: (point[0][1], point[0][0])):
+            point = {"seed": about["seed"], "train_tokens": seen, "final": final}
+            for i, value in zip(chosen, values):
                 task_name, row = rows[i]
                 kept = {k: row[k] for k in ("item", "id", "voice", "correct")} | {"task": task_name}
-                counted = {"seed": about["seed"], "train_tokens": seen, "nll": value, "tokens": len(everything[i]) - 1}
-                curve.append(kept | counted)
+                curve.append(kept | point | {"nll": value, "tokens": len(everything[i]) - 1})
     for task, path in zip(tasks, out):
         write_table(path, pa.Table.from_pylist(scores[task.name], schema=SCORES), SCORES)
     write_table(learning, pa.Table.from_pylist(curve, schema=LEARNING), LEARNING)

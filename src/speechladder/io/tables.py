@@ -74,7 +74,8 @@ LEARNING = pa.schema(
         ("correct", pa.bool_()),
         ("task", pa.string()),
         ("seed", pa.int32()),
-        ("train_tokens", pa.int64()),  # tokens seen at this snapshot
+        ("train_tokens", pa.int64()),  # tokens that these weights have seen
+        ("final", pa.bool_()),  # the weights kept, the best validated; else a snapshot at a planned step
         ("nll", pa.float64()),
         ("tokens", pa.int32()),
     ]

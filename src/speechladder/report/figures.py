@@ -197,9 +197,14 @@ def draw_layers(path: Path, folder: Path) -> None:
 
 
 def draw_learning(path: Path, folder: Path) -> None:
-    """Accuracy against the tokens seen in training, under the sum; the last point is the final model."""
+    """Accuracy against the tokens seen in training, under the sum; the last point are the weights kept."""
     rows = read_csv(path, learning.COLUMNS)
     with _figure(folder, "learning", 10, 4.2, len(TASKS), sharey=True, sharex=True) as (figure, axes):
+        if not rows:
+            for axis, task in zip(axes, TASKS):
+                axis.set_title(TITLES[task])
+                _no_rows(axis, "the curve was not scored\n(scores.learning: false)")
+            return
         rungs = _curves(axes, rows, "train_tokens")
         for axis in axes:
             axis.set_xlabel("training tokens")
