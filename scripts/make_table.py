@@ -13,6 +13,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, required=True, help="folder with tokens, lm, scores, costs")
     parser.add_argument("--rungs", nargs="+", required=True, help="rungs in the table's order")
+    parser.add_argument("--shards", type=int, required=True, help="shards of the corpus, for costs and rejects")
+    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="seeds of the models, for costs")
     parser.add_argument("--seed", type=int, default=0, help="the run's seed, for the resampling. Default: 0")
     settings.add_options(parser, settings.Analysis)
     args = parser.parse_args()
@@ -23,8 +25,8 @@ def main() -> None:
     scores = table.read_scores(args.results, args.rungs)
     for write in (table.write_table, factors.write_factors, layers.write_layers, learning.write_learning):
         write(args.results, args.rungs, scores, args.seed, analysis)
-    costs.write_costs(args.results)
-    rejected.write_rejected(args.results)
+    costs.write_costs(args.results, costs.jobs_of(args.shards, args.rungs, args.seeds))
+    rejected.write_rejected(args.results, args.shards)
 
 
 if __name__ == "__main__":

@@ -88,9 +88,10 @@ def make(results: Path, rungs=tuple(SHAPE)[:6], seeds=(0,), ids: int = 40, layer
                 curve += [{key: row[key] for key in keys} | extra for row in early]
         write_table(results / "scores" / rung / "learning.parquet", curve, LEARNING)
     head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
-    for rule, jobs in (("align", 2), ("train_lm", len(rungs))):
-        for job in range(jobs):
-            path = results / "costs" / rule / f"{job}.tsv"
+    models = [f"{rung}.seed{seed}" for rung in rungs for seed in seeds]
+    for rule, jobs in (("align", ("0", "1")), ("train_lm", models)):
+        for job, name in enumerate(jobs):
+            path = results / "costs" / rule / f"{name}.tsv"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{head}{10.5 + job}\t0:00:10\t{100 + job}.5\t1\t1\t1\t0\t0\t98.0\t{9 + job}.25\n")
     write_jsonl(

@@ -5,7 +5,7 @@ import math
 import pytest
 from ladder_results import make
 
-from speechladder.analysis.costs import read_benchmark, write_costs
+from speechladder.analysis.costs import jobs_of, read_benchmark, write_costs
 from speechladder.analysis.csv_tables import read_csv
 from speechladder.analysis.rejected import kind, write_rejected
 from speechladder.io.errors import UserError
@@ -44,7 +44,9 @@ def test_costs_per_stage(tmp_path):
     short = tmp_path / "costs" / "train_kmeans"
     short.mkdir()
     (short / "all.tsv").write_text(HEAD + line(0.1, "NA", "-"))
-    write_costs(tmp_path)
+    for stale in ("align/2.tsv", "train_lm/phone-raw.seed1.tsv", "train_lm/text-raw.seed0.tsv"):
+        (tmp_path / "costs" / stale).write_text("of a run with more shards, seeds, rungs")
+    write_costs(tmp_path, jobs_of(shards=2, rungs=["phone-raw"], seeds=[0]))
     rows = {row["stage"]: row for row in read_csv(tmp_path / "costs.csv")}
     assert list(rows) == ["align", "train_kmeans", "train_lm"]
     speech = sum(read_table(tmp_path / "tokens" / "utterances.parquet", UTTERANCES)["seconds"].to_pylist())
@@ -70,13 +72,15 @@ def test_rejects_are_counted_by_kind_of_reason(tmp_path):
     write_jsonl(tmp_path / "alignment" / "rejected.0.jsonl", rows[:4])
     write_jsonl(tmp_path / "alignment" / "rejected.1.jsonl", rows[4:])
     write_jsonl(tmp_path / "benchmarks" / "topic" / "rejected.jsonl", [{"id": "z", "reason": "3 words"}])
-    write_rejected(tmp_path)
+    write_jsonl(tmp_path / "alignment" / "rejected.2.jsonl", rows)  # of a run with more shards
+    write_rejected(tmp_path, shards=2)
     found = [tuple(row.values()) for row in read_csv(tmp_path / "rejected.csv")]
     assert found == [
         ("corpus", "none", "0"),
         ("alignment", "too fast", "3"),
         ("alignment", "no pronunciation for '...'", "2"),
         ("units", "none", "0"),
+        ("tokens", "none", "0"),
         ("benchmarks", "N words", "1"),
     ]
     assert kind("") == "unknown"

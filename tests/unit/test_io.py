@@ -3,13 +3,14 @@
 import gzip
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from speechladder.io.audio import AudioError, encode_flac, frame_count, read_audio
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, script
 from speechladder.io.files import atomic, atomic_folder, read_json, read_jsonl, write_jsonl
 from speechladder.io.hashing import share, stable_hash
 from speechladder.io.rejects import Rejects
@@ -119,3 +120,11 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
         pass
     left = sorted(p.name for p in tmp_path.iterdir())
     assert left == [".tmp-77-a.txt2", ".tmp-77-b-a.txt", ".tmp-f-g-x1_z", "a.txt", "f"]
+
+
+def test_a_script_says_its_peak_memory_when_it_is_large(capsys, monkeypatch):
+    monkeypatch.setattr("speechladder.io.lifetime.die_with_runner", lambda: None)
+    for kib, said in ((512 * 1024, "peak memory 512 MB\n"), (1024, "")):
+        monkeypatch.setattr("resource.getrusage", lambda who, kib=kib: SimpleNamespace(ru_maxrss=kib))
+        script(lambda: None)()
+        assert capsys.readouterr().err == said

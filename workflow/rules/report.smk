@@ -42,7 +42,10 @@ rule make_table:
         version=VERSIONS["analysis"],
         options=as_options(S.analysis),
         rungs=S.rungs,
+        shards=S.corpus.shards,
+        seeds=S.lm.seeds,
         seed=S.seed,
     shell:
-        "( python $SCRIPTS/make_table.py --results results --rungs {params.rungs} --seed {params.seed} {params.options}"
+        "( python $SCRIPTS/make_table.py --results results --rungs {params.rungs} --shards {params.shards}"
+        " --seeds {params.seeds} --seed {params.seed} {params.options}"
         " && python $SCRIPTS/make_figures.py --results results ) 2>&1 | tee {log}"

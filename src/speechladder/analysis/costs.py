@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 from speechladder.analysis.csv_tables import fixed, write_csv
 from speechladder.io.errors import UserError
 from speechladder.io.tables import UTTERANCES, read_table
+from speechladder.settings import TASKS
 
 COLUMNS = (
     "stage", "jobs", "wall_seconds", "cpu_seconds", "peak_memory_mb", "speech_seconds", "real_time_factor",
@@ -50,9 +52,16 @@ def speech_seconds(utterances: Path) -> float:
     return float(pc.sum(read_table(utterances, UTTERANCES, ["seconds"])["seconds"]).as_py() or 0.0)
 
 
-def write_costs(results: Path) -> None:
-    """Write results/costs.csv from results/costs/{rule}/*.tsv, stages in the order of the alphabet.
+def jobs_of(shards: int, rungs: Sequence[str], seeds: Sequence[int]) -> set[str]:
+    """Names of the benchmark files that a run leaves: by shard, rung, model, task, and `all` for a rule of one job."""
+    models = {f"{rung}.seed{seed}" for rung in rungs for seed in seeds}
+    return {"all", *map(str, range(shards)), *rungs, *models, *TASKS}
 
+
+def write_costs(results: Path, jobs: Collection[str]) -> None:
+    """Write results/costs.csv from results/costs/{rule}/{job}.tsv, stages in the order of the alphabet.
+
+    Files of other jobs than `jobs` (of `jobs_of`) are of an earlier run with more shards, rungs or seeds.
     wall_seconds adds up jobs that may have run side by side. The real-time factor is wall seconds per second of
     speech that reaches the ladder: what was rejected on the way is paid for and not counted. Empty: not measured.
     """
@@ -61,14 +70,14 @@ def write_costs(results: Path) -> None:
     for folder in sorted(path for path in (results / "costs").glob("*") if path.is_dir()):
         if folder.name in LEFT_OUT:
             continue
-        jobs = [read_benchmark(path) for path in sorted(folder.rglob("*.tsv"))]
-        if not jobs:
+        found = [read_benchmark(path) for path in sorted(folder.glob("*.tsv")) if path.name[:-4] in jobs]
+        if not found:
             continue
-        wall = sum(job["s"] for job in jobs)
-        cpu = [job["cpu_time"] for job in jobs if not math.isnan(job["cpu_time"])]
-        memory = [job["max_rss"] for job in jobs if not math.isnan(job["max_rss"])]
+        wall = sum(job["s"] for job in found)
+        cpu = [job["cpu_time"] for job in found if not math.isnan(job["cpu_time"])]
+        memory = [job["max_rss"] for job in found if not math.isnan(job["max_rss"])]
         spoken = folder.name in SPEECH_STAGES and seconds > 0
-        values = [folder.name, len(jobs), fixed(wall, 1), fixed(sum(cpu), 1) if cpu else ""]
+        values = [folder.name, len(found), fixed(wall, 1), fixed(sum(cpu), 1) if cpu else ""]
         values += [fixed(max(memory), 0) if memory else ""]
         values += [fixed(seconds, 1), fixed(wall / seconds, 4)] if spoken else ["", ""]
         rows.append(dict(zip(COLUMNS, values)))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from speechladder.analysis.csv_tables import write_csv
 from speechladder.io.files import read_jsonl
+from speechladder.settings import TASKS
 
 COLUMNS = ("stage", "reason", "count")
-STAGES = ("corpus", "alignment", "units", "tokens", "benchmarks")
+BY_SHARD = ("corpus", "alignment", "units")
 
 
 def kind(reason: str) -> str:
@@ -16,12 +17,18 @@ def kind(reason: str) -> str:
     return re.sub(r"\d+(\.\d+)?", "N", re.sub(r"'[^']*'", "'...'", reason.split(": ")[0])).strip() or "unknown"
 
 
-def write_rejected(results: Path) -> None:
-    """Write results/rejected.csv from {stage}/**/rejected*.jsonl; a stage without rejects has one row with count 0."""
+def write_rejected(results: Path, shards: int) -> None:
+    """Write results/rejected.csv from the stages' rejected files; a stage without rejects has one row with count 0.
+
+    Those of shards from `shards` on are of an earlier run.
+    """
+    files = {stage: [results / stage / f"rejected.{n}.jsonl" for n in range(shards)] for stage in BY_SHARD}
+    files["tokens"] = [results / "tokens" / "rejected.jsonl"]
+    files["benchmarks"] = [results / "benchmarks" / task / "rejected.jsonl" for task in TASKS]
     rows = []
-    for stage in STAGES:
+    for stage, paths in files.items():
         counts: Counter[str] = Counter()
-        for path in sorted((results / stage).rglob("rejected*.jsonl")):
+        for path in filter(Path.is_file, paths):
             counts.update(kind(str(row.get("reason", ""))) for row in read_jsonl(path))
         found = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])) or [("none", 0)]
         rows += [dict(zip(COLUMNS, (stage, *pair))) for pair in found]
