@@ -92,9 +92,8 @@ def read_utterances(
     units: Sequence[str | Path],
     needs: Sequence[str],
     options: Tokens,
-    split: str | None = None,
 ) -> Iterator[tuple[str, Utterance]]:
-    """Yield (split, Utterance) for each row of `table` (UTTERANCES), of one split if given, holding a shard at a time.
+    """Yield (split, Utterance) for each row of `table` (UTTERANCES), holding a shard at a time.
 
     Reads the files that `needs` names alone. Raises UserError when an utterance is not in its shard's files.
     """
@@ -104,7 +103,6 @@ def read_utterances(
         raise UserError(f"the table of utterances knows shard {shards.max()}, but {len(cuts)} shards were given")
     for shard, paths in enumerate(zip(cuts, alignments, units)):
         rows = table.filter(pa.array(shards == shard)).to_pylist()
-        rows = [row for row in rows if split in (None, row["split"])]
         if not rows:
             continue
         wanted = {row["id"] for row in rows}
@@ -138,7 +136,7 @@ def read_items(
 ) -> Iterator[Utterance]:
     """Yield each benchmark item (ITEMS) as an Utterance whose id is the item's; `units` is read if needed.
 
-    Raises UserError when an item has no units, or not as many as its audio has frames.
+    Raises UserError when an item has no units, or not exactly as many as its audio has frames.
     """
     columns = ["item", "text", "words", "phones", "seconds"] + ["audio"] * ("audio" in needs)
     encoded = read_units(units) if "units" in needs and units else {}
@@ -147,10 +145,9 @@ def read_items(
         frames = frame_count(round(row["seconds"] * SAMPLE_RATE))
         if "units" in needs:
             own = encoded.get(name)
-            if own is None or abs(len(own) - frames) > FRAME_TOLERANCE:
+            if own is None or len(own) != frames:  # phone-repeat has exactly as many
                 got = "no units" if own is None else f"{len(own)} frames of units"
                 raise UserError(f"{units}: item {name!r} has {got}, its audio {frames} frames; encode the items again")
-            frames = len(own)
         words, phones, flac = from_rows(row["words"]), from_rows(row["phones"]), row.get("audio")
         yield Utterance(
             id=name,
