@@ -46,6 +46,6 @@ rule make_table:
         seeds=S.lm.seeds,
         seed=S.seed,
     shell:
-        "( python $SCRIPTS/make_table.py --results results --rungs {params.rungs} --shards {params.shards}"
+        '( python "$SCRIPTS"/make_table.py --results results --rungs {params.rungs} --shards {params.shards}'
         " --seeds {params.seeds} --seed {params.seed} {params.options}"
-        " && python $SCRIPTS/make_figures.py --results results ) 2>&1 | tee {log}"
+        ' && python "$SCRIPTS"/make_figures.py --results results ) 2>&1 | tee {log}'
