@@ -28,7 +28,8 @@ def _git(*words: str) -> str:
 def write_card(path: Path, summary: dict[str, Any], settings: LM, meta: dict[str, Any]) -> None:
     """Write README.md of an lm/{rung}/seed{n} folder from train.json's content, the settings and tokens' meta.json."""
     s = summary
-    rows = "\n".join(f"| {k} | {v} |" for k, v in settings.model_dump(mode="json").items() if k not in ("seeds", "checkpoint_every"))
+    fields = settings.model_dump(mode="json", exclude={"seeds", "checkpoint_every"})
+    rows = "\n".join(f"| {k} | {v} |" for k, v in fields.items())
     text = f"""---
 library_name: transformers
 pipeline_tag: text-generation
