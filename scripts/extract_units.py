@@ -15,10 +15,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--cuts", type=Path, help="cuts.{shard}.jsonl.gz; needs --alignment and --rejected")
-    source.add_argument("--items", type=Path, help="benchmarks/{task}/items.parquet")
+    source.add_argument("--items", type=Path, nargs="+", help="benchmarks/{task}/items.parquet, one or more")
     parser.add_argument("--alignment", type=Path, help="alignment/{shard}.parquet: only aligned utterances are taken")
     parser.add_argument("--centroids", type=Path, required=True, help="centroids.safetensors")
-    parser.add_argument("--out", type=Path, required=True, help="units Parquet file to write")
+    parser.add_argument("--out", type=Path, nargs="+", required=True, help="units file to write, one for each input")
     parser.add_argument("--rejected", type=Path, help="rejected.{shard}.jsonl to write")
     add_max_rejected(parser)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; other counts round differently; default 1")
@@ -26,6 +26,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.cuts and not (args.alignment and args.rejected):
         parser.error("--cuts needs --alignment and --rejected")
+    if len(args.out) != len(args.items or [args.cuts]):
+        parser.error("--out needs as many files as there are inputs")
     units = from_options(args, Units)
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -33,10 +35,11 @@ def main() -> None:
 
     if args.cuts:
         extract_shard(
-            args.cuts, args.alignment, args.centroids, args.out, args.rejected, units, max_rejected=args.max_rejected
+            args.cuts, args.alignment, args.centroids, args.out[0], args.rejected, units, max_rejected=args.max_rejected
         )
     else:
-        extract_items(args.items, args.centroids, args.out, units)
+        for items, out in zip(args.items, args.out):
+            extract_items(items, args.centroids, out, units)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,12 @@ def test_a_folder_alone_is_enough(corpus, tmp_path):
     out = run(
         tmp_path,
         *("--configfile", str(ROOT / "presets/local.yaml"), str(ROOT / "presets/smoke.yaml")),
-        *("--config", f"corpus={{path: '{corpus}'}}", f"benchmarks={{sblimp: ['{pairs}']}}", "results/table.csv"),
+        *(
+            "--config",
+            f"corpus={{path: '{corpus}', shards: 3}}",
+            f"benchmarks={{sblimp: ['{pairs}']}}",
+            "results/table.csv",
+        ),
     )
     assert "Traceback" not in out
     results = tmp_path / "results"

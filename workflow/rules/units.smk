@@ -68,16 +68,17 @@ rule extract_units:
         " {params.options} 2>&1 | tee {log}"
 
 
+# One job for all tasks: loading the encoder takes longer than the words do.
 rule extract_item_units:
     input:
-        stimuli="results/benchmarks/{task}/items.parquet",
+        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
         centroids="results/units/centroids.safetensors",
     output:
-        "results/benchmarks/{task}/units.parquet",
+        expand("results/benchmarks/{task}/units.parquet", task=TASKS),
     log:
-        "results/logs/extract_item_units/{task}.log",
+        "results/logs/extract_item_units.log",
     benchmark:
-        "results/costs/extract_item_units/{task}.tsv"
+        "results/costs/extract_item_units/all.tsv"
     conda:
         ENV
     params:
