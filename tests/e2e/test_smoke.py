@@ -55,8 +55,13 @@ def test_the_other_results_are_there(smoke):
     results = smoke / "results"
     assert {r["factor"] for r in _rows(results / "factors.csv")} >= {"B", "C"}
     assert {r["rung"] for r in _rows(results / "layers.csv")} == set(LADDER)
-    assert {r["rung"] for r in _rows(results / "learning.csv")} == set(LADDER)
+    curve = _rows(results / "learning.csv")
+    assert {r["rung"] for r in curve} == set(LADDER)
+    points = [(r["rung"], r["task"], r["norm"], r["train_tokens"]) for r in curve]
+    assert len(points) == len(set(points))
     assert {r["stage"] for r in _rows(results / "costs.csv")} >= {"build_corpus", "train_lm", "score_rung"}
+    # two jobs side by side stay under 4 GB (Snakemake samples; a job of seconds is seen at its start)
+    assert max(float(r["peak_memory_mb"] or 0) for r in _rows(results / "costs.csv")) < 2000
     for name in ("ladder", "factors", "layers", "learning", "lengths"):
         assert (results / "figures" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
         assert (results / "figures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"

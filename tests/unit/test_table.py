@@ -165,3 +165,19 @@ def test_terminal_fits_80_columns_with_every_rung(tmp_path):
 def test_no_minus_zero():
     assert fixed(-0.001, 2) == "0.00"
     assert fixed(-0.01, 2) == "-0.01"
+
+
+def test_a_snapshot_is_one_point_of_the_curve():
+    import pyarrow as pa
+
+    from speechladder.analysis.learning import points
+    from speechladder.io.tables import LEARNING
+
+    rows = [
+        {"item": f"{i}", "id": str(i), "voice": "v", "correct": i % 2 == 0, "task": "swuggy", "seed": 0}
+        | {"train_tokens": at, "final": at == 40, "nll": 1.0, "tokens": 3}
+        for at in (10, 20, 40)
+        for i in range(6)
+    ]
+    found = points(pa.Table.from_pylist(rows, schema=LEARNING))
+    assert [(at, part.num_rows) for at, part in found] == [(10, 6), (20, 6), (40, 6)]

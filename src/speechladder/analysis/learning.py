@@ -30,7 +30,7 @@ def points(table: pa.Table) -> list[tuple[float, pa.Table]]:
     final = table["final"].to_numpy(zero_copy_only=False)
     each = np.unique(seeds)
     end = float(np.mean([seen[final & (seeds == seed)][0] for seed in each]))
-    shared = reduce(np.intersect1d, [seen[~final & (seeds == seed)] for seed in each])
+    shared = reduce(np.intersect1d, [np.unique(seen[~final & (seeds == seed)]) for seed in each])
     found = [(float(at), table.filter(pa.array(~final & (seen == at)))) for at in shared if at < end]
     return [*found, (end, table.filter(pa.array(final)))]
 

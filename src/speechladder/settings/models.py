@@ -218,7 +218,7 @@ class LM(Section):
     intermediate_size: int = Field(352, ge=8, description="Width of the feed-forward layer.")
     window: int = Field(1024, ge=8, description="Tokens in a training window; attention never crosses a document.")
     batch_windows: int = Field(4, ge=1, description="Windows per optimiser step.")
-    lr: float = Field(2e-3, gt=0, description="Peak learning rate (paper: 4e-4).")
+    lr: float = Field(3e-3, gt=0, description="Peak learning rate (paper: 4e-4).")
     min_lr_ratio: Fraction = Field(
         0.1, description="Final learning rate as a share of the peak, at the end of the cosine."
     )
