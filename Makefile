@@ -43,7 +43,7 @@ smoke: $(VENV)/.installed ## the same workflow in about a minute, for a first lo
 	@python scripts/print_table.py .work/smoke/results
 
 test: $(VENV)/.installed-test ## every test (at most 10 minutes on 2 cores)
-	python -m pytest tests
+	python -m pytest -n 2 --dist loadgroup tests
 
 lint: $(VENV)/.installed-test ## ruff, snakefmt, snakemake --lint
 	ruff check .
