@@ -33,5 +33,8 @@ def main() -> None:
     from speechladder.io.lifetime import die_with_runner
 
     die_with_runner()  # the runs of the dial are started by a run
+    # the Snakefile imports the package of its own checkout, which need not be the one that is installed
+    for name in [m for m in sys.modules if m.split(".")[0] == "speechladder"]:
+        del sys.modules[name]
 
     snakemake(targets_last(sys.argv[1:]))
