@@ -66,6 +66,51 @@ SCORES = pa.schema(
         ),  # nats, one per layer, embedding first; empty when layers are off
     ]
 )
+PROMPTS = pa.schema(
+    [
+        ("item", pa.string()),  # unique: {id}|prompt or {id}|whole
+        ("id", pa.string()),  # the prompt; intervals resample ids
+        ("part", pa.string()),  # prompt: up to the cut; whole: prompt and true continuation
+        ("voice", pa.string()),
+        ("text", pa.string()),  # normalised; the prompt's words are the first of the whole's
+        ("words", pa.list_(SPAN)),
+        ("phones", pa.list_(SPAN)),
+        ("seconds", pa.float64()),
+        ("audio", pa.binary()),  # FLAC, 16 kHz, mono; the prompt's samples are the first of the whole's
+    ]
+)
+CONTINUATIONS = pa.schema(
+    [
+        ("id", pa.string()),  # the prompt
+        ("seed", pa.int32()),  # the model's; -1 for the true continuation
+        ("sample", pa.int32()),  # from 0; -1 for the true continuation
+        ("tokens", pa.list_(pa.uint16())),  # without specials, without the prompt
+        ("symbols", pa.list_(pa.string())),  # the same as the rung's symbols
+        ("ended", pa.bool_()),  # the model said </s> before the time was up
+    ]
+)
+HEARD = pa.schema(
+    [
+        ("id", pa.string()),
+        ("seed", pa.int32()),
+        ("sample", pa.int32()),
+        ("transcript", pa.string()),  # normalised by the ASR's normaliser
+        ("direct", pa.string()),  # phone rungs: words by the lexicon, without voice and ASR; else empty
+        ("seconds", pa.float64()),  # of the audio that was heard; 0 where nothing was spoken
+    ]
+)
+JUDGED = pa.schema(
+    [
+        ("rung", pa.string()),
+        ("path", pa.string()),  # heard, direct; for the reference: true, shuffled
+        ("id", pa.string()),
+        ("seed", pa.int32()),
+        ("sample", pa.int32()),
+        ("nll", pa.float64()),  # nats of the continuation given the prompt
+        ("words", pa.int32()),  # of the normalised continuation
+        ("tokens", pa.int32()),  # the judge's
+    ]
+)
 LEARNING = pa.schema(
     [
         ("item", pa.string()),

@@ -15,6 +15,8 @@ from speechladder.settings import Tokens
 
 SPACE = "\u2581"  # a space between words as a symbol, as SentencePiece writes it
 NEEDS = ("text", "alignment", "units", "audio")
+# characters; phones; a phone per 50 Hz frame; a unit per 50 Hz frame, named u0, u1, ...; runs of the same unit written once
+HEARD_AS = ("text", "phones", "phone-frames", "units", "unit-runs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,8 @@ class Rung:
     `alphabet`: every symbol that the function may give, so that what training never showed still has an id; None
     takes the symbols of the train split, sorted. `bpe`: the vocabulary of a SentencePiece BPE over the symbols, as a
     number or as the name of a field of settings.Tokens; None makes each symbol a token. `isolated`: symbols that BPE
-    never merges with a neighbour.
+    never merges with a neighbour. `heard`: what the symbols are when a continuation is turned into words (HEARD_AS);
+    None leaves the rung out of the continuation task.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Rung:
     alphabet: Alphabet | None
     bpe: int | str | None
     isolated: tuple[str, ...]
+    heard: str | None = None
 
     def bpe_size(self, options: Tokens) -> int | None:
         """Pieces of the BPE vocabulary, specials included; None where each symbol is a token."""
@@ -73,6 +77,7 @@ def rung(
     alphabet: Alphabet | None = None,
     bpe: int | str | None = None,
     isolated: Iterable[str] = (),
+    heard: str | None = None,
 ) -> Callable[[Symbolise], Symbolise]:
     """Register a function Utterance -> list of symbols as the rung `name`; the function itself is unchanged.
 
@@ -84,9 +89,11 @@ def rung(
         raise ValueError(f"the rung {name!r} is registered already")
     if not wanted or set(wanted) - set(NEEDS):
         raise ValueError(f"rung {name!r}: needs is {wanted}, allowed: {', '.join(NEEDS)}")
+    if heard is not None and heard not in HEARD_AS:
+        raise ValueError(f"rung {name!r}: heard is {heard!r}, allowed: {', '.join(HEARD_AS)}")
 
     def register(function: Symbolise) -> Symbolise:
-        RUNGS[name] = Rung(name, function, wanted, alphabet, bpe, tuple(isolated))
+        RUNGS[name] = Rung(name, function, wanted, alphabet, bpe, tuple(isolated), heard)
         return function
 
     return register

@@ -1,0 +1,1 @@
+"""Every rung goes on speaking: prompts, generation, voice, hearing, judgement."""
