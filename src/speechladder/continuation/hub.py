@@ -1,0 +1,41 @@
+"""Models by name: a folder or file on disk, or OWNER/NAME of a Hugging Face hub, found before any job starts."""
+
+import os
+import re
+
+from speechladder.io.errors import UserError
+
+_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+def is_hub_name(given: str) -> bool:
+    """Whether `given` is written as a hub writes its models: OWNER/NAME."""
+    return _NAME.fullmatch(given) is not None
+
+
+def require(name: str, field: str) -> None:
+    """Raise UserError naming the configuration's `field` unless the hub's model can be had: cached, or with access.
+
+    Nothing is downloaded. A model that asks for its terms to be accepted (gated) needs a token that has accepted them.
+    """
+    from huggingface_hub import auth_check, try_to_load_from_cache
+    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return
+    elsewhere = f"or fetch it where there is a network (hf download {name} --local-dir FOLDER) and set {field}: FOLDER"
+    try:
+        auth_check(name)
+    except GatedRepoError:
+        raise UserError(
+            f"{field}: {name} is gated: accept its terms on its page, then log in (hf auth login) or set HF_TOKEN; {elsewhere}"
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"{field}: the hub has no {name}, or it is private and no token of yours may read it; correct the name, {elsewhere}"
+        ) from None
+    except (HTTPError, OSError) as error:
+        why = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"{field}: {name} is not in the cache and the hub did not answer ({why}); try again, {elsewhere}"
+        ) from None

@@ -1,0 +1,72 @@
+"""Hub names are checked before any job: a small server plays the hub."""
+
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from speechladder.continuation.hub import is_hub_name
+
+
+class _Hub(BaseHTTPRequestHandler):
+    """open/model is open, gated/model asks for a token, all else is unknown."""
+
+    def do_GET(self):
+        gated = self.path.startswith("/api/models/gated/model") and "Authorization" not in self.headers
+        known = "/open/model" in self.path or "/gated/model" in self.path
+        self.send_response(403 if gated else 200 if known else 404)
+        if gated or not known:
+            self.send_header("X-Error-Code", "GatedRepo" if gated else "RepoNotFound")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def hub():
+    server = HTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def _ask(name, tmp_path, **environment):
+    code = f"from speechladder.continuation.hub import require; require({name!r}, 'continuation.judge_model')"
+    unset = ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_ENDPOINT")
+    env = {k: v for k, v in os.environ.items() if k not in unset} | {"HF_HOME": str(tmp_path)} | environment
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+
+
+def test_names():
+    assert is_hub_name("meta-llama/Llama-3.1-8B")
+    assert not is_hub_name("run") and not is_hub_name("/data/models/llama") and not is_hub_name("a/b/c")
+
+
+@pytest.mark.parametrize(
+    ("name", "token", "said"),
+    [
+        ("open/model", {}, None),
+        ("gated/model", {"HF_TOKEN": "hf_test"}, None),
+        ("gated/model", {}, "set HF_TOKEN"),
+        ("no/model", {}, "the hub has no no/model"),
+    ],
+)
+def test_access(hub, tmp_path, name, token, said):
+    done = _ask(name, tmp_path, HF_ENDPOINT=hub, **token)
+    if said is None:
+        assert done.returncode == 0, done.stderr
+    else:
+        for part in (said, "UserError", "continuation.judge_model: ", name, "--local-dir"):
+            assert part in done.stderr
+
+
+def test_a_hub_that_does_not_answer(tmp_path):
+    assert "HF_HUB_OFFLINE is set" in _ask("open/model", tmp_path, HF_HUB_OFFLINE="1").stderr
+    done = _ask("open/model", tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
+    assert "did not answer" in done.stderr and "UserError" in done.stderr
