@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -47,6 +47,23 @@ def pack(
         kept = train.take(list(range(0, len(train), -(-len(train) // BPE_SAMPLE)))) if rung.bpe else train
         return (rung.function(u) for _, u in read_utterances(kept, *shards))
 
+    total = pc.sum(table.column("seconds")).as_py() or 0
+    pack_utterances(rung, lambda: read_utterances(table, *shards), train_symbols, total, out, options, clusters)
+
+
+def pack_utterances(
+    rung: Rung,
+    utterances: Callable[[], Iterable[tuple[str, Utterance]]],
+    train_symbols: Callable[[], Iterable[list[str]]],
+    seconds: float,
+    out: str | Path,
+    options: Tokens,
+    clusters: int = 0,
+) -> None:
+    """Write a folder as `pack` does from (split, utterance) in their order; `seconds` is what all last, for progress.
+
+    `train_symbols()` gives what BPE, or an alphabet that is not declared, is learnt from.
+    """
     with atomic_folder(out) as folder, ExitStack() as stack:
         alphabet = rung.alphabet(options, clusters) if rung.alphabet else tokenizers.learn_alphabet(train_symbols())
         tokenizers.build(rung, alphabet, options, train_symbols(), folder / "tokenizer")
@@ -54,10 +71,8 @@ def pack(
         files = {split: stack.enter_context((folder / f"{split}.bin").open("wb")) for split in SPLITS}
         index: dict[str, list[dict[str, object]]] = {split: [] for split in SPLITS}
         tokens = dict.fromkeys(SPLITS, 0)
-        meter = stack.enter_context(
-            progress(f"tokenize {name}", pc.sum(table.column("seconds")).as_py() or 0, "h of speech per h")
-        )
-        for split, utterance, ids in _encode_all(rung, codec, read_utterances(table, *shards)):
+        meter = stack.enter_context(progress(f"tokenize {rung.name}", seconds, "h of speech per h"))
+        for split, utterance, ids in _encode_all(rung, codec, utterances()):
             row = array("H", [BOS, *ids, EOS])
             row.tofile(files[split])
             fields = {"id": utterance.id, "offset": tokens[split], "length": len(row), "seconds": utterance.seconds}
@@ -66,19 +81,19 @@ def pack(
             meter.advance(utterance.seconds)
         for split in SPLITS:
             write_table(folder / f"{split}.parquet", index[split], TOKEN_INDEX)
-        seconds = {split: sum(row["seconds"] for row in index[split]) for split in SPLITS}
+        lasting = {split: sum(row["seconds"] for row in index[split]) for split in SPLITS}
         counts = {split: len(index[split]) for split in SPLITS}
         spoken = tokens["train"] - 2 * counts["train"]  # without <s> and </s>
         meta = {
-            "rung": name,
+            "rung": rung.name,
             "vocab_size": codec.vocab_size,
             "pad_id": PAD,
             "bos_id": BOS,
             "eos_id": EOS,
             "unk_id": UNK,
-            "tokens_per_second": spoken / seconds["train"] if seconds["train"] else 0.0,
+            "tokens_per_second": spoken / lasting["train"] if lasting["train"] else 0.0,
             "tokens": tokens,
-            "seconds": seconds,
+            "seconds": lasting,
             "utterances": counts,
             "settings": {"tokens": options.model_dump(mode="json"), "clusters": clusters},
             "version": VERSIONS["tokens"],
