@@ -12,7 +12,7 @@ from speechladder.settings import Continuation, add_options, from_options
 def main() -> None:
     """Parse, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kept-out", type=Path, required=True, help="continuation/prompts.parquet")
+    parser.add_argument("--prompts-file", type=Path, required=True, help="continuation/prompts.parquet")
     parser.add_argument("--files", type=Path, nargs="*", default=[], help="plain text, .txt or .txt.gz")
     parser.add_argument("--cuts", type=Path, nargs="*", default=[], help="without files: transcripts; none: the world")
     parser.add_argument("--out", type=Path, required=True, help="the folder")
@@ -23,7 +23,7 @@ def main() -> None:
 
     from speechladder.continuation.judge_text import write_judge_text
 
-    write_judge_text(settings, args.seed, args.files, args.cuts, args.kept_out, args.out)
+    write_judge_text(settings, args.seed, args.files, args.cuts, args.prompts_file, args.out)
 
 
 if __name__ == "__main__":
