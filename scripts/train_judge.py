@@ -1,6 +1,6 @@
-"""Train the run's own judge: text that no rung sees -> continuation/judge/tokens and continuation/judge/model.
+"""Train the run's own judge: text that no rung sees -> continuation/judge.
 
-Interrupted, the same command goes on from its last checkpoint (kept beside the model until it is there).
+Interrupted, the same command goes on from its last checkpoint (kept beside the output until it is there).
 """
 
 import argparse
@@ -20,8 +20,7 @@ def main() -> None:
     """Parse, train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", required=True, type=Path, help="folder with train.txt and valid.txt")
-    parser.add_argument("--tokens", required=True, type=Path, help="folder continuation/judge/tokens to write")
-    parser.add_argument("--out", required=True, type=Path, help="folder continuation/judge/model to write")
+    parser.add_argument("--out", required=True, type=Path, help="folder continuation/judge to write: tokens, model")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and order; default: 0")
     add_options(parser, Continuation)
     add_options(parser, LM)
@@ -31,7 +30,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(lm.threads)
     from speechladder.continuation.judge.run import train_judge
 
-    train_judge(args.text, args.tokens, args.out, args.seed, settings, lm, tokens)
+    train_judge(args.text, args.out, args.seed, settings, lm, tokens)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """The judge `run`: a text LM trained in the run, on text that no rung sees, by the rungs' own packing and training.
 
 judge/tokens is a folder as tokens/{rung} (text-bpe's alphabet and vocabulary), judge/model one as lm/{rung}/seed{n}.
-They are outputs of their own, so that the checkpoints of an interrupted training, judge/model.checkpoints, lie beside
-what Snakemake deletes before a job.
 """
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from speechladder.corpora.text import normalise as letters
 from speechladder.io.errors import UserError
 from speechladder.rungs import registry
 from speechladder.rungs.pack import pack_utterances
@@ -20,25 +20,42 @@ WORDS_PER_SECOND = 2.5  # English read aloud, 150 words a minute
 SPLITS = ("train", "valid")
 
 
-def train_judge(
-    text: Path, tokens: Path, model: Path, seed: int, settings: Continuation, lm: LM, options: Tokens
-) -> dict[str, Any]:
-    """Pack text/train.txt and text/valid.txt (a normalised document per line) and train; returns train.json's content.
+Normalise = Callable[[str], str]
 
-    The size and schedule are those of `lm`, but for `judge_steps`; there is no learning curve. Raises UserError when
-    a file is missing or empty or holds a letter outside a-z, SystemExit(75) after SIGTERM (the same call goes on).
+
+def as_read(text: str, normalise: Normalise) -> str:
+    """Text as the run's judge reads it, in training and when it judges: through the ASR's normaliser, then spelt in a-z
+    and apostrophes, since Whisper's writes numbers as digits, which the judge's alphabet lacks."""
+    return letters(normalise(text))
+
+
+def train_judge(
+    text: Path, out: Path, seed: int, settings: Continuation, lm: LM, options: Tokens, normalise: Normalise = str
+) -> dict[str, Any]:
+    """Pack text/train.txt and text/valid.txt (a document per line) and train: the folder `out`.
+
+    The size and schedule are those of `lm`, but for `judge_steps`; there is no learning curve. Returns train.json's
+    content. Until it is done all lies in judge.checkpoints beside it, from which the same call goes on. Raises
+    UserError when a file is missing or empty, SystemExit(75) after SIGTERM.
     """
     from speechladder.lm.train import train
 
-    pack_text(text, tokens, options)
-    return train(tokens, model, seed, lm.model_copy(update={"max_steps": settings.judge_steps, "learning_points": 0}))
+    out = Path(out)
+    running = out.with_name(out.name + ".checkpoints")
+    pack_text(text, running / "tokens", options, normalise)
+    lm = lm.model_copy(update={"max_steps": settings.judge_steps, "learning_points": 0})
+    summary = train(running / "tokens", running / "model", seed, lm)
+    if out.exists():
+        shutil.rmtree(out)
+    running.replace(out)
+    return summary
 
 
-def pack_text(text: Path, out: Path, options: Tokens) -> None:
+def pack_text(text: Path, out: Path, options: Tokens, normalise: Normalise = str) -> None:
     """Write judge/tokens. A document lasts as long as its words take to be read aloud: text has no time of its own,
     and with seconds, lm.valid_seconds and bits per second of the judge mean about what they do for a rung."""
     rung = replace(registry.get("text-bpe"), name="judge")
-    lines = {split: _lines(Path(text) / f"{split}.txt") for split in SPLITS}
+    lines = {split: _lines(Path(text) / f"{split}.txt", normalise) for split in SPLITS}
     documents = [
         (split, _document(f"{split}-{number:06d}", line, options))
         for split in SPLITS
@@ -57,9 +74,9 @@ def _document(id: str, text: str, options: Tokens) -> Utterance:
     return Utterance(id, text, [], [], None, 0, seconds, options)
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path, normalise: Normalise) -> list[str]:
     try:
-        lines = [" ".join(line.split()) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [as_read(line, normalise) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run the stage that writes the judge's text") from None
     except UnicodeDecodeError as error:
