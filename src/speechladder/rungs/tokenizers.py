@@ -177,7 +177,7 @@ def _finish(tokenizer, folder: Path) -> None:
 
 
 class Codec:
-    """Symbols -> ids by a tokenizer folder, faster than through strings: what packing and benchmarks use.
+    """Symbols -> ids and back by a tokenizer folder, faster than through strings: what packing and benchmarks use.
 
     The same ids as `AutoTokenizer.from_pretrained(folder)` gives for the symbols' string, without specials.
     """
@@ -196,9 +196,13 @@ class Codec:
             self._tokenizer.normalizer = normalizers.Sequence([])  # symbols are clean, and already characters
             self._characters = as_characters(self.symbols)
             self.vocab_size: int = self._tokenizer.get_vocab_size()
+            symbol_of = {character: symbol for symbol, character in self._characters.items()}
+            pieces = {i: self._tokenizer.id_to_token(i) for i in range(len(SPECIALS), self.vocab_size)}
+            self._pieces = {i: [symbol_of[character] for character in piece] for i, piece in pieces.items()}
         else:
             vocab = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
             self._ids = {symbol: vocab[symbol] for symbol in self.symbols}
+            self._pieces = {i: [symbol] for symbol, i in self._ids.items()}
             self.vocab_size = len(vocab)
 
     def encode(self, utterances: Iterable[list[str]]) -> Iterator[list[int]]:
@@ -211,3 +215,12 @@ class Codec:
             # U+FFFF is no character of any alphabet, so it becomes <unk>
             string = "".join(self._characters.get(symbol, "\uffff") for symbol in symbols)
             yield self._tokenizer.encode(string, add_special_tokens=False).ids
+
+    def decode(self, ids: Iterable[int]) -> list[str]:
+        """The symbols of `ids`, the inverse of `encode`; specials are dropped.
+
+        BPE of a text begins with a space that encoding put there: one at the start is dropped. So what follows a
+        prompt is `decode(prompt + more)[len(decode(prompt)):]`, which keeps the space before a new word.
+        """
+        symbols = list(chain.from_iterable(self._pieces.get(i, ()) for i in ids))
+        return symbols[1:] if self.bpe and symbols[:1] == [SPACE] else symbols

@@ -132,15 +132,15 @@ def read_utterances(
 
 
 def read_items(
-    items: str | Path, units: str | Path | None, needs: Sequence[str], options: Tokens
+    items: str | Path, units: str | Path | None, needs: Sequence[str], options: Tokens, schema: pa.Schema = ITEMS
 ) -> Iterator[Utterance]:
-    """Yield each benchmark item (ITEMS) as an Utterance whose id is the item's; `units` is read if needed.
+    """Yield each benchmark item (ITEMS) or prompt (PROMPTS) as an Utterance whose id is `item`; `units` if needed.
 
     Raises UserError when an item has no units, or not exactly as many as its audio has frames.
     """
     columns = ["item", "text", "words", "phones", "seconds"] + ["audio"] * ("audio" in needs)
     encoded = read_units(units) if "units" in needs and units else {}
-    for row in read_table(items, ITEMS, columns).to_pylist():
+    for row in read_table(items, schema, columns).to_pylist():
         name, own = row["item"], None
         frames = frame_count(round(row["seconds"] * SAMPLE_RATE))
         if "units" in needs:
