@@ -18,7 +18,7 @@ _SYNCHRONOUS, _PHONEME_EVENTS, _DO_NOT_EXIT = 2, 0x1, 0x8000
 _WORD, _PHONEME = 1, 7
 _SPEED, _VOLUME, _PITCH, _RANGE, _WORD_GAP = 1, 2, 3, 4, 7
 _LOUDNESS = 60  # of 100, at which some voices clip
-_UTF8 = 1
+_UTF8, _MNEMONICS = 0x1, 0x100
 
 
 class _Event(ctypes.Structure):
@@ -48,11 +48,12 @@ class Phoneme(NamedTuple):
 
 
 def synthesise(
-    text: str, voice: str, rate: int, pitch: int, pitch_range: int, seed: int
+    text: str, voice: str, rate: int, pitch: int, pitch_range: int, seed: int, mnemonics: bool = False
 ) -> tuple[np.ndarray, list[Phoneme]]:
     """Speak ASCII `text` with an espeak-ng voice ('en-us+f3'); returns (n,) int16 at 22,050 Hz, and the phonemes.
 
     `rate` in words per minute (80-450), `pitch` and `pitch_range` 0-99. A phoneme's end is the next one's start.
+    With `mnemonics`, what stands between [[ and ]] is phonemes (phones.to_espeak), not letters.
     Raises UserError when the voice does not exist.
     """
     library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -88,7 +89,7 @@ def synthesise(
             library.espeak_SetParameter(parameter, value, 0)
         library.espeak_ng_SetRandSeed(ctypes.c_long(seed))  # after the voice: some voices draw when they are set
         encoded = text.encode("ascii")
-        library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8, None, None)
+        library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8 | (_MNEMONICS if mnemonics else 0), None, None)
         library.espeak_Synchronize()
     finally:
         library.espeak_Terminate()

@@ -123,3 +123,33 @@ def from_espeak(symbol: str, accent: str = "en-us") -> tuple[str, ...]:
             f"espeak-ng emitted the phoneme '{symbol}' in accent {accent}, which has no ARPAbet phones; "
             "add it to speechladder/corpora/phones.py"
         ) from None
+
+
+# How espeak-ng is told a phone: its mnemonic in an unstressed vowel and in a stressed one, which the accents' phoneme
+# tables have in common.
+_REDUCED = {"AH": "@", "ER": "3", "IY": "i"}
+_FULL = {
+    phone: symbol
+    for pair in (
+        *("AA A:", "AE a", "AH V", "AO O:", "AW aU", "AY aI", "EH E", "ER 3:", "EY eI", "IH I", "IY i:", "OW oU"),
+        *("OY OI", "UH U", "UW u:", "TH T", "DH D", "SH S", "ZH Z", "CH tS", "JH dZ", "HH h", "NG N", "Y j"),
+    )
+    for phone, symbol in [pair.split()]
+}  # consonants that are not here are written with the phone's letter in lower case
+_MARKS = ("", "'", ",")
+
+
+def to_espeak(phone: str) -> str:
+    """espeak-ng's mnemonic of an ARPAbet phone; a vowel's digit is its stress, none is 0.
+
+    >>> to_espeak("AH1"), to_espeak("AH0"), to_espeak("JH")
+    ("'V", '@', 'dZ')
+
+    Raises ValueError when the phone is not ARPAbet, SIL among them: espeak-ng makes its own pauses.
+    """
+    bare = strip_stress(phone)
+    if bare not in ARPABET or (phone != bare and (bare not in VOWELS or len(phone) > len(bare) + 1)):
+        raise ValueError(f"'{phone}' is no ARPAbet phone")
+    stress = int(phone[-1]) if bare != phone else 0
+    symbol = _FULL.get(bare, bare.lower())
+    return _MARKS[stress] + (symbol if stress else _REDUCED.get(bare, symbol))
