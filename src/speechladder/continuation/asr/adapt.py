@@ -1,0 +1,143 @@
+"""The bundled acoustic model of PocketSphinx, its Gaussians moved to the voices of a corpus by their phones in time.
+
+The model is of natural speech; the voices of the world are synthetic, and unadapted it gets 61 % of their words wrong
+(docs/log.md). Maximum a posteriori (Gauvain and Lee 1994) of means and variances, one pass: each frame is shared out
+among the 128 densities of its phone's codebook, and a density that met few frames stays near what it was. Mixture
+weights, which are of context-dependent states, and transitions stay.
+"""
+
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from speechladder.corpora.phones import ARPABET, SIL, strip_stress
+from speechladder.io.errors import UserError
+from speechladder.io.spans import Span
+
+CODEBOOKS = ("+NSN+", "+SPN+", *sorted([*ARPABET, SIL]))  # as the model's mdef orders its phones
+PRIOR = 10.0  # frames that a density's own mean and variance count for
+FLOOR = 1e-4  # of a variance, as PocketSphinx's own varfloor
+SHRINK = 0.01  # of its old variance that a density keeps at least: one voice's silence is nearly one point
+FRAME, CENTRE = 0.01, 0.0128  # seconds: hop, and half a window
+_MAGIC = 0x11223344
+
+
+def model_folder() -> Path:
+    """The model that comes with PocketSphinx."""
+    from pocketsphinx import get_model_path
+
+    return Path(get_model_path("en-us/en-us"))
+
+
+class Parameters:
+    """Means or variances in Sphinx's binary format: `values` is (codebooks, 3 streams, 128 densities, 13) float32."""
+
+    def __init__(self, file: str | Path) -> None:
+        """Read `file`; raises UserError where it is not of the bundled model's kind."""
+        data = Path(file).read_bytes()
+        begin = data.find(b"endhdr\n") + len(b"endhdr\n")
+        sizes = np.frombuffer(data, "<u4", 4, begin)
+        if sizes[0] != _MAGIC or sizes[1] != len(CODEBOOKS):
+            raise UserError(f"{file}: not the parameters of PocketSphinx's bundled en-us model; install it again")
+        streams = int(sizes[2])
+        lengths = np.frombuffer(data, "<u4", streams, begin + 16)
+        after = begin + 20 + 4 * streams
+        shape = (int(sizes[1]), streams, int(sizes[3]), int(lengths[0]))
+        self._head = data[:after]
+        self._words = begin + 4  # from here on the checksum counts
+        self.values = np.frombuffer(data, "<f4", int(np.prod(shape)), after).reshape(shape).astype(np.float64)
+
+    def write(self, file: str | Path, values: np.ndarray) -> None:
+        """Write `values` under this file's header."""
+        data = self._head + values.astype("<f4").tobytes()
+        Path(file).write_bytes(data + np.array(_checksum(data[self._words :]), "<u4").tobytes())
+
+
+def _checksum(data: bytes) -> int:
+    total = 0
+    for word in np.frombuffer(data, "<u4").tolist():
+        total = ((total << 20 | total >> 12) + word) & 0xFFFFFFFF
+    return total
+
+
+class Features:
+    """The decoder's own features: it is made to write the cepstra that it computes, noise removal and all."""
+
+    def __enter__(self) -> "Features":
+        from pocketsphinx import Decoder
+
+        self._folder = tempfile.TemporaryDirectory()
+        place = Path(self._folder.name)
+        (place / "dict").write_text("a AH\n")
+        narrow = dict.fromkeys(("beam", "pbeam", "wbeam"), 1e-5)  # its search, of one word, costs next to nothing
+        self._decoder = Decoder(
+            lm=None, dict=str(place / "dict"), cmn="batch", loglevel="FATAL", mfclogdir=str(place), **narrow
+        )
+        self._decoder.set_align_text("a")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._decoder
+        self._folder.cleanup()
+
+    def __call__(self, pcm: bytes) -> np.ndarray:
+        """16-bit samples at 16 kHz -> (frames, 3, 13): cepstra less their mean, their slopes and curvatures."""
+        self._decoder.start_utt()
+        self._decoder.process_raw(pcm, full_utt=True)
+        with suppress(RuntimeError):  # it did not hear the word
+            self._decoder.end_utt()
+        (file,) = Path(self._folder.name).glob("*.mfc")
+        cepstra = np.frombuffer(file.read_bytes()[4:], ">f4").reshape(-1, 13).astype(np.float64)
+        file.unlink()
+        return _dynamic(cepstra - cepstra.mean(axis=0))
+
+
+def _dynamic(cepstra: np.ndarray) -> np.ndarray:
+    padded, count = np.pad(cepstra, ((3, 3), (0, 0)), "edge"), len(cepstra)
+
+    def slope(at: int) -> np.ndarray:
+        return padded[5 + at : 5 + at + count] - padded[1 + at : 1 + at + count]
+
+    return np.stack([cepstra, slope(0), slope(1) - slope(-1)], axis=1)
+
+
+def adapt(utterances: Iterable[tuple[bytes, list[Span]]], means: Path, variances: Path) -> int:
+    """Write adapted `means` and `variances`; returns the number of frames that they were adapted to.
+
+    utterances: 16-bit samples at 16 kHz, and phones in seconds (ARPAbet with or without stress, SIL), contiguous.
+    """
+    old, spread = Parameters(model_folder() / "means"), Parameters(model_folder() / "variances")
+    mean, variance = old.values, np.maximum(spread.values, FLOOR)
+    counts, first, second = np.zeros(mean.shape[:3]), np.zeros_like(mean), np.zeros_like(mean)
+    frames = 0
+    with Features() as features:
+        for pcm, phones in utterances:
+            x = features(pcm)
+            middles = np.arange(len(x)) * FRAME + CENTRE
+            at = np.minimum(np.searchsorted([p.end for p in phones], middles), len(phones) - 1)
+            books = np.array([CODEBOOKS.index(strip_stress(p.label)) for p in phones])[at]
+            for book in np.unique(books):
+                for stream in range(x.shape[1]):
+                    y = x[books == book, stream]
+                    share = _posteriors(y, mean[book, stream], variance[book, stream])
+                    counts[book, stream] += share.sum(axis=0)
+                    first[book, stream] += share.T @ y
+                    second[book, stream] += share.T @ y**2
+            frames += len(x)
+    total = PRIOR + counts[..., None]
+    new = (PRIOR * mean + first) / total
+    square = (PRIOR * (variance + mean**2) + second) / total
+    old.write(means, new)
+    spread.write(variances, np.maximum(square - new**2, np.maximum(SHRINK * variance, FLOOR)))
+    return frames
+
+
+def _posteriors(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """(frames, densities): what each density has of each frame, all equally likely before."""
+    w = 1 / variance
+    log = x @ (mean * w).T - 0.5 * (x**2 @ w.T + (mean**2 * w).sum(axis=1) + np.log(variance).sum(axis=1))
+    share = np.exp(log - log.max(axis=1, keepdims=True))
+    return share / share.sum(axis=1, keepdims=True)
