@@ -1,4 +1,4 @@
-"""Tokens per second of continuation.generate and of transformers' `generate`: one JSON line.
+"""Tokens per second of continuation.decoding and of transformers' `generate`: one JSON line.
 
 Both have the same model, prompts, batch, sampling and precision (float64, ours; transformers in float32 is there
 too). Tokens are rows times steps; `cpu` counts the process' seconds, which on a shared machine say more than `wall`.
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import transformers
 
-from speechladder.continuation.generate import NEVER, generate
+from speechladder.continuation.decoding import NEVER, generate
 from speechladder.lm.card import commit
 from speechladder.lm.model import build, load, prepare_torch
 from speechladder.rungs.tokenizers import BOS, EOS, PAD

@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from speechladder.continuation.generate import NEVER, continue_rung, generate, new_tokens, sample, uniforms
+from speechladder.continuation.decoding import NEVER, generate, sample
+from speechladder.continuation.generate import continue_rung, new_tokens, uniforms
 from speechladder.io.audio import encode_flac, frame_count
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_json

@@ -2,38 +2,31 @@
 
 Every continuation draws from its own stream of uniform numbers, named by the run's seed, prompt, model and sample, and
 a token is the inverse of the nucleus' distribution function at its number. So the batch can change a token by rounding
-alone, and the arithmetic is float64, on the CPU as on a GPU. What float64 leaves is 1e-7 at the very most on a logit
-(transformers rounds inside its RMSNorm to fp32) and mostly 1e-15: batches of 1, 3 and 64 give the same tokens in the
-tests. Another machine's mathematics, a GPU's too, may differ by as much; nobody has yet held a GPU's tokens against a
-CPU's.
-
-Decoding is a loop of our own around transformers' Llama, with an attention of its own (`_attend`): all samples of a
-prompt share its keys and values, computed once, and new ones go where there is room for them.
-benchmarks/generation.py holds it against transformers' `generate`.
+alone, and the arithmetic is float64, on the CPU as on a GPU: logits of the default run's speech rung differed by
+1.4e-14 at most between batches of 72 and 6, and batches of 1, 3 and 64 give the same tokens in the tests. That is not
+a proof (transformers rounds to fp32 inside its RMSNorm and rotary embedding), and it holds on one machine: another
+one's mathematics, a GPU's too, may turn a token now and then. No GPU's tokens were yet held against a CPU's.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from transformers import AttentionInterface, LlamaForCausalLM
 
+from speechladder.continuation.decoding import generate
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.tables import CONTINUATIONS, PROMPTS, read_table, write_table
-from speechladder.lm.batches import padded
-from speechladder.lm.model import PackedAttention, attention_blocks, load, prepare_torch
+from speechladder.lm.model import load, prepare_torch
 from speechladder.rungs import registry
-from speechladder.rungs.tokenizers import BOS, EOS, PAD, UNK, Codec
+from speechladder.rungs.tokenizers import BOS, UNK, Codec
 from speechladder.rungs.utterances import read_items
 from speechladder.settings import Continuation, Tokens
 
 FRAME_RATE = 50  # Hz
-NEVER = [PAD, BOS, UNK]  # ids that are not sampled
 
 
 @dataclass(frozen=True)
@@ -157,129 +150,3 @@ def _split(
     if begun[-1:] == ["SIL"] and everything[: len(begun)] != begun:
         begun = begun[:-1]
     return begun, everything[len(begun) :] if everything[: len(begun)] == begun else None
-
-
-@torch.inference_mode()
-def generate(
-    model: LlamaForCausalLM,
-    prompts: Sequence[Sequence[int]],
-    uniforms: np.ndarray,
-    temperature: float,
-    top_p: float,
-    batch: int,
-    advance: Callable[[float], object] = lambda amount: None,
-) -> list[list[tuple[list[int], bool]]]:
-    """Per prompt and sample the new ids, and whether `</s>` came (it is not among them).
-
-    `prompts` are ids from `<s>` on, `uniforms` is (prompts, samples, tokens) in [0, 1), `batch` the rows at once.
-    The model becomes float64. A token looks back at most `config.train_window` tokens, as in training and scoring,
-    however long the prompt. `advance` is told the number of tokens done.
-    """
-    model = model.double().eval()
-    model.set_attn_implementation("shared-prompt")
-    _, samples, _ = uniforms.shape
-    across, together = min(samples, batch), max(1, batch // samples)
-    out: list[list[tuple[list[int], bool]]] = [[] for _ in prompts]
-    for begin in range(0, len(prompts), together):
-        some = prompts[begin : begin + together]
-        for first in range(0, samples, across):
-            numbers = uniforms[begin : begin + together, first : first + across]
-            drawn = _decode(model, some, numbers, temperature, top_p, advance).reshape(*numbers.shape[:2], -1)
-            for said, rows in zip(out[begin:], drawn.tolist()):
-                said += [(row[: row.index(EOS)], True) if EOS in row else (row, False) for row in rows]
-    return out
-
-
-def _decode(
-    model: LlamaForCausalLM,
-    prompts: Sequence[Sequence[int]],
-    uniforms: np.ndarray,
-    temperature: float,
-    top_p: float,
-    advance: Callable[[float], object],
-) -> np.ndarray:
-    """(prompts x samples, tokens) ids of one batch; what follows a row's first `</s>` means nothing."""
-    device, (_, samples, steps) = model.lm_head.weight.device, uniforms.shape
-    lengths = torch.tensor([len(p) for p in prompts], device=device)
-    ids_PT = torch.from_numpy(padded([np.asarray(p) for p in prompts])).to(device)
-    cache = _Cache(lengths, samples, steps, model.config.train_window)
-    states_PTC = model.model(input_ids=ids_PT, use_cache=False, cache=cache).last_hidden_state
-    # padding is on the right, where causal attention never looks, and positions count from each prompt's `<s>`
-    states_RC = states_PTC[torch.arange(len(prompts)), lengths - 1].repeat_interleave(samples, 0)
-    numbers_RN = torch.from_numpy(uniforms.reshape(-1, steps)).to(device)
-    positions_R, drawn = lengths.repeat_interleave(samples), []
-    going_R = torch.ones(len(positions_R), dtype=torch.bool, device=device)
-    for step in range(steps):
-        token_R = sample(model.lm_head(states_RC), numbers_RN[:, step], temperature, top_p)
-        drawn.append(token_R)
-        advance(int(going_R.sum()))
-        going_R &= token_R != EOS
-        if step + 1 == steps or not going_R.any():
-            break
-        cache.step = step
-        position = (positions_R + step)[:, None]
-        result = model.model(input_ids=token_R[:, None], position_ids=position, use_cache=False, cache=cache)
-        states_RC = result.last_hidden_state[:, 0]
-    return torch.stack(drawn, 1).cpu().numpy()
-
-
-def sample(logits: torch.Tensor, numbers: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """(R,) ids at `numbers` (R,) in [0, 1) of the nucleus of softmax(logits (R, V) / temperature).
-
-    The nucleus is the fewest most likely ids that have `top_p` together; equal ones are taken in order of id.
-    """
-    logits = logits.double() / temperature
-    logits[:, NEVER] = -torch.inf
-    p, order = torch.softmax(logits, -1).sort(dim=-1, descending=True, stable=True)
-    upto = p.cumsum(-1)
-    last = ((upto - p < top_p) & (p > 0)).sum(-1, keepdim=True) - 1  # place of the least likely of the nucleus
-    wanted = numbers[:, None] * upto.gather(-1, last)
-    return order.gather(-1, torch.searchsorted(upto, wanted, right=True).minimum(last))[:, 0]
-
-
-@dataclass
-class _Cache:
-    """Keys and values by layer: of P prompts (P, heads, T, d), and of their samples (P, heads, samples, tokens, d)."""
-
-    lengths: torch.Tensor  # (P,) of the prompts
-    samples: int
-    room: int  # new tokens
-    window: int  # tokens that a token sees, itself among them
-    step: int | None = None  # of the new token that is fed; None while the prompts are
-    prompts: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
-    new: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
-
-
-def _attend(module, q, k, v, mask, cache=None, **_):
-    """transformers' attention interface, with a _Cache: q (rows, heads, T, d) -> (rows, T, heads, d)."""
-    if cache.step is None:
-        return _prefill(module, q, k, v, cache).transpose(1, 2), None
-    (kp, vp), (kn, vn), now = cache.prompts[module.layer_idx], cache.new[module.layer_idx], cache.step
-    P, G, T, D = kp.shape
-    S = cache.samples
-    for buffer, value in ((kn, k), (vn, v)):
-        buffer[:, :, :, now] = value.view(P, S, G, D).transpose(1, 2)
-    q = q.view(P, S, G, -1, D).transpose(1, 2) * D**-0.5  # queries of a group of heads, which share keys
-    seen = slice(max(0, now + 1 - cache.window), now + 1)
-    order, ends = torch.arange(T, device=q.device), cache.lengths[:, None]
-    hidden = (order >= ends) | (order <= ends + now - cache.window)
-    old = (q.reshape(P, G, -1, D) @ kp.transpose(-1, -2)).masked_fill_(hidden[:, None, None], -torch.inf)
-    own = q @ kn[:, :, :, seen].transpose(-1, -2)
-    weights = torch.softmax(torch.cat([old.view(*own.shape[:-1], T), own], -1), -1)
-    out = (weights[..., :T].reshape(P, G, -1, T) @ vp).view(q.shape) + weights[..., T:] @ vn[:, :, :, seen]
-    return out.transpose(1, 2).reshape(P * S, 1, -1, D), None
-
-
-def _prefill(module, q, k, v, cache):
-    """Causal attention over the prompts, whose keys and values are kept."""
-    P, G, T, D = k.shape
-    k, v = k.contiguous(), v.contiguous()  # else each step's product would copy them
-    cache.prompts[module.layer_idx] = k, v
-    cache.new[module.layer_idx] = tuple(k.new_empty(P, G, cache.samples, cache.room, D) for _ in "kv")
-    starts = (torch.arange(T, device=q.device) - cache.window + 1).clamp(min=0)[None]
-    groups = q.shape[1] // G
-    k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
-    return PackedAttention.apply(q, k, v, attention_blocks(starts, q.dtype))
-
-
-AttentionInterface.register("shared-prompt", _attend)
