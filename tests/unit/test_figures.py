@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 import pytest
 from ladder_results import SHAPE, make
 
-from speechladder.analysis import factors, layers, learning, table, variability
+from speechladder.analysis import continuation, factors, layers, learning, table, variability
 from speechladder.io.errors import UserError
 from speechladder.report import figures
 from speechladder.settings import Analysis
 
-NAMES = ("ladder", "factors", "layers", "learning", "lengths")
+NAMES = ("ladder", "factors", "layers", "learning", "lengths", "continuation")
 
 
 def tables(results, rungs, **options):
@@ -19,6 +19,7 @@ def tables(results, rungs, **options):
     scores = table.read_scores(results, rungs)
     for write in (table.write_table, factors.write_factors, layers.write_layers, learning.write_learning):
         write(results, rungs, scores, 0, Analysis(resamples=100))
+    continuation.write_continuation(results, [], 0, Analysis(resamples=100))
     return results
 
 

@@ -238,7 +238,7 @@ def test_a_gated_model_without_a_token(monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "auth_check", refuse)
     with pytest.raises(UserError, match=r"continuation.judge_model: owner/gated is gated: .* HF_TOKEN"):
-        check(hf("owner/gated"))
+        score.load("owner/gated")
 
 
 def test_what_cannot_be_loaded_is_a_user_error(tmp_path):
@@ -250,7 +250,7 @@ def test_what_cannot_be_loaded_is_a_user_error(tmp_path):
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(UserError, match=r"continuation.judge_model: .* could not be loaded"):
         score.load(folder)
-    with pytest.raises(UserError, match=r"continuation.judge_model: owner/absent could not be loaded"):
+    with pytest.raises(UserError, match=r"continuation.judge_model: owner/absent is not in the cache"):
         score.load("owner/absent")
 
 

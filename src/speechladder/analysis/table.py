@@ -1,10 +1,11 @@
 """results/table.csv: a row per rung, the ladder at a glance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from speechladder.analysis.accuracy import NORMS, Estimate, Pairs, accuracy, generator, read_pairs
+from speechladder.analysis.continuation import cell
 from speechladder.analysis.csv_tables import fixed, percent, write_csv
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
@@ -13,7 +14,9 @@ from speechladder.settings import TASKS, Analysis
 Scores = dict[tuple[str, str], Pairs]  # by (rung, task)
 
 FACTS = ("rung", "vocab_size", "tokens_per_second", "train_tokens", "valid_bits_per_second")
-COLUMNS = (*FACTS, *(f"{task}_{norm}{end}" for task in TASKS for norm in NORMS for end in ("", "_low", "_high")))
+ACCURACIES = tuple(f"{task}_{norm}{end}" for task in TASKS for norm in NORMS for end in ("", "_low", "_high"))
+PPL = ("ppl", "ppl_low", "ppl_high")
+COLUMNS = (*FACTS, *ACCURACIES, *PPL)
 
 
 def read_scores(results: Path, rungs: Sequence[str]) -> Scores:
@@ -47,8 +50,17 @@ def estimate(pairs: Pairs, rung: str, task: str, norm: str, seed: int, analysis:
     return accuracy(pairs.outcomes(norm), analysis.confidence, analysis.resamples, random)
 
 
-def write_table(results: Path, rungs: Sequence[str], scores: Scores, seed: int, analysis: Analysis) -> None:
+def write_table(
+    results: Path,
+    rungs: Sequence[str],
+    scores: Scores,
+    seed: int,
+    analysis: Analysis,
+    said: Mapping[str, Estimate] | None = None,
+) -> None:
     """Write results/table.csv: rows in the order of `rungs`, accuracies in percent with two decimals.
+
+    `said` is the continuation perplexity of the rungs that have one; the cells of others are empty.
 
     Reads tokens/{rung}/meta.json and lm/{rung}/seed{n}/train.json; raises UserError naming file and field.
     """
@@ -68,5 +80,6 @@ def write_table(results: Path, rungs: Sequence[str], scores: Scores, seed: int, 
             for norm in NORMS:
                 found = estimate(scores[rung, task], rung, task, norm, seed, analysis)
                 row |= zip((f"{task}_{norm}{end}" for end in ("", "_low", "_high")), map(percent, found))
+        row |= dict(zip(PPL, map(cell, said[rung]))) if said and rung in said else dict.fromkeys(PPL, "")
         rows.append(row)
     write_csv(results / "table.csv", COLUMNS, rows)

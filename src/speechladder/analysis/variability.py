@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from speechladder.analysis.csv_tables import read_csv, write_csv
+from speechladder.analysis.table import ACCURACIES
 from speechladder.analysis.table import COLUMNS as TABLE
-from speechladder.analysis.table import FACTS
 
-COLUMNS = ("variability", "rung", *TABLE[len(FACTS) :])
+COLUMNS = ("variability", "rung", *ACCURACIES)
 
 
 def combine(tables: Iterable[tuple[int, Path]], out: Path) -> None:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 
-from speechladder.analysis import factors, layers, learning, table, variability
+from speechladder.analysis import continuation, factors, layers, learning, table, variability
 from speechladder.analysis.csv_tables import read_csv
 from speechladder.io.files import atomic
 from speechladder.io.hashing import stable_hash
@@ -56,6 +56,7 @@ def draw_all(results: Path, folder: Path) -> None:
     draw_layers(results / "layers.csv", folder)
     draw_learning(results / "learning.csv", folder)
     draw_lengths(results / "table.csv", results / "tokens", folder)
+    draw_continuation(results / "continuation.csv", folder)
 
 
 @contextmanager
@@ -239,6 +240,43 @@ def draw_lengths(path: Path, tokens: Path, folder: Path) -> None:
         length.set_xlim(left=0)
         for axis in (rate, length):
             axis.grid(axis="x", color="0.92")
+
+
+def draw_continuation(path: Path, folder: Path) -> None:
+    """Perplexity of what each rung said with its interval, its own ceiling (open), the text's ceiling and the floor."""
+    rows = read_csv(path, continuation.COLUMNS)
+    rungs = [row for row in rows if row["floor"]]  # the rows of the reference have no bounds of their own
+    with _figure(folder, "continuation", 10, 1.9 + 0.42 * max(len(rungs), 2), 1) as (figure, (axis,)):
+        axis.set_title("continuations, judged given their prompt")
+        if not rungs:
+            _no_rows(axis, "no rung went on speaking\n(continuation.enabled: false)")
+            return
+        text, floor = _values(rungs[0], "text_ceiling", "floor")
+        axis.axvline(text, **REFERENCE)
+        axis.axvline(floor, **REFERENCE | {"linestyle": ":"})
+        for at, row in enumerate(rungs):
+            style = look(row["rung"])
+            if row["ceiling"]:
+                axis.plot(float(row["ceiling"]), at, **style, markerfacecolor="white", linestyle="none", markersize=6.5)
+            if row["ppl_low"]:
+                _interval(axis, at, *_values(row, "ppl", "ppl_low", "ppl_high"), True, style)
+            elif row["ppl"]:
+                axis.plot(float(row["ppl"]), at, **style, linestyle="none", markersize=6.5)
+        axis.set(xscale="log", ylim=(len(rungs) - 0.5, -0.5), xlabel="perplexity per word (better to the left)")
+        first, last = axis.get_xlim()
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0,) if last > 300 * first else (1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.grid(axis="x", color="0.92")
+        axis.set_yticks(range(len(rungs)), [row["rung"] for row in rungs])
+        plain = {"color": "0.2", "marker": "o", "linestyle": "none"}
+        handles = [
+            Line2D([], [], **plain | {"linestyle": "-", "linewidth": 2}, label="what the rung said"),
+            Line2D([], [], **plain, markerfacecolor="white", label="true continuations, the rung's own path (ceiling)"),
+            Line2D([], [], **REFERENCE, label="true continuations as text"),
+            Line2D([], [], **REFERENCE | {"linestyle": ":"}, label="their words shuffled (floor)"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
 def draw_variability(path: Path, folder: Path) -> None:

@@ -8,16 +8,22 @@ from rich.console import Console
 from rich.table import Table
 
 from speechladder.analysis.csv_tables import read_csv
+from speechladder.io.files import read_json
 
 TITLES = {"swuggy": "sWUGGY", "sblimp": "sBLIMP", "topic": "Topic-SC"}
 PLAIN_WIDTH = 100  # columns where stdout is no terminal
+CONTINUATION_TITLES = ("rung", "PPL", "ceiling", "dist-2", "words/s", "empty")
+CONTINUATION = (
+    *("rung", "ppl", "ppl_low", "ppl_high", "ceiling", "text_ceiling", "floor"),
+    *("distinct_2", "words_per_second", "empty"),
+)
 NORMS = {"sum": "log-likelihood summed over tokens", "mean": "log-likelihood per token"}
 
 
 def show(results: Path, file: TextIO | None = None, width: int | None = None) -> None:
-    """Print results/table.csv to `file` (stdout), and the paths of the figures that are there.
+    """Print results/table.csv to `file` (stdout), what the rungs said, and the paths of the figures that are there.
 
-    Raises UserError when the table is missing or lacks a column.
+    Raises UserError when a table is missing or lacks a column.
     """
     cells = [f"{task}_{norm}{end}" for task in TITLES for norm in NORMS for end in ("", "_low", "_high")]
     path = results / "table.csv"
@@ -38,10 +44,58 @@ def show(results: Path, file: TextIO | None = None, width: int | None = None) ->
             table.add_row(row["rung"], *(_cell(row, f"{task}_{norm}") for task in TITLES))
         console.print(table)
         console.print()
+    _show_continuation(console, results, rows)
     console.print(f"Table:   {path}", soft_wrap=True)
     figures = sorted(figure.stem for figure in (results / "figures").glob("*.svg"))
     if figures:
         console.print(f"Figures: {results / 'figures'}/*.svg and *.png ({', '.join(figures)})", soft_wrap=True)
+
+
+def _show_continuation(console: Console, results: Path, rows: list[dict[str, str]]) -> None:
+    """The perplexities beside their ceilings, and what bounds them; nothing where no rung went on speaking."""
+    path = results / "continuation.csv"
+    about = {row["rung"]: row for row in read_csv(path, CONTINUATION)} if path.is_file() else {}
+    spoken = [about[row["rung"]] for row in rows if row["rung"] in about]
+    if not spoken:
+        return
+    table = _table("Continuation: perplexity per word under the judge, lower is better", list(CONTINUATION_TITLES))
+    for row in spoken:
+        interval = f" [{_ppl(row['ppl_low'])}, {_ppl(row['ppl_high'])}]" if row["ppl_low"] else ""
+        varied, rate = (f"{float(row[name]):.2f}" if row[name] else "-" for name in ("distinct_2", "words_per_second"))
+        empty = f"{float(row['empty']):.0f} %" if row["empty"] else "-"
+        table.add_row(row["rung"], _ppl(row["ppl"]) + interval, _ppl(row["ceiling"]), varied, rate, empty)
+    console.print(table)
+    first = spoken[0]
+    notes = [
+        f"True continuations as text {_ppl(first['text_ceiling'])} (the ceiling), their words shuffled "
+        f"{_ppl(first['floor'])} (the floor); 'ceiling' above: heard through the rung's own path."
+    ]
+    path = results / "continuation" / "quality.json"
+    if path.is_file():
+        quality = read_json(path)
+        names = (
+            ("natural", "natural speech"),
+            ("tts", "text through TTS"),
+            ("resynthesis", "units through the vocoder"),
+        )
+        lost = [f"{name} {100 * quality['wer'][key]:.0f} %" for key, name in names if key in quality.get("wer", {})]
+        notes += [f"Words misheard (WER): {', '.join(lost)}."] if lost else []
+        notes += [f"Note: {note}." for note in quality.get("notes", [])]
+    for note in notes:
+        console.print(note)
+    console.print()
+
+
+def _ppl(text: str) -> str:
+    """So short that an interval fits: '7.42', '38.1', '1204', '52k', '5e13'; a dash for an empty cell."""
+    if not text:
+        return "-"
+    value = float(text)
+    if value >= 999_500:  # nonsense: a judge that was never so surprised
+        return f"{value:.0e}".replace("e+", "e")
+    if value >= 9999.5:
+        return f"{value / 1000:.0f}k"
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
 
 
 def _table(title: str, columns: list[str]) -> Table:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from speechladder.continuation.hub import is_hub_name, require
+from speechladder.continuation.hub import is_hub_name
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.settings import Continuation
@@ -17,8 +17,8 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "s
 def check(settings: Continuation) -> None:
     """Raise UserError naming continuation.judge_model and the fix, where the judge `hf` could not be loaded.
 
-    A folder must hold config.json of a causal LM, its weights and its tokenizer; a hub's model must be in the cache or
-    be one that this user may fetch. The judge `run` needs nothing.
+    A folder must hold config.json of a causal LM, its weights and its tokenizer. Whether a hub gives its model is asked
+    of the network, by hub.require. The judge `run` needs nothing.
     """
     if settings.judge != "hf":
         return
@@ -28,9 +28,7 @@ def check(settings: Continuation) -> None:
         _check_folder(folder)
     elif folder.exists():
         raise UserError(f"{FIELD}: {name} is a file; name the folder that holds it with config.json and the tokenizer")
-    elif is_hub_name(name):
-        require(name, FIELD)
-    else:
+    elif not is_hub_name(name):
         raise UserError(f"{FIELD}: no such folder: {name}; name a folder, or a hub's model as OWNER/NAME")
 
 

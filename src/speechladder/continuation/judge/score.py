@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from speechladder.continuation.hub import is_hub_name, require
 from speechladder.continuation.judge.check import FIELD, check_config
 from speechladder.io.errors import UserError
 from speechladder.lm.batches import by_length, padded
@@ -72,6 +73,8 @@ def load(name: str | Path, own: bool = False, threads: int = 1) -> Judge:
     except UserError:
         raise
     except Exception as error:  # the hub, safetensors and transformers raise a dozen kinds
+        if is_hub_name(name) and not Path(name).is_dir():
+            require(name, FIELD)  # says better what is amiss: gated, unknown, no network
         raise UserError(f"{FIELD}: {name} could not be loaded as a causal LM: {_first_line(error)}") from None
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
