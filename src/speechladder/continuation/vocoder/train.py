@@ -1,0 +1,218 @@
+"""Train the run's own vocoder on the run's own speech: cuts and their units -> continuation/vocoder."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from speechladder.continuation.vocoder.check import KIND
+from speechladder.continuation.vocoder.model import PITCH, Envelope, Shape
+from speechladder.continuation.vocoder.source_filter import PER_UNIT, analyse
+from speechladder.corpora.cuts import Cut, read_cuts
+from speechladder.io.audio import AudioError
+from speechladder.io.errors import UserError
+from speechladder.io.files import atomic_folder, write_json, write_jsonl
+from speechladder.io.hashing import stable_hash
+from speechladder.io.progress import progress, say
+from speechladder.io.tables import UNITS, read_table
+from speechladder.settings import SAMPLE_RATE, VERSIONS, Continuation
+
+BATCH, LENGTH = 16, 64  # windows per step, units per window
+LR, WARMUP, LOWEST_LR = 2e-3, 40, 0.02
+BETAS, DECAY, CLIP = (0.9, 0.98), 0.01, 1.0
+VOICING = 0.2  # weight of the voicing's loss beside the envelope's
+GAP = 4  # units of padding between utterances
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Utterances end to end with gaps: units (T,) int64, speaker index (T,), and of 2 T frames the normalised log mel
+    bands (2 T, bands), voiced (2 T,) and whether there is speech at all (2 T,); float32."""
+
+    units: np.ndarray
+    speaker: np.ndarray
+    mel: np.ndarray
+    voiced: np.ndarray
+    known: np.ndarray
+    mean: np.ndarray
+    scale: float
+    run_length: np.ndarray
+    speakers: list[str]
+
+
+def train_vocoder(
+    cuts: list[Path], units: list[Path], out: Path, settings: Continuation, clusters: int, seed: int
+) -> dict[str, Any]:
+    """Train on the train split of `cuts` (cuts.{shard}.jsonl.gz) with `units` ({shard}.parquet), in the same order.
+
+    Writes the folder `out`: config.json (sizes, speakers, provenance), model.safetensors, log.jsonl (loss per step);
+    returns the config. Takes utterances in an order drawn from `seed` up to settings.vocoder_minutes and runs
+    settings.vocoder_steps steps on one CPU thread; equal inputs give equal bytes on one machine.
+    Raises UserError where there is no speech to train on, and for units that do not fit `clusters` or the audio.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    chosen = _choose(cuts, units, settings.vocoder_minutes, seed)
+    if not chosen:
+        raise UserError(f"{cuts[0]}: no utterance of the train split has units; raise corpus.hours")
+    speech = gather(chosen, clusters)
+    model, losses = fit(speech, clusters, settings.vocoder_steps, seed)
+    digest = hashlib.sha256()
+    for _, row in chosen:
+        digest.update(row.tobytes())
+    config = {
+        "model_type": KIND,
+        "version": VERSIONS["vocoder"],
+        **model.size,
+        "pitch": PITCH,
+        "speaker_names": speech.speakers,
+        "sampling_rate": SAMPLE_RATE,
+        "code_hop_size": SAMPLE_RATE // 50,
+        "provenance": {
+            "seed": seed,
+            "steps": settings.vocoder_steps,
+            "minutes": round(sum(len(row) for _, row in chosen) / 50 / 60, 2),
+            "utterances": len(chosen),
+            "units": _origin(units[0]),
+            "units_sha256": digest.hexdigest(),
+            "loss": losses[-1]["smooth"],
+        },
+    }
+    with atomic_folder(out) as folder:
+        write_json(folder / "config.json", config)
+        save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+        write_jsonl(folder / "log.jsonl", losses)
+    return config
+
+
+def _choose(cuts: list[Path], units: list[Path], minutes: float, seed: int) -> list[tuple[Cut, np.ndarray]]:
+    """Cuts of the train split with their units (frames,) uint16, in an order drawn from `seed`, up to `minutes`."""
+    train = [(cut, shard) for shard, path in enumerate(cuts) for cut in read_cuts(path) if cut.split == "train"]
+    train.sort(key=lambda pair: (stable_hash(seed, "vocoder", pair[0].id), pair[0].id))
+    rows: dict[str, np.ndarray] = {}
+    for path in units:
+        table = read_table(path, UNITS)
+        rows |= {i: np.asarray(u.values, np.uint16) for i, u in zip(table["id"].to_pylist(), table["units"]) if len(u)}
+    chosen, seconds = [], 0.0
+    for cut, _ in train:
+        if cut.id not in rows:
+            continue
+        if chosen and seconds + cut.duration > 60 * minutes:
+            break
+        chosen.append((cut, rows[cut.id]))
+        seconds += cut.duration
+    return chosen
+
+
+def _origin(units: Path) -> dict[str, str]:
+    """encoder, layer and clusters as the units' table has them in its metadata."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_schema(units).metadata or {}
+    return {k: metadata[k.encode()].decode() for k in ("encoder", "layer", "clusters") if k.encode() in metadata}
+
+
+def gather(chosen: Iterable[tuple[Any, np.ndarray]], clusters: int) -> Speech:
+    """Analyse the utterances: pairs of a cut (.id, .speaker, .samples()) and its units (frames,)."""
+    chosen = list(chosen)
+    speakers = sorted({cut.speaker for cut, _ in chosen})
+    parts: list[tuple[np.ndarray, ...]] = []
+    runs, frames = np.zeros(clusters), np.zeros(clusters)
+    with progress("vocoder: analysis", sum(len(row) for _, row in chosen) / 50, "x real time") as meter:
+        for cut, row in chosen:
+            row = row.astype(np.int64)
+            if row.max() >= clusters:
+                raise UserError(f"utterance {cut.id}: unit {row.max()} of {clusters}; delete the units and run again")
+            try:
+                samples = cut.samples()
+            except AudioError as error:
+                raise UserError(f"utterance {cut.id}: {error}; delete the units and run again") from None
+            mel, voiced = analyse(samples, PER_UNIT * len(row))
+            starts = np.flatnonzero(np.diff(row, prepend=-1))
+            np.add.at(runs, row[starts], 1)
+            np.add.at(frames, row, 1)
+            gap, speaker = PER_UNIT * GAP, speakers.index(cut.speaker)
+            parts.append(
+                (
+                    np.pad(row, (0, GAP), constant_values=clusters),
+                    np.full(len(row) + GAP, speaker),
+                    np.pad(mel, ((0, gap), (0, 0))),
+                    np.pad(voiced, (0, gap)),
+                    np.pad(np.ones(len(mel), np.float32), (0, gap)),
+                )
+            )
+            meter.advance(len(row) / 50)
+    units, speaker, mel, voiced, known = (np.concatenate(column) for column in zip(*parts, strict=True))
+    speech = mel[known > 0]
+    mean, scale = speech.mean(axis=0, dtype=np.float64), max(float(speech.std(dtype=np.float64)), 1e-3)
+    usual = frames.sum() / max(runs.sum(), 1)
+    return Speech(
+        units=units,
+        speaker=speaker,
+        mel=((mel - mean) / scale * known[:, None]).astype(np.float32),
+        voiced=voiced,
+        known=known,
+        mean=mean.astype(np.float32),
+        scale=scale,
+        run_length=np.where(runs > 0, frames / np.maximum(runs, 1), usual).astype(np.float32),
+        speakers=speakers,
+    )
+
+
+def fit(speech: Speech, clusters: int, steps: int, seed: int) -> tuple[Envelope, list[dict[str, float]]]:
+    """Train from random weights: mean absolute error of the envelope, cross entropy of voicing; AdamW, cosine.
+
+    Returns the model and the loss of every step. The same arguments give the same weights.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(stable_hash(seed, "vocoder") % 2**63)
+        model = Envelope(Shape(clusters, len(speech.speakers)))
+        model.mean.copy_(torch.from_numpy(speech.mean))
+        model.scale.fill_(speech.scale)
+        model.run_length.copy_(torch.from_numpy(speech.run_length))
+        rng = np.random.default_rng(stable_hash(seed, "vocoder windows"))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=BETAS, weight_decay=DECAY)
+        length = min(LENGTH, len(speech.units))
+        losses, smooth = [], None
+        model.train()
+        with progress("vocoder: training", steps, "steps/s") as meter:
+            for step in range(steps):
+                rate = LOWEST_LR + (1 - LOWEST_LR) * 0.5 * (1 + np.cos(np.pi * step / steps))
+                for group in optimizer.param_groups:
+                    group["lr"] = LR * rate * min(1.0, (step + 1) / WARMUP)
+                begins = rng.integers(0, len(speech.units) - length + 1, BATCH)
+                envelope, voicing = _losses(model, speech, begins, length)
+                optimizer.zero_grad()
+                (envelope + VOICING * voicing).backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+                optimizer.step()
+                value = envelope.item()
+                smooth = value if smooth is None else 0.95 * smooth + 0.05 * value
+                losses.append({"step": step + 1, "loss": value, "voicing": voicing.item(), "smooth": smooth})
+                meter.advance(1, f"loss {smooth:.3f}")
+    if not np.isfinite(smooth):
+        raise UserError("continuation.vocoder_steps: the vocoder's training diverged; other speech is needed")
+    say(f"vocoder: {sum(p.numel() for p in model.parameters()):,} parameters, loss {smooth:.3f}")
+    return model, losses
+
+
+def _losses(model: Envelope, speech: Speech, begins: np.ndarray, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean over the speech frames of the windows: absolute error of the bands, cross entropy of voicing."""
+    at = begins[:, None] + np.arange(length)
+    frames = PER_UNIT * begins[:, None] + np.arange(PER_UNIT * length)
+    units, mel, voiced, known = (
+        torch.from_numpy(a) for a in (speech.units[at], speech.mel[frames], speech.voiced[frames], speech.known[frames])
+    )
+    # a window over two utterances takes the speaker of its middle: a few wrong frames cost less than a vector per unit
+    speaker = model.speakers(torch.from_numpy(speech.speaker[begins + length // 2]))
+    y = model(units, speaker)
+    total = known.sum().clamp(min=1)
+    envelope = ((y[..., :-1] - mel).abs().mean(-1) * known).sum() / total
+    voicing = (F.binary_cross_entropy_with_logits(y[..., -1], voiced, reduction="none") * known).sum() / total
+    return envelope, voicing
