@@ -63,36 +63,27 @@ def _checksum(data: bytes) -> int:
     return total
 
 
-class Features:
-    """The decoder's own features: it is made to write the cepstra that it computes, noise removal and all."""
+def features(pcm: bytes) -> np.ndarray:
+    """16-bit samples at 16 kHz -> (frames, 3, 13): cepstra less their mean, their slopes and curvatures.
 
-    def __enter__(self) -> "Features":
-        from pocketsphinx import Decoder
+    They are the decoder's own, noise removal and all: it is made to write the cepstra that it computes. Each utterance
+    has a new decoder, since the noise that one has met is removed from the next.
+    """
+    from pocketsphinx import Decoder
 
-        self._folder = tempfile.TemporaryDirectory()
-        place = Path(self._folder.name)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
         (place / "dict").write_text("a AH\n")
         narrow = dict.fromkeys(("beam", "pbeam", "wbeam"), 1e-5)  # its search, of one word, costs next to nothing
-        self._decoder = Decoder(
-            lm=None, dict=str(place / "dict"), cmn="batch", loglevel="FATAL", mfclogdir=str(place), **narrow
-        )
-        self._decoder.set_align_text("a")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        del self._decoder
-        self._folder.cleanup()
-
-    def __call__(self, pcm: bytes) -> np.ndarray:
-        """16-bit samples at 16 kHz -> (frames, 3, 13): cepstra less their mean, their slopes and curvatures."""
-        self._decoder.start_utt()
-        self._decoder.process_raw(pcm, full_utt=True)
+        decoder = Decoder(lm=None, dict=str(place / "dict"), cmn="batch", loglevel="FATAL", mfclogdir=folder, **narrow)
+        decoder.set_align_text("a")
+        decoder.start_utt()
+        decoder.process_raw(pcm, full_utt=True)
         with suppress(RuntimeError):  # it did not hear the word
-            self._decoder.end_utt()
-        (file,) = Path(self._folder.name).glob("*.mfc")
+            decoder.end_utt()
+        (file,) = place.glob("*.mfc")
         cepstra = np.frombuffer(file.read_bytes()[4:], ">f4").reshape(-1, 13).astype(np.float64)
-        file.unlink()
-        return _dynamic(cepstra - cepstra.mean(axis=0))
+    return _dynamic(cepstra - cepstra.mean(axis=0))
 
 
 def _dynamic(cepstra: np.ndarray) -> np.ndarray:
@@ -113,20 +104,19 @@ def adapt(utterances: Iterable[tuple[bytes, list[Span]]], means: Path, variances
     mean, variance = old.values, np.maximum(spread.values, FLOOR)
     counts, first, second = np.zeros(mean.shape[:3]), np.zeros_like(mean), np.zeros_like(mean)
     frames = 0
-    with Features() as features:
-        for pcm, phones in utterances:
-            x = features(pcm)
-            middles = np.arange(len(x)) * FRAME + CENTRE
-            at = np.minimum(np.searchsorted([p.end for p in phones], middles), len(phones) - 1)
-            books = np.array([CODEBOOKS.index(strip_stress(p.label)) for p in phones])[at]
-            for book in np.unique(books):
-                for stream in range(x.shape[1]):
-                    y = x[books == book, stream]
-                    share = _posteriors(y, mean[book, stream], variance[book, stream])
-                    counts[book, stream] += share.sum(axis=0)
-                    first[book, stream] += share.T @ y
-                    second[book, stream] += share.T @ y**2
-            frames += len(x)
+    for pcm, phones in utterances:
+        x = features(pcm)
+        middles = np.arange(len(x)) * FRAME + CENTRE
+        at = np.minimum(np.searchsorted([p.end for p in phones], middles), len(phones) - 1)
+        books = np.array([CODEBOOKS.index(strip_stress(p.label)) for p in phones])[at]
+        for book in np.unique(books):
+            for stream in range(x.shape[1]):
+                y = x[books == book, stream]
+                share = _posteriors(y, mean[book, stream], variance[book, stream])
+                counts[book, stream] += share.sum(axis=0)
+                first[book, stream] += share.T @ y
+                second[book, stream] += share.T @ y**2
+        frames += len(x)
     total = PRIOR + counts[..., None]
     new = (PRIOR * mean + first) / total
     square = (PRIOR * (variance + mean**2) + second) / total

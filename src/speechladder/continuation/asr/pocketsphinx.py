@@ -26,6 +26,8 @@ from speechladder.settings import SAMPLE_RATE
 MINUTES = 30.0  # of speech that the acoustic model is adapted to, at most
 MAX_WORDS = 2_000_000  # of text in the language model, at most: it is made in memory
 VARIANTS = 4  # pronunciations of a word, at most
+# weight of the language model in the first two passes: the adapted model's best on the world's valid utterances
+WEIGHTS = {"lw": 9.0, "fwdflatlw": 9.0}
 FILES = ("lm.arpa", "words.dict", "asr.json")
 ADAPTED = {"mean": "means", "var": "variances"}  # PocketSphinx's names and the files'
 
@@ -144,7 +146,7 @@ class PocketSphinx:
             if not (folder / name).is_file():
                 raise UserError(f"{folder}/{name}: no such file; make the folder with scripts/build_asr.py")
         adapted = {key: str(folder / name) for key, name in ADAPTED.items() if (folder / name).is_file()}
-        return cls({"lm": str(folder / "lm.arpa"), "dict": str(folder / "words.dict"), **adapted})
+        return cls({"lm": str(folder / "lm.arpa"), "dict": str(folder / "words.dict"), **WEIGHTS, **adapted})
 
     def _decoder(self) -> Any:
         from pocketsphinx import Decoder
