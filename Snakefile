@@ -25,6 +25,7 @@ include: "workflow/rules/units.smk"
 include: "workflow/rules/rungs.smk"
 include: "workflow/rules/lm.smk"
 include: "workflow/rules/benchmarks.smk"
+include: "workflow/rules/continuation.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/variability.smk"
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,67 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     values["units"]["encoder"] = _encoder(settings.units, home)
     for task in TASKS:
         values["benchmarks"][task] = [place(f"benchmarks.{task}", p) for p in values["benchmarks"][task]]
-    return load(values)
+    _place_models(values["continuation"], home)
+    values["continuation"]["judge_text"] = [
+        place("continuation.judge_text", path) for path in settings.continuation.judge_text
+    ]
+    settings = load(values)
+    if settings.continuation.enabled:
+        _check_models(settings)
+    return settings
+
+
+def _place_models(values: dict[str, Any], home: Path) -> None:
+    """Absolute paths for the models of the continuation that lie on disk; what does not, is judged by its own part."""
+    for field in ("whisper", "vocoder", "judge_model"):
+        if values[field] != "run":
+            with suppress(UserError):
+                values[field] = find(values[field], home)
+
+
+def _check_models(settings: Settings) -> None:
+    """Every mistake in the continuation's models that shows without loading or downloading them."""
+    from speechladder.continuation.asr.check import check as check_asr
+    from speechladder.continuation.judge.check import check as check_judge
+    from speechladder.continuation.vocoder.check import check as check_vocoder
+
+    if units_are_heard(settings):
+        check_vocoder(settings.continuation.vocoder, settings.units.clusters)
+    check_asr(settings.continuation)
+    check_judge(settings.continuation)
+
+
+def check_hubs(settings: Settings) -> None:
+    """Whether the hub gives the models that the run names by OWNER/NAME; asks the network, so once, when jobs start."""
+    from speechladder.continuation.hub import is_hub_name, require
+
+    wanted = settings.continuation
+    used = {
+        "vocoder": wanted.vocoder != "run" and units_are_heard(settings),
+        "whisper": wanted.asr == "whisper",
+        "judge_model": wanted.judge == "hf",
+    }
+    for field, needed in used.items():
+        given = getattr(wanted, field)
+        if wanted.enabled and needed and not Path(given).exists() and is_hub_name(given):
+            require(given, f"continuation.{field}")
+
+
+def heard_as(rung: str) -> str | None:
+    """How a rung's continuations become words (rungs.registry.HEARD_AS); None where they do not."""
+    from speechladder.rungs import registry
+
+    return registry.get(rung).heard
+
+
+def spoken_rungs(settings: Settings) -> list[str]:
+    """The rungs that go on speaking."""
+    return [rung for rung in settings.rungs if settings.continuation.enabled and heard_as(rung)]
+
+
+def units_are_heard(settings: Settings) -> bool:
+    """Whether some rung's continuations are units, which need a vocoder."""
+    return any((heard_as(rung) or "").startswith("unit") for rung in spoken_rungs(settings))
 
 
 @cache
@@ -104,6 +165,11 @@ def item_options(settings: Settings, task: str) -> str:
     )
 
 
+def continuation_options(settings: Settings, *names: str) -> str:
+    """These options under `continuation`: a stage is not made anew by another stage's setting."""
+    return _options(settings.continuation, set(names))
+
+
 def _options(section: Section, used: set[str]) -> str:
     return as_options(section, exclude=[name for name in type(section).model_fields if name not in used])
 
@@ -117,4 +183,5 @@ def dial_config(settings: Settings, variability: int) -> str:
         raise UserError("results/variability.csv needs corpus.name: world; a natural corpus has no dial")
     values = settings.model_dump(mode="json") | {"rungs": ["speech-hubert"]}
     values["corpus"]["variability"] = variability
+    values["continuation"]["enabled"] = False
     return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())

@@ -54,7 +54,7 @@ def test_names():
         ("open/model", {}, None),
         ("gated/model", {"HF_TOKEN": "hf_test"}, None),
         ("gated/model", {}, "set HF_TOKEN"),
-        ("no/model", {}, "the hub has no no/model"),
+        ("no/model", {}, "no/model is not on the hub"),
     ],
 )
 def test_access(hub, tmp_path, name, token, said):

@@ -7,7 +7,18 @@ from speechladder.corpora.local import audio_state, transcripts
 from speechladder.io.errors import UserError
 from speechladder.io.lifetime import RUNNER, hold_lock
 from speechladder.settings import TASKS, VERSIONS, as_options, untracked
-from speechladder.workflow import checked, dial_config, item_options, recordings, token_options
+from speechladder.workflow import (
+    check_hubs,
+    checked,
+    continuation_options,
+    dial_config,
+    heard_as,
+    item_options,
+    recordings,
+    spoken_rungs,
+    token_options,
+    units_are_heard,
+)
 
 try:
     S = checked(config, HOME)
@@ -38,8 +49,9 @@ shell.prefix(
 
 
 def start():
-    """Keep a second run out of this folder, until this one ends in whatever way."""
+    """Keep a second run out of this folder, until this one ends in whatever way; and no job without its model."""
     try:
+        check_hubs(S)
         hold_lock(".snakemake/speechladder.lock")
     except UserError as error:
         raise WorkflowError(str(error)) from None
@@ -92,6 +104,29 @@ def pairs_audio(wildcards):
         return recordings(tuple(pairs_files(wildcards)))
     except UserError as error:
         raise WorkflowError(str(error)) from None
+
+
+def on_disk(model):
+    """A model that the configuration names, as an input where it is a file or folder; a hub's is none."""
+    return [model] if Path(model).exists() else []
+
+
+def asr_model(wildcards):
+    """What the continuations are heard by."""
+    return on_disk(S.continuation.whisper) if S.continuation.asr == "whisper" else "results/continuation/asr"
+
+
+def vocoder_model(wildcards):
+    """What speaks a rung's units; nothing where no unit is spoken."""
+    rung = getattr(wildcards, "rung", None)
+    if not ((heard_as(rung) or "").startswith("unit") if rung else units_are_heard(S)):
+        return []
+    return on_disk(S.continuation.vocoder) if S.continuation.vocoder != "run" else "results/continuation/vocoder"
+
+
+def judge_model(wildcards):
+    """The text LM that judges."""
+    return on_disk(S.continuation.judge_model) if S.continuation.judge == "hf" else "results/continuation/judge"
 
 
 def dial_words(wildcards):

@@ -1,6 +1,6 @@
 # The table, the figures, and what it cost.
 
-FIGURES = ["ladder", "factors", "layers", "learning", "lengths"]
+FIGURES = ["ladder", "factors", "layers", "learning", "lengths", "continuation"]
 
 
 rule make_table:
@@ -12,10 +12,17 @@ rule make_table:
         utterances="results/tokens/utterances.parquet",
         alignment="results/alignment/quality.json",
         units="results/units/quality.json",
+        judged=expand("results/continuation/{file}", file=["judged.parquet", "quality.json"] if SPOKEN else []),
         rejected=expand("results/{stage}/rejected.{shard}.jsonl", stage=["corpus", "alignment", "units"], shard=SHARDS),
     output:
         table=report("results/table.csv", caption="../report/table.rst", category="Results", labels={"what": "table"}),
         factors="results/factors.csv",
+        continuation=report(
+            "results/continuation.csv",
+            caption="../report/continuation_table.rst",
+            category="Results",
+            labels={"what": "continuation"},
+        ),
         layers="results/layers.csv",
         learning="results/learning.csv",
         costs=report("results/costs.csv", caption="../report/costs.rst", category="Run", labels={"what": "costs"}),
@@ -42,10 +49,11 @@ rule make_table:
         version=VERSIONS["analysis"],
         options=as_options(S.analysis),
         rungs=S.rungs,
+        spoken=SPOKEN,
         shards=S.corpus.shards,
         seeds=S.lm.seeds,
         seed=S.seed,
     shell:
         '( python "$SCRIPTS"/make_table.py --results results --rungs {params.rungs} --shards {params.shards}'
-        " --seeds {params.seeds} --seed {params.seed} {params.options}"
+        " --spoken {params.spoken} --seeds {params.seeds} --seed {params.seed} {params.options}"
         ' && python "$SCRIPTS"/make_figures.py --results results ) 2>&1 | tee {log}'

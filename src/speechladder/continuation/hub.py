@@ -23,19 +23,16 @@ def require(name: str, field: str) -> None:
 
     if isinstance(try_to_load_from_cache(name, "config.json"), str):
         return
-    elsewhere = f"or fetch it where there is a network (hf download {name} --local-dir FOLDER) and set {field}: FOLDER"
+    elsewhere = f"fetch it where there is a network (hf download {name} --local-dir FOLDER) and set {field}: FOLDER"
     try:
         auth_check(name)
     except GatedRepoError:
-        raise UserError(
-            f"{field}: {name} is gated: accept its terms on its page, then log in (hf auth login) or set HF_TOKEN; {elsewhere}"
-        ) from None
+        what = "is gated: accept its terms on its page, then log in (hf auth login) or set HF_TOKEN"
     except RepositoryNotFoundError:
-        raise UserError(
-            f"{field}: the hub has no {name}, or it is private and no token of yours may read it; correct the name, {elsewhere}"
-        ) from None
+        what = "is not on the hub, or it is private and no token of yours may read it: correct the name"
     except (HTTPError, OSError) as error:
         why = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else f"{type(error).__name__}: {error}"
-        raise UserError(
-            f"{field}: {name} is not in the cache and the hub did not answer ({why}); try again, {elsewhere}"
-        ) from None
+        what = f"is not in the cache and the hub did not answer ({why}): try again"
+    else:
+        return
+    raise UserError(f"{field}: {name} {what}, or {elsewhere}")
