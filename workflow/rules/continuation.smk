@@ -231,8 +231,8 @@ rule judge_continuations:
     params:
         version=VERSIONS["judge"],
         rungs=SPOKEN,
-        options=continuation_options(S, "judge", "judge_model"),
+        options=continuation_options(S, "judge", "judge_model", "seconds"),
         seed=S.seed,
     shell:
         'python "$SCRIPTS"/judge_continuations.py --heard {input.heard} --rungs {params.rungs} --prompts-file {input.prompts}'
-        " --judge-folder {input.judge} --out {output.judged} --quality {output.quality} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+        " --reference {input.reference} --judge-folder {input.judge} --out {output.judged} --quality {output.quality} --seed {params.seed} {params.options} 2>&1 | tee {log}"

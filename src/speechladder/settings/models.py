@@ -369,7 +369,7 @@ class Continuation(Section):
         "transcripts of the train split, which the rungs saw too (local).",
     )
     judge_words: int = Field(200_000, ge=100, description="judge: run: words of text that it is trained on at most.")
-    judge_steps: int = Field(300, ge=1, description="judge: run: training steps; its size is that of lm.")
+    judge_steps: int = Field(220, ge=1, description="judge: run: training steps; its size is that of lm.")
     examples: int = Field(4, ge=0, description="Continuations of each rung kept as FLAC with transcript, to listen to.")
 
 
