@@ -99,6 +99,14 @@ HEARD = pa.schema(
         ("seconds", pa.float64()),  # of the audio that was heard; 0 where nothing was spoken
     ]
 )
+REFERENCE = pa.schema(
+    [
+        ("path", pa.string()),  # natural, tts, resynthesis: how the true continuation was heard
+        ("id", pa.string()),  # the prompt
+        ("reference", pa.string()),  # what was said, normalised by the ASR's normaliser, as is the transcript
+        ("transcript", pa.string()),
+    ]
+)
 JUDGED = pa.schema(
     [
         ("rung", pa.string()),
