@@ -12,7 +12,7 @@ import soxr
 
 from speechladder.corpora import espeak
 from speechladder.corpora.phones import SIL, from_espeak, is_vowel, strip_stress, to_espeak
-from speechladder.corpora.speak import DITHER, EDGE, _lengthen, _restore_sonorants, speak
+from speechladder.corpora.speak import DITHER, EDGE, lengthen, restore_sonorants, speak
 from speechladder.corpora.text import normalise
 from speechladder.corpora.voices import Voice
 from speechladder.rungs.functions import BOUNDARY
@@ -97,7 +97,7 @@ def _spoken(labels: list[str], voice: Voice, seed: int) -> tuple[np.ndarray, np.
     last = max(k for k, (label, _) in enumerate(said) if label != SIL)
     known[len(bare)] = said[last + 1][1] if last + 1 < len(said) else len(audio)
     edges = np.round(np.interp(np.arange(len(bare) + 1), list(known), list(known.values()))).astype(int)
-    lengths = _lengthen(_restore_sonorants(bare, np.diff(edges).tolist()))
+    lengths = lengthen(restore_sonorants(bare, np.diff(edges).tolist()))
     edges = edges[0] + np.cumsum([0, *lengths])
     begin, end = max(0, edges[0] - EDGE), min(len(audio), edges[-1] + EDGE)
     return audio[begin:end], edges - begin

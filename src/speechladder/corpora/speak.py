@@ -100,7 +100,7 @@ def _drop_short_pauses(phones: list[_Phone], end: int) -> list[_Phone]:
     ]
 
 
-def _restore_sonorants(labels: list[str], lengths: list[int]) -> list[int]:
+def restore_sonorants(labels: list[str], lengths: list[int]) -> list[int]:
     """Give sonorants that espeak-ng draws into a vowel (events of no length) the part of it where they are heard.
 
     Measured on the waveform: the murmur of a nasal before a vowel fills the first 50 ms of the vowel's time
@@ -116,7 +116,7 @@ def _restore_sonorants(labels: list[str], lengths: list[int]) -> list[int]:
     return lengths
 
 
-def _lengthen(lengths: list[int]) -> list[int]:
+def lengthen(lengths: list[int]) -> list[int]:
     """Give each phone `SHORTEST` samples at least, taken from the nearest phones that can spare them."""
     lengths = list(lengths)
     for i, length in enumerate(lengths):
@@ -246,7 +246,7 @@ def speak(text: str, voice: Voice, seed: int) -> Spoken:
     phones = [_Phone(SIL, 0, -1), *phones, _Phone(SIL, 0, -1)]
     inner = [*(p.start - begin for p in phones[1:-1]), end - begin]
     lengths = [EDGE, *np.diff(inner).tolist(), EDGE]
-    lengths = _lengthen(_restore_sonorants([p.label for p in phones], lengths))
+    lengths = lengthen(restore_sonorants([p.label for p in phones], lengths))
     edges = np.concatenate([[0], np.cumsum(lengths)]).tolist()
     samples = np.zeros(edges[-1], dtype=np.float32)
     lead = min(EDGE, begin)  # what espeak-ng says before its first phone and after its last is kept, up to the edge
