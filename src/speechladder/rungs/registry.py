@@ -15,7 +15,7 @@ from speechladder.settings import Tokens
 
 SPACE = "\u2581"  # a space between words as a symbol, as SentencePiece writes it
 NEEDS = ("text", "alignment", "units", "audio")
-# characters; phones; a phone per 50 Hz frame; a unit per 50 Hz frame, named u0, u1, ...; runs of the same unit written once
+# characters; phones; a phone per 50 Hz frame; a unit u0, u1, ... per 50 Hz frame; each run of the same unit once
 HEARD_AS = ("text", "phones", "phone-frames", "units", "unit-runs")
 
 
