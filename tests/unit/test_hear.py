@@ -1,0 +1,212 @@
+"""From symbols to words on every kind of rung, with an ASR and a vocoder that tell what they were given."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speechladder.continuation import hear
+from speechladder.continuation.asr.text import english_normaliser
+from speechladder.continuation.hear import PAUSE, Route, corpus_lexicon, hear_reference, hear_rung, runs
+from speechladder.continuation.lexicon import Lexicon
+from speechladder.corpora.speak import pronounce
+from speechladder.io.audio import encode_flac, read_audio
+from speechladder.io.errors import UserError
+from speechladder.io.tables import CONTINUATIONS, HEARD, PROMPTS, REFERENCE, UNITS, read_table, write_table
+from speechladder.settings import Continuation
+from tests.unit.test_asr import TEXTS, save_corpus
+
+PHONES = ["DH", "AH", "K", "AW", "SIL"]
+SYMBOLS = {
+    "text-bpe": [*"two\u2581cows"],
+    "phone-raw": PHONES,
+    "phone-repeat": [phone for phone in PHONES for _ in range(6)],
+    "speech-hubert": ["u3", "u3", "u1"],
+    "speech-hubert-dedup": ["u3", "u1"],
+}
+
+
+class Ear:
+    """Transcribes audio as the number of its samples, and keeps count."""
+
+    def __init__(self) -> None:
+        self.normalise = english_normaliser()
+        self.heard: list[np.ndarray] = []
+
+    def transcribe(self, utterances: list[np.ndarray]) -> list[str]:
+        self.heard += utterances
+        return [f"{len(samples)} Samples!" if len(samples) else "" for samples in utterances]
+
+
+class Mouth:
+    """Says each unit as 320 samples of a thousandth of it."""
+
+    clusters = 5
+
+    def speak(self, units: np.ndarray) -> np.ndarray:
+        return np.repeat(units / 1000, 320).astype(np.float32)
+
+    def durations(self, units: np.ndarray) -> np.ndarray:
+        return units + 1
+
+
+@pytest.fixture
+def prompts(tmp_path) -> Path:
+    rng = np.random.default_rng(0)
+    rows = []
+    for id in ("a/1", "b"):
+        samples = rng.normal(0, 0.1, 32_000).astype(np.float32)
+        for part, text, n in (("prompt", "the farmer", 16_000), ("whole", "the farmer sees a cow", 32_000)):
+            row = {
+                "item": f"{id}|{part}",
+                "id": id,
+                "part": part,
+                "voice": "v",
+                "text": text,
+                "words": [],
+                "phones": [],
+            }
+            rows.append(row | {"seconds": n / 16_000, "audio": encode_flac(samples[:n])})
+    write_table(tmp_path / "prompts.parquet", rows, PROMPTS)
+    return tmp_path / "prompts.parquet"
+
+
+def save_said(folder: Path, rung: str, ids: tuple[str, ...] = ("a/1", "b")) -> Path:
+    """The truth, two samples of one model, the second of them empty."""
+    common = {"tokens": [], "ended": False}
+    rows = [common | {"id": i, "seed": -1, "sample": -1, "symbols": SYMBOLS[rung]} for i in ids]
+    rows += [
+        common | {"id": i, "seed": 4, "sample": k, "symbols": [] if k else SYMBOLS[rung]} for i in ids for k in (0, 1)
+    ]
+    write_table(folder / "tokens.parquet", rows, CONTINUATIONS)
+    return folder / "tokens.parquet"
+
+
+def heard_rows(rung: str, prompts: Path, folder: Path, ear: Ear, examples: int = 1) -> list[dict]:
+    lexicon = Lexicon.from_words(["the", "cow", "farmer"], pronounce)
+    said = save_said(folder, rung)
+    out = folder / "heard.parquet"
+    settings = Continuation(examples=examples)
+    hear_rung(rung, said, prompts, ear, Mouth(), lexicon, out, folder / "examples", settings, 0)
+    return read_table(out, HEARD).to_pylist()
+
+
+@pytest.mark.parametrize("rung", SYMBOLS)
+def test_every_rung_is_heard(rung, prompts, tmp_path) -> None:
+    ear = Ear()
+    rows = heard_rows(rung, prompts, tmp_path, ear)
+    assert [(r["id"], r["seed"], r["sample"]) for r in rows] == [
+        *(("a/1", -1, -1), ("b", -1, -1), ("a/1", 4, 0), ("a/1", 4, 1), ("b", 4, 0), ("b", 4, 1))
+    ]
+    assert all(row["transcript"] == row["direct"] == "" and row["seconds"] == 0 for row in rows if row["sample"] == 1)
+    full = rows[2]
+    if rung == "text-bpe":
+        assert full["transcript"] == "2 cows" and full["seconds"] == 0 and not ear.heard
+    else:
+        assert full["transcript"] == f"{round(16_000 * full['seconds'])} samples" and full["seconds"] > 0
+    assert full["direct"] == ("the cow" if rung.startswith("phone") else "")
+    if rung == "phone-repeat":
+        assert full["seconds"] == pytest.approx(5 * 6 / 50)
+    if rung == "speech-hubert":
+        assert full["seconds"] == pytest.approx(3 / 50)
+    if rung == "speech-hubert-dedup":
+        assert full["seconds"] == pytest.approx((4 + 2) / 50)
+        assert np.allclose(ear.heard[0][::320], np.array([3, 3, 3, 3, 1, 1]) / 1000)
+
+
+@pytest.mark.parametrize("rung", ["text-bpe", "phone-raw", "speech-hubert"])
+def test_examples_are_prompt_pause_and_what_was_said(rung, prompts, tmp_path) -> None:
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "old.flac").write_bytes(b"")
+    rows = heard_rows(rung, prompts, tmp_path, Ear())
+    folder = tmp_path / "examples"
+    assert sorted(path.name for path in folder.iterdir()) == ["a_1.flac", "transcripts.json"]
+    samples = read_audio(folder / "a_1.flac")
+    whole = read_table(prompts, PROMPTS).to_pylist()[0]
+    assert np.array_equal(samples[:16_000], read_audio(whole["audio"])) and not samples[16_000 : 16_000 + PAUSE].any()
+    said = samples[16_000 + PAUSE :]
+    assert said.any() and (rung == "text-bpe" or len(said) == round(16_000 * rows[2]["seconds"]))
+    (about,) = json.loads((folder / "transcripts.json").read_text())
+    assert about["name"] == "a_1" and about["prompt"] == "the farmer" and about["transcript"] == rows[2]["transcript"]
+
+
+def test_nothing_is_kept_and_the_folder_is_there(prompts, tmp_path) -> None:
+    heard_rows("speech-hubert", prompts, tmp_path, Ear(), examples=0)
+    assert [path.name for path in (tmp_path / "examples").iterdir()] == ["transcripts.json"]
+
+
+def test_the_same_symbols_sound_the_same_alone_or_among_others(prompts, tmp_path, monkeypatch) -> None:
+    one, many = Ear(), Ear()
+    rows = heard_rows("phone-raw", prompts, tmp_path, many)
+    monkeypatch.setattr(hear, "TOGETHER", 1)
+    assert heard_rows("phone-raw", prompts, tmp_path, one) == rows
+    assert all(np.array_equal(a, b) for a, b in zip(one.heard, many.heard, strict=True))
+
+
+def test_what_does_not_fit_is_said(prompts, tmp_path) -> None:
+    for rung, vocoder, said, what in (
+        ("speech-hubert", None, save_said(tmp_path, "speech-hubert"), "vocoder"),
+        ("text-bpe", None, save_said(tmp_path, "text-bpe", ids=("c",)), "'c' is not in"),
+    ):
+        with pytest.raises(UserError, match=what):
+            hear_rung(
+                rung, said, prompts, Ear(), vocoder, None, tmp_path / "h", tmp_path / "e", Continuation(), 0
+            )  # fmt: skip
+
+
+def test_runs_and_pauses_alone() -> None:
+    assert runs(["a", "a", "b", "a"]) == (["a", "b", "a"], [2, 1, 1]) and runs([]) == ([], [])
+    ear = Ear()
+    texts, audio = Route("phones", ear).words([["SIL"], []], [0, 1])
+    assert texts == ["", ""] and [len(x) for x in audio] == [0, 0]
+
+
+def test_true_continuations_on_three_paths(prompts, tmp_path) -> None:
+    rows = [{"id": f"{id}|{part}", "units": [k % 5 for k in range(n)]} for id in ("a/1", "b")
+            for part, n in (("prompt", 49), ("whole", 99))]  # fmt: skip
+    write_table(tmp_path / "units.parquet", rows, UNITS)
+    ear = Ear()
+    hear_reference(prompts, ear, Mouth(), tmp_path / "units.parquet", tmp_path / "out.parquet", 0)
+    found = read_table(tmp_path / "out.parquet", REFERENCE).to_pylist()
+    assert [(r["path"], r["id"]) for r in found] == [
+        (path, id) for path in ("natural", "tts", "resynthesis") for id in ("a/1", "b")
+    ]
+    assert {r["reference"] for r in found} == {"sees a cow"}
+    assert found[0]["transcript"] == "16000 samples" and found[4]["transcript"] == f"{50 * 320} samples"
+    hear_reference(prompts, ear, None, None, tmp_path / "out.parquet", 0)
+    assert len(read_table(tmp_path / "out.parquet", REFERENCE)) == 4
+    write_table(tmp_path / "units.parquet", rows[:1], UNITS)
+    with pytest.raises(UserError, match=r"lack 'a/1\|whole'"):
+        hear_reference(prompts, ear, Mouth(), tmp_path / "units.parquet", tmp_path / "out.parquet", 0)
+
+
+def test_scripts_hear_a_rung_of_phones_without_torch(prompts, tmp_path, root) -> None:
+    cuts, table = save_corpus(tmp_path, TEXTS)
+    lexicon = corpus_lexicon([cuts], [table])
+    assert lexicon.words(PHONES) == "the cow"
+    said = save_said(tmp_path, "phone-raw")
+    code = "import sys, runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__');"
+    code += "assert 'torch' not in sys.modules"
+
+    def script(name: str, *arguments: object) -> None:
+        command = [sys.executable, "-c", code, root / "scripts" / name, *arguments]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    script("build_asr.py", "--cuts", cuts, "--alignments", table, "--out", tmp_path / "asr")
+    script(
+        "hear_rung.py", "--rung", "phone-raw", "--tokens", said, "--prompts-file", prompts, "--asr-folder",
+        tmp_path / "asr", "--vocoder-folder", "--cuts", cuts, "--alignments", table, "--out",
+        tmp_path / "heard.parquet", "--examples-out", tmp_path / "examples", "--examples", 2,
+    )  # fmt: skip
+    row = read_table(tmp_path / "heard.parquet", HEARD).to_pylist()[0]
+    assert row["direct"] == "the cow" and "cow" in row["transcript"]
+    assert len(list((tmp_path / "examples").glob("*.flac"))) == 2
+    script(
+        "hear_reference.py", "--prompts-file", prompts, "--asr-folder", tmp_path / "asr", "--vocoder-folder",
+        "--out", tmp_path / "reference.parquet",
+    )  # fmt: skip
+    assert len(read_table(tmp_path / "reference.parquet", REFERENCE)) == 4
