@@ -76,7 +76,7 @@ def prompts(tmp_path) -> Path:
 
 def save_said(folder: Path, rung: str, ids: tuple[str, ...] = ("a/1", "b")) -> Path:
     """The truth, two samples of one model, the second of them empty."""
-    common = {"tokens": [], "ended": False}
+    common = {"tokens": [], "ended": True}
     rows = [common | {"id": i, "seed": -1, "sample": -1, "symbols": SYMBOLS[rung]} for i in ids]
     rows += [
         common | {"id": i, "seed": 4, "sample": k, "symbols": [] if k else SYMBOLS[rung]} for i in ids for k in (0, 1)
