@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--units", nargs="?", type=Path, help="continuation/units.parquet, for the resynthesis")
     parser.add_argument("--asr-folder", nargs="?", type=Path, help="continuation/asr, of the asr `pocketsphinx`")
     parser.add_argument("--vocoder-folder", nargs="?", type=Path, help="continuation/vocoder; none: no resynthesis")
+    parser.add_argument("--clusters", type=int, help="units.clusters, which the vocoder must have")
     parser.add_argument("--out", required=True, type=Path, help="continuation/reference.parquet")
     parser.add_argument("--seed", type=int, default=0, help="seed of the voice's noise; default: 0")
     add_options(parser, Continuation)
@@ -33,7 +34,7 @@ def main() -> None:
     if given and args.units:
         from speechladder.continuation.vocoder.load import load
 
-        vocoder = load(given)
+        vocoder = load(given, args.clusters)
     hear_reference(args.prompts_file, asr.load(settings, args.asr_folder), vocoder, args.units, args.out, args.seed)
 
 

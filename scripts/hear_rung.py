@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--vocoder-folder", nargs="?", type=Path, help="continuation/vocoder, of the vocoder `run`")
     parser.add_argument("--cuts", nargs="*", default=[], type=Path, help="corpus/cuts.{shard}.jsonl.gz: the lexicon")
     parser.add_argument("--alignments", nargs="*", default=[], type=Path, help="alignment/{shard}.parquet: the same")
+    parser.add_argument("--clusters", type=int, help="units.clusters, which the vocoder must have")
     parser.add_argument("--out", required=True, type=Path, help="continuation/{rung}/heard.parquet")
     parser.add_argument("--examples-out", required=True, type=Path, help="folder of FLACs and transcripts.json")
     parser.add_argument("--seed", type=int, default=0, help="seed of the voice's noise; default: 0")
@@ -37,7 +38,7 @@ def main() -> None:
     if heard.startswith("unit"):
         from speechladder.continuation.vocoder.load import load
 
-        vocoder = load(args.vocoder_folder if settings.vocoder == "run" else settings.vocoder)
+        vocoder = load(args.vocoder_folder if settings.vocoder == "run" else settings.vocoder, args.clusters)
     if heard.startswith("phone") and args.cuts:
         lexicon = corpus_lexicon(args.cuts, args.alignments)
     hear_rung(

@@ -30,7 +30,8 @@ def main() -> None:
     settings = from_options(args, Continuation)
     if len(args.rungs) != len(args.heard):
         parser.error("--rungs and --heard belong together, one of each per rung")
-    from speechladder.continuation.asr.text import english_normaliser, wer
+    from speechladder.continuation.asr import normaliser
+    from speechladder.continuation.asr.text import wer
     from speechladder.continuation.judge.table import judge_continuations
 
     heard = dict(zip(args.rungs, args.heard))
@@ -43,7 +44,7 @@ def main() -> None:
         args.quality,
         settings,
         args.seed,
-        english_normaliser(),
+        normaliser(settings),
         wer,
     )
 

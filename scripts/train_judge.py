@@ -28,10 +28,10 @@ def main() -> None:
     args = parser.parse_args()
     settings, lm, tokens = (from_options(args, section) for section in (Continuation, LM, Tokens))
     os.environ["OMP_NUM_THREADS"] = str(lm.threads)
-    from speechladder.continuation.asr.text import english_normaliser
+    from speechladder.continuation.asr import normaliser
     from speechladder.continuation.judge.run import train_judge
 
-    train_judge(args.text, args.out, args.seed, settings, lm, tokens, english_normaliser())
+    train_judge(args.text, args.out, args.seed, settings, lm, tokens, normaliser(settings))
 
 
 if __name__ == "__main__":

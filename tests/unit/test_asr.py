@@ -1,6 +1,7 @@
 """Recognisers: PocketSphinx built from a tiny corpus, tiny random Whispers of both kinds, what is checked before."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechladder.continuation.asr import check, load
+from speechladder.continuation.asr import check, load, normaliser
 from speechladder.continuation.asr.adapt import CODEBOOKS, Parameters, features, model_folder
 from speechladder.continuation.asr.check import SIZES
 from speechladder.continuation.asr.pocketsphinx import PocketSphinx, _pcm, build
@@ -219,6 +220,13 @@ def test_random_whispers_of_both_kinds_hear_the_same_twice(tiny_whisper, speech)
     assert asr.normalise("Colour, it's twenty-two!") == "color it is 22"
 
 
+def test_the_judge_reads_with_the_recognisers_normaliser(tiny_whisper) -> None:
+    said = "The Colour, twenty-one."
+    assert normaliser(_whisper(tiny_whisper))(said) == load(_whisper(tiny_whisper), None).normalise(said)
+    assert normaliser(_whisper(tiny_whisper))(said) == "the color 21"
+    assert normaliser(Continuation())(said) == "the colour 21"
+
+
 def test_long_speech_is_divided_where_it_is_quiet() -> None:
     samples = np.random.default_rng(0).normal(0, 0.1, round(1.5 * LONGEST)).astype(np.float32)
     quiet = len(samples) // 2 + 9000
@@ -268,6 +276,19 @@ def test_what_is_no_whisper_is_said_before_any_job(transformers_folder, tmp_path
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"speechladder\[whisper\]"):
         check(_whisper("tiny"))
+
+
+def test_a_whisper_of_another_rate_is_said_before_any_job(transformers_folder, tmp_path) -> None:
+    folder = tmp_path / "whisper"
+    shutil.copytree(transformers_folder, folder)
+    changed = 0
+    for file in folder.glob("*processor_config.json"):
+        text = file.read_text()
+        file.write_text(text.replace("16000", "22050"))
+        changed += file.read_text() != text
+    assert changed
+    with pytest.raises(UserError, match="sampling_rate is 22050"):
+        check(_whisper(folder))
 
 
 def test_a_missing_tensor_and_a_foreign_checkpoint_are_said(openai_file, transformers_folder, tmp_path) -> None:

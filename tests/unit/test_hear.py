@@ -74,9 +74,9 @@ def prompts(tmp_path) -> Path:
     return tmp_path / "prompts.parquet"
 
 
-def save_said(folder: Path, rung: str, ids: tuple[str, ...] = ("a/1", "b")) -> Path:
+def save_said(folder: Path, rung: str, ids: tuple[str, ...] = ("a/1", "b"), ended: bool = True) -> Path:
     """The truth, two samples of one model, the second of them empty."""
-    common = {"tokens": [], "ended": True}
+    common = {"tokens": [], "ended": ended}
     rows = [common | {"id": i, "seed": -1, "sample": -1, "symbols": SYMBOLS[rung]} for i in ids]
     rows += [
         common | {"id": i, "seed": 4, "sample": k, "symbols": [] if k else SYMBOLS[rung]} for i in ids for k in (0, 1)
@@ -155,6 +155,15 @@ def test_what_does_not_fit_is_said(prompts, tmp_path) -> None:
             hear_rung(
                 rung, said, prompts, Ear(), vocoder, None, tmp_path / "h", tmp_path / "e", Continuation(), 0
             )  # fmt: skip
+
+
+def test_what_the_clock_cut_is_read_up_to_its_last_whole_word(prompts, tmp_path) -> None:
+    said = save_said(tmp_path, "text-bpe", ended=False)  # "two cows", which for a model may be "two cowsheds"
+    args = (Ear(), None, None, tmp_path / "heard.parquet", tmp_path / "examples", Continuation(examples=0), 0)
+    hear_rung("text-bpe", said, prompts, *args)
+    heard = {(r["seed"], r["sample"]): r["transcript"] for r in read_table(args[3], HEARD).to_pylist()}
+    assert heard == {(-1, -1): "2 cows", (4, 0): "2", (4, 1): ""}
+    assert hear.whole_words(["\u2581", *"cow"]) == ["\u2581", *"cow"]  # its only word is kept
 
 
 def test_runs_and_pauses_alone() -> None:

@@ -120,6 +120,7 @@ rule hear_rung:
         asr=asr_model,
         vocoder=vocoder_model,
         cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
     output:
         heard="results/continuation/{rung}/heard.parquet",
         examples=report(
@@ -139,17 +140,18 @@ rule hear_rung:
     params:
         version=VERSIONS["hearing"],
         options=continuation_options(S, "asr", "whisper", "vocoder", "examples"),
+        clusters=S.units.clusters,
         seed=S.seed,
     shell:
         'python "$SCRIPTS"/hear_rung.py --rung {wildcards.rung} --tokens {input.tokens} --prompts-file {input.prompts}'
-        " --asr-folder {input.asr} --vocoder-folder {input.vocoder} --cuts {input.cuts} --out {output.heard}"
-        " --examples-out {output.examples} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+        " --asr-folder {input.asr} --vocoder-folder {input.vocoder} --cuts {input.cuts} --alignments {input.alignment}"
+        " --clusters {params.clusters} --out {output.heard} --examples-out {output.examples} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
 rule hear_reference:
     input:
         prompts="results/continuation/prompts.parquet",
-        units="results/continuation/units.parquet",
+        units="results/continuation/units.parquet" if units_are_heard(S) else [],
         asr=asr_model,
         vocoder=vocoder_model,
     output:
@@ -163,10 +165,11 @@ rule hear_reference:
     params:
         version=VERSIONS["hearing"],
         options=continuation_options(S, "asr", "whisper", "vocoder"),
+        clusters=S.units.clusters,
         seed=S.seed,
     shell:
         'python "$SCRIPTS"/hear_reference.py --prompts-file {input.prompts} --units {input.units} --asr-folder {input.asr}'
-        " --vocoder-folder {input.vocoder} --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+        " --vocoder-folder {input.vocoder} --clusters {params.clusters} --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
 rule make_judge_text:
@@ -204,7 +207,7 @@ rule train_judge:
         ENV
     params:
         version=VERSIONS["judge"],
-        options=continuation_options(S, "judge_steps"),
+        options=continuation_options(S, "judge_steps", "asr", "whisper"),
         lm=as_options(S.lm, exclude=["seeds", "max_steps", "learning_points"]),
         tokens=as_options(S.tokens, exclude=["phone_vocab", "stress", "silence", "word_boundary"]),
         seed=S.seed,
@@ -231,7 +234,7 @@ rule judge_continuations:
     params:
         version=VERSIONS["judge"],
         rungs=SPOKEN,
-        options=continuation_options(S, "judge", "judge_model", "seconds"),
+        options=continuation_options(S, "judge", "judge_model", "seconds", "asr", "whisper"),
         seed=S.seed,
     shell:
         'python "$SCRIPTS"/judge_continuations.py --heard {input.heard} --rungs {params.rungs} --prompts-file {input.prompts}'

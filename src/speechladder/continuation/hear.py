@@ -86,6 +86,13 @@ def as_text(symbols: Sequence[str]) -> str:
     return " ".join("".join(symbols).replace(SPACE, " ").split())
 
 
+def whole_words(symbols: Sequence[str]) -> list[str]:
+    """Characters up to the last space: what was cut by the clock ends in a part of a word, which is no word."""
+    symbols = list(symbols)
+    spaces = [at for at, symbol in enumerate(symbols) if symbol == SPACE and at]
+    return symbols[: spaces[-1]] if spaces else symbols
+
+
 def runs(symbols: Sequence[str]) -> tuple[list[str], list[int]]:
     """Runs of the same symbol: each once, and its length."""
     found = [(symbol, sum(1 for _ in group)) for symbol, group in groupby(symbols)]
@@ -126,8 +133,11 @@ def hear_rung(
     if kind.startswith("unit") and vocoder is None:
         raise UserError(f"rung {rung!r} speaks units; it needs a vocoder (continuation.vocoder)")
     path = Route(kind, asr, vocoder, lexicon)
-    columns = ["id", "seed", "sample", "symbols"]
+    columns = ["id", "seed", "sample", "symbols", "ended"]
     said = read_table(tokens, CONTINUATIONS, columns).select(columns).to_pylist()
+    for row in said:
+        if kind == "text" and row["seed"] >= 0 and not row["ended"]:
+            row["symbols"] = whole_words(row["symbols"])
     beginnings = _beginnings(prompts)
     if strange := sorted({row["id"] for row in said} - beginnings.keys()):
         raise UserError(f"{tokens}: prompt {strange[0]!r} is not in {prompts}; delete it and run again")

@@ -1,5 +1,6 @@
 """What a recogniser is, and which one the settings ask for."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -30,3 +31,14 @@ def load(settings: Continuation, folder: str | Path | None) -> ASR:
     from speechladder.continuation.asr.pocketsphinx import PocketSphinx
 
     return PocketSphinx.load(folder)
+
+
+def normaliser(settings: Continuation) -> Callable[[str], str]:
+    """The `normalise` of the recogniser that `settings` names, without loading its weights."""
+    if settings.asr == "whisper":
+        from speechladder.continuation.asr import whisper
+
+        return whisper.normaliser(settings.whisper)
+    from speechladder.continuation.asr.text import english_normaliser
+
+    return english_normaliser()

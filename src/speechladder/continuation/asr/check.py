@@ -7,7 +7,7 @@ from pathlib import Path
 from speechladder.continuation.hub import is_hub_name
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.settings import Continuation
+from speechladder.settings import SAMPLE_RATE, Continuation
 
 FIELD = "continuation.whisper"
 INSTALL = "install the extra: pip install 'speechladder[whisper]' (pip install -e '.[whisper]' in a checkout)"
@@ -58,3 +58,9 @@ def _check_folder(folder: Path) -> None:
                 f"{FIELD}: {folder} lacks {one}; copy the model's own into it "
                 "(WhisperProcessor.from_pretrained(NAME).save_pretrained(FOLDER))"
             )
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / name).is_file():
+            found = read_json(folder / name)
+            rate = found.get("feature_extractor", found).get("sampling_rate", SAMPLE_RATE)
+            if rate != SAMPLE_RATE:
+                raise UserError(f"{FIELD}: {folder / name}: sampling_rate is {rate}; Whisper hears {SAMPLE_RATE} Hz")

@@ -15,6 +15,7 @@ from speechladder.continuation.asr.check import FIELD, INSTALL, SIZES
 from speechladder.continuation.asr.text import english_normaliser
 from speechladder.continuation.hub import require
 from speechladder.io.errors import UserError
+from speechladder.io.files import read_json
 from speechladder.settings import SAMPLE_RATE
 
 LONGEST = 30 * SAMPLE_RATE  # samples that Whisper hears at once
@@ -33,6 +34,15 @@ def load(given: str) -> "Whisper":
     if path.is_dir() or (given not in SIZES and not path.is_file()):
         return _load_transformers(path if path.is_dir() else _fetched(given))
     return _load_openai(str(path) if path.is_file() else given)
+
+
+def normaliser(given: str) -> Callable[[str], str]:
+    """The text normaliser of the Whisper that `load` would load, its table of British spellings included."""
+    path = Path(given).expanduser()
+    if path.is_dir() or (given not in SIZES and not path.is_file()):
+        file = (path if path.is_dir() else _fetched(given)) / "normalizer.json"
+        return english_normaliser(read_json(file) if file.is_file() else None)
+    return _package(given).normalizers.EnglishTextNormalizer()
 
 
 class Whisper:
@@ -82,11 +92,16 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _load_openai(given: str) -> Whisper:
+def _package(given: str) -> Any:
     try:
-        import whisper
+        import whisper.normalizers
     except ImportError:
         raise UserError(f"{FIELD}: {given} needs openai-whisper, which is not installed; {INSTALL}") from None
+    return whisper
+
+
+def _load_openai(given: str) -> Whisper:
+    whisper = _package(given)
     device = _device()
     try:
         model = whisper.load_model(given, device=device).eval()
@@ -104,9 +119,7 @@ def _load_openai(given: str) -> Whisper:
         found = whisper.decode(model, whisper.log_mel_spectrogram(audio, model.dims.n_mels), options)
         return [result.text for result in found]
 
-    from whisper.normalizers import EnglishTextNormalizer
-
-    return Whisper(decode, EnglishTextNormalizer(), BATCH if device == "cuda" else 1)
+    return Whisper(decode, whisper.normalizers.EnglishTextNormalizer(), BATCH if device == "cuda" else 1)
 
 
 def _fetched(name: str) -> Path:

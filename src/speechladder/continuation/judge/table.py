@@ -15,6 +15,7 @@ from speechladder.io.tables import HEARD, JUDGED, PROMPTS, read_table, write_tab
 from speechladder.settings import Continuation
 
 UNHEARD = 0.6  # WER of resynthesis from which a perplexity says more of the vocoder than of the model
+MISHEARD = 0.3  # word error rate of natural speech from which the ASR itself is the story
 
 Wer = Callable[[Sequence[str], Sequence[str], Normalise], float]
 
@@ -146,6 +147,11 @@ def _quality(
                 groups[row["seed"], row["sample"]].append(Speech(row["transcript"].split(), row["seconds"]))
         speech[rung] = statistics([groups[key] for key in sorted(groups)], settings.seconds)
     notes, again = [], lost.get("resynthesis")
+    if lost.get("natural", 0) > MISHEARD:
+        notes.append(
+            f"the ASR mishears {100 * lost['natural']:.0f} % of the words of natural speech: the perplexity of rungs "
+            "that are heard measures it too; name a better one (continuation.asr: whisper)"
+        )
     if again is not None and again > UNHEARD:
         notes.append(
             f"resynthesised speech is heard with a WER of {100 * again:.0f} %: the perplexity of rungs that speak "

@@ -30,20 +30,13 @@ def check(path: str | Path, clusters: int) -> None:
     """Raise UserError unless `path` (run; a folder; OWNER/NAME on a hub) can speak the run's `clusters` units.
 
     A folder has the layout of fairseq's and textless' CodeHiFiGAN: config.json and weights (*.safetensors, g_*, *.pt,
-    *.bin). Nothing is downloaded; a hub's model is known to be there, its config is checked once it has been fetched.
+    *.bin). A hub's name is only looked at: hub.require asks the hub, and the config is checked once it is fetched.
     """
     if str(path) == RUN:
         return
     if Path(path).expanduser().exists():
         check_folder(Path(path).expanduser(), clusters)
-    elif is_hub_name(str(path)):
-        require(str(path), FIELD)
-        from huggingface_hub import try_to_load_from_cache
-
-        cached = try_to_load_from_cache(str(path), "config.json")
-        if isinstance(cached, str):
-            check_folder(Path(cached).parent, clusters)
-    else:
+    elif not is_hub_name(str(path)):
         raise UserError(f"{FIELD}: no such folder: {path}; write run, a folder, or OWNER/NAME of a hub")
 
 
