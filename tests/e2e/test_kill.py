@@ -21,12 +21,13 @@ def _until(folder: Path, pattern: str, process: subprocess.Popen) -> None:
 
 
 def test_killed_runs_resume_to_the_same_table(smoke, tmp_path):
-    # in the middle of speaking, of the units, of training (a checkpoint is there, the model is not), of scoring
+    # in the middle of speaking, of the units, of training (a checkpoint is there, the model is not), of scoring, of hearing
     moments = [
         "results/corpus/audio/.tmp-*",
         "results/units/centroids.safetensors",
         "results/lm/*/seed0.checkpoints/step*",
         "results/scores/*/swuggy.parquet",
+        "results/continuation/*/heard.parquet",
     ]
     words = ("results/table.csv",)
     for moment in moments:
@@ -40,7 +41,7 @@ def test_killed_runs_resume_to_the_same_table(smoke, tmp_path):
     assert "resuming from step" in (tmp_path / "out.log").read_text() + resumed, "no training was resumed"
     assert [p for p in (tmp_path / "results").rglob("*") if ".tmp-" in p.name or p.name.endswith(".checkpoints")] == []
     ours, theirs = (folder / "results" for folder in (tmp_path, smoke))
-    for name in ("table.csv", "factors.csv", "layers.csv", "learning.csv"):
+    for name in ("table.csv", "factors.csv", "layers.csv", "learning.csv", "continuation.csv"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
     for rung in ("text-bpe", "speech-hubert"):
         weights = Path("lm") / rung / "seed0" / "model.safetensors"

@@ -32,6 +32,10 @@ def _jobs(out: str) -> set[str]:
     return set(_counts(out))
 
 
+SPOKEN = {"continue_rung", "hear_rung", "judge_continuations"}  # what follows a changed model
+HEARD = {"extract_prompt_units", "train_vocoder", "hear_reference"}  # what follows changed units, beside these
+
+
 def test_the_table_has_a_row_per_rung_and_the_columns_of_the_contract(smoke):
     rows = _rows(smoke / "results" / "table.csv")
     assert [r["rung"] for r in rows] == LADDER
@@ -39,8 +43,10 @@ def test_the_table_has_a_row_per_rung_and_the_columns_of_the_contract(smoke):
     assert list(rows[0]) == [
         *("rung", "vocab_size", "tokens_per_second", "train_tokens", "valid_bits_per_second"),
         *scores,
+        *("ppl", "ppl_low", "ppl_high"),
     ]
     for row in rows:
+        assert 1 < float(row["ppl_low"]) <= float(row["ppl"]) <= float(row["ppl_high"])
         for name in scores[::3]:
             low, value, high = (float(row[name + end]) for end in ("_low", "", "_high"))
             assert 0 <= low <= value <= high <= 100
@@ -62,7 +68,7 @@ def test_the_other_results_are_there(smoke):
     assert {r["stage"] for r in _rows(results / "costs.csv")} >= {"build_corpus", "train_lm", "score_rung"}
     # two jobs side by side stay under 4 GB (Snakemake samples; a job of seconds is seen at its start)
     assert max(float(r["peak_memory_mb"] or 0) for r in _rows(results / "costs.csv")) < 2000
-    for name in ("ladder", "factors", "layers", "learning", "lengths"):
+    for name in ("ladder", "factors", "layers", "learning", "lengths", "continuation"):
         assert (results / "figures" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
         assert (results / "figures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     quality = json.loads((results / "alignment" / "quality.json").read_text())
@@ -88,19 +94,25 @@ def test_forcing_a_stage_touches_only_what_follows(smoke):
         "train_lm",
         "score_rung",
         "make_table",
+        *SPOKEN,
     }
 
 
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ("lm={lr: 1e-3}", {"train_lm", "score_rung", "make_table"}),
+        ("lm={lr: 1e-3}", {"train_lm", "train_judge", "score_rung", "make_table"} | SPOKEN),
         ("analysis={resamples: 300}", {"make_table"}),
-        ("lm={seeds: [0, 1]}", {"train_lm", "score_rung", "make_table"}),
+        ("lm={seeds: [0, 1]}", {"train_lm", "score_rung", "make_table"} | SPOKEN),
+        ("continuation={top_p: 0.8}", SPOKEN | {"make_table"}),
+        ("continuation={judge_steps: 21}", {"train_judge", "judge_continuations", "make_table"}),
+        ("continuation={enabled: false}", {"make_table"}),
         (
             "units={clusters: 16}",
             {"train_kmeans", "extract_units", "extract_item_units", "units_quality", "select_utterances"}
-            | {"tokenize_rung", "tokenize_items", "train_lm", "score_rung", "make_table"},
+            | {"tokenize_rung", "tokenize_items", "train_lm", "score_rung", "make_table"}
+            | SPOKEN
+            | HEARD,
         ),
     ],
 )
@@ -111,7 +123,11 @@ def test_a_changed_setting_reruns_what_depends_on_it(smoke, config, expected):
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ("tokens={text_vocab: 100}", dict.fromkeys(["tokenize_rung", "tokenize_items", "train_lm", "score_rung"], 1)),
+        (
+            "tokens={text_vocab: 100}",
+            dict.fromkeys(["tokenize_rung", "tokenize_items", "train_lm", "score_rung", "continue_rung"], 1)
+            | dict.fromkeys(["hear_rung", "train_judge", "judge_continuations"], 1),
+        ),
         (
             "benchmarks={topic_pairs: 7}",
             {"make_items": 1, "extract_item_units": 1, "units_quality": 1}
@@ -150,7 +166,7 @@ def test_a_raised_version_constant_reruns_the_stage(smoke, tmp_path):
 def test_the_report_is_made_and_holds_the_figures(smoke):
     run(smoke, "--report", "report.html", "--", "results/table.csv")
     html = (smoke / "report.html").read_text()
-    for name in ("ladder.svg", "factors.svg", "table.csv"):
+    for name in ("ladder.svg", "factors.svg", "table.csv", "continuation.svg", "continuation.csv", "prompt-0000.flac"):
         assert name in html
 
 
@@ -166,6 +182,13 @@ def test_the_report_is_made_and_holds_the_figures(smoke):
         (["--config", "corpus={hours: many}"], "corpus.hours"),
         (["--config", "units={encoder: hubert-micor}"], "did you mean 'hubert-micro'"),
         (["--config", "units={layer: 99}"], "units.layer: 99"),
+        (
+            ["--config", "continuation={judge: hf, judge_model: nowhere}"],
+            "continuation.judge_model: no such folder: nowhere",
+        ),
+        (["--config", "continuation={asr: whisper, whisper: larg}"], "continuation.whisper: 'larg'"),
+        (["--config", "continuation={vocoder: nowhere}"], "continuation.vocoder: no such folder: nowhere"),
+        (["--config", "continuation={judge_text: [nowhere.txt]}"], "continuation.judge_text: nowhere.txt"),
     ],
 )
 def test_a_mistake_in_the_configuration_ends_before_any_job(tmp_path, words, message):

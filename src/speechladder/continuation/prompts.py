@@ -34,6 +34,7 @@ from speechladder.settings import SAMPLE_RATE, Alignment, Continuation
 
 PARTS = ("prompt", "whole")
 FEWEST = 2  # prompts: fewer have no interval
+HELD_OUT = ("test", "valid")  # splits of a natural corpus that prompts come from, in this order
 SENTENCES = 4  # of a story of the world, at least
 TRIES = 4  # stories per prompt of the world, in case that the aligner refuses some
 STORIES = "stories"  # metadata of the table: JSON, id -> sentences of the world's story, spoken and cut off alike
@@ -118,7 +119,7 @@ def build_prompts(
     continuation, which ends at the last word boundary within `settings.seconds` of the cut.
 
     Without `cuts` the world's held-out stories are spoken by the voices of the dial's setting, cut after
-    `settings.prompt_sentences`; with them, utterances of the test split are taken from `alignments`
+    `settings.prompt_sentences`; with them, utterances of the test split, then of valid, are taken from `alignments`
     (tables.ALIGNMENT), cut at the first word boundary at or after `settings.prompt_seconds`. The table's metadata
     STORIES has the sentences of the world's stories. Raises UserError when fewer than two prompts are left.
     """
@@ -183,16 +184,19 @@ def _words(sentences: list[str]) -> int:
 
 
 def _recorded(settings: Continuation, seed: int, cuts: list[Path], alignments: list[Path]) -> list[Prompt]:
-    """Prompts of a natural corpus, evenly over its speakers as far as their test utterances go."""
-    tests = {cut.id: cut for path in cuts for cut in read_cuts(path) if cut.split == "test"}
-    wanted = pa.array(sorted(tests), pa.string())
+    """Prompts of a natural corpus, evenly over its speakers as far as their held-out utterances go: test, then valid,
+    by which the weights that are kept were chosen but nothing was trained."""
+    held_out = {cut.id: cut for path in cuts for cut in read_cuts(path) if cut.split in HELD_OUT}
+    wanted = pa.array(sorted(held_out), pa.string())
     aligned: dict[str, dict] = {}
     for path in alignments:
         table = read_table(path, ALIGNMENT, columns=["id", "words", "phones", "seconds"])
         rows = table.filter(pc.is_in(table["id"], value_set=wanted)).to_pylist()
         aligned |= {row["id"]: row for row in rows}
     prompts: list[Prompt] = []
-    for cut in _dealt([tests[id] for id in aligned], seed):
+    splits = ([held_out[i] for i in aligned if held_out[i].split == split] for split in HELD_OUT)
+    order = (cut for some in splits for cut in _dealt(some, seed))
+    for cut in order:
         if len(prompts) == settings.prompts:
             break
         row = aligned[cut.id]
@@ -210,13 +214,14 @@ def _recorded(settings: Continuation, seed: int, cuts: list[Path], alignments: l
     shortest = f"{settings.prompt_seconds:g} s of prompt and {settings.seconds / 2:g} s of continuation"
     if len(prompts) < FEWEST:
         raise UserError(
-            f"continuation: {len(prompts)} of {len(aligned)} aligned test utterances hold {shortest}, {FEWEST} are "
-            "needed; raise corpus.test_fraction, or lower continuation.prompt_seconds or continuation.seconds"
+            f"continuation: {len(prompts)} of {len(aligned)} aligned test and valid utterances hold {shortest}, {FEWEST} are "
+            "needed; raise corpus.test_fraction, lower continuation.prompt_seconds or continuation.seconds, or do "
+            "without (continuation.enabled: false)"
         )
     if len(prompts) < settings.prompts:
         say(
-            f"prompts: {len(prompts)} in place of {settings.prompts}, since no more of the {len(aligned)} aligned test "
-            f"utterances hold {shortest}"
+            f"prompts: {len(prompts)} in place of {settings.prompts}, since no more of the {len(aligned)} aligned test and "
+            f"valid utterances hold {shortest}"
         )
     return prompts
 
