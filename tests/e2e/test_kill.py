@@ -21,7 +21,7 @@ def _until(folder: Path, pattern: str, process: subprocess.Popen) -> None:
 
 
 def test_killed_runs_resume_to_the_same_table(smoke, tmp_path):
-    # in the middle of speaking, of the units, of training (a checkpoint is there, the model is not), of scoring, of hearing
+    # in the middle of speaking, of the units, of training (a checkpoint is there, the model is not), scoring, hearing
     moments = [
         "results/corpus/audio/.tmp-*",
         "results/units/centroids.safetensors",

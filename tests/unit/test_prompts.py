@@ -272,7 +272,7 @@ def test_alignment_of_another_split_is_no_prompt(corpus, tmp_path):
     table = read_table(corpus[1], ALIGNMENT)
     trained = {c.id for c in read_cuts(corpus[0]) if c.split == "train"}
     write_table(tmp_path / "a.parquet", [r for r in table.to_pylist() if r["id"] in trained], ALIGNMENT)
-    with pytest.raises(UserError, match="0 of 0 aligned test utterances"):
+    with pytest.raises(UserError, match="0 of 0 aligned held-out utterances"):
         build(tmp_path / "out.parquet", cuts=corpus[:1], alignments=[tmp_path / "a.parquet"])
 
 

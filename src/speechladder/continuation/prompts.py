@@ -214,14 +214,14 @@ def _recorded(settings: Continuation, seed: int, cuts: list[Path], alignments: l
     shortest = f"{settings.prompt_seconds:g} s of prompt and {settings.seconds / 2:g} s of continuation"
     if len(prompts) < FEWEST:
         raise UserError(
-            f"continuation: {len(prompts)} of {len(aligned)} aligned test and valid utterances hold {shortest}, {FEWEST} are "
+            f"continuation: {len(prompts)} of {len(aligned)} aligned held-out utterances hold {shortest}, {FEWEST} are "
             "needed; raise corpus.test_fraction, lower continuation.prompt_seconds or continuation.seconds, or do "
             "without (continuation.enabled: false)"
         )
     if len(prompts) < settings.prompts:
         say(
-            f"prompts: {len(prompts)} in place of {settings.prompts}, since no more of the {len(aligned)} aligned test and "
-            f"valid utterances hold {shortest}"
+            f"prompts: {len(prompts)} in place of {settings.prompts}, since no more of the {len(aligned)} aligned "
+            f"held-out utterances hold {shortest}"
         )
     return prompts
 
