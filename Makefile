@@ -34,11 +34,11 @@ $(VENV)/.installed-test: requirements-test.lock $(VENV)/.installed
 	$(BIN)/python -m pip install -q -r requirements-test.lock
 	@touch $@
 
-table: $(VENV)/.installed ## the default run: results/table.csv and figures (about 12 minutes on 2 cores)
+table: $(VENV)/.installed ## the default run: results/table.csv and figures (about 14 minutes on 2 cores)
 	snakemake --cores $(CORES) results/table.csv
 	@python scripts/print_table.py results
 
-smoke: $(VENV)/.installed ## the same workflow in about a minute, for a first look (results in .work/smoke)
+smoke: $(VENV)/.installed ## the same workflow in under two minutes, for a first look (results in .work/smoke)
 	snakemake --cores $(CORES) --configfile presets/smoke.yaml --directory .work/smoke results/table.csv
 	@python scripts/print_table.py .work/smoke/results
 
