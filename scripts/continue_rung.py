@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", required=True, type=Path, help="folders lm/{rung}/seed{n}, all seeds")
     parser.add_argument("--tokens", required=True, type=Path, help="folder tokens/{rung}: rung, settings and tokenizer")
     parser.add_argument("--prompts-file", required=True, type=Path, help="continuation/prompts.parquet")
-    parser.add_argument("--units", type=Path, help="continuation/units.parquet, for rungs of units")
+    parser.add_argument("--units", nargs="?", type=Path, help="continuation/units.parquet, for rungs of units")
     parser.add_argument("--out", required=True, type=Path, help="continuation/{rung}/tokens.parquet")
     parser.add_argument("--seed", type=int, default=0, help="seed of what is sampled; default: 0")
     add_options(parser, Continuation)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost a shared machine more than they give
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from speechladder.io.errors import script
 from speechladder.settings import LM, Continuation, Tokens, add_options, from_options
@@ -28,6 +27,8 @@ def main() -> None:
     args = parser.parse_args()
     settings, lm, tokens = (from_options(args, section) for section in (Continuation, LM, Tokens))
     os.environ["OMP_NUM_THREADS"] = str(lm.threads)
+    if settings.asr != "whisper":  # whose normaliser may be a hub's
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from speechladder.continuation.asr import normaliser
     from speechladder.continuation.judge.run import train_judge
 

@@ -101,7 +101,8 @@ def _check_models(settings: Settings) -> None:
     from speechladder.continuation.vocoder.check import check as check_vocoder
 
     if units_are_heard(settings):
-        check_vocoder(settings.continuation.vocoder, settings.units.clusters)
+        runs = any(heard_as(rung) == "unit-runs" for rung in spoken_rungs(settings))
+        check_vocoder(settings.continuation.vocoder, settings.units.clusters, runs)
     check_asr(settings.continuation)
     check_judge(settings.continuation)
 
@@ -134,9 +135,17 @@ def spoken_rungs(settings: Settings) -> list[str]:
     return [rung for rung in settings.rungs if settings.continuation.enabled and heard_as(rung)]
 
 
-def units_are_heard(settings: Settings) -> bool:
-    """Whether some rung's continuations are units, which need a vocoder."""
-    return any((heard_as(rung) or "").startswith("unit") for rung in spoken_rungs(settings))
+def units_are_heard(settings: Settings, rung: str | None = None) -> bool:
+    """Whether a rung's continuations are units, which need a vocoder; without `rung`, whether some rung's are."""
+    rungs = [rung] if rung else spoken_rungs(settings)
+    return any((heard_as(name) or "").startswith("unit") for name in rungs)
+
+
+def reads_units(rung: str) -> bool:
+    """Whether a rung's prompts are made of units."""
+    from speechladder.rungs import registry
+
+    return "units" in registry.get(rung).needs
 
 
 @cache
@@ -168,6 +177,25 @@ def item_options(settings: Settings, task: str) -> str:
 def continuation_options(settings: Settings, *names: str) -> str:
     """These options under `continuation`: a stage is not made anew by another stage's setting."""
     return _options(settings.continuation, set(names))
+
+
+def asr_options(settings: Settings, *names: str) -> str:
+    """These options under `continuation`, and what the recogniser and its normaliser depend on."""
+    whisper = ["whisper"] if settings.continuation.asr == "whisper" else []
+    return continuation_options(settings, "asr", *whisper, *names)
+
+
+def hearing_options(settings: Settings, rung: str | None = None) -> str:
+    """How a rung (without: the true continuations) is heard: no vocoder's setting touches a rung without units."""
+    if not units_are_heard(settings, rung):
+        return asr_options(settings)
+    return f"{asr_options(settings, 'vocoder')} --clusters {settings.units.clusters}"
+
+
+def judge_options(settings: Settings) -> str:
+    """Which judge judges, and how it reads."""
+    model = ["judge_model"] if settings.continuation.judge == "hf" else []
+    return asr_options(settings, "judge", *model, "seconds")
 
 
 def _options(section: Section, used: set[str]) -> str:

@@ -8,12 +8,15 @@ from speechladder.io.errors import UserError
 from speechladder.io.lifetime import RUNNER, hold_lock
 from speechladder.settings import TASKS, VERSIONS, as_options, untracked
 from speechladder.workflow import (
+    asr_options,
     check_hubs,
     checked,
     continuation_options,
     dial_config,
-    heard_as,
+    hearing_options,
     item_options,
+    judge_options,
+    reads_units,
     recordings,
     spoken_rungs,
     token_options,
@@ -118,10 +121,15 @@ def asr_model(wildcards):
 
 def vocoder_model(wildcards):
     """What speaks a rung's units; nothing where no unit is spoken."""
-    rung = getattr(wildcards, "rung", None)
-    if not ((heard_as(rung) or "").startswith("unit") if rung else units_are_heard(S)):
+    if not units_are_heard(S, getattr(wildcards, "rung", None)):
         return []
     return on_disk(S.continuation.vocoder) if S.continuation.vocoder != "run" else "results/continuation/vocoder"
+
+
+def prompt_units(wildcards):
+    """The prompts' units where the rung, or a rung's resynthesis, needs them: other units touch no rung of text."""
+    rung = getattr(wildcards, "rung", None)
+    return "results/continuation/units.parquet" if (reads_units(rung) if rung else units_are_heard(S)) else []
 
 
 def judge_model(wildcards):

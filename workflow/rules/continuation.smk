@@ -51,7 +51,7 @@ rule continue_rung:
         models=expand("results/lm/{{rung}}/seed{seed}", seed=S.lm.seeds),
         tokens="results/tokens/{rung}",
         prompts="results/continuation/prompts.parquet",
-        units="results/continuation/units.parquet",
+        units=prompt_units,
     output:
         "results/continuation/{rung}/tokens.parquet",
     log:
@@ -139,19 +139,20 @@ rule hear_rung:
         ENV
     params:
         version=VERSIONS["hearing"],
-        options=continuation_options(S, "asr", "whisper", "vocoder", "examples"),
-        clusters=S.units.clusters,
+        options=lambda wildcards: hearing_options(S, wildcards.rung),
+        examples=S.continuation.examples,
         seed=S.seed,
     shell:
         'python "$SCRIPTS"/hear_rung.py --rung {wildcards.rung} --tokens {input.tokens} --prompts-file {input.prompts}'
-        " --asr-folder {input.asr} --vocoder-folder {input.vocoder} --cuts {input.cuts} --alignments {input.alignment}"
-        " --clusters {params.clusters} --out {output.heard} --examples-out {output.examples} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+        " --asr-folder {input.asr:q} --vocoder-folder {input.vocoder:q} --cuts {input.cuts} --alignments {input.alignment}"
+        " --out {output.heard} --examples-out {output.examples} --examples {params.examples} --seed {params.seed}"
+        " {params.options} 2>&1 | tee {log}"
 
 
 rule hear_reference:
     input:
         prompts="results/continuation/prompts.parquet",
-        units="results/continuation/units.parquet" if units_are_heard(S) else [],
+        units=prompt_units,
         asr=asr_model,
         vocoder=vocoder_model,
     output:
@@ -164,12 +165,11 @@ rule hear_reference:
         ENV
     params:
         version=VERSIONS["hearing"],
-        options=continuation_options(S, "asr", "whisper", "vocoder"),
-        clusters=S.units.clusters,
+        options=hearing_options(S),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/hear_reference.py --prompts-file {input.prompts} --units {input.units} --asr-folder {input.asr}'
-        " --vocoder-folder {input.vocoder} --clusters {params.clusters} --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+        'python "$SCRIPTS"/hear_reference.py --prompts-file {input.prompts} --units {input.units} --asr-folder {input.asr:q}'
+        " --vocoder-folder {input.vocoder:q} --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
 rule make_judge_text:
@@ -205,9 +205,10 @@ rule train_judge:
         "results/costs/train_judge/all.tsv"
     conda:
         ENV
+    threads: S.lm.threads
     params:
         version=VERSIONS["judge"],
-        options=continuation_options(S, "judge_steps", "asr", "whisper"),
+        options=asr_options(S, "judge_steps"),
         lm=as_options(S.lm, exclude=["seeds", "max_steps", "learning_points"]),
         tokens=as_options(S.tokens, exclude=["phone_vocab", "stress", "silence", "word_boundary"]),
         seed=S.seed,
@@ -232,10 +233,10 @@ rule judge_continuations:
     conda:
         ENV
     params:
-        version=VERSIONS["judge"],
+        version=VERSIONS["perplexity"],
         rungs=SPOKEN,
-        options=continuation_options(S, "judge", "judge_model", "seconds", "asr", "whisper"),
+        options=judge_options(S),
         seed=S.seed,
     shell:
         'python "$SCRIPTS"/judge_continuations.py --heard {input.heard} --rungs {params.rungs} --prompts-file {input.prompts}'
-        " --reference {input.reference} --judge-folder {input.judge} --out {output.judged} --quality {output.quality} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+        " --reference {input.reference} --judge-folder {input.judge:q} --out {output.judged} --quality {output.quality} --seed {params.seed} {params.options} 2>&1 | tee {log}"

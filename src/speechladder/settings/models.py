@@ -417,4 +417,10 @@ class Settings(Section):
             )
         if self.corpus.name == "local" and self.alignment.aligner == "truth":
             raise ValueError("alignment.aligner: truth exists on the world only; write aligner: pocketsphinx")
+        shortest = self.continuation.prompt_seconds + self.continuation.seconds / 2
+        if self.corpus.name == "local" and self.continuation.enabled and shortest > self.corpus.max_seconds:
+            raise ValueError(
+                f"continuation.prompt_seconds: no utterance of at most {self.corpus.max_seconds:g} s "
+                f"(corpus.max_seconds) holds a prompt and half of continuation.seconds, {shortest:g} s; lower them"
+            )
         return self

@@ -14,6 +14,10 @@ RUN = "run"
 KIND = "speechladder-unit-vocoder"  # model_type of the run's own
 WEIGHTS = ("*.safetensors", "g_*", "*.pt", "*.bin")  # in order of preference
 UNIT_RATE = 50  # Hz
+NO_DURATIONS = (
+    "no duration predictor (dur_predictor_params), which a rung of deduplicated units needs; take a vocoder that has "
+    "one, or write continuation.vocoder: run"
+)
 _NEEDED = {
     "num_embeddings": int,
     "embedding_dim": int,
@@ -26,8 +30,10 @@ _NEEDED = {
 }
 
 
-def check(path: str | Path, clusters: int) -> None:
+def check(path: str | Path, clusters: int, runs: bool = False) -> None:
     """Raise UserError unless `path` (run; a folder; OWNER/NAME on a hub) can speak the run's `clusters` units.
+
+    `runs`: also units of which each run is written once, whose durations the vocoder must predict.
 
     A folder has the layout of fairseq's and textless' CodeHiFiGAN: config.json and weights (*.safetensors, g_*, *.pt,
     *.bin). A hub's name is only looked at: hub.require asks the hub, and the config is checked once it is fetched.
@@ -35,7 +41,10 @@ def check(path: str | Path, clusters: int) -> None:
     if str(path) == RUN:
         return
     if Path(path).expanduser().exists():
-        check_folder(Path(path).expanduser(), clusters)
+        folder = Path(path).expanduser()
+        config = check_folder(folder, clusters)
+        if runs and config.get("model_type") != KIND and not config.get("dur_predictor_params"):
+            raise UserError(f"{FIELD}: {folder}/config.json: {NO_DURATIONS}")
     elif not is_hub_name(str(path)):
         raise UserError(f"{FIELD}: no such folder: {path}; write run, a folder, or OWNER/NAME of a hub")
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from speechladder.continuation.vocoder.check import FIELD, weights
+from speechladder.continuation.vocoder.check import FIELD, NO_DURATIONS, weights
 from speechladder.io.errors import UserError
 from speechladder.settings import SAMPLE_RATE
 
@@ -151,10 +151,7 @@ class CodeHiFiGAN:
         Raises UserError for a checkpoint without one.
         """
         if self.model.dur_predictor is None:
-            raise UserError(
-                f"{FIELD}: the checkpoint has no duration predictor (dur_predictor_params), which a rung of "
-                f"deduplicated units needs; take one that has, or write {FIELD}: run"
-            )
+            raise UserError(f"{FIELD}: {NO_DURATIONS}")
         units = np.asarray(units, np.int64)
         if not len(units):
             return np.zeros(0, np.int64)
