@@ -90,9 +90,9 @@ def judge(request, tmp_path_factory) -> score.Judge:
     return score.load(save_llama(tmp_path_factory.mktemp(request.param), request.param))
 
 
-def by_hand(judge: score.Judge, text: str) -> float:
-    """NLL in nats of a whole text after the start token, one position at a time."""
-    ids = [judge.start, *judge.tokenizer.encode(text, add_special_tokens=False)]
+def by_hand(judge: score.Judge, text: str | list[int]) -> float:
+    """NLL in nats of a whole text (or its ids) after the start token, one position at a time."""
+    ids = [judge.start, *(judge.tokenizer.encode(text, add_special_tokens=False) if isinstance(text, str) else text)]
     with torch.no_grad():
         logits = judge.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
     return -sum(float(logits[n, token]) for n, token in enumerate(ids[1:]))
@@ -124,21 +124,27 @@ def test_without_logits_to_keep(judge, monkeypatch):
 
 def test_a_token_over_the_seam_is_the_continuations(tmp_path):
     judge = score.load(save_llama(tmp_path, "over words"))
-    ids, count = judge.encode("a", "b")
+    ((ids, count),) = judge.encode("a", "b")
     assert len(ids) == 2 and count == 1
-    ids, count = judge.encode("b", "c")
+    ((ids, count),) = judge.encode("b", "c")
     assert len(ids) == 4 and count == 2  # and where nothing merges
 
 
-def test_a_long_prompt_loses_its_beginning_and_a_long_continuation_is_refused(judge):
+def test_a_long_prompt_loses_its_beginning_and_a_long_continuation_is_read_in_parts(judge):
     short = score.Judge(judge.model, judge.tokenizer, judge.start, 8, "x")
-    ids, count = short.encode("the farmer sees a cow by the river", "and walks")
+    ((ids, count),) = short.encode("the farmer sees a cow by the river", "and walks")
     assert len(ids) == 8 and ids[0] == judge.start and 0 < count < 8
-    assert ids[-count:] == judge.encode("the farmer sees a cow by the river", "and walks")[0][-count:]
-    with pytest.raises(
-        UserError, match=r"judge_model: x reads 8 tokens, a continuation has \d+; lower continuation.sec"
-    ):
-        short.encode("a", " ".join(WORDS))
+    assert ids[-count:] == judge.encode("the farmer sees a cow by the river", "and walks")[0][0][-count:]
+    said = " ".join(WORDS)
+    ((whole, count),) = judge.encode("a", said)
+    parts = short.encode("a", said)
+    assert [token for ids, n in parts for token in ids[-n:]] == whole[-count:] and len(parts) > 1
+    assert all(ids[0] == short.start and n <= 4 and len(ids) <= 8 for ids, n in parts)
+    assert all(len(ids) == 8 for ids, _ in parts[2:])  # with what is before, as far as there is room
+    done: list[float] = []
+    (nats, tokens), _, (same, _) = score.nll(short, [("a", said), ("a", ""), ("a", said)], advance=done.append)
+    by_parts = [by_hand(short, ids[1:]) - by_hand(short, ids[1 : len(ids) - n]) for ids, n in parts]
+    assert tokens == count and nats == same == pytest.approx(sum(by_parts), abs=1e-4) and sum(done) == 1
 
 
 def test_the_runs_judge_is_a_rung_and_a_model(own, text):

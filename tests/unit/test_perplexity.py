@@ -50,6 +50,14 @@ def test_the_corpus_perplexity_weighs_words():
     assert math.isnan(continuation.total([row("c", 0.0, 0)]))
 
 
+def test_an_endless_word_ends_no_run():
+    rows = [row("a", 2000.0, 1), row("b", 5000.0, 1), row("c", 3.0, 1)]
+    assert continuation.total(rows) == math.exp(100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert estimated(rows).high == math.exp(100)
+
+
 def test_the_interval_holds_the_truth_and_resamples_prompts():
     covered, narrow = 0, []
     for trial in range(60):

@@ -14,7 +14,7 @@ import numpy as np
 
 from speechladder.analysis.accuracy import Estimate, bootstrap, generator
 from speechladder.analysis.csv_tables import fixed, percent, write_csv
-from speechladder.continuation.perplexity import REFERENCE_ROWS, TRUE, perplexity
+from speechladder.continuation.perplexity import HARDEST, REFERENCE_ROWS, TRUE, perplexity
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.tables import JUDGED, read_table
@@ -71,7 +71,7 @@ def estimate(rows: Sequence[dict[str, Any]], confidence: float, resamples: int, 
             chosen = rng.integers(len(seeds), size=(1, len(seeds) - 1, index.shape[0]))
             drawn = np.take_along_axis(drawn, np.broadcast_to(chosen, (2, *chosen.shape[1:])), axis=1)
         nll, words = drawn.sum(1)
-        return np.where(words > 0, np.exp(nll / np.maximum(words, 1)), value)
+        return np.where(words > 0, np.exp(np.minimum(nll / np.maximum(words, 1), HARDEST)), value)
 
     low, high = bootstrap(statistic, len(ids), confidence, resamples, rng)
     return Estimate(value, min(float(low), value), max(float(high), value))

@@ -23,6 +23,7 @@ import numpy as np
 from speechladder.io.hashing import stable_hash
 
 REFERENCE_ROWS = "reference"  # the rung of JUDGED's rows true and shuffled
+HARDEST = 100.0  # nats per word: beyond, one endless word that an ASR made up, which would pass all floats
 TRUE = -1  # seed and sample of a true continuation
 
 
@@ -34,8 +35,8 @@ class Speech(NamedTuple):
 
 
 def perplexity(nll: float, words: float) -> float:
-    """exp(nll / words); not a number where there are no words."""
-    return math.exp(nll / words) if words else math.nan
+    """exp(nll / words), at most exp(HARDEST); not a number where there are no words."""
+    return math.exp(min(nll / words, HARDEST)) if words else math.nan
 
 
 def shuffled(texts: Mapping[str, str], seed: int, samples: int) -> list[tuple[str, int, str]]:

@@ -9,6 +9,7 @@ not ended.
 """
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,18 +40,21 @@ class Judge:
     context: int
     name: str
 
-    def encode(self, prompt: str, continuation: str) -> tuple[list[int], int]:
-        """Ids of both with `start`, and how many of them are the continuation's; a long prompt loses its beginning."""
+    def encode(self, prompt: str, continuation: str) -> list[tuple[list[int], int]]:
+        """Ids of both with `start`, and how many of the last are the continuation's; a long prompt loses its beginning.
+
+        A continuation that the judge cannot read at once is read in parts of half its context, each after as much of
+        what goes before as there is room for; none for an empty one.
+        """
         whole = self._ids(f"{prompt} {continuation}".strip())
         alone = self._ids(prompt)
         shared = next((n for n, (a, b) in enumerate(zip(alone, whole)) if a != b), min(len(alone), len(whole)))
-        count = len(whole) - shared
-        if count >= self.context:
-            raise UserError(
-                f"{FIELD}: {self.name} reads {self.context} tokens, a continuation has {count}; "
-                "lower continuation.seconds"
-            )
-        return [self.start, *whole[max(0, len(whole) - self.context + 1) :]], count
+        step = len(whole) - shared if len(whole) - shared < self.context else max(1, self.context // 2)
+        ends = [min(begin + step, len(whole)) for begin in range(shared, len(whole), max(1, step))]
+        return [
+            ([self.start, *whole[max(0, end - self.context + 1) : end]], end - begin)
+            for begin, end in zip([shared, *ends], ends)
+        ]
 
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False) if text else []
@@ -108,17 +112,18 @@ def nll(
     Equal pairs are scored once. Padding and neighbours change a result by rounding alone (fp32: 1e-5 nats).
     """
     distinct = list(dict.fromkeys(pairs))
-    encoded = [judge.encode(prompt, continuation.strip()) for prompt, continuation in distinct]
+    parts = [(pair, ids, count) for pair in distinct for ids, count in judge.encode(pair[0], pair[1].strip())]
     found: dict[tuple[str, str], tuple[float, int]] = dict.fromkeys(distinct, (0.0, 0))
-    at = [n for n, (_, count) in enumerate(encoded) if count]
+    unread = Counter(pair for pair, _, _ in parts)
     width = judge.model.get_input_embeddings().num_embeddings
     limit = max(1, min(batch_tokens, BATCH_LOGITS // width))
-    for batch in by_length([len(encoded[n][0]) for n in at], limit):
-        chosen = [at[i] for i in batch]
-        nats = _batch_nll(judge.model, [encoded[n] for n in chosen])
-        for n, value in zip(chosen, nats.tolist()):
-            found[distinct[n]] = (value, encoded[n][1])
-        advance(len(chosen))
+    for batch in by_length([len(ids) for _, ids, _ in parts], limit):
+        nats = _batch_nll(judge.model, [parts[n][1:] for n in batch])
+        for n, value in zip(batch, nats.tolist()):
+            pair, _, count = parts[n]
+            found[pair] = found[pair][0] + value, found[pair][1] + count
+            unread[pair] -= 1
+            advance(int(not unread[pair]))
     return [found[pair] for pair in pairs]
 
 
