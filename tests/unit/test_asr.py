@@ -179,12 +179,11 @@ def openai_file(tmp_path_factory) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
-def transformers_folder(tmp_path_factory) -> Path:
+def save_whisper(folder: Path) -> Path:
+    """A random Whisper as transformers saves it, which says letters."""
     import torch
     import transformers
 
-    folder = tmp_path_factory.mktemp("whisper") / "tiny"
     extractor = transformers.WhisperFeatureExtractor(feature_size=80)
     symbols = ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>", *"abcdefghijklmnopqrstuvwxyz", "\u0120"]
     vocab = {symbol: n for n, symbol in enumerate(symbols)}
@@ -203,6 +202,11 @@ def transformers_folder(tmp_path_factory) -> Path:
     transformers.WhisperProcessor(extractor, tokenizer).save_pretrained(folder)
     (folder / "normalizer.json").write_text(json.dumps({"colour": "color"}))  # as the hub's folders have it
     return folder
+
+
+@pytest.fixture(scope="module")
+def transformers_folder(tmp_path_factory) -> Path:
+    return save_whisper(tmp_path_factory.mktemp("whisper") / "tiny")
 
 
 @pytest.fixture(params=["openai_file", "transformers_folder"])

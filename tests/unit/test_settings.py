@@ -55,6 +55,13 @@ from speechladder.workflow import checked, dial_config
         ({"tokens": {"phone_vocab": 89, "stress": True}}, ["tokens: phone_vocab: 89", "at least 90"]),
         ({"corpus": {"name": "local"}}, ["corpus.path", "--config corpus="]),
         ({"corpus": {"name": "local", "path": "x"}}, ["alignment.aligner: truth", "pocketsphinx"]),
+        (
+            {
+                "corpus": {"name": "local", "path": "x", "max_seconds": 5},
+                "alignment": {"aligner": "pocketsphinx"},
+            },
+            ["continuation.prompt_seconds", "at most 5 s (corpus.max_seconds)", "5.5 s"],
+        ),
         ({"corpus": None}, ["corpus"]),
         ({"corpus": {"shards": 0}, "lm": {"layers": 0}}, ["2 mistakes", "corpus.shards", "lm.layers"]),
     ],

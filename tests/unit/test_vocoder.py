@@ -299,3 +299,12 @@ def test_check_imports_no_torch(tmp_path):
         f"check({str(tmp_path)!r}, {CLUSTERS}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_units_without_repeats_need_durations(own, tmp_path):
+    plain = save_hifigan(tmp_path / "plain", "old").folder
+    check(plain, CLUSTERS)
+    with pytest.raises(UserError, match=r"plain/config.json: no duration predictor .*vocoder: run"):
+        check(plain, CLUSTERS, runs=True)
+    for folder in (own, save_hifigan(tmp_path / "predicts", "old", **PREDICTOR).folder):
+        check(folder, CLUSTERS, runs=True)

@@ -1,0 +1,64 @@
+"""The smoke run's models go on speaking through the paper's kind of ASR, vocoder and judge, from folders on disk."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ..unit.test_asr import save_whisper
+from ..unit.test_judge import save_llama
+from ..unit.test_vocoder import PREDICTOR, save_hifigan
+from .conftest import run
+
+pytestmark = pytest.mark.e2e
+RUNGS = ["text-raw", "speech-hubert-dedup"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    """Random ones, in a folder with a space in its name."""
+    folder = tmp_path_factory.mktemp("models") / "my models"
+    save_whisper(folder / "whisper")
+    save_llama(folder / "judge", "bytes")
+    save_hifigan(folder / "vocoder", "old", num_embeddings=32, **PREDICTOR)
+    return folder
+
+
+def _words(models: Path, vocoder: str = "vocoder", **more: object) -> list[str]:
+    wanted = {"judge": "hf", "judge_model": str(models / "judge"), "asr": "whisper", **more}
+    wanted |= {"whisper": str(models / "whisper"), "vocoder": str(models / vocoder)}
+    return ["--config", f"rungs={json.dumps(RUNGS)}", f"continuation={json.dumps(wanted)}", "--", "results/table.csv"]
+
+
+def _rows(path: Path) -> dict[str, dict[str, str]]:
+    with path.open() as handle:
+        return {row["rung"]: row for row in csv.DictReader(handle)}
+
+
+def test_models_from_disk_from_prompt_to_table(smoke, models, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(smoke, folder, symlinks=True)
+    run(folder, *_words(models))
+    table, said = _rows(folder / "results/table.csv"), _rows(folder / "results/continuation.csv")
+    assert [*table] == RUNGS and [*said] == [*RUNGS, "true", "shuffled"]
+    assert all(float(row["ppl"]) > 1 and row["ppl"] == said[rung]["ppl"] for rung, row in table.items())
+    continuation = folder / "results" / "continuation"
+    quality = json.loads((continuation / "quality.json").read_text())
+    assert quality["judge"] == {
+        "judge": "hf",
+        "model": str(models / "judge"),
+        "valid_perplexity_per_word": None,
+    }
+    assert {*quality["wer"]} == {"natural", "tts", "resynthesis"}
+    assert list((continuation / "speech-hubert-dedup" / "examples").glob("*.flac"))
+    # another vocoder is heard by the rungs that speak through it alone; another run's judge by none
+    shutil.copytree(models / "vocoder", models / "other")
+    jobs = run(folder, "-n", *_words(models, "other"))
+    assert "rule hear_reference:" in jobs and jobs.count("rule hear_rung:") == 1
+    assert "Nothing to be done" in run(folder, "-n", *_words(models, judge_steps=9, vocoder_steps=9))
+    # without continuations the table has its other columns
+    run(folder, *_words(models, enabled=False))
+    assert [row["ppl"] for row in _rows(folder / "results/table.csv").values()] == ["", ""]
+    assert not _rows(folder / "results/continuation.csv")
