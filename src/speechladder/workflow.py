@@ -101,15 +101,18 @@ def _check_models(settings: Settings) -> None:
     from speechladder.continuation.vocoder.check import check as check_vocoder
 
     if units_are_heard(settings):
-        runs = any(heard_as(rung) == "unit-runs" for rung in spoken_rungs(settings))
-        check_vocoder(settings.continuation.vocoder, settings.units.clusters, runs)
+        check_vocoder(settings.continuation.vocoder, settings.units.clusters, _runs_are_heard(settings))
     check_asr(settings.continuation)
     check_judge(settings.continuation)
 
 
 def check_hubs(settings: Settings) -> None:
-    """Whether the hub gives the models that the run names by OWNER/NAME; asks the network, so once, when jobs start."""
-    from speechladder.continuation.hub import is_hub_name, require
+    """Whether the hub gives the models that the run names by OWNER/NAME, and their config.json says what is needed; asks
+    the network, so once, when jobs start."""
+    from speechladder.continuation.asr.check import check_config as check_whisper
+    from speechladder.continuation.hub import config, is_hub_name, require
+    from speechladder.continuation.judge.check import check_config as check_judge
+    from speechladder.continuation.vocoder.check import check_config as check_vocoder
 
     wanted = settings.continuation
     used = {
@@ -119,8 +122,19 @@ def check_hubs(settings: Settings) -> None:
     }
     for field, needed in used.items():
         given = getattr(wanted, field)
-        if wanted.enabled and needed and not Path(given).exists() and is_hub_name(given):
-            require(given, f"continuation.{field}")
+        if not (needed and spoken_rungs(settings)) or Path(given).exists() or not is_hub_name(given):
+            continue
+        require(given, f"continuation.{field}")
+        file = config(given, f"continuation.{field}")
+        if field == "vocoder":
+            check_vocoder(file, settings.units.clusters, _runs_are_heard(settings))
+        else:
+            (check_whisper if field == "whisper" else check_judge)(read_json(file), given)
+
+
+def _runs_are_heard(settings: Settings) -> bool:
+    """Whether some rung's continuations are units without their durations."""
+    return any(heard_as(rung) == "unit-runs" for rung in spoken_rungs(settings))
 
 
 def heard_as(rung: str) -> str | None:

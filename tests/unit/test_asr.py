@@ -185,7 +185,8 @@ def save_whisper(folder: Path) -> Path:
     import transformers
 
     extractor = transformers.WhisperFeatureExtractor(feature_size=80)
-    symbols = ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>", *"abcdefghijklmnopqrstuvwxyz", "\u0120"]
+    # what comes after <|notimestamps|> is a time, by which speech is heard in segments: nothing does
+    symbols = ["<|endoftext|>", "<|startoftranscript|>", *"abcdefghijklmnopqrstuvwxyz", "\u0120", "<|notimestamps|>"]
     vocab = {symbol: n for n, symbol in enumerate(symbols)}
     tokenizer = transformers.WhisperTokenizer(vocab=vocab, merges=[])
     special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "decoder_start_token_id": 1}
@@ -197,7 +198,9 @@ def save_whisper(folder: Path) -> Path:
     )  # fmt: skip
     torch.manual_seed(0)
     model = transformers.WhisperForConditionalGeneration(config)
-    model.generation_config = transformers.GenerationConfig(max_length=12, no_timestamps_token_id=2, **special)
+    model.generation_config = transformers.GenerationConfig(
+        max_length=12, no_timestamps_token_id=len(vocab) - 1, **special
+    )
     model.save_pretrained(folder)
     transformers.WhisperProcessor(extractor, tokenizer).save_pretrained(folder)
     (folder / "normalizer.json").write_text(json.dumps({"colour": "color"}))  # as the hub's folders have it

@@ -1,14 +1,20 @@
 """Hub names are checked before any job: a small server plays the hub."""
 
+import json
 import os
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import huggingface_hub
 import pytest
 
+from speechladder.continuation import hub as models
 from speechladder.continuation.hub import is_hub_name
+from speechladder.io.errors import UserError
+from speechladder.settings import load
+from speechladder.workflow import check_hubs
 
 
 class _Hub(BaseHTTPRequestHandler):
@@ -70,3 +76,24 @@ def test_a_hub_that_does_not_answer(tmp_path):
     assert "HF_HUB_OFFLINE is set" in _ask("open/model", tmp_path, HF_HUB_OFFLINE="1").stderr
     done = _ask("open/model", tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
     assert "did not answer" in done.stderr and "UserError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wanted", "config", "said"),
+    [
+        ({"asr": "whisper", "whisper": "a/b"}, {"model_type": "wav2vec2"}, "whisper: a/b is a 'wav2vec2' model"),
+        ({"judge": "hf", "judge_model": "a/b"}, {"architectures": ["BertForMaskedLM"]}, "judge_model: a/b is BertForM"),
+        ({"vocoder": "a/b"}, {"model_type": "speechladder-unit-vocoder", "clusters": 7}, "the run's units are 100"),
+        ({"vocoder": "a/b"}, {"model_type": "hifigan"}, "a vocoder for mel spectra"),
+    ],
+)
+def test_a_model_of_another_kind_on_the_hub_is_said_before_any_job(tmp_path, monkeypatch, wanted, config, said):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(models, "require", lambda name, field: None)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: str(tmp_path / file))
+    with pytest.raises(UserError, match=said):
+        check_hubs(load({"continuation": wanted}))
+    check_hubs(load({"continuation": wanted | {"enabled": False}}))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: 1 / 0)
+    with pytest.raises(UserError, match=r"a/b gives no config.json \(division"):
+        check_hubs(load({"continuation": wanted}))

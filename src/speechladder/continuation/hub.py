@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 from speechladder.io.errors import UserError
 
@@ -11,6 +12,17 @@ _NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 def is_hub_name(given: str) -> bool:
     """Whether `given` is written as a hub writes its models: OWNER/NAME."""
     return _NAME.fullmatch(given) is not None
+
+
+def config(name: str, field: str) -> Path:
+    """config.json of a hub's model that can be had, fetched; raises UserError naming `field` where there is none."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, "config.json"))
+    except Exception as error:  # the hub's client raises a dozen kinds
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{field}: {name} gives no config.json ({first}); name a model that has one") from None
 
 
 def require(name: str, field: str) -> None:

@@ -2,7 +2,9 @@
 
 import importlib.util
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from speechladder.continuation.hub import is_hub_name
 from speechladder.io.errors import UserError
@@ -44,12 +46,17 @@ def check(settings: Continuation) -> None:
         )
 
 
+def check_config(config: Mapping[str, Any], name: str) -> None:
+    """Raise UserError when a model's configuration is not that of a Whisper."""
+    kind = config.get("model_type")
+    if kind != "whisper":
+        raise UserError(f"{FIELD}: {name} is a {kind!r} model, not a Whisper; name one that is")
+
+
 def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise UserError(f"{FIELD}: {folder} has no config.json; name a folder as transformers saves it")
-    kind = read_json(folder / "config.json").get("model_type")
-    if kind != "whisper":
-        raise UserError(f"{FIELD}: {folder} is a {kind!r} model, not a Whisper; name one that is")
+    check_config(read_json(folder / "config.json"), str(folder))
     if not any(file for pattern in WEIGHTS for file in folder.glob(pattern)):
         raise UserError(f"{FIELD}: {folder} holds no weights ({' or '.join(WEIGHTS)}); fetch the model again")
     for one, other in PARTS.items():

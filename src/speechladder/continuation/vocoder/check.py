@@ -36,15 +36,14 @@ def check(path: str | Path, clusters: int, runs: bool = False) -> None:
     `runs`: also units of which each run is written once, whose durations the vocoder must predict.
 
     A folder has the layout of fairseq's and textless' CodeHiFiGAN: config.json and weights (*.safetensors, g_*, *.pt,
-    *.bin). A hub's name is only looked at: hub.require asks the hub, and the config is checked once it is fetched.
+    *.bin). A hub's name is only looked at: when jobs start hub.require asks the hub, and its config.json is checked.
     """
     if str(path) == RUN:
         return
     if Path(path).expanduser().exists():
         folder = Path(path).expanduser()
-        config = check_folder(folder, clusters)
-        if runs and config.get("model_type") != KIND and not config.get("dur_predictor_params"):
-            raise UserError(f"{FIELD}: {folder}/config.json: {NO_DURATIONS}")
+        check_folder(folder, clusters)
+        check_config(folder / "config.json", clusters, runs)
     elif not is_hub_name(str(path)):
         raise UserError(f"{FIELD}: no such folder: {path}; write run, a folder, or OWNER/NAME of a hub")
 
@@ -89,10 +88,16 @@ def check_folder(folder: Path, clusters: int | None) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         raise UserError(f"{FIELD}: {file} is missing; it comes with the vocoder's weights (may be called otherwise)")
+    config = check_config(file, clusters)
+    weights(folder)
+    return config
+
+
+def check_config(file: Path, clusters: int | None, runs: bool = False) -> dict[str, Any]:
+    """What `file`, the config.json of a vocoder, says, checked as `check` does; UserError naming the fix."""
     config = read_json(file)
     if not isinstance(config, dict):
         raise UserError(f"{FIELD}: {file} is no configuration of a vocoder")
-    weights(folder)
     if config.get("model_type") == KIND:
         _same_clusters(file, "clusters", config.get("clusters"), clusters)
         return config
@@ -103,6 +108,8 @@ def check_folder(folder: Path, clusters: int | None) -> dict[str, Any]:
         )
     _check_code_hifigan(file, config)
     _same_clusters(file, "num_embeddings", config["num_embeddings"], clusters)
+    if runs and not config.get("dur_predictor_params"):
+        raise UserError(f"{FIELD}: {file}: {NO_DURATIONS}")
     return config
 
 
