@@ -107,8 +107,8 @@ def _check_models(settings: Settings) -> None:
 
 
 def check_hubs(settings: Settings) -> None:
-    """Whether the hub gives the models that the run names by OWNER/NAME, and their config.json says what is needed; asks
-    the network, so once, when jobs start."""
+    """Whether the hub gives the models that the run names by OWNER/NAME, and their config.json says what is needed;
+    asks the network, so once, when jobs start."""
     from speechladder.continuation.asr.check import check_config as check_whisper
     from speechladder.continuation.hub import config, is_hub_name, require
     from speechladder.continuation.judge.check import check_config as check_judge

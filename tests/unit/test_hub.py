@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -97,3 +98,12 @@ def test_a_model_of_another_kind_on_the_hub_is_said_before_any_job(tmp_path, mon
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: 1 / 0)
     with pytest.raises(UserError, match=r"a/b gives no config.json \(division"):
         check_hubs(load({"continuation": wanted}))
+
+
+def test_the_runs_judge_may_ask_the_hub_for_the_recognisers_normaliser(tmp_path):
+    script = Path(__file__).parents[2] / "scripts" / "train_judge.py"
+    words = ["--text", str(tmp_path), "--out", str(tmp_path / "judge"), "--asr", "whisper", "--whisper", "open/model"]
+    env = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
+    env |= {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    done = subprocess.run([sys.executable, str(script), *words], env=env, capture_output=True, text=True, timeout=120)
+    assert "continuation.whisper: open/model" in done.stderr and "HF_HUB_OFFLINE" not in done.stderr
