@@ -16,7 +16,7 @@ rule make_prompts:
     conda:
         ENV
     params:
-        version=VERSIONS["prompts"],
+        version=(VERSIONS["prompts"], VERSIONS["corpus"]),
         options=continuation_options(S, "prompts", "prompt_seconds", "prompt_sentences", "seconds"),
         alignment=as_options(S.alignment, exclude=["sample_utterances"]),
         variability=S.corpus.variability,
@@ -62,7 +62,7 @@ rule continue_rung:
         ENV
     params:
         version=VERSIONS["generation"],
-        options=continuation_options(S, "seconds", "samples", "temperature", "top_p", "batch"),
+        options=continuation_options(S, "seconds", "samples", "temperature", "top_p"),
         seed=S.seed,
     shell:
         'python "$SCRIPTS"/continue_rung.py --models {input.models} --tokens {input.tokens}'
@@ -186,7 +186,7 @@ rule make_judge_text:
     conda:
         ENV
     params:
-        version=VERSIONS["judge"],
+        version=(VERSIONS["judge"], VERSIONS["corpus"]),
         options=continuation_options(S, "judge_words"),
         seed=S.seed,
     shell:

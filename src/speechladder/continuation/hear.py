@@ -14,8 +14,8 @@ import numpy as np
 
 from speechladder.continuation.asr import ASR
 from speechladder.continuation.lexicon import Lexicon, observed
+from speechladder.continuation.sample import rows_of, train_sample
 from speechladder.continuation.voice import phones_to_speech, text_to_speech
-from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.speak import pronounce
 from speechladder.corpora.voices import Voice, voices
 from speechladder.io.audio import AudioError, encode_flac, frame_count, read_audio
@@ -100,9 +100,10 @@ def runs(symbols: Sequence[str]) -> tuple[list[str], list[int]]:
 
 
 def corpus_lexicon(cuts: Sequence[str | Path], alignments: Sequence[str | Path] = ()) -> Lexicon:
-    """The words of the train split, as espeak-ng says them and, where there are `alignments`, as the corpus does."""
-    texts = {cut.id: cut.text for file in cuts for cut in read_cuts(file) if cut.split == "train"}
-    rows = (row for file in alignments for row in read_table(file, ALIGNMENT).to_pylist() if row["id"] in texts)
+    """The words of the train split (of a sample of it, where it is large), as espeak-ng says them and, where there are
+    `alignments`, as the corpus does."""
+    texts = {cut.id: cut.text for cut in train_sample(cuts, "lexicon")}
+    rows = rows_of(alignments, ALIGNMENT, list(texts)).values()
     said = observed((from_rows(row["words"]), from_rows(row["phones"])) for row in rows)
     words = sorted({word for text in texts.values() for word in text.split()})
     return Lexicon.from_words(words, pronounce, said, texts.values())
@@ -182,6 +183,8 @@ def _write_examples(folder: Path, beginnings: dict[str, dict[str, Any]], shown: 
                 continue
             samples, heard = shown[id]
             name = re.sub(r"[^\w.-]", "_", id)
+            if any(other["name"] == name for other in about):  # ids that differ in punctuation alone
+                name += f"-{len(about)}"
             whole = np.concatenate([_read("prompts", row), np.zeros(PAUSE, np.float32), samples])
             (place / f"{name}.flac").write_bytes(encode_flac(whole))
             about.append(

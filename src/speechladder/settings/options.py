@@ -17,12 +17,14 @@ from speechladder.settings.models import Corpus, Section, Settings
 _UNTRACKED = {
     "max_rejected": "SPEECHLADDER_MAX_REJECTED",
     "checkpoint_every": "SPEECHLADDER_CHECKPOINT_EVERY",
+    "batch": "SPEECHLADDER_BATCH",
 }
 
 
 def untracked(settings: Settings) -> dict[str, str]:
     """The environment that hands a run's untracked settings to its scripts."""
     values = {"max_rejected": settings.corpus.max_rejected, "checkpoint_every": settings.lm.checkpoint_every}
+    values |= {"batch": settings.continuation.batch}
     return {variable: json.dumps(values[name]) for name, variable in _UNTRACKED.items()}
 
 

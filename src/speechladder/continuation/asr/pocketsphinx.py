@@ -11,7 +11,8 @@ from speechladder.alignment.pocketsphinx import DITHER, PADDING, _dictionary
 from speechladder.continuation.asr.adapt import adapt
 from speechladder.continuation.asr.text import english_normaliser
 from speechladder.continuation.lexicon import observed
-from speechladder.corpora.cuts import Cut, read_cuts
+from speechladder.continuation.sample import rows_of, train_sample
+from speechladder.corpora.cuts import Cut
 from speechladder.corpora.phones import SIL, strip_stress
 from speechladder.corpora.speak import pronounce
 from speechladder.io.audio import AudioError
@@ -20,7 +21,7 @@ from speechladder.io.files import atomic_folder, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 from speechladder.io.spans import Span, from_rows
-from speechladder.io.tables import ALIGNMENT, read_table
+from speechladder.io.tables import ALIGNMENT
 from speechladder.settings import SAMPLE_RATE
 
 MINUTES = 30.0  # of speech that the acoustic model is adapted to, at most
@@ -42,10 +43,10 @@ def build(
     (`corpus` world) or PocketSphinx's dictionary has them and the acoustic model is the bundled one. `corpus`: world
     or local. Raises UserError when there is no text to learn from.
     """
-    train = [cut for file in cuts for cut in read_cuts(file) if cut.split == "train" and cut.text]
+    train = [cut for cut in train_sample(cuts, "asr") if cut.text]
     if not train:
         raise UserError(f"{', '.join(map(str, cuts))}: no text in the train split, so there are no words to hear")
-    rows = {row["id"]: row for file in alignments for row in read_table(file, ALIGNMENT).to_pylist()}
+    rows = rows_of(alignments, ALIGNMENT, [cut.id for cut in train])
     aligned = [cut for cut in train if cut.id in rows]
     texts = _texts(train)
     said = observed((from_rows(rows[c.id]["words"]), from_rows(rows[c.id]["phones"])) for c in aligned)

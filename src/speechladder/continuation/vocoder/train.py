@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
+from speechladder.continuation.sample import rows_of, train_sample
 from speechladder.continuation.vocoder.check import KIND
 from speechladder.continuation.vocoder.model import PITCH, Envelope, Shape
 from speechladder.continuation.vocoder.source_filter import PER_UNIT, analyse
-from speechladder.corpora.cuts import Cut, read_cuts
+from speechladder.corpora.cuts import Cut
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, write_json, write_jsonl
@@ -93,21 +96,22 @@ def train_vocoder(
 
 def _choose(cuts: list[Path], units: list[Path], minutes: float, seed: int) -> list[tuple[Cut, np.ndarray]]:
     """Cuts of the train split with their units (frames,) uint16, in an order drawn from `seed`, up to `minutes`."""
-    train = [(cut, shard) for shard, path in enumerate(cuts) for cut in read_cuts(path) if cut.split == "train"]
-    train.sort(key=lambda pair: (stable_hash(seed, "vocoder", pair[0].id), pair[0].id))
-    rows: dict[str, np.ndarray] = {}
+    train = train_sample(cuts, seed, "vocoder")
+    wanted, lengths = pa.array([cut.id for cut in train], pa.string()), {}
     for path in units:
         table = read_table(path, UNITS)
-        rows |= {i: np.asarray(u.values, np.uint16) for i, u in zip(table["id"].to_pylist(), table["units"]) if len(u)}
-    chosen, seconds = [], 0.0
-    for cut, _ in train:
-        if cut.id not in rows:
+        table = table.filter(pc.is_in(table["id"], value_set=wanted))
+        lengths |= zip(table["id"].to_pylist(), pc.list_value_length(table["units"]).to_pylist())
+    picked, seconds = [], 0.0
+    for cut in train:
+        if not lengths.get(cut.id):
             continue
-        if chosen and seconds + cut.duration > 60 * minutes:
+        if picked and seconds + cut.duration > 60 * minutes:
             break
-        chosen.append((cut, rows[cut.id]))
+        picked.append(cut)
         seconds += cut.duration
-    return chosen
+    rows = rows_of(units, UNITS, [cut.id for cut in picked])
+    return [(cut, np.asarray(rows[cut.id]["units"], np.uint16)) for cut in picked]
 
 
 def _origin(units: Path) -> dict[str, str]:
