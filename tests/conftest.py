@@ -38,8 +38,6 @@ def subnormal_numbers() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers share the files out whole, so that no module's fixture is made twice; the end-to-end tests on the
-    one smoke run stay together."""
+    """Two workers share the files out whole, so that no module's fixture is made twice."""
     for item in items:
-        shares_smoke = item.path.name in ("test_smoke.py", "test_kill.py", "test_continuation.py")
-        item.add_marker(pytest.mark.xdist_group("smoke" if shares_smoke else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group(str(item.path)))

@@ -1,12 +1,14 @@
 """Runs of the whole workflow, as a user starts it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +44,14 @@ def kill_all(process: subprocess.Popen) -> None:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Path:
-    """The folder of one finished smoke run."""
-    folder = tmp_path_factory.mktemp("smoke")
-    run(folder, "results/table.csv")
+    """The folder of one finished smoke run, which the test workers share: the first to ask makes it, the others wait."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, done = shared / "smoke", shared / "smoke.done"
+    with FileLock(shared / "smoke.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that failed: each worker says why
+            run(folder, "results/table.csv")
+            done.touch()
     return folder
