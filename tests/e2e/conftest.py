@@ -44,7 +44,7 @@ def kill_all(process: subprocess.Popen) -> None:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Path:
-    """The folder of one finished smoke run, which the test workers share: the first to ask makes it, the others wait."""
+    """The folder of one finished smoke run, shared by the workers: the first to ask makes it, the others wait."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
