@@ -1,13 +1,12 @@
-"""results/variability.csv: accuracies against the world's dial for factor C, a run per setting of the dial."""
+"""results/variability.csv: loss and accuracies against the world's dial for factor C, a run per setting of the dial."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from speechladder.analysis.csv_tables import read_csv, write_csv
 from speechladder.analysis.table import ACCURACIES
-from speechladder.analysis.table import COLUMNS as TABLE
 
-COLUMNS = ("variability", "rung", *ACCURACIES)
+COLUMNS = ("variability", "rung", "valid_bits_per_second", *ACCURACIES)
 
 
 def combine(tables: Iterable[tuple[int, Path]], out: Path) -> None:
@@ -17,6 +16,6 @@ def combine(tables: Iterable[tuple[int, Path]], out: Path) -> None:
     """
     rows = []
     for variability, path in sorted(tables):
-        for row in read_csv(path, TABLE):
+        for row in read_csv(path, COLUMNS[1:]):
             rows.append({name: row.get(name, variability) for name in COLUMNS})
     write_csv(out, COLUMNS, rows)

@@ -280,11 +280,12 @@ def draw_continuation(path: Path, folder: Path) -> None:
 
 
 def draw_variability(path: Path, folder: Path) -> None:
-    """Accuracy of each rung in variability.csv against the world's dial for factor C, under both norms."""
+    """Accuracy of each rung in variability.csv, under both norms, and its validation loss, against the dial."""
     rows = read_csv(path, variability.COLUMNS)
     rungs = list(dict.fromkeys(row["rung"] for row in rows))
-    with _figure(folder, "variability", 10, 4.2, len(TASKS), sharey=True) as (figure, axes):
+    with _figure(folder, "variability", 12, 4.2, len(TASKS) + 1) as (figure, axes):
         for axis, task in zip(axes, TASKS):
+            axis.sharey(axes[0])
             axis.axhline(50, **REFERENCE)
             for rung in rungs:
                 for norm, offset in (("sum", -0.04), ("mean", 0.04)):
@@ -297,7 +298,13 @@ def draw_variability(path: Path, folder: Path) -> None:
                     line = "-" if norm == "sum" else ":"
                     label = f"{rung}, {NORMS[norm]}"
                     axis.plot(at + offset, value, **style, linestyle=line, markerfacecolor=face, label=label, zorder=3)
-            axis.set(title=TITLES[task], xlabel="variability of the speech")
+            axis.set_title(TITLES[task])
+        for rung in rungs:
+            here = [_values(row, "variability", "valid_bits_per_second") for row in rows if row["rung"] == rung]
+            axes[-1].plot(*np.array(sorted(here)).T, **look(rung), zorder=3)
+        axes[-1].set(title="validation loss", ylabel="bits per second of speech")
+        for axis in axes:
+            axis.set_xlabel("variability of the speech")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.grid(axis="y", color="0.92")
         axes[0].set_ylabel("accuracy, %")

@@ -44,7 +44,7 @@ VERSIONS = {
     "hearing": 1,
     "judge": 1,
     "perplexity": 1,
-    "analysis": 2,
+    "analysis": 3,
 }
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
