@@ -251,7 +251,7 @@ def test_a_model_of_another_rung_and_broken_prompts_are_named(tmp_path: Path) ->
     good = run.model("text-raw", 0, Codec(tokens / "tokenizer").vocab_size)
 
     def go(folder: Path, prompts: Path) -> None:
-        continue_rung([folder], tokens, prompts, None, out, Continuation(seconds=0.2, samples=1), SEED)
+        continue_rung([folder], tokens, prompts, None, out, Continuation(seconds=0.5, samples=1), SEED)
 
     go(good, tmp_path / "prompts.parquet")
     with pytest.raises(UserError, match=r"seed1: a model of rung phone-raw with 32 ids"):

@@ -331,7 +331,7 @@ class Continuation(Section):
     prompt_sentences: int = Field(2, ge=1, le=3, description="Sentences of a held-out story in a prompt of the world.")
     seconds: float = Field(
         5.0,
-        ge=1,
+        ge=0.5,
         le=60,
         description="Duration of a continuation, the same for every rung, in seconds; tokens = seconds x the rung's rate.",
     )
