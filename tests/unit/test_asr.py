@@ -249,6 +249,17 @@ def test_sizes_are_those_of_the_package() -> None:
     assert sorted(SIZES) == sorted(whisper.available_models())
 
 
+def test_a_size_is_a_size_whatever_lies_in_the_folder(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("whisper")
+    monkeypatch.chdir(tmp_path)
+    Path("tiny").mkdir()
+    Path("base").write_text("no checkpoint")
+    check(_whisper("tiny"))
+    check(_whisper("base"))
+    with pytest.raises(UserError, match=r"config\.json"):
+        check(_whisper("./tiny"))
+
+
 def _whisper(name: object) -> Continuation:
     return Continuation(asr="whisper", whisper=str(name))
 

@@ -110,8 +110,8 @@ def pairs_audio(wildcards):
 
 
 def on_disk(model):
-    """A model that the configuration names, as an input where it is a file or folder; a hub's is none."""
-    return [model] if Path(model).exists() else []
+    """A model that the configuration names, as an input where it lies on disk (`checked` made that absolute)."""
+    return [model] if Path(model).is_absolute() else []
 
 
 def asr_model(wildcards):

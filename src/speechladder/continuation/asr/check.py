@@ -32,12 +32,12 @@ def check(settings: Continuation) -> None:
         return
     given = settings.whisper
     path = Path(given).expanduser()
-    if path.is_dir():
+    if path.is_dir() and given not in SIZES:  # a folder called base is ./base
         _check_folder(path)
     elif given in SIZES or path.is_file():
         if importlib.util.find_spec("whisper") is None:
             raise UserError(f"{FIELD}: {given} needs openai-whisper, which is not installed; {INSTALL}")
-        if path.is_file() and not zipfile.is_zipfile(path) and path.read_bytes()[:2] != b"\x80\x02":
+        if given not in SIZES and not zipfile.is_zipfile(path) and path.read_bytes()[:2] != b"\x80\x02":
             raise UserError(f"{FIELD}: {path} is not a checkpoint as torch saves it; fetch the .pt file again")
     elif not is_hub_name(given) or path.suffix == ".pt":
         raise UserError(

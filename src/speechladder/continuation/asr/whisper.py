@@ -31,15 +31,15 @@ def load(given: str) -> "Whisper":
     Raises UserError naming continuation.whisper when it is missing, broken, gated, or the extra is not installed.
     """
     path = Path(given).expanduser()
-    if path.is_dir() or (given not in SIZES and not path.is_file()):
+    if given not in SIZES and not path.is_file():
         return _load_transformers(path if path.is_dir() else _fetched(given))
-    return _load_openai(str(path) if path.is_file() else given)
+    return _load_openai(given if given in SIZES else str(path))
 
 
 def normaliser(given: str) -> Callable[[str], str]:
     """The text normaliser of the Whisper that `load` would load, its table of British spellings included."""
     path = Path(given).expanduser()
-    if path.is_dir() or (given not in SIZES and not path.is_file()):
+    if given not in SIZES and not path.is_file():
         file = (path if path.is_dir() else _fetched(given)) / "normalizer.json"
         return english_normaliser(read_json(file) if file.is_file() else None)
     return _package(given).normalizers.EnglishTextNormalizer()
