@@ -90,8 +90,8 @@ def _place_models(values: dict[str, Any], home: Path) -> None:
     """Absolute paths for the models of the continuation that lie on disk; what does not, is judged by its own part."""
     from speechladder.continuation.asr.check import SIZES
 
-    for field in ("whisper", "vocoder", "judge_model"):
-        if values[field] != "run" and values[field] not in SIZES:
+    for field, words in {"whisper": SIZES, "vocoder": ("run",), "judge_model": ()}.items():
+        if values[field] not in words:
             with suppress(UserError):
                 values[field] = find(values[field], home)
 

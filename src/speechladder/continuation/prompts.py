@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.benchmarks.items import Speaker, Utterance
+from speechladder.continuation.sample import rows_of
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.corpora.phones import SIL
 from speechladder.corpora.speak import Voice, speak, voices
@@ -29,7 +27,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 from speechladder.io.spans import Span, as_rows, from_rows
-from speechladder.io.tables import ALIGNMENT, PROMPTS, read_table, write_table
+from speechladder.io.tables import ALIGNMENT, PROMPTS, write_table
 from speechladder.settings import SAMPLE_RATE, Alignment, Continuation
 
 PARTS = ("prompt", "whole")
@@ -187,12 +185,7 @@ def _recorded(settings: Continuation, seed: int, cuts: list[Path], alignments: l
     """Prompts of a natural corpus, evenly over its speakers as far as their held-out utterances go: test, then valid,
     by which the weights that are kept were chosen but nothing was trained."""
     held_out = {cut.id: cut for path in cuts for cut in read_cuts(path) if cut.split in HELD_OUT}
-    wanted = pa.array(sorted(held_out), pa.string())
-    aligned: dict[str, dict] = {}
-    for path in alignments:
-        table = read_table(path, ALIGNMENT, columns=["id", "words", "phones", "seconds"])
-        rows = table.filter(pc.is_in(table["id"], value_set=wanted)).to_pylist()
-        aligned |= {row["id"]: row for row in rows}
+    aligned = rows_of(alignments, ALIGNMENT, list(held_out))
     prompts: list[Prompt] = []
     splits = ([held_out[i] for i in aligned if held_out[i].split == split] for split in HELD_OUT)
     order = (cut for some in splits for cut in _dealt(some, seed))

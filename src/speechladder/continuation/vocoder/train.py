@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from speechladder.continuation.sample import rows_of, train_sample
+from speechladder.continuation.sample import train_sample
 from speechladder.continuation.vocoder.check import KIND
 from speechladder.continuation.vocoder.model import PITCH, Envelope, Shape
 from speechladder.continuation.vocoder.source_filter import PER_UNIT, analyse
@@ -23,7 +21,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, write_json, write_jsonl
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
-from speechladder.io.tables import UNITS, read_table
+from speechladder.rungs.utterances import read_units
 from speechladder.settings import SAMPLE_RATE, VERSIONS, Continuation
 
 BATCH, LENGTH = 16, 64  # windows per step, units per window
@@ -97,21 +95,19 @@ def train_vocoder(
 def _choose(cuts: list[Path], units: list[Path], minutes: float, seed: int) -> list[tuple[Cut, np.ndarray]]:
     """Cuts of the train split with their units (frames,) uint16, in an order drawn from `seed`, up to `minutes`."""
     train = train_sample(cuts, seed, "vocoder")
-    wanted, lengths = pa.array([cut.id for cut in train], pa.string()), {}
+    wanted, rows = {cut.id for cut in train}, {}
     for path in units:
-        table = read_table(path, UNITS)
-        table = table.filter(pc.is_in(table["id"], value_set=wanted))
-        lengths |= zip(table["id"].to_pylist(), pc.list_value_length(table["units"]).to_pylist())
-    picked, seconds = [], 0.0
+        # copies, since a row is a view of all units of its shard
+        rows |= {id: row.copy() for id, row in read_units(path).items() if id in wanted and len(row)}
+    chosen, seconds = [], 0.0
     for cut in train:
-        if not lengths.get(cut.id):
+        if cut.id not in rows:
             continue
-        if picked and seconds + cut.duration > 60 * minutes:
+        if chosen and seconds + cut.duration > 60 * minutes:
             break
-        picked.append(cut)
+        chosen.append((cut, rows[cut.id]))
         seconds += cut.duration
-    rows = rows_of(units, UNITS, [cut.id for cut in picked])
-    return [(cut, np.asarray(rows[cut.id]["units"], np.uint16)) for cut in picked]
+    return chosen
 
 
 def _origin(units: Path) -> dict[str, str]:
