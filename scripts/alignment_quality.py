@@ -25,21 +25,21 @@ def main() -> None:
     ):
         run.add_argument(f"--{name}", type=Path, nargs="*", default=[], metavar="FILE", help=what)
     folder = parser.add_argument_group("a folder", "against TextGrids, in place of a run")
-    folder.add_argument("--textgrids", type=Path, metavar="DIR", help="folder with the TextGrids")
+    folder.add_argument("--reference", type=Path, metavar="DIR", help="folder with the TextGrids")
     folder.add_argument("--audio", type=Path, metavar="DIR", help="folder with .wav or .flac of the same names")
     folder.add_argument("--text", type=Path, metavar="FILE", help="lines name|text; else name.lab beside the audio")
     folder.add_argument("--pattern", default="*.TextGrid", help="which TextGrids (%(default)s)")
     settings.add_options(parser, settings.Alignment)
     args = parser.parse_args()
-    if not args.cuts and not (args.textgrids and args.audio):
-        raise UserError("give --cuts and --alignment of a run, or --textgrids and --audio")
+    if not args.cuts and not (args.reference and args.audio):
+        raise UserError("give --cuts and --alignment of a run, or --reference and --audio")
 
     from speechladder.alignment import quality
 
     section = settings.from_options(args, settings.Alignment)
-    if args.textgrids:
+    if args.reference:
         figures = quality.compare_textgrids(
-            args.textgrids, args.audio, args.text, quality.Aligner(section.beam), args.pattern
+            args.reference, args.audio, args.text, quality.Aligner(section.beam), args.pattern
         )
     else:
         figures = quality.alignment_quality(args.cuts, args.truth, args.alignment, args.rejected, section)

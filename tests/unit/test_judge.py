@@ -231,6 +231,15 @@ def test_check_names_the_field_and_the_fix(tmp_path, monkeypatch):
         check(hf(folder))
 
 
+@pytest.fixture
+def no_pauses(monkeypatch):
+    """The hub's client waits 23 s in all between its tries where there is no network."""
+    import huggingface_hub.utils._http as http
+
+    monkeypatch.setattr(http.time, "sleep", lambda seconds: None)
+
+
+@pytest.mark.usefixtures("no_pauses")
 def test_a_gated_model_without_a_token(monkeypatch):
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError
@@ -247,6 +256,7 @@ def test_a_gated_model_without_a_token(monkeypatch):
         score.load("owner/gated")
 
 
+@pytest.mark.usefixtures("no_pauses")
 def test_what_cannot_be_loaded_is_a_user_error(tmp_path):
     folder = save_llama(tmp_path / "llama", "bytes")
     for name in ("tokenizer.json", "tokenizer_config.json"):

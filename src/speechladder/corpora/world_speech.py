@@ -18,7 +18,7 @@ from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
 from speechladder.io.spans import as_rows
 from speechladder.io.tables import ALIGNMENT, write_table
-from speechladder.settings import SAMPLE_RATE, Corpus
+from speechladder.settings import SAMPLE_RATE, WORLD_HOURS, Corpus
 
 SESSION = (180.0, 300.0)  # seconds of speech in a recording, drawn between these
 LEAST_SESSIONS = 8  # per shard, so that a small world has several speakers too
@@ -67,7 +67,7 @@ def build_shard(corpus: Corpus, seed: int, shard: int, cuts: Path, audio: Path, 
     """
     if not 0 <= shard < corpus.shards:
         raise UserError(f"--shard {shard}: corpus.shards is {corpus.shards}, so shards are 0 to {corpus.shards - 1}")
-    wanted = corpus.hours * 3600 / corpus.shards
+    wanted = (corpus.hours or WORLD_HOURS) * 3600 / corpus.shards
     out: list[Cut] = []
     rows: list[dict[str, object]] = []
     rejects, seconds, session, number = Rejects(), 0.0, 0, 0

@@ -21,6 +21,8 @@ ALIGNMENT = pa.schema(
         ("aligner", pa.string()),
     ]
 )
+# Where the members of a tar lie, so that one can be read without unpacking any.
+INDEX = pa.schema([("member", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])  # bytes; regular files
 UNITS = pa.schema([("id", pa.string()), ("units", pa.list_(pa.uint16()))])
 ITEMS = pa.schema(
     [
@@ -29,6 +31,7 @@ ITEMS = pa.schema(
         ("voice", pa.string()),
         ("correct", pa.bool_()),
         ("type", pa.string()),  # phenomenon, topic or frequency band
+        ("split", pa.string()),  # of an official benchmark: dev or test; else ""
         ("text", pa.string()),  # normalised
         ("words", pa.list_(SPAN)),
         ("phones", pa.list_(SPAN)),
@@ -57,6 +60,7 @@ SCORES = pa.schema(
         ("voice", pa.string()),
         ("correct", pa.bool_()),
         ("type", pa.string()),
+        ("split", pa.string()),
         ("seed", pa.int32()),
         ("nll", pa.float64()),  # nats, sum over tokens
         ("tokens", pa.int32()),

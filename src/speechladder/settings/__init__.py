@@ -7,16 +7,20 @@ command-line options from `add_options`, so that a stage run by hand and a stage
 
 from speechladder.settings.loading import load
 from speechladder.settings.models import (
+    CORPORA,
     LM,
     PAPER_RUNGS,
     SAMPLE_RATE,
     TASKS,
     VERSIONS,
+    WORLD_HOURS,
     Alignment,
     Analysis,
     Benchmarks,
     Continuation,
     Corpus,
+    Download,
+    Downloads,
     Scores,
     Section,
     Settings,
@@ -27,16 +31,20 @@ from speechladder.settings.models import (
 from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, untracked
 
 __all__ = [
+    "CORPORA",
     "LM",
     "PAPER_RUNGS",
     "SAMPLE_RATE",
     "TASKS",
     "VERSIONS",
+    "WORLD_HOURS",
     "Alignment",
     "Analysis",
     "Benchmarks",
     "Continuation",
     "Corpus",
+    "Download",
+    "Downloads",
     "Scores",
     "Section",
     "Settings",

@@ -70,6 +70,8 @@ def _range(schema: dict[str, Any]) -> str:
         return " or ".join(_range(s) for s in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(f"`{v}`" for v in schema["enum"])
+    if "additionalProperties" in schema and isinstance(schema["additionalProperties"], dict):
+        return "name: {urls, bytes, md5, sha256}"
     if schema.get("type") == "array":
         return f"list of {_range(schema['items'])}"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

@@ -1,7 +1,7 @@
 """A dictionary to validated settings: every mistake by name, with what is allowed and the nearest spelling."""
 
 import difflib
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -10,11 +10,22 @@ from speechladder.settings.models import Settings, rung_names
 
 
 def _known_keys(section: type[BaseModel], prefix: str = "") -> dict[str, type[BaseModel]]:
-    """Map '' and each 'section.' prefix to its model."""
+    """Map '' and each 'section.' prefix to its model; what a dictionary of models calls its entries is '*'."""
     out = {prefix: section}
     for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            out |= _known_keys(field.annotation, f"{prefix}{name}.")
+        inner, path = field.annotation, f"{prefix}{name}."
+        if get_origin(inner) is dict:
+            inner, path = get_args(inner)[1], f"{path}*."
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            out |= _known_keys(inner, path)
+    return out
+
+
+def _prefix(sections: dict[str, type[BaseModel]], path: list[str]) -> str:
+    """The prefix of the section in which the last of `path` stands."""
+    out = ""
+    for part in path[:-1]:
+        out += "*." if f"{out}*." in sections else f"{part}."
     return out
 
 
@@ -23,12 +34,13 @@ def _explain(error: dict[str, Any]) -> str:
     path = [str(p) for p in error["loc"]]
     name = ".".join(path)
     sections = _known_keys(Settings)
-    prefix = "".join(f"{p}." for p in path[:-1])
+    prefix = _prefix(sections, path)
     if error["type"] == "extra_forbidden":
         known = list(sections.get(prefix, Settings).model_fields)
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-        where = next((p for p, s in sections.items() if path[-1] in s.model_fields), None)
-        meant = f"{where}{path[-1]}" if where is not None else f"{prefix}{near[0]}" if near else ""
+        where = next((p for p, s in sections.items() if path[-1] in s.model_fields and "*" not in p), None)
+        here = "".join(f"{p}." for p in path[:-1])
+        meant = f"{where}{path[-1]}" if where is not None else f"{here}{near[0]}" if near else ""
         hint = f"did you mean '{meant}'? " if meant else ""
         return f"{name}: unknown key; {hint}allowed here: {', '.join(known)}"
     got = error.get("input")
@@ -38,6 +50,10 @@ def _explain(error: dict[str, Any]) -> str:
         near = difflib.get_close_matches(str(got), [str(a) for a in allowed], n=1, cutoff=0.4)
         hint = f"did you mean '{near[0]}'? " if near else ""
         return f"{name}: {got!r} is not allowed; {hint}allowed: {', '.join(map(str, allowed))}"
+    if error["type"] == "missing":
+        return f"{name}: is missing; {sections[prefix].model_fields[path[-1]].description}"
+    if path[-1:] == ["[key]"]:
+        return f"{'.'.join(path[:-2])}: {got!r} is no name of a file; letters, digits, '.', '-', '_' and '+' are"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{name}: {message}" if name else message
@@ -45,8 +61,13 @@ def _explain(error: dict[str, Any]) -> str:
 
 
 def _allowed(sections: dict[str, type[BaseModel]], path: list[str]) -> list[Any]:
-    section = sections.get("".join(f"{p}." for p in path[:-1]))
-    return list(get_args(section.model_fields[path[-1]].annotation)) if section else []
+    if path[-1].isdigit():  # an entry of a list
+        path = path[:-1]
+    section = sections.get(_prefix(sections, path))
+    if not section or path[-1] not in section.model_fields:
+        return []
+    kind = section.model_fields[path[-1]].annotation
+    return list(get_args(get_args(kind)[0] if get_origin(kind) is list else kind))
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,8 @@ from pydantic_core import PydanticCustomError
 
 PAPER_RUNGS = ("text-bpe", "text-raw", "phone-bpe", "phone-raw", "phone-repeat", "speech-hubert")
 TASKS = ("swuggy", "sblimp", "topic")
+CORPORA = ("librispeech", "libriheavy")  # that are downloaded, or lie in corpus.source
+WORLD_HOURS = 4.0  # of speech that the world generates where corpus.hours is null
 SAMPLE_RATE = 16_000  # Hz; every waveform inside the library
 PHONES = 45  # ids of a phone rung: 39 phones, SIL, the word boundary, 4 specials (rungs.functions.phone_alphabet)
 STRESSED_PHONES = PHONES + 45  # and 15 vowels with each of 3 stress digits
@@ -82,14 +84,37 @@ class Section(BaseModel):
 class Corpus(Section):
     """Where the utterances come from, and which are left out."""
 
-    name: Literal["world", "local"] = Field(
+    name: Literal["world", "local", "librispeech", "libriheavy"] = Field(
         "world",
         description="world: generated English spoken by espeak-ng; local: a folder in LibriSpeech layout "
-        "(speaker/chapter/*.flac with *.trans.txt), read in place.",
+        "(speaker/chapter/*.flac with *.trans.txt), read in place; librispeech, libriheavy: from their own archives and "
+        "manifests (see the presets).",
     )
     path: str | None = Field(
         None,
-        description="Folder of a local corpus; relative to where snakemake was called. Unused by the world.",
+        description="Folder of a local corpus; relative to where snakemake was called. Unused by the others.",
+    )
+    source: str | None = Field(
+        None,
+        description="Folder that holds librispeech or libriheavy already: the audio unpacked, or archives and manifests by "
+        "their names. What lies there is read where it is; what does not is downloaded.",
+    )
+    manifests: list[str] = Field(
+        [], description="libriheavy: manifests of cuts (.jsonl.gz): names under downloads.files, or files."
+    )
+    archives: list[str] = Field(
+        [],
+        description="librispeech, libriheavy: tars of the audio: names under downloads.files, or files. A compressed one is "
+        "unpacked, another one is read in place.",
+    )
+    unpack: bool = Field(
+        False, description="Unpack tars that are not compressed too, in place of reading the audio where it lies in them."
+    )
+    text: Literal["book", "asr"] = Field(
+        "book", description="libriheavy: the book's text, or what an ASR heard (custom.texts[0] or [1])."
+    )
+    english_only: bool = Field(
+        True, description="libriheavy: reject utterances whose text has letters that are not English ones (a-z)."
     )
     shards: int = Field(
         4,
@@ -97,10 +122,11 @@ class Corpus(Section):
         le=10_000,
         description="Files that the corpus is divided into, by hash of the recording; the unit of parallel work.",
     )
-    hours: float = Field(
-        4.0,
+    hours: float | None = Field(
+        None,
         gt=0,
-        description="Hours of speech to generate (world), counted before rejects. Unused by a local corpus.",
+        description="Hours of speech. world: generated, counted before rejects, 4 if null; else: the train split is cut down to "
+        "them, the same share of time for every speaker as far as it goes; null takes all.",
     )
     variability: int = Field(
         3,
@@ -131,20 +157,80 @@ class Corpus(Section):
     def _agrees(self) -> "Corpus":
         if self.min_seconds >= self.max_seconds:
             raise ValueError(f"min_seconds ({self.min_seconds}) must be below max_seconds ({self.max_seconds})")
-        if self.name == "world" and self.path:
-            raise ValueError(
-                f"path: {self.path!r} would not be read, since name is world; add name: local, or "
-                "--configfile presets/local.yaml"
-            )
+        if self.name != "local" and self.path:
+            fix = "use source" if self.name in CORPORA else "add name: local, or --configfile presets/local.yaml"
+            raise ValueError(f"path: {self.path!r} would not be read, since name is {self.name}; {fix}")
+        if self.name not in CORPORA:
+            for field in ("source", "manifests", "archives"):
+                if getattr(self, field):
+                    raise ValueError(f"{field}: would not be read, since name is {self.name}; {', '.join(CORPORA)} read it")
+        elif not self.source and not self.archives:
+            raise ValueError(f"archives: {self.name} needs its audio; name archives, or a folder as source")
+        if (self.name == "libriheavy") != bool(self.manifests):
+            need = "needs its manifests; see presets/libriheavy-small.yaml"
+            raise ValueError(f"manifests: {self.name} {need if self.name == 'libriheavy' else 'has none'}")
         return self
+
+
+class Download(Section):
+    """A file to fetch, and how to know that it is the right one."""
+
+    urls: list[str] = Field(
+        min_length=1, description="Where it is, tried in turn: http://, https://, file:// or a path; a local file is linked to."
+    )
+    bytes: int | None = Field(None, ge=1, description="Its size.")
+    md5: str | None = Field(None, pattern=r"^[0-9a-fA-F]{32}$", description="Its MD5.")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$", description="Its SHA-256.")
+
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
+
+
+class Downloads(Section):
+    """Archives and manifests that are fetched before anything else, and kept."""
+
+    folder: str = Field(
+        "downloads",
+        description="Where they are kept, beside results/ or as an absolute path; runs may share it.",
+    )
+    files: dict[FileName, Download] = Field(
+        {}, description="Name of each file and its urls, with bytes, md5 or sha256 where they are known."
+    )
+    retries: int = Field(
+        8, ge=0, description="Tries of one address that bring nothing new, before the next address or giving up."
+    )
+    backoff: float = Field(1.0, ge=0, description="Pause before the second try, in seconds; doubled each time, 60 at most.")
 
 
 class Alignment(Section):
     """Words and phones with their times."""
 
-    aligner: Literal["truth", "pocketsphinx"] = Field(
+    aligner: Literal["truth", "pocketsphinx", "mfa", "textgrids"] = Field(
         "truth",
-        description="truth: the synthesizer's own times (world only); pocketsphinx: forced alignment with the bundled model.",
+        description="truth: the synthesizer's own times (world only); pocketsphinx: forced alignment with the bundled model; "
+        "mfa: the Montreal Forced Aligner (conda: envs/mfa.yaml); textgrids: alignments that exist already.",
+    )
+    mfa_model: str | None = Field(
+        "english_us_arpa",
+        description="mfa: acoustic model, the name of a pretrained one or a .zip; null: trained on the run's own train split.",
+    )
+    mfa_dictionary: str = Field(
+        "english_us_arpa", description="mfa: pronunciations in ARPAbet, the name of a pretrained dictionary or a .dict file."
+    )
+    mfa_g2p: str | None = Field(
+        "english_us_arpa",
+        description="mfa: model for words that neither dictionary nor lexicon has, a name or a .zip; null: their utterances are "
+        "rejected.",
+    )
+    lexicon: str | None = Field(
+        None, description="mfa: a file of more pronunciations, WORD and its ARPAbet phones a line; asked before mfa_g2p."
+    )
+    mfa_train_hours: float = Field(
+        50.0, gt=0, description="mfa: speech that a model is trained on at most, where mfa_model is null, in hours."
+    )
+    textgrids: str | None = Field(
+        None,
+        description="textgrids: a folder, .zip or .tar of TextGrids named as the utterances, with tiers words and phones.",
     )
     sample_utterances: int = Field(
         60,
@@ -304,7 +390,39 @@ class Benchmarks(Section):
         description="Pairs files in place of generated items: JSON lines (BLiMP's own), CSV; .gz read as is.",
     )
     topic: list[str] = Field([], description="Pairs files in place of generated items: JSON lines or CSV.")
-    max_pairs: int = Field(0, ge=0, description="Pairs taken from pairs files, spread evenly over them; 0 takes all.")
+    max_pairs: int = Field(
+        0, ge=0, description="Pairs taken from pairs files or official benchmarks, evenly spread; 0 takes all."
+    )
+    slm21: str | None = Field(
+        None,
+        description="sLM21 of zerospeech, for sWUGGY and sBLIMP: a folder, a .zip, or a name under downloads.files.",
+    )
+    slm21_splits: list[Literal["dev", "test"]] = Field(
+        ["dev"],
+        min_length=1,
+        description="Splits of sLM21; results/slm21.csv has each, table.csv the first.",
+    )
+    storycloze: str | None = Field(
+        None,
+        description="Topic-StoryCloze: a folder of STORY_PREFIX_correct.wav and ..._incorrect.wav, a .zip or .tar of it, or a name "
+        "under downloads.files.",
+    )
+    storycloze_text: str | None = Field(
+        None,
+        description="Its texts, a table with columns filename,text; null: transcribed by continuation.asr.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Benchmarks":
+        for official, tasks in {"slm21": ("swuggy", "sblimp"), "storycloze": ("topic",)}.items():
+            for task in tasks:
+                if getattr(self, official) and getattr(self, task):
+                    raise ValueError(f"{task}: both {official} and pairs files are given; leave one out")
+        if len(set(self.slm21_splits)) != len(self.slm21_splits):
+            raise ValueError("slm21_splits: a split is named twice")
+        if self.storycloze_text and not self.storycloze:
+            raise ValueError("storycloze_text: would not be read without storycloze")
+        return self
 
 
 class Scores(Section):
@@ -393,6 +511,7 @@ class Settings(Section):
         "(docs/adding-a-rung.md).",
     )
     corpus: Corpus = Field(Corpus(), description=Corpus.__doc__)
+    downloads: Downloads = Field(Downloads(), description=Downloads.__doc__)
     alignment: Alignment = Field(Alignment(), description=Alignment.__doc__)
     units: Units = Field(Units(), description=Units.__doc__)
     tokens: Tokens = Field(Tokens(), description=Tokens.__doc__)
@@ -415,10 +534,12 @@ class Settings(Section):
             raise ValueError(
                 "corpus.path: a local corpus needs its folder; add --config corpus='{path: FOLDER}' or set corpus.path"
             )
-        if self.corpus.name == "local" and self.alignment.aligner == "truth":
-            raise ValueError("alignment.aligner: truth exists on the world only; write aligner: pocketsphinx")
+        if self.corpus.name != "world" and self.alignment.aligner == "truth":
+            raise ValueError("alignment.aligner: truth exists on the world only; write aligner: pocketsphinx (or mfa)")
+        if (self.alignment.aligner == "textgrids") != bool(self.alignment.textgrids):
+            raise ValueError("alignment.textgrids: aligner: textgrids and a folder or archive of them belong together")
         shortest = self.continuation.prompt_seconds + self.continuation.seconds / 2
-        if self.corpus.name == "local" and self.continuation.enabled and shortest > self.corpus.max_seconds:
+        if self.corpus.name != "world" and self.continuation.enabled and shortest > self.corpus.max_seconds:
             raise ValueError(
                 f"continuation.prompt_seconds: no utterance of at most {self.corpus.max_seconds:g} s "
                 f"(corpus.max_seconds) holds a prompt and half of continuation.seconds, {shortest:g} s; lower them"
