@@ -21,9 +21,12 @@ def say(text: str) -> None:
 class Meter:
     """Counts work done; `advance(amount)` in the unit named at construction."""
 
-    def __init__(self, label: str, total: float, unit: str, scale: float = 1.0) -> None:
-        self.label, self.total, self.unit, self.scale = label, total, unit, scale
-        self.done, self.note = 0.0, ""
+    def __init__(
+        self, label: str, total: float | None, unit: str, scale: float = 1.0, done: float = 0.0, digits: int = 0
+    ) -> None:
+        self.label, self.total, self.unit, self.scale, self.digits = label, total, unit, scale, digits
+        self.done = self.first = done
+        self.note = ""
         self.begun = self.shown = time.monotonic()
         self._bar = self._task = None
 
@@ -35,21 +38,51 @@ class Meter:
             self._bar.update(self._task, completed=self.done, text=self._rate())
         elif time.monotonic() - self.shown > LOG_EVERY:
             self.shown = time.monotonic()
-            _line(f"{self.label}: {100 * self.done / max(self.total, 1e-9):.0f} %, {self._rate()}")
+            percent = "" if self.total is None else f" {100 * self.done / max(self.total, 1e-9):.0f} %,"
+            _line(f"{self.label}:{percent} {self._rate()}{self._left()}")
 
     def _rate(self) -> str:
-        rate = self.done * self.scale / max(time.monotonic() - self.begun, 1e-9)
-        return f"{rate:,.0f} {self.unit}" + (f", {self.note}" if self.note else "")
+        rate = (self.done - self.first) * self.scale / max(time.monotonic() - self.begun, 1e-9)
+        return f"{rate:,.{self.digits}f} {self.unit}" + (f", {self.note}" if self.note else "")
+
+    def _left(self) -> str:
+        """The time left at the mean rate so far, where there is one."""
+        made = self.done - self.first
+        if self.total is None or made <= 0:
+            return ""
+        seconds = max(0.0, self.total - self.done) / made * (time.monotonic() - self.begun)
+        return f", {duration(seconds)} left"
+
+
+def duration(seconds: float) -> str:
+    """A duration to read: '42 s', '3 min', '2 h 05 min', '3 d 4 h'.
+
+    >>> duration(7500)
+    '2 h 05 min'
+    """
+    minutes = round(seconds / 60)
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
 @contextmanager
-def progress(label: str, total: float, unit: str, scale: float = 1.0) -> Iterator[Meter]:
+def progress(
+    label: str, total: float | None, unit: str, scale: float = 1.0, done: float = 0.0, digits: int = 0
+) -> Iterator[Meter]:
     """Yield a Meter for `total` amounts. `unit` names the shown rate, `scale` converts amount/s to it.
+
+    `done` is there already and counts for the share, not for the rate; a `total` of None is not known; `digits` are
+    those of the rate behind the point.
 
     >>> with progress("encode", total=3600.0, unit="h of speech per h") as meter:  # amounts in seconds
     ...     meter.advance(10.0)
     """
-    meter = Meter(label, total, unit, scale)
+    meter = Meter(label, total, unit, scale, done, digits)
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -61,7 +94,7 @@ def progress(label: str, total: float, unit: str, scale: float = 1.0) -> Iterato
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            meter._bar, meter._task = bar, bar.add_task(label, total=total, text="")
+            meter._bar, meter._task = bar, bar.add_task(label, total=total, completed=done, text="")
             yield meter
     else:
         yield meter

@@ -21,11 +21,17 @@ _UNTRACKED = {
 }
 
 
+# How files are fetched: other addresses of the same file must not fetch it anew, and nothing that follows.
+DOWNLOADS = "SPEECHLADDER_DOWNLOADS"
+
+
 def untracked(settings: Settings) -> dict[str, str]:
     """The environment that hands a run's untracked settings to its scripts."""
     values = {"max_rejected": settings.corpus.max_rejected, "checkpoint_every": settings.lm.checkpoint_every}
     values |= {"batch": settings.continuation.batch}
-    return {variable: json.dumps(values[name]) for name, variable in _UNTRACKED.items()}
+    return {variable: json.dumps(values[name]) for name, variable in _UNTRACKED.items()} | {
+        DOWNLOADS: settings.downloads.model_dump_json()
+    }
 
 
 def add_max_rejected(parser: argparse.ArgumentParser) -> None:

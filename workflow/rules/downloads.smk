@@ -1,0 +1,74 @@
+# Archives and manifests: fetched, unpacked or indexed. The files themselves stay in downloads.folder, which no rule
+# declares: Snakemake removes a job's outputs before it runs, and 3 TB are not to go with a changed comment. The outputs are
+# links to them, so that neither `protected` nor `update` (which copies) is needed.
+from speechladder.places import content, pattern, tars, unpacked
+from speechladder.io import archives
+
+
+# On the machine where snakemake runs: a cluster's nodes seldom have a network.
+localrules:
+    download,
+
+
+# `downloads` may be limited (--resources downloads=2, or in a profile); without a limit there are as many at once as cores.
+rule download:
+    output:
+        "results/downloads/{file}",
+    log:
+        "results/logs/download/{file}.log",
+    benchmark:
+        "results/costs/download/{file}.tsv"
+    wildcard_constraints:
+        file=pattern(S.downloads.files),
+    priority: 10
+    conda:
+        ENV
+    resources:
+        downloads=1,
+    params:
+        # what tells one file from another of the same name; other addresses are no other file
+        content=lambda wildcards: content(S, wildcards.file),
+    shell:
+        'python "$SCRIPTS"/download.py --name {wildcards.file:q} --out {output:q} 2>&1 | tee {log:q}'
+
+
+rule unpack_archive:
+    input:
+        lambda wildcards: unpacked(S)[wildcards.archive],
+    output:
+        folder=directory("results/unpacked/{archive}"),
+        rejected="results/unpacked/rejected.{archive}.jsonl",
+    log:
+        "results/logs/unpack_archive/{archive}.log",
+    benchmark:
+        "results/costs/unpack_archive/{archive}.tsv"
+    wildcard_constraints:
+        archive=pattern(unpacked(S)),
+    conda:
+        ENV
+    params:
+        version=archives.VERSION,
+    shell:
+        'python "$SCRIPTS"/unpack_archive.py --archive {input:q} --out {output.folder:q} --rejected {output.rejected:q}'
+        " 2>&1 | tee {log:q}"
+
+
+rule index_archive:
+    input:
+        lambda wildcards: tars(S)[wildcards.archive],
+    output:
+        index="results/corpus/index/{archive}.parquet",
+        rejected="results/corpus/index/rejected.{archive}.jsonl",
+    log:
+        "results/logs/index_archive/{archive}.log",
+    benchmark:
+        "results/costs/index_archive/{archive}.tsv"
+    wildcard_constraints:
+        archive=pattern(tars(S)),
+    conda:
+        ENV
+    params:
+        version=archives.VERSION,
+    shell:
+        'python "$SCRIPTS"/index_archive.py --archive {input:q} --out {output.index:q} --rejected {output.rejected:q}'
+        " 2>&1 | tee {log:q}"
