@@ -23,6 +23,7 @@ def main() -> None:
     )
     parser.add_argument("--out", nargs="+", required=True, type=Path, help="scores/{rung}/{task}.parquet, same order")
     parser.add_argument("--curve", required=True, type=Path, help="scores/{rung}/learning.parquet")
+    parser.add_argument("--split", default="", help="split of an official benchmark that the learning curve is of")
     add_options(parser, Scores)
     args = parser.parse_args()
     options = from_options(args, Scores)
@@ -30,7 +31,7 @@ def main() -> None:
         parser.error("--items, --tokens and --out belong together, one of each per task")
     from speechladder.benchmarks.score import score_rung
 
-    score_rung(args.models, args.items, args.tokens, args.out, args.curve, options)
+    score_rung(args.models, args.items, args.tokens, args.out, args.curve, options, split=args.split)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,9 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
 
     if settings.corpus.path and settings.corpus.name == "local":
         values["corpus"]["path"] = place("corpus.path", settings.corpus.path)
+    if settings.corpus.source:
+        values["corpus"]["source"] = place("corpus.source", settings.corpus.source)
+    _place_data(values, home)
     values["units"]["encoder"] = _encoder(settings.units, home)
     for task in TASKS:
         values["benchmarks"][task] = [place(f"benchmarks.{task}", p) for p in values["benchmarks"][task]]
@@ -83,7 +86,42 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     settings = load(values)
     if settings.continuation.enabled:
         _check_models(settings)
+    elif stories_are_heard(settings):
+        _check_asr(settings)
+    _check_data(settings)
     return settings
+
+
+def _place_data(values: dict[str, Any], home: Path) -> None:
+    """Absolute paths for the archives, manifests and models of the aligner that lie on disk; other words are names."""
+
+    def placed(given: str) -> str:
+        try:
+            return find(given, home)
+        except UserError:
+            return given
+
+    for section, field in (
+        *(("corpus", name) for name in ("manifests", "archives")),
+        *(("benchmarks", name) for name in ("slm21", "storycloze", "storycloze_text")),
+        *(("alignment", name) for name in ("mfa_model", "mfa_dictionary", "mfa_g2p", "lexicon", "textgrids")),
+    ):
+        value = values[section][field]
+        if isinstance(value, list):
+            values[section][field] = [
+                given if given in values["downloads"]["files"] else placed(given) for given in value
+            ]
+        elif value is not None and value not in values["downloads"]["files"]:
+            values[section][field] = placed(value)
+
+
+def _check_data(settings: Settings) -> None:
+    """Every archive, manifest and alignment that is neither there nor to be downloaded, before any job."""
+    from speechladder.alignment.mfa import check_files
+    from speechladder.places import check
+
+    check(settings)
+    check_files(settings.alignment)
 
 
 def _place_models(values: dict[str, Any], home: Path) -> None:
@@ -98,14 +136,24 @@ def _place_models(values: dict[str, Any], home: Path) -> None:
 
 def _check_models(settings: Settings) -> None:
     """Every mistake in the continuation's models that shows without loading or downloading them."""
-    from speechladder.continuation.asr.check import check as check_asr
     from speechladder.continuation.judge.check import check as check_judge
     from speechladder.continuation.vocoder.check import check as check_vocoder
 
     if units_are_heard(settings):
         check_vocoder(settings.continuation.vocoder, settings.units.clusters, _runs_are_heard(settings))
-    check_asr(settings.continuation)
+    _check_asr(settings)
     check_judge(settings.continuation)
+
+
+def _check_asr(settings: Settings) -> None:
+    from speechladder.continuation.asr.check import check
+
+    check(settings.continuation)
+
+
+def stories_are_heard(settings: Settings) -> bool:
+    """Whether the stories of Topic-StoryCloze get their texts from the recogniser."""
+    return bool(settings.benchmarks.storycloze and not settings.benchmarks.storycloze_text)
 
 
 def check_hubs(settings: Settings) -> None:
@@ -124,7 +172,8 @@ def check_hubs(settings: Settings) -> None:
     }
     for field, needed in used.items():
         given = getattr(wanted, field)
-        if not (needed and spoken_rungs(settings)) or Path(given).exists() or not is_hub_name(given):
+        heard = field == "whisper" and stories_are_heard(settings)
+        if not (needed and (heard or spoken_rungs(settings))) or Path(given).exists() or not is_hub_name(given):
             continue
         require(given, f"continuation.{field}")
         file = config(given, f"continuation.{field}")

@@ -41,6 +41,7 @@ def scores(rung: str, task: str, seeds=(0,), ids: int = 40, voices: int = 2, lay
                             "voice": f"v{voice}",
                             "correct": correct,
                             "type": f"type{pair % 4}",
+                            "split": "",
                             "seed": seed,
                             "nll": float(nll[-1]),
                             "tokens": count,

@@ -100,6 +100,33 @@ def test_broken_scores_are_named(tmp_path, break_it, message):
     assert str(tmp_path / "topic.parquet") in str(caught.value)
 
 
+def test_a_split_is_taken_alone(tmp_path):
+    rows = scores("text-raw", "topic", ids=6, voices=2)
+    for row in rows:
+        row["split"] = "dev" if int(row["id"]) < 4 else "test"
+    path = tmp_path / "topic.parquet"
+    write_table(path, rows, SCORES)
+    assert len(read_pairs(path).ids) == 6
+    assert [read_pairs(path, split).ids for split in ("dev", "test")] == [
+        ("0000", "0001", "0002", "0003"),
+        ("0004", "0005"),
+    ]
+    with pytest.raises(UserError, match=r"topic.parquet: no pair of split 'train' \(found: dev, test\)"):
+        read_pairs(path, "train")
+    for row in rows:
+        row["split"] = "" if int(row["id"]) < 5 else None  # a benchmark without splits is taken whole
+    write_table(path, rows, SCORES)
+    assert len(read_pairs(path, "dev").ids) == 6
+
+
+def test_scores_of_before_the_column_are_named(tmp_path):
+    path = tmp_path / "topic.parquet"
+    old = pa.schema([field for field in SCORES if field.name != "split"])
+    write_table(path, [], old)
+    with pytest.raises(UserError, match=r"topic.parquet: column 'split' is missing"):
+        read_pairs(path)
+
+
 def simulate(rng, spread, seeds, ids, mean):
     """Outcomes of ids that differ in ease, and of seeds that differ in strength; two voices."""
     logit = mean + rng.normal(0, 1.5, (1, ids)) + rng.normal(0, spread, (seeds, 1))

@@ -157,3 +157,11 @@ def test_published_files(shared_data):
     taken = spread(read, 60)
     assert len(taken) == 60
     assert sorted({p.type for p in taken}) == [p.name.split(".")[0] for p in paths]
+
+
+def test_an_unquoted_comma_cuts_no_text_short(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text('good,bad\nthe dog, the old one,the dog old\n"a, b","b, a"\nthe cat,cat the,\n')
+    pairs, rejects = read_pairs(path)
+    assert [(p.good, p.bad) for p in pairs] == [("a, b", "b, a"), ("the cat", "cat the")]
+    assert rejects == [(2, "3 cells in 2 columns; put quotes around a text with ','")]

@@ -54,7 +54,7 @@ class Run:
                         extra = [int(rng.integers(4, VOCAB))] if voice == "b" and pair else []
                         rows.append((f"p{pair}|{correct}|{voice}", f"p{pair}", voice, correct, ids + extra))
             self.tokens[task] = {r[0]: r[4] for r in rows}
-            other = {"type": "t", "text": "x", "words": [], "phones": [], "seconds": 1.0, "audio": b"\0"}
+            other = {"type": "t", "split": "", "text": "x", "words": [], "phones": [], "seconds": 1.0, "audio": b"\0"}
             keys = ("item", "id", "voice", "correct")
             self.items[task] = root / task / "items.parquet"
             write_table(self.items[task], [dict(zip(keys, r)) | other for r in rows], ITEMS)
@@ -222,3 +222,17 @@ def test_tokens_of_another_tokenizer_are_an_error(run: Run, tmp_path: Path) -> N
             tmp_path / "learning.parquet",
             Scores(),
         )
+
+
+def test_splits_are_kept_and_the_curve_is_of_one(run: Run, tmp_path: Path) -> None:
+    rows = read_table(run.items["swuggy"], ITEMS).to_pylist()
+    for row in rows:
+        row["split"] = "dev" if row["id"] in ("p1", "p4") else "test"
+    write_table(tmp_path / "items.parquet", rows, ITEMS)
+    files = [tmp_path / "items.parquet"], [run.token_files[0]], [tmp_path / "swuggy.parquet"]
+    score_rung(run.models[:1], *files, tmp_path / "learning.parquet", Scores(learning_pairs=1), split="dev")
+    found = read_table(tmp_path / "swuggy.parquet", SCORES).to_pylist()
+    assert {(row["id"], row["split"]) for row in found} == {(row["id"], row["split"]) for row in rows}
+    curve = read_table(tmp_path / "learning.parquet", LEARNING).to_pylist()
+    assert {row["id"] for row in curve} == {"p1"}
+    assert {row["split"] for row in read_table(run.items["topic"], ITEMS).to_pylist()} == {""}

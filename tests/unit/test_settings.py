@@ -39,9 +39,15 @@ from speechladder.workflow import checked, dial_config
         ({"rungs": ["text-bpe", "text-bpe"]}, ["rungs: a rung is named twice"]),
         ({"rungs": []}, ["rungs"]),
         ({"corpus": {"name": "wrld"}}, ["corpus.name: 'wrld'", "did you mean 'world'"]),
-        ({"alignment": {"aligner": "mfaa"}}, ["alignment.aligner: 'mfaa'", "did you mean 'mfa'", "truth, pocketsphinx"]),
+        (
+            {"alignment": {"aligner": "mfaa"}},
+            ["alignment.aligner: 'mfaa'", "did you mean 'mfa'", "truth, pocketsphinx"],
+        ),
         ({"alignment": {"aligner": "textgrids"}}, ["alignment.textgrids", "belong together"]),
-        ({"corpus": {"name": "libriheavy"}, "alignment": {"aligner": "mfa"}}, ["corpus: archives: libriheavy", "source"]),
+        (
+            {"corpus": {"name": "libriheavy"}, "alignment": {"aligner": "mfa"}},
+            ["corpus: archives: libriheavy", "source"],
+        ),
         (
             {"corpus": {"name": "libriheavy", "source": "x"}, "alignment": {"aligner": "mfa"}},
             ["corpus: manifests: libriheavy needs its manifests"],

@@ -10,7 +10,8 @@ from speechladder.analysis import layers, learning, table, variability
 from speechladder.analysis.accuracy import accuracy, generator
 from speechladder.analysis.csv_tables import fixed, read_csv
 from speechladder.io.errors import UserError
-from speechladder.io.tables import LEARNING
+from speechladder.io.files import write_json
+from speechladder.io.tables import LEARNING, SCORES, read_table
 from speechladder.io.tables import write_table as write_parquet
 from speechladder.report.terminal import show
 from speechladder.settings import Analysis
@@ -160,6 +161,39 @@ def test_terminal_fits_80_columns_with_every_rung(tmp_path):
     row = read_csv(tmp_path / "table.csv")[3]
     assert f"{float(row['sblimp_sum']):.1f} [{float(row['sblimp_sum_low']):.1f}, " in out.getvalue()
     assert "ladder" in lines[-1]
+
+
+def test_notes_on_official_benchmarks_stand_under_the_accuracies(tmp_path):
+    make(tmp_path, RUNGS, ids=10, layers=0, learning=0)
+    table.write_table(tmp_path, RUNGS, table.read_scores(tmp_path, RUNGS), 0, ANALYSIS)
+    plain = io.StringIO()
+    write_json(tmp_path / "benchmarks" / "swuggy" / "about.json", {"source": "generated", "notes": []})
+    show(tmp_path, file=plain, width=80)
+    assert "Note" not in plain.getvalue() and "sLM21" not in plain.getvalue()
+    notes = ["Topic-StoryCloze, 1,871 pairs", "its texts were transcribed by Whisper large-v3"]
+    write_json(tmp_path / "benchmarks" / "topic" / "about.json", {"notes": notes})
+    (tmp_path / "slm21.csv").touch()
+    out = io.StringIO()
+    show(tmp_path, file=out, width=80)
+    words = " ".join(out.getvalue().split())
+    note = "Note: Topic-SC is Topic-StoryCloze, 1,871 pairs; its texts were transcribed by Whisper large-v3."
+    assert words.index("log-likelihood per token") < words.index(note) < words.index("Table:")
+    assert "slm21.csv" in words and words.count("Note:") == 1
+
+
+def test_the_table_is_of_one_split(results):
+    path = results / "scores" / "phone-raw" / "swuggy.parquet"
+    rows = read_table(path, SCORES).to_pylist()
+    for row in rows:
+        row["split"] = "dev" if int(row["id"]) % 3 else "test"
+    write_parquet(path, rows, SCORES)
+    whole, dev = (table.read_scores(results, RUNGS, split) for split in (None, "dev"))
+    assert len(whole["phone-raw", "swuggy"].ids) == 30 and len(dev["phone-raw", "swuggy"].ids) == 20
+    assert dev["text-bpe", "swuggy"].ids == whole["text-bpe", "swuggy"].ids
+    for scores in (whole, dev):
+        table.write_table(results, RUNGS, scores, 0, ANALYSIS)
+        values = scores["phone-raw", "swuggy"].outcomes("sum").values
+        assert read_csv(results / "table.csv")[0]["swuggy_sum"] == f"{100 * values.mean():.2f}"
 
 
 def test_no_minus_zero():

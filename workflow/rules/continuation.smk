@@ -7,6 +7,7 @@ rule make_prompts:
     input:
         cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=[] if WORLD else SHARDS),
         alignment=expand("results/alignment/{shard}.parquet", shard=[] if WORLD else SHARDS),
+        models=lambda wildcards: aligner_models(wildcards) if WORLD else [],
     output:
         "results/continuation/prompts.parquet",
     log:
@@ -14,16 +15,20 @@ rule make_prompts:
     benchmark:
         "results/costs/make_prompts/all.tsv"
     conda:
-        ENV
+        ALIGNER_ENV if WORLD else ENV
     params:
         version=(VERSIONS["prompts"], VERSIONS["corpus"]),
+        cuts="" if WORLD else over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        aligned="" if WORLD else over_shards("results/alignment/{}.parquet"),
         options=continuation_options(S, "prompts", "prompt_seconds", "prompt_sentences", "seconds"),
-        alignment=as_options(S.alignment, exclude=["sample_utterances"]),
+        models=lambda wildcards, input: f"--models {input.models}" if input.models else "",
+        alignment=aligner_options(S.alignment),
         variability=S.corpus.variability,
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/make_prompts.py --cuts {input.cuts} --alignments {input.alignment} --out {output}'
-        " --variability {params.variability} --seed {params.seed} {params.options} {params.alignment} 2>&1 | tee {log}"
+        'python "$SCRIPTS"/make_prompts.py --cuts {params.cuts} --alignments {params.aligned} --out {output}'
+        " --variability {params.variability} --seed {params.seed} {params.models} {params.options} {params.alignment}"
+        " 2>&1 | tee {log}"
 
 
 rule extract_prompt_units:
@@ -84,9 +89,11 @@ rule build_asr:
         ENV
     params:
         version=VERSIONS["asr"],
-        corpus=S.corpus.name,
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        alignment=over_shards("results/alignment/{}.parquet"),
+        corpus="world" if WORLD else "local",
     shell:
-        'python "$SCRIPTS"/build_asr.py --cuts {input.cuts} --alignments {input.alignment} --corpus {params.corpus}'
+        'python "$SCRIPTS"/build_asr.py --cuts {params.cuts} --alignments {params.alignment} --corpus {params.corpus}'
         " --out {output} 2>&1 | tee {log}"
 
 
@@ -105,11 +112,13 @@ rule train_vocoder:
         ENV
     params:
         version=VERSIONS["vocoder"],
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        units=over_shards("results/units/{}.parquet"),
         options=continuation_options(S, "vocoder_steps", "vocoder_minutes"),
         clusters=S.units.clusters,
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/train_vocoder.py --cuts {input.cuts} --units {input.units} --clusters {params.clusters}'
+        'python "$SCRIPTS"/train_vocoder.py --cuts {params.cuts} --units {params.units} --clusters {params.clusters}'
         " --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
@@ -139,12 +148,14 @@ rule hear_rung:
         ENV
     params:
         version=VERSIONS["hearing"],
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        alignment=over_shards("results/alignment/{}.parquet"),
         options=lambda wildcards: hearing_options(S, wildcards.rung),
         examples=S.continuation.examples,
         seed=S.seed,
     shell:
         'python "$SCRIPTS"/hear_rung.py --rung {wildcards.rung} --tokens {input.tokens} --prompts-file {input.prompts}'
-        " --asr-folder {input.asr:q} --vocoder-folder {input.vocoder:q} --cuts {input.cuts} --alignments {input.alignment}"
+        " --asr-folder {input.asr:q} --vocoder-folder {input.vocoder:q} --cuts {params.cuts} --alignments {params.alignment}"
         " --out {output.heard} --examples-out {output.examples} --examples {params.examples} --seed {params.seed}"
         " {params.options} 2>&1 | tee {log}"
 
@@ -187,10 +198,11 @@ rule make_judge_text:
         ENV
     params:
         version=(VERSIONS["judge"], VERSIONS["corpus"]),
+        cuts="" if WORLD or S.continuation.judge_text else over_shards("results/corpus/cuts.{}.jsonl.gz"),
         options=continuation_options(S, "judge_words"),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/make_judge_text.py --files {input.texts:q} --prompts-file {input.prompts} --cuts {input.cuts}'
+        'python "$SCRIPTS"/make_judge_text.py --files {input.texts:q} --prompts-file {input.prompts} --cuts {params.cuts}'
         " --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 

@@ -1,6 +1,7 @@
 # The table, the figures, and what it cost.
 
 FIGURES = ["ladder", "factors", "layers", "learning", "lengths", "continuation"]
+SLM21 = ["results/slm21.csv"] if S.benchmarks.slm21 else []
 
 
 rule make_table:
@@ -14,8 +15,12 @@ rule make_table:
         units="results/units/quality.json",
         judged=expand("results/continuation/{file}", file=["judged.parquet", "quality.json"] if SPOKEN else []),
         rejected=expand("results/{stage}/rejected.{shard}.jsonl", stage=["corpus", "alignment", "units"], shard=SHARDS),
+        lengths=["results/benchmarks/swuggy/items.parquet"] if SLM21 else [],
     output:
         table=report("results/table.csv", caption="../report/table.rst", category="Results", labels={"what": "table"}),
+        slm21=[
+            report(path, caption="../report/slm21.rst", category="Results", labels={"what": "sLM21"}) for path in SLM21
+        ],
         factors="results/factors.csv",
         continuation=report(
             "results/continuation.csv",
@@ -50,10 +55,11 @@ rule make_table:
         options=as_options(S.analysis),
         rungs=S.rungs,
         spoken=SPOKEN,
+        splits="--splits " + " ".join(S.benchmarks.slm21_splits) if SLM21 else "",
         shards=S.corpus.shards,
         seeds=S.lm.seeds,
         seed=S.seed,
     shell:
         '( python "$SCRIPTS"/make_table.py --results results --rungs {params.rungs} --shards {params.shards}'
-        " --spoken {params.spoken} --seeds {params.seeds} --seed {params.seed} {params.options}"
+        " --spoken {params.spoken} --seeds {params.seeds} --seed {params.seed} {params.splits} {params.options}"
         ' && python "$SCRIPTS"/make_figures.py --results results ) 2>&1 | tee {log}'

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import stable_hash
@@ -80,9 +81,24 @@ class Pairs:
         return Outcomes(self.seeds, self.ids, (np.bincount(cell, right, len(voices)) / voices).reshape(shape))
 
 
-def read_pairs(path: str | Path) -> Pairs:
-    """Read scores/{rung}/{task}.parquet; raises UserError naming the file and the id that lacks a half."""
-    return match_halves(read_table(path, SCORES), str(path))
+def read_pairs(path: str | Path, split: str | None = None) -> Pairs:
+    """Read scores/{rung}/{task}.parquet; of an official benchmark with splits, the pairs of `split` (None: every one).
+
+    Raises UserError naming the file, and the id that lacks a half or the splits that are there.
+    """
+    return match_halves(of_split(read_table(path, SCORES), split, str(path)), str(path))
+
+
+def of_split(table: pa.Table, split: str | None, source: str) -> pa.Table:
+    """The rows of `split`, and those of benchmarks without splits; UserError where there are none but others are."""
+    if split is None or not table.num_rows:
+        return table
+    splits = table["split"].fill_null("")
+    kept = table.filter(pc.is_in(splits, value_set=pa.array(["", split])))
+    if not kept.num_rows:
+        there = ", ".join(sorted(splits.unique().to_pylist()))
+        raise UserError(f"{source}: no pair of split '{split}' (found: {there}); see rejected.jsonl of the benchmark")
+    return kept
 
 
 def match_halves(table: pa.Table, source: str) -> Pairs:

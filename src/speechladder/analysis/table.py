@@ -19,9 +19,12 @@ PPL = ("ppl", "ppl_low", "ppl_high")
 COLUMNS = (*FACTS, *ACCURACIES, *PPL)
 
 
-def read_scores(results: Path, rungs: Sequence[str]) -> Scores:
-    """Every rung's scores of every task; raises UserError when a rung's tasks were scored by different seeds."""
-    scores = {(r, t): read_pairs(results / "scores" / r / f"{t}.parquet") for r in rungs for t in TASKS}
+def read_scores(results: Path, rungs: Sequence[str], split: str | None = None) -> Scores:
+    """Every rung's scores of every task, of an official benchmark those of `split` (None: of every split).
+
+    Raises UserError when a rung's tasks were scored by different seeds.
+    """
+    scores = {(r, t): read_pairs(results / "scores" / r / f"{t}.parquet", split) for r in rungs for t in TASKS}
     for rung in rungs:
         seeds = {task: scores[rung, task].seeds for task in TASKS}
         if len(set(seeds.values())) > 1:

@@ -21,7 +21,7 @@ from speechladder.lm.model import load, prepare_torch
 from speechladder.lm.train import load_snapshot
 from speechladder.settings import Scores
 
-COLUMNS = ["item", "id", "voice", "correct", "type"]
+COLUMNS = ["item", "id", "voice", "correct", "type", "split"]
 
 
 class Task:
@@ -29,7 +29,7 @@ class Task:
 
     def __init__(self, name: str, items: Path, tokens: Path) -> None:
         self.name = name
-        self.rows = read_table(items, ITEMS, COLUMNS).to_pylist()
+        self.rows = [row | {"split": row["split"] or ""} for row in read_table(items, ITEMS, COLUMNS).to_pylist()]
         table = read_table(tokens, ITEM_TOKENS)
         by_item = dict(zip(table.column("item").to_pylist(), table.column("tokens").to_pylist()))
         missing = [r["item"] for r in self.rows if r["item"] not in by_item]
@@ -44,9 +44,10 @@ class Task:
             first.setdefault(row["id"], row["voice"])
         self._voice = first  # the first voice of each pair
 
-    def spread(self, pairs: int) -> list[bool]:
-        """Which items are of at most `pairs` pairs (0: of any), evenly spread, in the first voice of each."""
-        ids = list(self._voice)
+    def spread(self, pairs: int, split: str) -> list[bool]:
+        """Which items are of at most `pairs` pairs (0: of any), evenly spread, in the first voice of each; of `split`
+        alone, where the task has splits."""
+        ids = list(dict.fromkeys(row["id"] for row in self.rows if row["split"] in ("", split)))
         kept = {ids[i * len(ids) // pairs] for i in range(pairs)} if 0 < pairs < len(ids) else {*ids}
         return [r["id"] in kept and r["voice"] == self._voice[r["id"]] for r in self.rows]
 
@@ -59,13 +60,15 @@ def score_rung(
     learning: Path,
     settings: Scores,
     threads: int = 1,
+    split: str = "",
 ) -> None:
     """Write scores/{rung}/{task}.parquet (SCORES; a task is named by its file) and the `learning` table (LEARNING).
 
     `items`, `tokens`, `out` belong together in order. Layer-wise, each hidden state (the embeddings first) goes through
     the final norm and the output head; the last entry of `layer_nll` is `nll`. The learning curve is scored on
-    `learning_pairs` pairs of each task in their first voice only, since each snapshot costs a pass over its items, and
-    ends with the model itself (`final`), at the tokens that its weights, the best validated, have seen.
+    `learning_pairs` pairs of each task (of an official benchmark, of `split`) in their first voice only, since each
+    snapshot costs a pass over its items, and ends with the model itself (`final`), at the tokens that its weights, the
+    best validated, have seen.
     Raises UserError when items and tokens differ or a model is of another vocabulary.
     """
     device = prepare_torch(threads)
@@ -93,7 +96,7 @@ def score_rung(
             begin += len(task.rows)
         if not settings.learning:
             continue
-        taken = [t for task in tasks for t in task.spread(settings.learning_pairs)]
+        taken = [t for task in tasks for t in task.spread(settings.learning_pairs, split)]
         chosen = [i for i, t in enumerate(taken) if t]
         points = {int(p.stem): p for p in sorted((folder / "learning").glob("[0-9]*.safetensors"))}
         wanted, kept_at = [everything[i] for i in chosen], about["best_tokens"]

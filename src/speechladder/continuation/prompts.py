@@ -112,27 +112,29 @@ def build_prompts(
     out: Path,
     cuts: list[Path],
     alignments: list[Path],
+    models: Path | None = None,
 ) -> None:
     """Write continuation/prompts.parquet (io.tables.PROMPTS), two rows per prompt: up to the cut, and with its true
     continuation, which ends at the last word boundary within `settings.seconds` of the cut.
 
     Without `cuts` the world's held-out stories are spoken by the voices of the dial's setting, cut after
-    `settings.prompt_sentences`; with them, utterances of the test split, then of valid, are taken from `alignments`
-    (tables.ALIGNMENT), cut at the first word boundary at or after `settings.prompt_seconds`. The table's metadata
-    STORIES has the sentences of the world's stories. Raises UserError when fewer than two prompts are left.
+    `settings.prompt_sentences` (`models`: MFA's, where it aligns them); with them, utterances of the test split, then of
+    valid, are taken from `alignments` (tables.ALIGNMENT), cut at the first word boundary at or after
+    `settings.prompt_seconds`. The table's metadata STORIES has the sentences of the world's stories. Raises UserError
+    when fewer than two prompts are left.
     """
     if cuts:
         prompts, stories = _recorded(settings, seed, cuts, alignments), {}
     else:
-        prompts, stories = _told(settings, alignment, variability, seed)
+        prompts, stories = _told(settings, Speaker(alignment, models=models, work=out.parent), variability, seed)
     write_table(out, [row for p in prompts for row in p.rows()], PROMPTS, **{STORIES: json.dumps(stories)})
 
 
 def _told(
-    settings: Continuation, alignment: Alignment, variability: int, seed: int
+    settings: Continuation, speaker: Speaker, variability: int, seed: int
 ) -> tuple[list[Prompt], dict[str, list[str]]]:
     """Prompts of the world, topics in turn and voices evenly over the pool, and the sentences of their stories."""
-    pool, speaker = voices(variability), Speaker(alignment)
+    pool = voices(variability)
     prompts: list[Prompt] = []
     stories: dict[str, list[str]] = {}
     number, refused = 0, ""

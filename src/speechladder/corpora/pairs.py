@@ -29,6 +29,12 @@ _JSON = (".jsonl", ".ndjson", ".json")
 _TABLE = (".csv", ".tsv")
 
 
+def kind_of(path: Path) -> str:
+    """The suffix that says what a table is: .csv of x.csv and of x.csv.gz, in lower case."""
+    suffixes = [s.lower() for s in path.suffixes]
+    return suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
+
+
 @dataclass(frozen=True)
 class Pair:
     """One stimulus pair: a model should find `good` likelier than `bad`.
@@ -44,10 +50,12 @@ class Pair:
     bad_audio: str | None = None
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number (1 is the first) and row; raises UserError naming file and line."""
-    suffixes = [s.lower() for s in path.suffixes]
-    kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
+def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Line number (1 is the first) and row of a CSV, TSV or JSON lines file, or what is wrong with the row.
+
+    Raises UserError naming file and line where the file cannot be read on.
+    """
+    kind = kind_of(path)
     if kind not in _JSON + _TABLE:
         raise UserError(f"{path}: pairs files are named {', '.join(_JSON + _TABLE)}, with .gz or without")
     if not path.is_file():
@@ -55,7 +63,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if kind in _JSON:
         yield from enumerate(read_jsonl(path), 1)
         return
-    opener = gzip.open if suffixes[-1] == ".gz" else open
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
     line = 1
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as handle:
@@ -65,7 +73,12 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             reader = csv.reader(handle, delimiter=delimiter, strict=True)
             for cells in reader:
                 line = reader.line_num + 1
-                if any(cell.strip() for cell in cells):
+                if any(cell.strip() for cell in cells[len(names) :]):  # an unquoted comma would cut a text short
+                    yield (
+                        line,
+                        f"{len(cells)} cells in {len(names)} columns; put quotes around a text with '{delimiter}'",
+                    )
+                elif any(cell.strip() for cell in cells):
                     yield line, dict(zip(names, cells))
     except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
         raise UserError(f"{path}, line {line}: not readable as a table ({error}); save it as CSV in UTF-8") from None
@@ -123,7 +136,10 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
     rejects: list[tuple[int, str]] = []
     columns: dict[str, str] = {}
     ids: set[str] = set()
-    for line, row in _rows(path):
+    for line, row in table_rows(path):
+        if isinstance(row, str) and kind_of(path) in _TABLE:
+            rejects.append((line, row))
+            continue
         if not columns:
             columns = _columns(path, line, row)
         if not isinstance(row, dict):

@@ -21,7 +21,8 @@ NORMS = {"sum": "log-likelihood summed over tokens", "mean": "log-likelihood per
 
 
 def show(results: Path, file: TextIO | None = None, width: int | None = None) -> None:
-    """Print results/table.csv to `file` (stdout), what the rungs said, and the paths of the figures that are there.
+    """Print results/table.csv to `file` (stdout), what official items are, what the rungs said, and the paths of the
+    other results that are there.
 
     Raises UserError when a table is missing or lacks a column.
     """
@@ -44,11 +45,25 @@ def show(results: Path, file: TextIO | None = None, width: int | None = None) ->
             table.add_row(row["rung"], *(_cell(row, f"{task}_{norm}") for task in TITLES))
         console.print(table)
         console.print()
+    _show_notes(console, results)
     _show_continuation(console, results, rows)
     console.print(f"Table:   {path}", soft_wrap=True)
+    if (results / "slm21.csv").is_file():
+        console.print(f"sLM21:   {results / 'slm21.csv'} (by frequency, length and type)", soft_wrap=True)
     figures = sorted(figure.stem for figure in (results / "figures").glob("*.svg"))
     if figures:
         console.print(f"Figures: {results / 'figures'}/*.svg and *.png ({', '.join(figures)})", soft_wrap=True)
+
+
+def _show_notes(console: Console, results: Path) -> None:
+    """What the reader of the accuracies should know of official benchmarks; nothing of generated items."""
+    paths = {task: results / "benchmarks" / task / "about.json" for task in TITLES}
+    notes = {task: read_json(path).get("notes", []) for task, path in paths.items() if path.is_file()}
+    for task, found in notes.items():
+        if found:
+            console.print(f"Note: {TITLES[task]} is {'; '.join(found)}.")
+    if any(notes.values()):
+        console.print()
 
 
 def _show_continuation(console: Console, results: Path, rows: list[dict[str, str]]) -> None:

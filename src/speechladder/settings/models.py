@@ -30,15 +30,19 @@ def rung_names() -> tuple[str, ...]:
 VERSIONS = {
     "corpus": 2,
     "alignment": 1,
+    "mfa": 1,
     "alignment_quality": 1,
     "units": 1,
     "units_quality": 1,
     "utterances": 1,
     "tokens": 1,
     "lm": 2,
-    "items": 2,
+    "durations": 1,
+    "transcripts": 1,
+    "items": 3,
     "item_tokens": 1,
-    "scores": 2,
+    "scores": 3,
+    "submission": 1,
     "prompts": 1,
     "generation": 1,
     "vocoder": 1,
@@ -46,7 +50,7 @@ VERSIONS = {
     "hearing": 1,
     "judge": 1,
     "perplexity": 1,
-    "analysis": 3,
+    "analysis": 4,
 }
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -108,7 +112,8 @@ class Corpus(Section):
         "unpacked, another one is read in place.",
     )
     unpack: bool = Field(
-        False, description="Unpack tars that are not compressed too, in place of reading the audio where it lies in them."
+        False,
+        description="Unpack tars that are not compressed too, in place of reading the audio where it lies in them.",
     )
     text: Literal["book", "asr"] = Field(
         "book", description="libriheavy: the book's text, or what an ASR heard (custom.texts[0] or [1])."
@@ -163,7 +168,9 @@ class Corpus(Section):
         if self.name not in CORPORA:
             for field in ("source", "manifests", "archives"):
                 if getattr(self, field):
-                    raise ValueError(f"{field}: would not be read, since name is {self.name}; {', '.join(CORPORA)} read it")
+                    raise ValueError(
+                        f"{field}: would not be read, since name is {self.name}; {', '.join(CORPORA)} read it"
+                    )
         elif not self.source and not self.archives:
             raise ValueError(f"archives: {self.name} needs its audio; name archives, or a folder as source")
         if (self.name == "libriheavy") != bool(self.manifests):
@@ -176,7 +183,8 @@ class Download(Section):
     """A file to fetch, and how to know that it is the right one."""
 
     urls: list[str] = Field(
-        min_length=1, description="Where it is, tried in turn: http://, https://, file:// or a path; a local file is linked to."
+        min_length=1,
+        description="Where it is, tried in turn: http://, https://, file:// or a path; a local file is linked to.",
     )
     bytes: int | None = Field(None, ge=1, description="Its size.")
     md5: str | None = Field(None, pattern=r"^[0-9a-fA-F]{32}$", description="Its MD5.")
@@ -199,7 +207,9 @@ class Downloads(Section):
     retries: int = Field(
         8, ge=0, description="Tries of one address that bring nothing new, before the next address or giving up."
     )
-    backoff: float = Field(1.0, ge=0, description="Pause before the second try, in seconds; doubled each time, 60 at most.")
+    backoff: float = Field(
+        1.0, ge=0, description="Pause before the second try, in seconds; doubled each time, 60 at most."
+    )
 
 
 class Alignment(Section):
@@ -215,7 +225,8 @@ class Alignment(Section):
         description="mfa: acoustic model, the name of a pretrained one or a .zip; null: trained on the run's own train split.",
     )
     mfa_dictionary: str = Field(
-        "english_us_arpa", description="mfa: pronunciations in ARPAbet, the name of a pretrained dictionary or a .dict file."
+        "english_us_arpa",
+        description="mfa: pronunciations in ARPAbet, the name of a pretrained dictionary or a .dict file.",
     )
     mfa_g2p: str | None = Field(
         "english_us_arpa",
@@ -223,7 +234,8 @@ class Alignment(Section):
         "rejected.",
     )
     lexicon: str | None = Field(
-        None, description="mfa: a file of more pronunciations, WORD and its ARPAbet phones a line; asked before mfa_g2p."
+        None,
+        description="mfa: a file of more pronunciations, WORD and its ARPAbet phones a line; asked before mfa_g2p.",
     )
     mfa_train_hours: float = Field(
         50.0, gt=0, description="mfa: speech that a model is trained on at most, where mfa_model is null, in hours."

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from speechladder.corpora.cuts import read_cuts
 from speechladder.io.audio import AudioError, read_audio
@@ -94,10 +95,11 @@ def extract_items(items: Path, codebook: Path, out: Path, units: Units) -> None:
     A pair must not lose a member, so nothing is rejected here.
     """
     encoder, book = _load(units, codebook)
-    table = read_table(items, ITEMS, columns=["item", "seconds", "audio"])
+    table = read_table(items, ITEMS, columns=["item", "seconds"])
 
     def speech() -> Iterator[tuple[str, np.ndarray]]:
-        for batch in table.select(["item", "audio"]).to_batches(max_chunksize=256):
+        # a row group at a time: an official benchmark is gigabytes of audio
+        for batch in pq.ParquetFile(items).iter_batches(batch_size=256, columns=["item", "audio"]):
             for row in batch.to_pylist():
                 try:
                     samples = read_audio(row["audio"] or b"")

@@ -1,0 +1,244 @@
+"""zerospeech's sLM21 as items: sWUGGY (lexical) and sBLIMP (syntactic), from its gold tables and recordings.
+
+lexical/{dev,test} and syntactic/{dev,test}, below whatever folder, hold recordings and a gold.csv each; its rows are
+held against the recordings, and what does not fit is listed with file and row. A pair is a word and a non-word, or two
+sentences, of one id (within type and subtype) in one voice.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from speechladder.benchmarks.official import Official, OfficialPair, chosen, read_member, safe
+from speechladder.benchmarks.spoken import Half, Take
+from speechladder.corpora.gold_phones import Notation, detect, spell
+from speechladder.corpora.text import normalise
+from speechladder.io.archives import Store
+from speechladder.io.errors import UserError
+from speechladder.io.rejects import Rejects
+
+PARTS = {"swuggy": "lexical", "sblimp": "syntactic"}  # task -> folder
+FIELDS = {
+    "lexical": ("filename", "id", "voice", "frequency", "word", "phones", "length", "correct"),
+    "syntactic": ("filename", "id", "voice", "type", "subtype", "transcription", "correct"),
+}
+# Occurrences of the word in LibriSpeech, as zerospeech cuts them: from the edge on, below the next.
+BANDS = {"oov": 0, "1-5": 1, "6-20": 5, "21-100": 20, ">100": 100}
+OOV = "oov"
+NO_BAND = "no frequency"  # counts in the whole and in no band
+LENGTHS = "lengths"  # metadata of items.parquet: JSON, pair -> phones of the word as the gold table counts them
+_FLAGS = {"1": True, "0": False, "1.0": True, "0.0": False, "true": True, "false": False}
+
+
+def band(frequency: float | None) -> str:
+    """zerospeech's frequency band.
+
+    >>> band(0), band(4), band(5), band(100)
+    ('oov', '1-5', '6-20', '>100')
+    """
+    if frequency is None:
+        return NO_BAND
+    return [name for name, edge in BANDS.items() if edge <= frequency][-1]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of a gold table. `pair` and `voice` are its place; `problem`: why it cannot be used, or ""."""
+
+    number: int
+    name: str
+    pair: str
+    voice: str
+    correct: bool | None
+    type: str
+    text: str
+    phones: tuple[str, ...] | None
+    length: int | None
+    spelt: bool  # the text was made from the phones
+    problem: str
+
+
+def folder_of(store: Store, part: str, split: str, where: str) -> str:
+    """The folder of the archive that holds part (lexical, syntactic) and split, with its slash.
+
+    Raises UserError that names the splits which are there.
+    """
+    tables = [n for n in store.names() if re.search(r"(^|/)(lexical|syntactic)/[^/]+/gold\.csv$", n)]
+    found = sorted((n for n in tables if f"/{n}".endswith(f"/{part}/{split}/gold.csv")), key=len)
+    if not found:
+        there = ", ".join(sorted({"/".join(n.split("/")[-3:-1]) for n in tables})) or "none"
+        raise UserError(
+            f"{where}: no {part}/{split}/gold.csv (gold tables: {there}); set benchmarks.slm21 to sLM21 as zerospeech "
+            "gives it, and benchmarks.slm21_splits to what it holds"
+        )
+    return found[0].removesuffix("gold.csv")
+
+
+def recordings(store: Store, folder: str) -> dict[str, str]:
+    """Name without suffix -> member, of the recordings in a folder of the archive."""
+    paths = (PurePosixPath(n) for n in store.names() if n.startswith(folder))
+    return {p.stem: str(p) for p in paths if p.suffix.lower() == ".wav" and str(p.parent) == folder.rstrip("/")}
+
+
+def read_slm21(
+    store: Store, where: str, task: str, splits: Sequence[str], max_pairs: int, rejects: Rejects
+) -> Official:
+    """The pairs of a task (swuggy, sblimp), split after split; `max_pairs` of each (0: all), evenly over the types.
+
+    The type of a pair is its frequency band (sWUGGY) or the gold table's (sBLIMP). Pairs that cannot be used go to
+    `rejects`, voice by voice; rows and recordings that belong to none are mentioned there. `where` names the archive in
+    messages. Raises UserError naming file and column where a table is missing or of another form.
+    """
+    part = PARTS[task]
+    pairs: list[OfficialPair] = []
+    notations: dict[str, None] = {}
+    lost = spelt = 0
+    for split in splits:
+        folder = folder_of(store, part, split, where)
+        source = f"{where}: {folder}gold.csv"
+        members = recordings(store, folder)
+        table = _table(store.read(f"{folder}gold.csv"), FIELDS[part], source)
+        notation = detect((cells["phones"] for _, cells in table), source) if part == "lexical" else None
+        if notation:
+            notations[notation.name + (" with stress" if notation.stress else "")] = None
+        rows = [_row(number, cells, split, notation, members) for number, cells in table]
+        spelt += sum(row.spelt for row in rows)
+        found, gone = _pairs(rows, split, partial(read_member, store), members, source, rejects)
+        pairs += chosen(found, max_pairs)
+        lost += gone
+    counts = {split: sum(pair.takes[0][0].split == split for pair in pairs) for split in splits}
+    notes = [f"zerospeech's sLM21, {', '.join(f'{split} {n:,} pairs' for split, n in counts.items())}"]
+    notes += [f"phones are those of its gold table ({', '.join(notations)})"] if notations else []
+    if spelt:
+        notes.append(
+            f"it does not spell {spelt:,} non-words: their letters were made from their phones, so that text rungs "
+            "tell them from words more easily than they should"
+        )
+    facts = {"splits": counts, "phones": list(notations), "spelt": spelt}
+    lengths = {pair.id: pair.length for pair in pairs if pair.length is not None}
+    metadata = {LENGTHS: json.dumps(lengths)} if part == "lexical" else {}
+    return Official([take for pair in pairs for take in pair.takes], lost, facts, notes, metadata)
+
+
+def _table(content: bytes, fields: Sequence[str], source: str) -> list[tuple[int, dict[str, str]]]:
+    """Row number (2 is the first below the header) and cells by field; raises UserError naming the column."""
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), skipinitialspace=True)
+        names = {(name or "").strip().lower(): name for name in reader.fieldnames or []}
+        missing = [field for field in fields if field not in names]
+        if missing:
+            raise UserError(f"{source}: column '{missing[0]}' is missing; expected {','.join(fields)}")
+        return [(reader.line_num, {field: (row[names[field]] or "").strip() for field in fields}) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{source}: not readable as CSV ({error}); fetch the archive again") from None
+
+
+def _row(number: int, cells: dict[str, str], split: str, notation: Notation | None, members: dict[str, str]) -> _Row:
+    """One row, with the first thing that is wrong with it."""
+    name = re.sub(r"\.wav$", "", cells["filename"], flags=re.IGNORECASE)
+    correct = _FLAGS.get(cells["correct"].lower())
+    kind = [cells["type"], cells["subtype"]] if notation is None else []
+    pair = "/".join([split, *map(safe, [*kind, cells["id"]])]) if cells["id"] else ""
+    text = cells["transcription"] if notation is None else cells["word"]
+    problems = []
+    if correct is None:
+        problems.append(f"unreadable flag: correct is '{cells['correct']}', not 1 or 0")
+    phones, length, spelt, group = None, None, False, cells.get("type", "")
+    if notation is not None:
+        try:
+            phones = tuple(notation.read(cells["phones"]))
+        except ValueError as error:
+            problems.append(str(error))
+        if not text and correct is False and phones:
+            text, spelt = spell(phones), True
+        if correct:
+            frequency, length = _number(cells["frequency"]), _number(cells["length"])
+            group = NO_BAND if frequency is None else band(frequency)
+            if cells["frequency"] and frequency is None:
+                problems.append(f"unreadable frequency: '{cells['frequency']}'")
+    if not normalise(text):
+        problems.append(f"empty text: '{text}'")
+    if name not in members:
+        problems.append(f"missing recording: {name}.wav")
+    length = None if length is None else round(length)
+    first = problems[0] if problems else ""
+    return _Row(number, name, pair, safe(cells["voice"]), correct, group, text, phones, length, spelt, first)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def _pairs(
+    rows: list[_Row],
+    split: str,
+    read: Callable[[str], np.ndarray],
+    members: dict[str, str],
+    source: str,
+    rejects: Rejects,
+) -> tuple[list[OfficialPair], int]:
+    """Rows put together, in the order of the table, and how many pairs (voice by voice) were lost."""
+    places: dict[tuple[str, str], list[_Row]] = {}
+    known: dict[str, _Row] = {}
+    for row in rows:
+        at = f"{source}, row {row.number}"
+        same = known.setdefault(row.name, row)
+        if not row.pair or not row.name:
+            rejects.mention(f"row {row.number}", f"no {'id' if row.name else 'filename'}", at)
+        elif same is not row and (same.pair, same.voice, same.correct) == (row.pair, row.voice, row.correct):
+            rejects.mention(row.name, f"duplicate row: '{row.name}' is in row {same.number} too", at)
+        else:
+            problem = row.problem or (f"duplicate filename: row {same.number} has it too" if same is not row else "")
+            places.setdefault((row.pair, row.voice), []).append(replace(row, problem=problem))
+    for name in sorted(set(members) - set(known)):
+        rejects.mention(name, "recording without a row in gold.csv", source)
+    found: dict[str, list[Take]] = {}
+    lengths: dict[str, int | None] = {}
+    lost = 0
+    for (pair, voice), own in places.items():
+        halves = {row.correct: row for row in own if not row.problem}
+        if len(own) == 2 and halves.keys() == {True, False}:
+            good, bad = halves[True], halves[False]
+            lengths.setdefault(pair, good.length)
+            found.setdefault(pair, []).append(
+                tuple(_half(row, good.type, split, partial(read, members[row.name])) for row in (good, bad))
+            )
+            continue
+        lost += 1
+        wrong = next((row for row in own if row.problem), own[-1])
+        rejects.add(f"{pair}|{voice}", wrong.problem or _unpaired(own), f"{source}, row {wrong.number}")
+    pairs = [OfficialPair(pair, takes[0][0].type, takes, lengths[pair]) for pair, takes in found.items()]
+    return pairs, lost
+
+
+def _unpaired(rows: list[_Row]) -> str:
+    if len(rows) == 1:
+        return f"half missing: no {'incorrect' if rows[0].correct else 'correct'} row"
+    return f"not a pair: {sum(bool(row.correct) for row in rows)} correct of {len(rows)} rows"
+
+
+def _half(row: _Row, kind: str, split: str, read: Callable[[], np.ndarray]) -> Half:
+    return Half(
+        item=f"{split}/{row.name}",
+        id=row.pair,
+        voice=row.voice,
+        correct=bool(row.correct),
+        type=kind,
+        text=row.text,
+        read=read,
+        split=split,
+        phones=row.phones,
+        official=True,
+    )

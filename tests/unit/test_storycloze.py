@@ -1,0 +1,131 @@
+"""Topic-StoryCloze: which recordings are a pair, whose texts they have, and what the ASR heard."""
+
+import json
+
+import pytest
+
+from speechladder.benchmarks.storycloze import paired, read_storycloze, read_texts
+from speechladder.continuation.transcribe import asr_name, transcribe_stories
+from speechladder.io.archives import open_store
+from speechladder.io.errors import UserError
+from speechladder.io.rejects import Rejects
+from speechladder.settings import Continuation
+from tests.mini_storycloze import FAULTS, make, stories, texts, write
+
+SAID = stories(3)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """A zip of three pairs, recorded, with faults; and its texts."""
+    root = tmp_path_factory.mktemp("story")
+    return write(make(SAID), root / "tSC.zip"), texts(SAID, root / "texts.csv")
+
+
+def test_pairs_and_texts(archive):
+    path, table = archive
+    rejects = Rejects()
+    found = read_storycloze(open_store(path), str(path), table, 0, rejects)
+    assert (found.lost, rejects.rows) == (0, [])
+    assert {m["id"] for m in rejects.mentions} == {"tSC", "17_tSC_correct"}  # notes.txt is no recording
+    assert {take[0].id for take in found.takes} == {name for name, *_ in SAID}
+    said = {name: rest for name, *rest in SAID}
+    for good, bad in found.takes:
+        assert (good.id, good.type, good.voice, good.split) == (bad.id, "tSC", "given", "")
+        assert (good.correct, bad.correct, [good.text, bad.text]) == (True, False, said[good.id])
+        assert good.official and len(good.read()) > 16_000
+    assert found.notes == ["Topic-StoryCloze, 3 pairs", "texts of texts.csv"]
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs", "left"),
+    [
+        (["1_t_correct", "1_t_incorrect", "1_s_correct", "1_s_incorrect"], ["1_s", "1_t"], []),
+        (["a_b-c_t_correct", "a_b-c_t_incorrect"], ["a_b-c_t"], []),
+        (["1_x_correct", "1_y_incorrect"], ["1"], []),  # another prefix, the same story
+        (["1_x_correct", "1_y_correct"], [], ["1_x_correct", "1_y_correct"]),
+        (["1_x_correct", "1_y_incorrect", "1_z_incorrect"], [], ["1_x_correct", "1_y_incorrect", "1_z_incorrect"]),
+        (["1_t_correct", "2_t_incorrect"], [], ["1_t_correct", "2_t_incorrect"]),
+        (["7_Correct", "7_INCORRECT"], ["7"], []),
+        (["right", "correct"], [], ["right", "correct"]),
+    ],
+)
+def test_which_are_a_pair(names, pairs, left):
+    rejects = Rejects()
+    found = paired(names, rejects, "x")
+    assert list(found) == pairs
+    assert sorted(m["id"] for m in rejects.mentions) == sorted(left)
+    for good, bad in found.values():
+        assert "incorrect" not in good.lower() and "incorrect" in bad.lower()
+
+
+def test_a_pair_without_a_text_is_rejected(archive, tmp_path):
+    path, _ = archive
+    table = tmp_path / "texts.jsonl"
+    rows = [
+        {"filename": f"{name}_{end}.wav", "text": "a story"} for name, *_ in SAID for end in ("correct", "incorrect")
+    ]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows[1:]))
+    rejects = Rejects()
+    found = read_storycloze(open_store(path), str(path), table, 0, rejects)
+    assert (found.lost, len(found.takes)) == (1, 2)
+    assert rejects.rows[0]["id"] == f"{SAID[0][0]}|given"
+    assert rejects.rows[0]["reason"] == f"no text: {SAID[0][0]}_correct"
+
+
+def test_at_most_so_many_pairs(archive):
+    path, table = archive
+    assert len(read_storycloze(open_store(path), str(path), table, 2, Rejects()).takes) == 2
+
+
+def test_what_is_wrong_is_named(tmp_path):
+    (tmp_path / "texts.csv").write_text("recording,words\na,b\n")
+    with pytest.raises(UserError, match=r"texts.csv, row 2: no column 'filename' \(found: recording, words\)"):
+        read_texts(tmp_path / "texts.csv")
+    (tmp_path / "twice.tsv").write_text("filename\ttext\na.wav\tb\na\tc\n")
+    with pytest.raises(UserError, match=r"twice.tsv, row 3: 'a' has another text before"):
+        read_texts(tmp_path / "twice.tsv")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match=r"none: no .wav or .flac in it; set benchmarks.storycloze"):
+        read_storycloze(open_store(tmp_path / "none"), str(tmp_path / "none"), tmp_path / "x.csv", 0, Rejects())
+    (tmp_path / "none" / "hello.wav").touch()
+    with pytest.raises(UserError, match=r"no recording is named STORY_PREFIX_correct.*found: hello"):
+        read_storycloze(open_store(tmp_path / "none"), str(tmp_path / "none"), tmp_path / "x.csv", 0, Rejects())
+
+
+class Deaf:
+    """Hears how many tenths of a second there are."""
+
+    def __init__(self, word: str = "tenths") -> None:
+        self.word = word
+
+    def transcribe(self, utterances):
+        return [
+            f"{round(len(samples) / 1600)} {self.word}" if len(samples) and self.word else "" for samples in utterances
+        ]
+
+
+def test_transcripts_stand_in_for_texts(tmp_path, capsys):
+    files = make(SAID[:2], faults=False) | {"9_tSC_correct.wav": b"broken"}
+    folder, out = write(files, tmp_path / "tSC"), tmp_path / "transcripts.jsonl"
+    transcribe_stories(folder, Deaf(), "Whisper tiny", out)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["filename"] for row in rows] == sorted(name.removesuffix(".wav") for name in files)
+    assert {row["asr"] for row in rows} == {"Whisper tiny"}
+    assert {"filename": "9_tSC_correct", "text": "", "asr": "Whisper tiny"} in rows
+    assert "9_tSC_correct.wav: unreadable audio: Error opening 9_tSC_correct.wav" in capsys.readouterr().err
+    found = read_storycloze(open_store(folder), str(folder), out, 0, Rejects(), heard_by=rows[0]["asr"])
+    assert len(found.takes) == 2
+    assert found.notes[1] == "its texts were transcribed by Whisper tiny, so text and phone rungs read what that heard"
+    with pytest.raises(UserError, match="heard nothing in 5 recordings"):
+        transcribe_stories(folder, Deaf(""), "x", tmp_path / "none.jsonl")
+    assert not (tmp_path / "none.jsonl").exists()
+
+
+def test_the_recogniser_is_named():
+    assert asr_name(Continuation(asr="whisper", whisper="base.en")) == "Whisper base.en"
+    assert "PocketSphinx" in asr_name(Continuation())
+
+
+def test_the_miniature_has_its_faults():
+    assert set(FAULTS) <= set(make(SAID[:1], speech=False))
