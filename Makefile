@@ -10,7 +10,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help table smoke test lint configuration report clean
+.PHONY: help table smoke plan audit test lint configuration report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -41,6 +41,12 @@ table: $(VENV)/.installed ## the default run: results/table.csv and figures (abo
 smoke: $(VENV)/.installed ## the same workflow in under two minutes, for a first look (results in .work/smoke)
 	snakemake --cores $(CORES) --configfile presets/smoke.yaml --directory .work/smoke results/table.csv
 	@python scripts/print_table.py .work/smoke/results
+
+plan: $(VENV)/.installed ## what a run would take, before anything is spent: make plan PRESET=paper
+	@python scripts/plan.py $(if $(PRESET),--preset $(PRESET)) $(ARGS)
+
+audit: $(VENV)/.installed ## hold a corpus against the disk: make audit PRESET=libriheavy-small [ARGS="--config ..."]
+	snakemake --cores $(CORES) $(if $(PRESET),--configfile presets/$(PRESET).yaml) $(ARGS) -- results/corpus/audit.json
 
 test: $(VENV)/.installed-test ## every test (at most 10 minutes on 2 cores)
 	python -m pytest -n 2 --dist loadgroup tests

@@ -1,4 +1,4 @@
-"""speechladder: corpus -> alignment -> units -> rungs -> lm -> benchmarks -> table. Usage: README.md."""
+"""speechladder: downloads -> corpus -> alignment -> units -> rungs -> lm -> benchmarks -> table. Usage: README.md."""
 
 import sys
 from pathlib import Path
@@ -19,6 +19,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/downloads.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/alignment.smk"
 include: "workflow/rules/units.smk"

@@ -18,6 +18,8 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, help="corpus/truth.{shard}.parquet, for --aligner truth")
     parser.add_argument("--out", type=Path, required=True, help="alignment/{shard}.parquet")
     parser.add_argument("--rejected", type=Path, required=True, help="alignment/rejected.{shard}.jsonl")
+    parser.add_argument("--models", type=Path, help="alignment/mfa, for --aligner mfa")
+    parser.add_argument("--jobs", type=int, default=1, help="processes of the aligner (%(default)s)")
     settings.add_max_rejected(parser)
     settings.add_options(parser, settings.Alignment)
     args = parser.parse_args()
@@ -25,7 +27,7 @@ def main() -> None:
     from speechladder.alignment.run import align_shard
 
     section = settings.from_options(args, settings.Alignment)
-    align_shard(args.cuts, args.truth, section, args.max_rejected, args.out, args.rejected)
+    align_shard(args.cuts, args.truth, section, args.max_rejected, args.out, args.rejected, args.jobs, args.models)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def _check_data(settings: Settings) -> None:
     from speechladder.places import check
 
     check(settings)
-    check_files(settings.alignment)
+    check_files(settings.alignment, settings.downloads.files)
 
 
 def _place_models(values: dict[str, Any], home: Path) -> None:

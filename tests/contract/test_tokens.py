@@ -26,10 +26,10 @@ from speechladder.io.tables import (
 )
 from speechladder.rungs import registry
 from speechladder.rungs.data import TokenData
-from speechladder.rungs.pack import pack
+from speechladder.rungs.pack import _sample_of_train, pack
 from speechladder.rungs.registry import Utterance
 from speechladder.rungs.tokenizers import BOS, EOS
-from speechladder.rungs.utterances import select
+from speechladder.rungs.utterances import read_utterances, select
 from speechladder.settings import Tokens
 
 CLUSTERS = 20
@@ -142,6 +142,23 @@ def test_packing_twice_gives_the_same_bytes(corpus: Corpus) -> None:
     before = {p: p.read_bytes() for p in corpus.pack("phone-bpe").rglob("*") if p.is_file()}
     after = {p: p.read_bytes() for p in corpus.pack("phone-bpe").rglob("*") if p.is_file()}
     assert before == after and len(before) == 11
+
+
+def test_bpe_learns_from_an_even_sample_of_train(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = corpus.select()
+    train = [row["id"] for row in read_table(path, UTTERANCES).to_pylist() if row["split"] == "train"]
+    for most, step in ((1000, 1), (39, 2), (20, 2), (13, 4), (1, 40)):
+        monkeypatch.setattr("speechladder.rungs.pack.BPE_SAMPLE", most)
+        assert len(train) == 40 and _sample_of_train(path).column("id").to_pylist() == train[::step]
+
+
+def test_rows_out_of_the_order_of_shards_are_refused(corpus: Corpus) -> None:
+    table = read_table(corpus.select(), UTTERANCES)
+    read = read_utterances(table.take(list(range(len(table)))[::-1]), *corpus.write(), ["units"], OPTIONS)
+    with pytest.raises(UserError, match="not in the order of the shards"):
+        list(read)
+    with pytest.raises(UserError, match="knows shard 1, but 1 shards were given"):
+        list(read_utterances(table, *(paths[:1] for paths in corpus.write()), ["units"], OPTIONS))
 
 
 def test_one_function_and_one_line_are_a_rung(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:

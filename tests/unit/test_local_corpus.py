@@ -192,3 +192,68 @@ def test_a_folder_that_is_none_is_named(tmp_path, make):
     make(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"corpus\.path: .*nowhere"):
         scan(tmp_path / "nowhere")
+
+
+def _subsets(root: Path, *names: str) -> list[Path]:
+    """Subsets of LibriSpeech, two speakers each."""
+    for name in names:
+        for speaker in ("1", "2"):
+            _speaker(root / name / speaker / "9", f"{name}-{speaker}")
+    return [root / name for name in names]
+
+
+def _librispeech(out: Path, roots: list[Path], **settings) -> dict[str, Cut]:
+    corpus = Corpus(name="librispeech", source="/data", shards=2, **settings)
+    cuts = {}
+    for shard in range(2):
+        build_shard(corpus, shard, out / f"c.{shard}.gz", out / f"r.{shard}.jsonl", roots)
+        cuts |= {c.id: c for c in read_cuts(out / f"c.{shard}.gz")}
+    return cuts
+
+
+def test_librispeech_is_several_folders_whose_names_say_the_split(tmp_path):
+    roots = _subsets(tmp_path / "LibriSpeech", "train-clean-100", "dev-clean", "test-other")
+    cuts = _librispeech(tmp_path / "out", roots)
+    assert len(cuts) == 24
+    assert {c.split for i, c in cuts.items() if i.startswith("dev")} == {"valid"}
+    assert {c.split for i, c in cuts.items() if i.startswith("test")} == {"test"}
+    assert {c.split for i, c in cuts.items() if i.startswith("train")} == {"train"}
+    assert {c.speaker for c in cuts.values()} == {"1", "2"}
+    assert _librispeech(tmp_path / "one", [tmp_path / "LibriSpeech"]) == cuts
+    assert _librispeech(tmp_path / "both", [roots[1], tmp_path / "LibriSpeech", roots[1]]) == cuts
+
+
+def test_librispeech_without_training_speech_or_audio_is_named(tmp_path):
+    roots = _subsets(tmp_path, "dev-clean")
+    with pytest.raises(
+        UserError, match=r"corpus\.source, corpus\.archives: .*no audio files to train on \(8 of valid\)"
+    ):
+        _librispeech(tmp_path / "out", roots)
+    with pytest.raises(UserError, match=r"corpus\.source, corpus\.archives: .*nowhere is not a folder"):
+        _librispeech(tmp_path / "out", [*roots, tmp_path / "nowhere"])
+
+
+def test_hours_cut_train_down_alike_for_all_speakers(tmp_path):
+    root = tmp_path / "corpus"
+    for speaker, count in (("a", 3), ("b", 20), ("c", 30)):
+        _speaker(root / "train" / speaker / "1", speaker, count)
+    _speaker(root / "dev" / "d" / "1", "d", 6)
+    _speaker(root / "test" / "e" / "1", "e", 6)
+    (root / "train" / "b" / "1" / "b-3.flac").write_bytes(b"garbage")
+    cuts, _ = _build(root, tmp_path / "all", shards=3)
+    assert len(cuts) == 64
+    cuts, rejected = _build(root, tmp_path / "out", shards=3, hours=8 / 3600)  # of 0.4 s each
+    count = {s: sum(c.speaker == s for c in cuts) for s in "abcde"}
+    assert count == {"a": 3, "b": 8, "c": 9, "d": 6, "e": 6} or count == {"a": 3, "b": 9, "c": 8, "d": 6, "e": 6}
+    assert set(rejected) <= {"b-3"}  # what the cap leaves out is not rejected
+    assert {c.id for c in _build(root, tmp_path / "one", hours=8 / 3600)[0]} == {c.id for c in cuts}
+    with pytest.raises(UserError, match=r"corpus\.hours: .*less than the shortest utterance"):
+        _build(root, tmp_path / "none", hours=0.01 / 3600)
+
+
+def test_rejects_carry_what_the_audit_counts_by(corpus, tmp_path):
+    _build(corpus, tmp_path / "out")
+    rows = {r["id"]: r for r in map(json.loads, (tmp_path / "out" / "rejected.0.jsonl").read_text().splitlines())}
+    assert (rows["long"]["seconds"], rows["long"]["speaker"], rows["long"]["split"]) == (60.0, "19", "train")
+    assert rows["garbage"]["seconds"] is None
+    assert rows["missing"]["mention"] and "mention" not in rows["long"]

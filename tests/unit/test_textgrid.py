@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from speechladder.alignment.textgrid import read_textgrid, write_textgrid
+from speechladder.alignment.textgrid import parse_tiers, read_textgrid, write_textgrid
 from speechladder.io.errors import UserError
 from speechladder.io.spans import Span
 
@@ -114,3 +114,44 @@ def test_other_tiers_by_name(shared_data: Path) -> None:
     words, phones = read_textgrid(shared_data / "alignments/emu_ae/msajc003.TextGrid", "Text", "Phonetic")
     assert [w.label for w in words][:3] == ["amongst", "her", "friends"]
     assert phones[0].label == "SIL" and len(phones) > 20
+
+
+def test_what_praat_reads_is_read(tmp_path: Path) -> None:
+    """Strings with quotes, line ends and look-alikes of the format, other encodings, point tiers, numbers like 2e-1."""
+    grid = SHORT.replace('"hi"', '"say ""item [1]:"" xmin = 3\n"').replace("\n0.2\n", "\n2e-1\n")
+    points = '"TextTier"\n"tones"\n0\n1\n2\n0.1\n"H*"\n0.5\n"L-"\n'
+    grid = grid.replace("<exists>\n2\n", f"<exists>\n3\n{points}")
+    file = tmp_path / "a.TextGrid"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        file.write_bytes(grid.replace("\n", "\r\n").encode(encoding))
+        words, phones = read_textgrid(file)
+        assert words[0].label.replace("\r", "") == 'say "item [1]:" xmin = 3'
+        assert [p.label for p in phones] == ["HH", "AY1", "SIL"]
+
+
+def test_disorder_is_not_readable(tmp_path: Path) -> None:
+    file = tmp_path / "a.TextGrid"
+    file.write_text(SHORT.replace("0.2\n0.4\n", "0.2\n0.1\n"))
+    with pytest.raises(UserError, match=r"a\.TextGrid: not readable as a TextGrid \(tier phone: the interval at 0.2"):
+        read_textgrid(file)
+    file.write_text(SHORT[:-30])
+    with pytest.raises(UserError, match="it breaks off"):
+        read_textgrid(file)
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not readable"):
+        read_textgrid(file)
+
+
+@pytest.mark.shared
+def test_intervals_are_those_that_praatio_reads(shared_data: Path) -> None:
+    from praatio import textgrid
+
+    files = sorted(shared_data.rglob("*.TextGrid"))
+    for file in files:
+        grid = textgrid.openTextgrid(str(file), includeEmptyIntervals=True)
+        tiers, end = parse_tiers(file.read_bytes())
+        wanted = [t for t in grid.tiers if isinstance(t, textgrid.IntervalTier)]
+        assert [t.name for t in tiers] == [t.name for t in wanted] and end == grid.maxTimestamp
+        for found, tier in zip(tiers, wanted):
+            labels = [(e.start, e.end, e.label) for e in tier.entries]
+            assert [(s.start, s.end, s.label.strip()) for s in found.intervals] == labels, file

@@ -1,11 +1,129 @@
 # Words and phones with their times, and how far they can be trusted.
+from speechladder.alignment.mfa.check import aligner_options
+from speechladder.places import place, readable
+
+MFA = S.alignment.aligner == "mfa"
+# MFA lives in an environment of its own, in which every stage that aligns runs.
+ALIGNER_ENV = HOME / "envs" / "mfa.yaml" if MFA else ENV
+
+
+def mfa_file(field):
+    """A model of MFA where the configuration names a file of it (`checked` made that absolute) or a download."""
+    given = getattr(S.alignment, field)
+    if given in S.downloads.files:
+        return place(S, given, f"alignment.{field}")
+    return on_disk(given) if given else []
+
+
+def mfa_words(wildcards, input):
+    """The models for the script: the files, else their names."""
+    words = []
+    for option, field in (("model", "mfa_model"), ("dictionary", "mfa_dictionary"), ("g2p", "mfa_g2p")):
+        given = str(getattr(input, option)) or getattr(S.alignment, field)
+        words += [f"--{option}", shlex.quote(given)] if given else []
+    return " ".join(words)
+
+
+def aligner_models(wildcards):
+    """What MFA is run with."""
+    return "results/alignment/mfa" if MFA else []
+
+
+def textgrids(wildcards):
+    """Alignments that exist already."""
+    given = S.alignment.textgrids if S.alignment.aligner == "textgrids" else None
+    return readable(S, given, "alignment.textgrids") if given else []
+
+
+def alignment_inputs(wildcards, input):
+    """The script's options for what this aligner alone reads."""
+    given = {"truth": input.truth, "models": input.models, "textgrids": input.textgrids}
+    return " ".join(f"--{option} {shlex.quote(str(path))}" for option, path in given.items() if path)
+
+
+# Pretrained models come from the network, which a cluster's nodes seldom have.
+localrules:
+    fetch_mfa,
+
+
+rule fetch_mfa:
+    input:
+        model=mfa_file("mfa_model"),
+        dictionary=mfa_file("mfa_dictionary"),
+        g2p=mfa_file("mfa_g2p"),
+    output:
+        directory("results/alignment/mfa_models"),
+    log:
+        "results/logs/fetch_mfa.log",
+    benchmark:
+        "results/costs/fetch_mfa/all.tsv"
+    conda:
+        HOME / "envs" / "mfa.yaml"
+    params:
+        version=VERSIONS["mfa"],
+        models=mfa_words,
+    shell:
+        'python "$SCRIPTS"/fetch_mfa.py {params.models} --out {output} 2>&1 | tee {log}'
+
+
+# Every word of the corpus gets a pronunciation, once for all shards; a model of its own is trained with these.
+rule prepare_mfa:
+    input:
+        models="results/alignment/mfa_models",
+        lexicon=mfa_file("lexicon"),
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+    output:
+        directory("results/alignment/mfa" if S.alignment.mfa_model else "results/alignment/mfa_dictionary"),
+    log:
+        "results/logs/prepare_mfa.log",
+    benchmark:
+        "results/costs/prepare_mfa/all.tsv"
+    conda:
+        HOME / "envs" / "mfa.yaml"
+    threads: 4
+    params:
+        version=VERSIONS["mfa"],
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        lexicon=lambda wildcards, input: f"--lexicon {shlex.quote(str(input.lexicon))}" if input.lexicon else "",
+    shell:
+        'python "$SCRIPTS"/prepare_mfa.py --cuts {params.cuts} --models {input.models} {params.lexicon} --jobs {threads}'
+        " --out {output} 2>&1 | tee {log}"
+
+
+if not S.alignment.mfa_model:
+
+    rule train_mfa:
+        input:
+            models="results/alignment/mfa_dictionary",
+            cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+            audit=AUDIT,
+            audio=audio(SHARDS),
+        output:
+            directory("results/alignment/mfa"),
+        log:
+            "results/logs/train_mfa.log",
+        benchmark:
+            "results/costs/train_mfa/all.tsv"
+        conda:
+            HOME / "envs" / "mfa.yaml"
+        threads: 16
+        params:
+            version=VERSIONS["mfa"],
+            cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+            hours=S.alignment.mfa_train_hours,
+        shell:
+            'python "$SCRIPTS"/train_mfa.py --cuts {params.cuts} --models {input.models} --hours {params.hours}'
+            " --jobs {threads} --out {output} 2>&1 | tee {log}"
 
 
 rule align:
     input:
         cuts="results/corpus/cuts.{shard}.jsonl.gz",
-        truth=truth,
+        audit=AUDIT,
         audio=lambda wildcards: audio([wildcards.shard]),
+        truth=lambda wildcards: truth(wildcards) if S.alignment.aligner == "truth" else [],
+        models=aligner_models,
+        textgrids=textgrids,
     output:
         alignment="results/alignment/{shard}.parquet",
         rejected="results/alignment/rejected.{shard}.jsonl",
@@ -14,14 +132,15 @@ rule align:
     benchmark:
         "results/costs/align/{shard}.tsv"
     conda:
-        ENV
+        ALIGNER_ENV
+    threads: 4 if MFA else 1
     params:
         version=VERSIONS["alignment"],
-        options=as_options(S.alignment, exclude=["sample_utterances"]),
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+        inputs=alignment_inputs,
+        options=aligner_options(S.alignment),
     shell:
-        'python "$SCRIPTS"/align.py --cuts {input.cuts} {params.truth} --out {output.alignment}'
-        " --rejected {output.rejected} {params.options} 2>&1 | tee {log}"
+        'python "$SCRIPTS"/align.py --cuts {input.cuts} {params.inputs} --out {output.alignment}'
+        " --rejected {output.rejected} --jobs {threads} {params.options} 2>&1 | tee {log}"
 
 
 rule alignment_quality:
@@ -41,8 +160,11 @@ rule alignment_quality:
         ENV
     params:
         version=VERSIONS["alignment_quality"],
-        options=as_options(S.alignment),
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        truth=over_shards("--truth results/corpus/truth.{}.parquet") if WORLD else "",
+        alignment=over_shards("results/alignment/{}.parquet"),
+        rejected=over_shards("results/alignment/rejected.{}.jsonl"),
+        options=aligner_options(S.alignment, "beam", "sample_utterances"),
     shell:
-        'python "$SCRIPTS"/alignment_quality.py --cuts {input.cuts} {params.truth} --alignment {input.alignment}'
-        " --rejected {input.rejected} --out {output} {params.options} 2>&1 | tee {log}"
+        'python "$SCRIPTS"/alignment_quality.py --cuts {params.cuts} {params.truth} --alignment {params.alignment}'
+        " --rejected {params.rejected} --out {output} {params.options} 2>&1 | tee {log}"

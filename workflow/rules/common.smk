@@ -3,10 +3,14 @@ import functools
 import os
 import shlex
 
+from speechladder.alignment.mfa import check_mfa
 from speechladder.corpora.local import audio_state, transcripts
+from speechladder.io.download import check_room
 from speechladder.io.errors import UserError
 from speechladder.io.lifetime import RUNNER, hold_lock
+from speechladder.places import audio_inputs, missing
 from speechladder.settings import TASKS, VERSIONS, as_options, untracked
+from speechladder.settings.options import DOWNLOADS
 from speechladder.workflow import (
     asr_options,
     check_hubs,
@@ -31,6 +35,9 @@ except UserError as error:
 ENV = HOME / "envs" / "base.yaml"
 SHARDS = [str(n) for n in range(S.corpus.shards)]
 WORLD = S.corpus.name == "world"
+AUDIO = list(map(ancient, audio_inputs(S)))
+# What stands before the alignment of a natural corpus: a report that fails where too much is missing.
+AUDIT = [] if WORLD else ancient("results/corpus/audit.json")
 
 # The environment's own interpreter also when snakemake was started by its path; a conda environment, which is activated
 # after this, still comes first. Threads that spin instead of sleeping cost a shared machine a factor of sixteen.
@@ -44,6 +51,8 @@ EXPORTS = {
     RUNNER: os.getpid(),
     **untracked(S),
 }
+# in no command, since Snakemake shows one that fails: an address may hold a password
+os.environ[DOWNLOADS] = EXPORTS.pop(DOWNLOADS)
 shell.prefix(
     f'set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" '
     + " ".join(f"{name}={shlex.quote(str(value))}" for name, value in EXPORTS.items())
@@ -52,12 +61,23 @@ shell.prefix(
 
 
 def start():
-    """Keep a second run out of this folder, until this one ends in whatever way; and no job without its model."""
+    """Keep a second run out of this folder, until this one ends in whatever way; no job without its model, no download
+    without room for it."""
     try:
         check_hubs(S)
+        methods = {method.name for method in workflow.deployment_settings.deployment_method}
+        check_mfa(S.alignment, conda="CONDA" in methods)
+        check_room(missing(S), S.downloads)
         hold_lock(".snakemake/speechladder.lock")
     except UserError as error:
         raise WorkflowError(str(error)) from None
+
+
+def over_shards(pattern):
+    """The files of all shards as bash writes them, results/x.{0..999}, for `params`: a thousand paths would not fit a
+    command line (bash -c takes 128 KB). A function, since Snakemake would take the braces for a wildcard."""
+    text = pattern.replace("{}", f"{{0..{S.corpus.shards - 1}}}" if S.corpus.shards > 1 else "0")
+    return lambda wildcards: text
 
 
 def corpus_transcripts(wildcards):
@@ -72,8 +92,9 @@ def corpus_audio():
 
 
 def audio(shards):
-    """The audio of the world's shards; a natural corpus is read in place."""
-    return expand("results/corpus/audio/{shard}", shard=shards if WORLD else [])
+    """The audio of the world's shards, or the tars and unpacked folders of a downloaded corpus; other speech is read in
+    place. Those are only awaited: a tar that was touched is no other speech."""
+    return expand("results/corpus/audio/{shard}", shard=shards) if WORLD else AUDIO
 
 
 def truth(wildcards):
@@ -83,7 +104,7 @@ def truth(wildcards):
 
 def vocabulary(wildcards):
     """sWUGGY words of a natural corpus come from its own training text; the world has a lexicon."""
-    own = not WORLD and wildcards.task == "swuggy" and not S.benchmarks.swuggy
+    own = not WORLD and wildcards.task == "swuggy" and not (S.benchmarks.swuggy or S.benchmarks.slm21)
     return expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS) if own else []
 
 

@@ -17,9 +17,12 @@ rule select_utterances:
         ENV
     params:
         version=VERSIONS["utterances"],
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        alignment=over_shards("results/alignment/{}.parquet"),
+        units=over_shards("results/units/{}.parquet"),
     shell:
-        'python "$SCRIPTS"/select_utterances.py --cuts {input.cuts} --alignment {input.alignment}'
-        " --units {input.units} --out {output.utterances} --rejected {output.rejected}"
+        'python "$SCRIPTS"/select_utterances.py --cuts {params.cuts} --alignment {params.alignment}'
+        " --units {params.units} --out {output.utterances} --rejected {output.rejected}"
         " 2>&1 | tee {log}"
 
 
@@ -39,11 +42,14 @@ rule tokenize_rung:
         ENV
     params:
         version=VERSIONS["tokens"],
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        alignment=over_shards("results/alignment/{}.parquet"),
+        units=over_shards("results/units/{}.parquet"),
         options=lambda wildcards: token_options(S, wildcards.rung),
         clusters=S.units.clusters,
     shell:
-        'python "$SCRIPTS"/tokenize_rung.py --rung {wildcards.rung} --utterances {input.utterances} --cuts {input.cuts}'
-        " --alignment {input.alignment} --units {input.units} --clusters {params.clusters} --out {output}"
+        'python "$SCRIPTS"/tokenize_rung.py --rung {wildcards.rung} --utterances {input.utterances} --cuts {params.cuts}'
+        " --alignment {params.alignment} --units {params.units} --clusters {params.clusters} --out {output}"
         " {params.options} 2>&1 | tee {log}"
 
 

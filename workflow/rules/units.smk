@@ -17,10 +17,12 @@ rule sample_features:
         ENV
     params:
         version=VERSIONS["units"],
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        alignment=over_shards("results/alignment/{}.parquet"),
         options=as_options(S.units, exclude=["clusters", "iterations", "max_points_per_centroid"]),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/sample_features.py --cuts {input.cuts} --alignment {input.alignment} --out {output}'
+        'python "$SCRIPTS"/sample_features.py --cuts {params.cuts} --alignment {params.alignment} --out {output}'
         " --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
@@ -107,8 +109,11 @@ rule units_quality:
         ENV
     params:
         version=VERSIONS["units_quality"],
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        alignment=over_shards("results/alignment/{}.parquet"),
+        units=over_shards("results/units/{}.parquet"),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/units_quality.py --cuts {input.cuts} --alignment {input.alignment} --units {input.units}'
+        'python "$SCRIPTS"/units_quality.py --cuts {params.cuts} --alignment {params.alignment} --units {params.units}'
         " --items {input.stimuli} --item-units {input.item_units} --centroids {input.centroids} --out {output}"
         " --seed {params.seed} 2>&1 | tee {log}"

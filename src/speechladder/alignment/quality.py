@@ -1,11 +1,13 @@
 """How far an alignment can be trusted: against a reference where there is one, plain statistics where there is none."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from speechladder.alignment.pocketsphinx import Aligner, AlignmentError
 from speechladder.alignment.textgrid import read_textgrid
@@ -13,11 +15,12 @@ from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.corpora.phones import SIL, strip_stress
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, read_audio
+from speechladder.io.columns import SpanColumn
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
 from speechladder.io.progress import progress
-from speechladder.io.spans import Span, from_rows
-from speechladder.io.tables import ALIGNMENT, read_table
+from speechladder.io.spans import Span, as_rows, from_rows
+from speechladder.io.tables import ALIGNMENT, SPAN, read_table
 from speechladder.settings import Alignment
 
 AUDIO = (".wav", ".flac")
@@ -74,34 +77,58 @@ def compare(pairs: Iterable[tuple[list[Span], list[Span]]]) -> dict[str, Any]:
     return {k: None if v is None else round(float(v), 4) for k, v in figures.items()} | counts
 
 
+class _Statistics:
+    """Sums over phones and a rate per utterance, of as many utterances as there may be."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.rates, self.total = array("d"), 0.0
+
+    def add(self, phones: SpanColumn) -> None:
+        """Count a column of utterances."""
+        rows, spans = len(phones.lengths), len(phones.starts)
+        codes, lasting = phones.labels.indices.to_numpy(), phones.ends - phones.starts
+        names = phones.labels.dictionary.to_pylist()
+        for name, seconds, count in zip(names, np.bincount(codes, lasting, len(names)), np.bincount(codes)):
+            self.seconds[strip_stress(name)] += float(seconds)
+            self.counts[strip_stress(name)] += int(count)
+        last = np.cumsum(phones.lengths)[phones.lengths > 0] - 1
+        self.total += float(phones.ends[last].sum())
+        spoken = np.array([name != SIL for name in names], bool)[codes] if spans else np.zeros(0, bool)
+        of = np.repeat(np.arange(rows), phones.lengths)[spoken]
+        number = np.bincount(of, minlength=rows)
+        heard = np.bincount(of, lasting[spoken], rows)
+        self.rates.frombytes((number[heard > 0] / heard[heard > 0]).tobytes())
+
+    def figures(self) -> dict[str, Any]:
+        """As `statistics`."""
+        rates, silence = np.frombuffer(self.rates), self.seconds.get(SIL, 0.0)
+        means = {k: self.seconds[k] / n for k, n in sorted(self.counts.items()) if k != SIL}
+        return {
+            "utterances": len(rates),
+            "hours": round(self.total / 3600, 4),
+            "silence_share": round(silence / self.total, 4) if self.total else None,
+            "phones_per_second": dict(zip(("p5", "median", "p95"), np.percentile(rates, [5, 50, 95]).round(2).tolist()))
+            if len(rates)
+            else None,
+            "mean_phone_ms": {k: round(1000 * mean, 1) for k, mean in means.items()},
+        }
+
+
 def statistics(utterances: Iterable[list[Span]]) -> dict[str, Any]:
     """What can be said without a reference, which is not accuracy: rates and durations of phones."""
-    durations: dict[str, list[float]] = defaultdict(list)
-    rates: list[float] = []
-    total = 0.0
+    found = _Statistics()
     for phones in utterances:
-        spoken = [p for p in phones if p.label != SIL]
-        for p in phones:
-            durations[strip_stress(p.label)].append(p.end - p.start)
-        total += phones[-1].end if phones else 0.0
-        if spoken:
-            rates.append(len(spoken) / sum(p.end - p.start for p in spoken))
-    return {
-        "utterances": len(rates),
-        "hours": round(total / 3600, 4),
-        "silence_share": round(sum(durations.pop(SIL, [])) / total, 4) if total else None,
-        "phones_per_second": dict(zip(("p5", "median", "p95"), np.percentile(rates, [5, 50, 95]).round(2).tolist()))
-        if rates
-        else None,
-        "mean_phone_ms": {k: round(1000 * float(np.mean(v)), 1) for k, v in sorted(durations.items())},
-    }
+        found.add(SpanColumn(pa.chunked_array([pa.array([as_rows(phones)], pa.list_(SPAN))])))
+    return found.figures()
 
 
 def sample(cuts: Iterable[Cut], number: int) -> list[Cut]:
     """`number` cuts, evenly over the test split in order of id, topped up from the validation split."""
     splits: dict[str, list[Cut]] = {"test": [], "valid": []}
     for cut in cuts:
-        if cut.split in splits:
+        if number and cut.split in splits:
             splits[cut.split].append(cut)
     chosen: list[Cut] = []
     for name in ("test", "valid"):
@@ -123,10 +150,6 @@ def _phones(tables: Iterable[Path], ids: set[str] | None = None) -> dict[str, li
     return found
 
 
-def _rejected(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    return [row for path in paths for row in read_jsonl(path)]
-
-
 def _reasons(reasons: Iterable[str]) -> dict[str, int]:
     """Counts of reasons, each without what follows its colon."""
     return dict(sorted(Counter(r.split(":")[0] for r in reasons).items()))
@@ -137,27 +160,29 @@ def alignment_quality(
 ) -> dict[str, Any]:
     """What goes into alignment/quality.json.
 
-    With truth (the world): PocketSphinx against it on `settings.sample_utterances` held-out utterances, aligned here
-    when the run itself uses the truth, else taken from the run's own shards. Without: no reference, statistics only.
+    With truth (the world): on `settings.sample_utterances` held-out utterances, PocketSphinx against it, aligned here
+    when the run itself uses the truth, else the run's own aligner. Without: no reference, statistics only.
     """
-    everything = [cut for path in cuts for cut in read_cuts(path)]
-    refused = _rejected(rejected)
+    read, refused = Counter(), Counter(row["reason"].split(":")[0] for path in rejected for row in read_jsonl(path))
+    chosen = sample(_counted(cuts, read), settings.sample_utterances if truth else 0)
     run = {
         "aligner": settings.aligner,
-        "utterances": len(everything),
-        "rejected": len(refused),
-        "rejected_share": round(len(refused) / len(everything), 4) if everything else None,
-        "reasons": _reasons(r["reason"] for r in refused),
+        "utterances": read["cuts"],
+        "rejected": refused.total(),
+        "rejected_share": round(refused.total() / read["cuts"], 4) if read["cuts"] else None,
+        "reasons": dict(sorted(refused.items())),
     }
     if not truth:
+        found = _Statistics()
+        for path in alignment:
+            found.add(SpanColumn(read_table(path, ALIGNMENT, ["phones"]).column("phones")))
         return {
             "reference": None,
             "note": "no reference for this corpus: rates and durations, not accuracy",
             "aligner": settings.aligner,
             "run": run,
-            "statistics": statistics(_phones(alignment).values()),
+            "statistics": found.figures(),
         }
-    chosen = sample(everything, settings.sample_utterances)
     if not chosen:
         raise UserError(f"{cuts[0]}: no utterance in the test and valid splits; raise corpus.hours or test_fraction")
     ids = {cut.id for cut in chosen}
@@ -165,20 +190,28 @@ def alignment_quality(
     missing = sorted(ids - set(reference))
     if missing:
         raise UserError(f"{truth[0]} and its like have no row for {missing[0]} of {cuts[0]}; build the corpus again")
-    if settings.aligner == "pocketsphinx":
+    if settings.aligner != "truth":
         found = _phones(alignment, ids)
-        reasons = [r["reason"] for r in refused if r["id"] in ids]
+        reasons = [r["reason"] for path in rejected for r in read_jsonl(path) if r["id"] in ids]
     else:
         found, reasons = _align(chosen, Aligner(settings.beam))
     return {
         "reference": "truth",
-        "aligner": "pocketsphinx",
+        "aligner": "pocketsphinx" if settings.aligner == "truth" else settings.aligner,
         **compare((reference[c.id], found[c.id]) for c in chosen if c.id in found),
         "rejected": len(chosen) - len(found),
         "rejected_share": round(1 - len(found) / len(chosen), 4),
         "reasons": _reasons(reasons),
         "run": run,
     }
+
+
+def _counted(paths: Iterable[Path], read: Counter[str]) -> Iterator[Cut]:
+    """The cuts of all shards, counted in `read`."""
+    for path in paths:
+        for cut in read_cuts(path):
+            read["cuts"] += 1
+            yield cut
 
 
 def _align(cuts: list[Cut], aligner: Aligner) -> tuple[dict[str, list[Span]], list[str]]:

@@ -1,40 +1,61 @@
 """A shard of cuts -> alignment/{shard}.parquet and alignment/rejected.{shard}.jsonl."""
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import numpy as np
+import pyarrow as pa
 
-from speechladder.alignment.pocketsphinx import Aligner, AlignmentError
+from speechladder.alignment.aligners import Aligned, Answer, load_aligner, request_of
+from speechladder.alignment.mfa.command import work_folder
+from speechladder.alignment.textgrids import TextGrids
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
-from speechladder.io.progress import progress
+from speechladder.io.progress import Meter, progress
 from speechladder.io.rejects import Rejects
 from speechladder.io.spans import as_rows
 from speechladder.io.tables import ALIGNMENT, read_table, write_table
-from speechladder.settings import SAMPLE_RATE, Alignment
+from speechladder.settings import Alignment
 
-MIN_PEAK = 1e-3  # -60 dB of full scale: 33 steps of 16 bit, below which there is no speech to align
+BATCH = 1000  # rows that are lists of Python's before they are a table's: those take a twentieth of the memory
 
 
 def align_shard(
-    cuts: Path, truth: Path | None, settings: Alignment, max_rejected: float, out: Path, rejected: Path
+    cuts: Path,
+    truth: Path | None,
+    settings: Alignment,
+    max_rejected: float,
+    out: Path,
+    rejected: Path,
+    jobs: int = 1,
+    models: Path | None = None,
 ) -> None:
     """Align the cuts of a shard, one row of tables.ALIGNMENT for each in their order, or a line of `rejected`.
 
-    Aligner truth takes the rows from the table `truth`; pocketsphinx aligns. Raises UserError when the truth is
-    missing or when more than `max_rejected` of the cuts were rejected.
+    Aligner truth takes the rows from the table `truth`, textgrids from settings.textgrids; pocketsphinx and mfa align,
+    in `jobs` processes, mfa with the folder `models`. Raises UserError when these are missing or when more than
+    `max_rejected` of the cuts were rejected.
     """
-    utterances = list(read_cuts(cuts))
     rejects = Rejects()
     if settings.aligner == "truth":
         if truth is None:
             raise UserError("alignment.aligner: truth needs the truth table of a generated corpus; use pocketsphinx")
-        rows = _truth_rows(utterances, truth, rejects)
+        utterances = list(read_cuts(cuts))
+        rows, total = _truth_rows(utterances, truth, rejects), len(utterances)
+    elif settings.aligner == "textgrids":
+        rows, total = _from_textgrids(cuts, settings, rejects)
     else:
-        rows = _aligned_rows(utterances, Aligner(settings.beam), rejects, cuts.name)
+        with work_folder(out) as work:
+            aligner = load_aligner(settings, work, jobs, models)
+            with _metered(cuts) as meter:
+                answers = aligner.align_all(map(request_of, read_cuts(cuts)), meter.advance)
+                rows, total = _rows(read_cuts(cuts), answers, aligner.name, rejects)
     write_table(out, rows, ALIGNMENT)
-    rejects.write(rejected, len(utterances), max_rejected)
+    rejects.write(rejected, total, max_rejected)
+
+
+def _metered(cuts: Path) -> AbstractContextManager[Meter]:
+    return progress(f"align {cuts.name}", sum(cut.duration for cut in read_cuts(cuts)), "h of speech per h")
 
 
 def _truth_rows(utterances: list[Cut], truth: Path, rejects: Rejects) -> list[dict]:
@@ -45,27 +66,30 @@ def _truth_rows(utterances: list[Cut], truth: Path, rejects: Rejects) -> list[di
     return [known[cut.id] for cut in utterances if cut.id in known]
 
 
-def _aligned_rows(utterances: list[Cut], aligner: Aligner, rejects: Rejects, label: str) -> list[dict]:
-    rows = []
-    with progress(f"align {label}", sum(c.duration for c in utterances), "h of speech per h") as meter:
-        for cut in utterances:
-            try:
-                samples = cut.samples()
-                if np.abs(samples).max(initial=0.0) < MIN_PEAK:
-                    raise AlignmentError("silent")
-                words, phones = aligner.align(samples, cut.text)
-            except (AudioError, AlignmentError) as error:
-                rejects.add(cut.id, str(error), cut.path)
-            else:
-                seconds = len(samples) / SAMPLE_RATE
-                rows.append(
-                    {
-                        "id": cut.id,
-                        "words": as_rows(words),
-                        "phones": as_rows(phones),
-                        "seconds": seconds,
-                        "aligner": aligner.name,
-                    }
-                )
-            meter.advance(cut.duration)
-    return rows
+def _rows(cuts: Iterable[Cut], answers: Iterable[Answer], name: str, rejects: Rejects) -> tuple[pa.Table, int]:
+    """(a row for each cut that was aligned, number of cuts); the others are rejected with the answer's reason."""
+    tables, batch, total = [ALIGNMENT.empty_table()], [], 0
+    for cut, (answered, answer) in zip(cuts, answers, strict=True):
+        if answered != cut.id:
+            raise RuntimeError(f"the aligner answered {answered} when it was asked {cut.id}")
+        total += 1
+        if isinstance(answer, Aligned):
+            batch.append(_row(cut, answer, name))
+        else:
+            rejects.add(cut.id, str(answer), cut.path)
+        if len(batch) == BATCH:
+            tables.append(pa.Table.from_pylist(batch, ALIGNMENT))
+            batch = []
+    return pa.concat_tables([*tables, pa.Table.from_pylist(batch, ALIGNMENT)]).combine_chunks(), total
+
+
+def _row(cut: Cut, found: Aligned, name: str) -> dict:
+    words, phones = as_rows(found.words), as_rows(found.phones)
+    return {"id": cut.id, "words": words, "phones": phones, "seconds": found.seconds, "aligner": name}
+
+
+def _from_textgrids(cuts: Path, settings: Alignment, rejects: Rejects) -> tuple[pa.Table, int]:
+    if not settings.textgrids:
+        raise UserError("alignment.textgrids: is missing; name the folder, .zip or .tar with the TextGrids")
+    with TextGrids(settings.textgrids, (cut.id for cut in read_cuts(cuts))) as known, _metered(cuts) as meter:
+        return _rows(read_cuts(cuts), known.align_all(read_cuts(cuts), meter.advance), known.name, rejects)

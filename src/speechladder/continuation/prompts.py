@@ -118,8 +118,8 @@ def build_prompts(
     continuation, which ends at the last word boundary within `settings.seconds` of the cut.
 
     Without `cuts` the world's held-out stories are spoken by the voices of the dial's setting, cut after
-    `settings.prompt_sentences` (`models`: MFA's, where it aligns them); with them, utterances of the test split, then of
-    valid, are taken from `alignments` (tables.ALIGNMENT), cut at the first word boundary at or after
+    `settings.prompt_sentences` (`models`: MFA's, where it aligns them); with them, utterances of the test split, then
+    of valid, are taken from `alignments` (tables.ALIGNMENT), cut at the first word boundary at or after
     `settings.prompt_seconds`. The table's metadata STORIES has the sentences of the world's stories. Raises UserError
     when fewer than two prompts are left.
     """

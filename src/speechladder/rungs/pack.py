@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from speechladder.corpora.cuts import SPLITS
+from speechladder.io.columns import GrowingTable, batches, growing_table
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, write_json
 from speechladder.io.progress import progress
-from speechladder.io.tables import TOKEN_INDEX, UTTERANCES, read_table, write_table
+from speechladder.io.tables import TOKEN_INDEX, UTTERANCES, read_table
 from speechladder.rungs import registry, tokenizers
 from speechladder.rungs.registry import Rung, Utterance
 from speechladder.rungs.tokenizers import BOS, EOS, PAD, UNK, Codec
@@ -20,6 +23,7 @@ from speechladder.rungs.utterances import read_utterances
 from speechladder.settings import VERSIONS, Tokens
 
 BPE_SAMPLE = 200_000  # train utterances that BPE learns from at most, evenly spread; far above 50 h
+WAITING = 10_000  # rows of an index that wait to become columns
 
 
 def pack(
@@ -39,16 +43,26 @@ def pack(
     Raises UserError when the rung meets a symbol outside its alphabet or the ids do not fit uint16.
     """
     rung = registry.get(name)
-    table = read_table(utterances, UTTERANCES)
-    train = table.filter(pc.equal(table.column("split"), "train"))
     shards = (cuts, alignments, units, rung.needs, options)
 
     def train_symbols() -> Iterator[list[str]]:
-        kept = train.take(list(range(0, len(train), -(-len(train) // BPE_SAMPLE)))) if rung.bpe else train
-        return (rung.function(u) for _, u in read_utterances(kept, *shards))
+        kept = _sample_of_train(utterances) if rung.bpe else utterances
+        return (rung.function(u) for split, u in read_utterances(kept, *shards) if split == "train")
 
-    total = pc.sum(table.column("seconds")).as_py() or 0
-    pack_utterances(rung, lambda: read_utterances(table, *shards), train_symbols, total, out, options, clusters)
+    total = pc.sum(read_table(utterances, UTTERANCES, ["seconds"]).column("seconds")).as_py() or 0
+    pack_utterances(rung, lambda: read_utterances(utterances, *shards), train_symbols, total, out, options, clusters)
+
+
+def _sample_of_train(utterances: str | Path) -> pa.Table:
+    """At most BPE_SAMPLE rows of the train split, evenly spread."""
+    train = pc.equal(read_table(utterances, UTTERANCES, ["split"]).column("split"), "train")
+    step, first, parts = max(1, -(-(pc.sum(train).as_py() or 0) // BPE_SAMPLE)), 0, []
+    for part in batches(utterances, UTTERANCES, UTTERANCES.names):
+        at = np.flatnonzero(pc.equal(part.column("split"), "train"))
+        chosen = at[-first % step :: step]
+        parts.append(part.take(pa.array(chosen)))
+        first += len(at)
+    return pa.Table.from_batches(parts, UTTERANCES)
 
 
 def pack_utterances(
@@ -69,20 +83,16 @@ def pack_utterances(
         tokenizers.build(rung, alphabet, options, train_symbols(), folder / "tokenizer")
         codec = Codec(folder / "tokenizer")
         files = {split: stack.enter_context((folder / f"{split}.bin").open("wb")) for split in SPLITS}
-        index: dict[str, list[dict[str, object]]] = {split: [] for split in SPLITS}
-        tokens = dict.fromkeys(SPLITS, 0)
+        index = {s: _Index(stack.enter_context(growing_table(folder / f"{s}.parquet", TOKEN_INDEX))) for s in SPLITS}
         meter = stack.enter_context(progress(f"tokenize {rung.name}", seconds, "h of speech per h"))
         for split, utterance, ids in _encode_all(rung, codec, utterances()):
             row = array("H", [BOS, *ids, EOS])
             row.tofile(files[split])
-            fields = {"id": utterance.id, "offset": tokens[split], "length": len(row), "seconds": utterance.seconds}
-            index[split].append(fields)
-            tokens[split] += len(row)
+            index[split].add(utterance, len(row))
             meter.advance(utterance.seconds)
-        for split in SPLITS:
-            write_table(folder / f"{split}.parquet", index[split], TOKEN_INDEX)
-        lasting = {split: sum(row["seconds"] for row in index[split]) for split in SPLITS}
-        counts = {split: len(index[split]) for split in SPLITS}
+        for of_split in index.values():
+            of_split.flush()
+        tokens, counts, lasting = ({s: getattr(index[s], what) for s in SPLITS} for what in _Index.TOTALS)
         spoken = tokens["train"] - 2 * counts["train"]  # without <s> and </s>
         meta = {
             "rung": rung.name,
@@ -99,6 +109,30 @@ def pack_utterances(
             "version": VERSIONS["tokens"],
         }
         write_json(folder / "meta.json", meta)
+
+
+class _Index:
+    """The TOKEN_INDEX of a split, written as it grows; `tokens`, `utterances` and `seconds` are its totals."""
+
+    TOTALS = ("tokens", "utterances", "seconds")
+
+    def __init__(self, table: GrowingTable) -> None:
+        self._table = table
+        self._waiting: list[tuple[str, int, int, float]] = []
+        self.tokens, self.utterances, self.seconds = 0, 0, 0
+
+    def add(self, utterance: Utterance, length: int) -> None:
+        self._waiting.append((utterance.id, self.tokens, length, utterance.seconds))
+        self.tokens += length
+        self.utterances += 1
+        self.seconds += utterance.seconds
+        if len(self._waiting) >= WAITING:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            self._table.append(dict(zip(TOKEN_INDEX.names, map(list, zip(*self._waiting)))))
+        self._waiting = []
 
 
 def _encode_all(

@@ -1,24 +1,27 @@
 """The one list of utterances that every rung sees, and reading them shard by shard as rungs see them."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from speechladder.corpora.cuts import SPLITS, Cut, read_cuts
 from speechladder.io.audio import frame_count, read_audio
+from speechladder.io.columns import SeenIds, SpanColumn, batches, growing_table
 from speechladder.io.errors import UserError
 from speechladder.io.rejects import Rejects
-from speechladder.io.spans import from_rows
-from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_table, write_table
+from speechladder.io.spans import Span, from_rows
+from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_table
 from speechladder.rungs.functions import characters, phone_alphabet, phone_label
 from speechladder.rungs.registry import SPACE, Utterance
 from speechladder.settings import SAMPLE_RATE, Tokens
 
 FRAME_TOLERANCE = 1  # frames that rounding of a window's ends may add or take away
 SECONDS_TOLERANCE = 0.05  # between the alignment's end and the cut's duration
+LETTERS = set(characters(Tokens(), 0))
 
 
 def select(
@@ -36,78 +39,133 @@ def select(
     rung lacks) is listed in `rejected`. Raises UserError where train or valid is left empty.
     """
     _same_length(cuts, alignments, units)
-    rejects, seen, total = Rejects(), set(), 0
-    rows: list[dict[str, object]] = []
-    letters, phones = set(characters(Tokens(), 0)), set(phone_alphabet(Tokens(), 0))
-    for shard, paths in enumerate(zip(cuts, alignments, units)):
-        aligned = _by_id(read_table(paths[1], ALIGNMENT, ["id", "phones", "seconds"]))
-        encoded = _by_id(read_table(paths[2], UNITS))
-        for cut in read_cuts(paths[0]):
-            if cut.id not in aligned or cut.id not in encoded:
-                continue  # in the rejects of the stage that left it out
-            total += 1
-            row, frames = aligned[cut.id], len(encoded[cut.id]["units"])
-            reason = _unfit(cut, row, frames, letters, phones)
-            if reason is None and cut.id in seen:
-                reason = "duplicate id"
-            if reason:
-                rejects.add(cut.id, reason, paths[0])
-                continue
-            seen.add(cut.id)
-            fields = {"id": cut.id, "split": cut.split, "shard": shard, "speaker": cut.speaker}
-            rows.append(fields | {"seconds": cut.duration, "frames": frames})
-    rejects.write(rejected, total, max_rejected)
-    counts = Counter(row["split"] for row in rows)
-    for split in ("train", "valid"):
-        if not counts[split]:
-            raise UserError(
-                f"no utterance is left in split {split!r} (there are {dict(counts)}); raise corpus.valid_fraction or "
-                f"give more speech; what was left out is in {rejected} and in the earlier stages' lists"
-            )
-    write_table(out, rows, UTTERANCES)
+    rejects, seen, total = Rejects(), SeenIds(), 0
+    counts: Counter[str] = Counter()
+    with growing_table(out, UTTERANCES) as table:
+        for shard, paths in enumerate(zip(cuts, alignments, units)):
+            made = _Made(*paths[1:])
+            before, rows = seen.among(made.ids), _Rows(shard)
+            for cut in read_cuts(paths[0]):
+                if cut.id not in made:
+                    continue  # in the rejects of the stage that left it out
+                total += 1
+                frames = made.frames(cut.id)
+                reason = _unfit(cut, made, frames)
+                if reason is None and (cut.id in before or cut.id in rows):
+                    reason = "duplicate id"
+                if reason:
+                    rejects.add(cut.id, reason, paths[0])
+                    continue
+                rows.add(cut, frames)
+                counts[cut.split] += 1
+            table.append(rows.columns())
+            seen.add(rows.ids)
+        rejects.write(rejected, total, max_rejected)
+        for split in ("train", "valid"):
+            if not counts[split]:
+                raise UserError(
+                    f"no utterance is left in split {split!r} (there are {dict(counts)}); raise corpus.valid_fraction "
+                    f"or give more speech; what was left out is in {rejected} and in the earlier stages' lists"
+                )
 
 
-def _unfit(cut: Cut, row: dict[str, object], frames: int, letters: set[str], phones: set[str]) -> str | None:
+class _Made:
+    """What alignment and units have of a shard's utterances, as columns."""
+
+    def __init__(self, alignment: str | Path, units: str | Path) -> None:
+        aligned = read_table(alignment, ALIGNMENT, ["id", "phones", "seconds"])
+        encoded = read_table(units, UNITS)
+        self._row = _places(aligned)
+        self._seconds = aligned.column("seconds").to_pylist()
+        spans = SpanColumn(aligned.column("phones"))
+        self._phones = spans.lengths.tolist()
+        known = set(phone_alphabet(Tokens(), 0))
+        self._strange = spans.of_rows({name for name in spans.names if phone_label(name, Tokens()) not in known})
+        lengths = encoded.column("units").combine_chunks().value_lengths().to_pylist()
+        self._frames = dict(zip(encoded.column("id").to_pylist(), lengths))
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self._row)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._row and name in self._frames
+
+    def frames(self, name: str) -> int:
+        return self._frames[name] or 0
+
+    def seconds(self, name: str) -> float:
+        return self._seconds[self._row[name]]
+
+    def strange(self, name: str) -> set[str]:
+        """Phones that phone rungs lack."""
+        return {phone_label(label, Tokens()) for label in self._strange.get(self._row[name], ())}
+
+    def has_phones(self, name: str) -> bool:
+        return self._phones[self._row[name]] > 0
+
+
+class _Rows:
+    """The rows of a shard under UTTERANCES."""
+
+    def __init__(self, shard: int) -> None:
+        self._shard = shard
+        self.ids: dict[str, None] = {}
+        self._columns: tuple[list[str], list[str], list[float], list[int]] = ([], [], [], [])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.ids
+
+    def add(self, cut: Cut, frames: int) -> None:
+        self.ids[cut.id] = None
+        for column, value in zip(self._columns, (cut.split, cut.speaker, cut.duration, frames)):
+            column.append(value)
+
+    def columns(self) -> dict[str, list[object]]:
+        split, speaker, seconds, frames = self._columns
+        values = [*self.ids], split, [self._shard] * len(split), speaker, seconds, frames
+        return dict(zip(UTTERANCES.names, values))
+
+
+def _unfit(cut: Cut, made: _Made, frames: int) -> str | None:
     """Why an utterance cannot be on every rung, or None."""
     expected = frame_count(round(cut.duration * SAMPLE_RATE))
+    seconds = made.seconds(cut.id)
     if cut.split not in SPLITS:
         return f"split {cut.split!r} is none of {', '.join(SPLITS)}"
     if not frames or abs(frames - expected) > FRAME_TOLERANCE:
         return f"{frames} frames of units, but the audio has {expected}"
-    if abs(row["seconds"] - cut.duration) > SECONDS_TOLERANCE:
-        return f"alignment of {row['seconds']:.2f} s, but the audio has {cut.duration:.2f} s"
+    if abs(seconds - cut.duration) > SECONDS_TOLERANCE:
+        return f"alignment of {seconds:.2f} s, but the audio has {cut.duration:.2f} s"
     if not cut.text:
         return "empty transcript"
-    if strange := set(cut.text.replace(" ", SPACE)) - letters:
+    if strange := set(cut.text.replace(" ", SPACE)) - LETTERS:
         return f"characters that text rungs lack: {' '.join(sorted(strange))}"
-    if strange := {phone_label(p["label"], Tokens()) for p in row["phones"]} - phones:
+    if strange := made.strange(cut.id):
         return f"phones that phone rungs lack: {' '.join(sorted(strange))}"
-    return None if row["phones"] else "alignment without phones"
+    return None if made.has_phones(cut.id) else "alignment without phones"
 
 
 def read_utterances(
-    table: pa.Table,
+    table: pa.Table | str | Path,
     cuts: Sequence[str | Path],
     alignments: Sequence[str | Path],
     units: Sequence[str | Path],
     needs: Sequence[str],
     options: Tokens,
 ) -> Iterator[tuple[str, Utterance]]:
-    """Yield (split, Utterance) for each row of `table` (UTTERANCES), holding a shard at a time.
+    """Yield (split, Utterance) for each row of `table` (UTTERANCES, or the file of it), holding a shard at a time.
 
-    Reads the files that `needs` names alone. Raises UserError when an utterance is not in its shard's files.
+    Reads the files that `needs` names alone. Raises UserError when an utterance is not in its shard's files, or rows
+    are not in the order of the shards.
     """
     _same_length(cuts, alignments, units)
-    shards = table.column("shard").to_numpy()
-    if len(shards) and shards.max() >= len(cuts):
-        raise UserError(f"the table of utterances knows shard {shards.max()}, but {len(cuts)} shards were given")
-    for shard, paths in enumerate(zip(cuts, alignments, units)):
-        rows = table.filter(pa.array(shards == shard)).to_pylist()
-        if not rows:
-            continue
-        wanted = {row["id"] for row in rows}
+    for shard, rows in _by_shard(table):
+        if shard >= len(cuts):
+            raise UserError(f"the table of utterances knows shard {shard}, but {len(cuts)} shards were given")
+        paths, wanted = (cuts[shard], alignments[shard], units[shard]), {row["id"] for row in rows}
         spoken = {c.id: c for c in read_cuts(paths[0]) if c.id in wanted} if {"text", "audio"} & {*needs} else None
-        aligned = _by_id(read_table(paths[1], ALIGNMENT, ["id", "words", "phones"])) if "alignment" in needs else None
+        aligned = _Aligned(paths[1]) if "alignment" in needs else None
         encoded = read_units(paths[2]) if "units" in needs else None
         for row in rows:
             name = row["id"]
@@ -120,8 +178,8 @@ def read_utterances(
                 Utterance(
                     id=name,
                     text=cut.text if cut else "",
-                    words=from_rows(aligned[name]["words"]) if aligned else [],
-                    phones=from_rows(aligned[name]["phones"]) if aligned else [],
+                    words=aligned.words(name) if aligned else [],
+                    phones=aligned.phones(name) if aligned else [],
                     units=encoded[name] if encoded else None,
                     frames=row["frames"],
                     seconds=row["seconds"],
@@ -129,6 +187,45 @@ def read_utterances(
                     audio=cut.samples if cut else None,
                 ),
             )
+
+
+def _by_shard(table: pa.Table | str | Path) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """The rows of each shard that has any; a file is never held whole."""
+    columns = ["id", "split", "shard", "seconds", "frames"]
+    if isinstance(table, pa.Table):
+        parts: Iterable[pa.RecordBatch] = table.select(columns).to_batches()
+    else:
+        parts = batches(table, UTTERANCES, columns)
+    last, rows = -1, []
+    for part in parts:
+        for row in part.to_pylist():
+            if row["shard"] != last:
+                if rows:
+                    yield last, rows
+                if row["shard"] < last:
+                    raise UserError("the table of utterances is not in the order of the shards; select them again")
+                last, rows = row["shard"], []
+            rows.append(row)
+    if rows:
+        yield last, rows
+
+
+class _Aligned:
+    """A shard's alignment, a row at a time."""
+
+    def __init__(self, path: str | Path) -> None:
+        table = read_table(path, ALIGNMENT, ["id", "words", "phones"])
+        self._row = _places(table)
+        self._words, self._phones = (SpanColumn(table.column(name)) for name in ("words", "phones"))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._row
+
+    def words(self, name: str) -> list[Span]:
+        return self._words[self._row[name]]
+
+    def phones(self, name: str) -> list[Span]:
+        return self._phones[self._row[name]]
 
 
 def read_items(
@@ -172,8 +269,9 @@ def read_units(path: str | Path) -> dict[str, np.ndarray]:
     return dict(zip(table.column("id").to_pylist(), np.split(flat, ends[:-1])))
 
 
-def _by_id(table: pa.Table) -> dict[str, dict[str, object]]:
-    return {row["id"]: row for row in table.to_pylist()}
+def _places(table: pa.Table) -> dict[str, int]:
+    """The row of each id."""
+    return {name: row for row, name in enumerate(table.column("id").to_pylist())}
 
 
 def _same_length(*lists: Sequence[str | Path]) -> None:

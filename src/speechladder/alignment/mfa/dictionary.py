@@ -1,0 +1,130 @@
+"""Pronunciation dictionaries as MFA reads them: a word, perhaps probabilities, phones; a line for each variant."""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from speechladder.alignment.mfa.check import EXAMPLE
+from speechladder.alignment.mfa.command import common_options, run_mfa
+from speechladder.corpora.phones import ARPABET, VOWELS, is_vowel, strip_stress
+from speechladder.io.errors import UserError
+from speechladder.io.files import atomic
+from speechladder.io.progress import say
+
+NO_SPEECH = {"spn", "sil", "sp"}  # MFA's phones for noises and unknown words, in lines such as <unk> spn
+_NUMBER = re.compile(r"\d+(\.\d+)?([eE]-?\d+)?")
+_PHONES = {*ARPABET, *(f"{vowel}{digit}" for vowel in VOWELS for digit in "012")}
+
+
+def split_line(line: str) -> tuple[str, str, list[str]]:
+    """(word, probabilities as they are, phones) of a line; the word is in lower case, phones of ARPAbet in upper.
+
+    >>> split_line("hello\\t0.9\\t0.1\\tHH AH0 L OW1")
+    ('hello', '0.9\\t0.1', ['HH', 'AH0', 'L', 'OW1'])
+    """
+    word, _, rest = line.strip().partition("\t") if "\t" in line.strip() else line.strip().partition(" ")
+    parts = rest.partition(" #")[0].split()  # CMUdict has comments
+    count = next((k for k, part in enumerate(parts) if not _NUMBER.fullmatch(part)), len(parts))
+    phones = [p if p in NO_SPEECH else p.upper() if p.upper() in _PHONES else p for p in parts[count:]]
+    return re.sub(r"\(\d+\)$", "", word.strip()).lower(), "\t".join(parts[:count]), phones
+
+
+class Dictionary:
+    """Words and their lines, in order: word -> ['PROBABILITIES\\tPHONES' or 'PHONES', ...]."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, list[str]] = {}
+
+    def __contains__(self, word: str) -> bool:
+        return word in self.entries
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def stressed(self) -> bool:
+        """Whether its vowels have stress digits; so then have the phones of its acoustic model."""
+        for lines in self.entries.values():
+            for phone in lines[0].split("\t")[-1].split():
+                if is_vowel(phone):
+                    return phone[-1] in "012"
+        return True
+
+    def add(self, word: str, phones: Iterable[str], probabilities: str = "") -> None:
+        """One more pronunciation; the same phones are not listed twice."""
+        line = " ".join(phones)
+        known = self.entries.setdefault(word, [])
+        if line not in (other.split("\t")[-1] for other in known):
+            known.append(f"{probabilities}\t{line}" if probabilities else line)
+
+    def fitted(self, phones: Iterable[str]) -> list[str]:
+        """Phones as this dictionary writes them: without stress where it has none; where it has, vowels without a
+        digit get one, the first 1 and the others 0."""
+        if not self.stressed:
+            return [strip_stress(p) for p in phones]
+        out, stress = [], "1"
+        for phone in phones:
+            if is_vowel(phone):
+                phone = phone if phone[-1] in "012" else phone + stress
+                stress = "0"
+            out.append(phone)
+        return out
+
+    def write(self, path: str | Path, words: Iterable[str] | None = None) -> None:
+        """Write it, or the lines of `words` alone, sorted; atomically."""
+        with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+            for word in sorted(self.entries if words is None else words):
+                out.writelines(f"{word}\t{line}\n" for line in self.entries[word])
+
+
+def read_dictionary(path: str | Path, field: str, called: str | None = None) -> Dictionary:
+    """Read a .dict or a lexicon; raises UserError naming `field`, the file (as it is `called`) and the line, or phones
+    that are no ARPAbet."""
+    out, foreign, called = Dictionary(), {}, called or str(path)
+    for number, line in _lines(Path(path), field):
+        word, probabilities, phones = split_line(line)
+        if not phones:
+            raise UserError(f"{field}: {called}, line {number}: '{word}' has no phones; expected WORD and its phones")
+        for phone in phones:
+            if phone not in _PHONES and phone not in NO_SPEECH:
+                foreign.setdefault(phone, number)
+        out.add(word, phones, probabilities)
+    if foreign:
+        line = next(iter(foreign.values()))
+        raise UserError(
+            f"{field}: {called} is not written in ARPAbet: {' '.join(list(foreign)[:8])} (line {line}); the phone "
+            f"rungs need it; take {EXAMPLE}, whose phones are (english_mfa is IPA)"
+        )
+    if not out.entries:
+        raise UserError(f"{field}: {called} is empty; expected a word and its phones a line")
+    return out
+
+
+def _lines(path: Path, field: str) -> Iterator[tuple[int, str]]:
+    number = 0
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip() and not line.startswith(";;;"):  # a comment of CMUdict
+                    yield number, line
+    except FileNotFoundError:
+        raise UserError(f"{field}: {path}: no such file") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{field}: {path}, line {number + 1}: not readable as text ({error})") from None
+
+
+def pronounce_all(words: Iterable[str], model: Path, work: Path, jobs: int) -> dict[str, list[str]]:
+    """The likeliest phones of each word by `mfa g2p`; a word that the model cannot spell is not among them.
+
+    Raises UserError when the command fails or the model does not speak ARPAbet.
+    """
+    given = sorted(set(words))
+    listed, out = work / "words.txt", work / "g2p.dict"
+    listed.write_text("".join(f"{word}\n" for word in given), encoding="utf-8")
+    say(f"mfa g2p: {len(given):,} words, {jobs} jobs")
+    root = work / "root"
+    options = ["--num_pronunciations", 1, *common_options(root / "temporary", jobs)]
+    run_mfa(["g2p", listed, model.resolve(), out, *options], root)
+    found = read_dictionary(out, "alignment.mfa_g2p").entries if out.is_file() and out.stat().st_size else {}
+    wanted = set(given)
+    return {word: lines[0].split("\t")[-1].split() for word, lines in found.items() if word in wanted}

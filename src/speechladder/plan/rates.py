@@ -1,0 +1,197 @@
+"""What a plan counts with: operations of the models by formula, and rates from benchmarks/rates.json.
+
+A rate is `measured` (by benchmarks/rates.py, on the hardware named), `published` (by the source named), `derived` (of
+either, by a formula) or `assumed`; a plan says which of them each of its figures rests on.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from speechladder.io.errors import UserError
+from speechladder.io.files import read_json
+from speechladder.settings import LM, SAMPLE_RATE
+
+FILE = Path(__file__).resolve().parents[3] / "benchmarks" / "rates.json"
+BASES = ("measured", "published", "derived", "assumed")  # from the best to the worst
+FRAME_RATE = 50  # Hz
+LARGE = 500_000_000  # parameters from which a model fills a GPU as TinyLlama does
+
+HUBERT_BASE: dict[str, Any] = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "conv_dim": [512] * 7,
+    "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
+    "conv_stride": [5, 2, 2, 2, 2, 2, 2],
+    "num_conv_pos_embeddings": 128,
+    "num_conv_pos_embedding_groups": 16,
+}
+HUBERT_LARGE = HUBERT_BASE | {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "do_stable_layer_norm": True,
+    "feat_extract_norm": "layer",
+    "conv_bias": True,
+}
+
+
+def parameters(lm: LM, vocabulary: int) -> int:
+    """Parameters of transformers' LlamaForCausalLM of these dimensions, embeddings and head not tied."""
+    width, shared = lm.hidden_size, lm.hidden_size // lm.heads * lm.kv_heads
+    block = 2 * width * width + 2 * width * shared + 3 * width * lm.intermediate_size + 2 * width
+    return 2 * vocabulary * width + lm.layers * block + width
+
+
+def active_parameters(lm: LM, vocabulary: int) -> int:
+    """Those that a token is multiplied with: all but the embeddings, which are looked up."""
+    return parameters(lm, vocabulary) - vocabulary * lm.hidden_size
+
+
+def train_flops(lm: LM, vocabulary: int, document: float) -> float:
+    """FLOP of training on one token, forward and backward: 6 P + 12 L d c.
+
+    P active parameters, L layers of width d, c tokens that a token attends to on average, half of a document
+    (`document` tokens) or half of the window where that is shorter: attention never crosses documents.
+    """
+    context = min(document, lm.window) / 2
+    return 6 * active_parameters(lm, vocabulary) + 12 * lm.layers * lm.hidden_size * context
+
+
+def score_flops(lm: LM, vocabulary: int, document: float, layers: bool) -> float:
+    """FLOP of scoring one token, a third of training; with `layers` the head once more for each layer."""
+    return train_flops(lm, vocabulary, document) / 3 + layers * lm.layers * 2 * vocabulary * lm.hidden_size
+
+
+def encoder_flops(config: Mapping[str, Any], layers: int, utterance: float) -> float:
+    """FLOP per second of speech of a HuBERT's first `layers` layers, on utterances of `utterance` seconds.
+
+    Convolutions 2 k c_in c_out per output; a layer 2 (4 d^2 + 2 d f) + 4 d T per frame, T frames of the utterance.
+    """
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    total, channels, rate = 0.0, 1, float(SAMPLE_RATE)
+    for size, kernel, stride in zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"], strict=True):
+        rate /= stride
+        total += 2 * kernel * channels * size * rate
+        channels = size
+    total += 2 * channels * width * FRAME_RATE
+    position = config["num_conv_pos_embeddings"] * width / config["num_conv_pos_embedding_groups"]
+    total += 2 * position * width * FRAME_RATE
+    layer = 2 * (4 * width**2 + 2 * width * inner) + 4 * width * utterance * FRAME_RATE
+    return total + layers * layer * FRAME_RATE
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A number with what it rests on (BASES) and where it is from."""
+
+    value: float
+    basis: str
+    source: str
+
+
+@dataclass
+class Rates:
+    """benchmarks/rates.json; what was asked for is kept in `used`, for the plan's footnotes."""
+
+    content: dict[str, Any]
+    path: Path
+    used: dict[str, Rate] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path = FILE) -> "Rates":
+        """Read the file; raises UserError naming what it lacks."""
+        content = read_json(path)
+        for part, kind in {"measured": list, "published": dict, "assumed": dict, "gpus": dict}.items():
+            if not isinstance(content, dict) or not isinstance(content.get(part), kind):
+                raise UserError(f"{path}: '{part}' is missing or no {kind.__name__}; take the file of the repository")
+        return cls(content, path)
+
+    def get(self, name: str) -> Rate:
+        """A rate by name: measured on a CPU, else published, else assumed. Raises UserError naming it."""
+        entry = self._measured("cpu", name)
+        if entry:
+            return self._use(name, entry)
+        for basis in ("published", "assumed"):
+            if name in self.content[basis]:
+                found = self.content[basis][name]
+                return self._use(name, Rate(self._number(found, name), basis, found["source"]))
+        raise UserError(f"{self.path}: no rate '{name}'; run python benchmarks/rates.py, or add it under 'assumed'")
+
+    def gpu(self, work: str, gpu: str, precision: str) -> Rate:
+        """FLOP/s of a named GPU at `work` (lm_flops, lm_flops_1b, encoder_flops, score_flops, generate_flops).
+
+        As benchmarks/rates.py measured it there; on another GPU the same share of its peak; else an utilisation that is
+        published or assumed, of the published peak at `precision`.
+        """
+        peak = self.peak(gpu, precision)
+        for name in (work, "lm_flops" if work.startswith("lm_flops") else work):
+            for entry in reversed(self.content["measured"]):
+                if entry["device"] != "cuda" or name not in entry["rates"]:
+                    continue
+                value, there = self._number(entry["rates"][name], name), self.known_gpu(entry["hardware"])
+                source = f"{entry['hardware']}, {entry['date']}, commit {entry['commit']}"
+                if there == gpu:
+                    return self._use(f"{work} on {gpu}", Rate(value, "measured", source))
+                if there:
+                    share = value / self.peak(there, precision)
+                    return self._use(
+                        f"{work} on {gpu}", Rate(share * peak, "derived", f"{share:.0%} of peak: {source}")
+                    )
+        for basis in ("published", "assumed"):
+            found = self.content[basis].get(f"{work}_utilisation")
+            if found:
+                share = self._number(found, f"{work}_utilisation")
+                source = f"{share:.0%} of {peak / 1e12:.4g} TFLOP/s {precision}: {found['source']}"
+                return self._use(f"{work} on {gpu}", Rate(share * peak, basis, source))
+        raise UserError(f"{self.path}: no '{work}_utilisation' under published or assumed; add it")
+
+    def peak(self, gpu: str, precision: str) -> float:
+        """Published FLOP/s of a GPU; raises UserError with the names known."""
+        if gpu not in self.content["gpus"]:
+            known = ", ".join(self.content["gpus"])
+            raise UserError(f"gpu: {gpu!r} is not known; known: {known}; or add it under 'gpus' of {self.path}")
+        return float(self.content["gpus"][gpu][precision])
+
+    def known_gpu(self, name: str) -> str | None:
+        """The key under `gpus` that a driver's name of a GPU means, if any."""
+        plain = name.upper().replace(" ", "-")
+        fits = [key for key in self.content["gpus"] if all(part in plain for part in key.upper().split("-"))]
+        return max(fits, key=len, default=None)
+
+    def unit(self, name: str) -> str:
+        """The unit of a rate; a GPU's are FLOP/s."""
+        for entries in (
+            *(e["rates"] for e in self.content["measured"]),
+            self.content["published"],
+            self.content["assumed"],
+        ):
+            if name in entries:
+                return str(entries[name].get("unit", ""))
+        return "FLOP/s"
+
+    def _measured(self, device: str, name: str) -> Rate | None:
+        for entry in reversed(self.content["measured"]):
+            if entry["device"] == device and name in entry["rates"]:
+                source = f"{entry['hardware']}, {entry['date']}, commit {entry['commit']}"
+                return Rate(self._number(entry["rates"][name], name), "measured", source)
+        return None
+
+    def _use(self, name: str, rate: Rate) -> Rate:
+        self.used[name] = rate
+        return rate
+
+    def _number(self, entry: Mapping[str, Any], name: str) -> float:
+        value = entry.get("value") if isinstance(entry, Mapping) else None
+        if not isinstance(value, int | float) or not value > 0:
+            raise UserError(f"{self.path}: '{name}' has no value above 0")
+        return float(value)
+
+
+def worst(bases: Iterable[str]) -> str:
+    """The weakest of some bases: a sum rests on its weakest term."""
+    return max(bases, key=BASES.index, default="measured")

@@ -1,0 +1,548 @@
+"""Plans: formulas against transformers and by hand, jobs, hours, rates with what they rest on, the page."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from speechladder.io.errors import UserError
+from speechladder.io.tables import UTTERANCES, write_table
+from speechladder.plan import evaluation, hours, inputs, models, rates, report, stages, table
+from speechladder.plan.context import Context
+from speechladder.plan.figures import Figure
+from speechladder.settings import LM, load
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = LM(hidden_size=8, layers=2, heads=4, kv_heads=2, intermediate_size=16, window=10, batch_windows=2)
+
+# Round numbers: real-time factors, bytes per hour, FLOP/s.
+NUMBERS = {
+    "read_audio": 1000,
+    "align_pocketsphinx": 20,
+    "encoder_flops": 1e9,
+    "encode_micro": 100,
+    "assign_flops": 1e9,
+    "kmeans_flops": 1e9,
+    "lm_flops": 1e9,
+    "lm_flops_30m": 2e9,
+    "score_flops": 1e9,
+    "generate_flops": 1e9,
+    "bytes_cuts": 1000,
+    "bytes_alignment": 2000,
+    "bytes_units": 3000,
+    "bytes_audio": 4000,
+    "bytes_world": 5000,
+    "select": 500,
+    "tokenize": 250,
+    "speak": 100,
+    "manifest": 10_000,
+    "bytes_manifest": 600,
+    "start_light": 0.36,
+    "start_torch": 3.6,
+}
+GPU = {"memory": 80e9, "bf16": 100e12, "fp32": 10e12, "fp64": 5e12}
+
+
+def contents(**changes: object) -> dict:
+    """A rates.json of round numbers."""
+    shipped = json.loads(rates.FILE.read_text())
+    entry = {"device": "cpu", "hardware": "a core", "date": "2026-01-01", "commit": "abc"}
+    measured = [entry | {"rates": {name: {"value": value, "unit": "u"} for name, value in NUMBERS.items()}}]
+    return shipped | {"measured": measured, "gpus": {"A100-80GB": GPU, "H200": GPU | {"bf16": 200e12}}} | changes
+
+
+@pytest.fixture
+def book() -> rates.Rates:
+    return rates.Rates(contents(), Path("rates.json"))
+
+
+def settings(**sections: object):
+    """LibriSpeech of 100.6 + 5.4 hours in ten shards."""
+    corpus = {"name": "librispeech", "archives": ["train-clean-100.tar.gz", "dev-clean.tar.gz"], "shards": 10}
+    files = {name: {"urls": ["http://nowhere.test/x"], "bytes": 1000} for name in corpus["archives"]}
+    base = {
+        "corpus": corpus,
+        "alignment": {"aligner": "pocketsphinx"},
+        "downloads": {"files": files},
+        "continuation": {"enabled": False},
+    }
+    return load(base | sections)
+
+
+def planned(book: rates.Rates, found, jobs: inputs.Jobs, gpus: int = 0, results: Path = Path("nowhere"), files=()):
+    machine = inputs.Machine(4, gpus, "A100-80GB" if gpus else None)
+    context = Context(found, hours.hours(found, results), book, machine, results)
+    return stages.make(context, list(files), jobs)
+
+
+def row(plan: stages.Plan, name: str) -> stages.Stage:
+    return next(stage for stage in plan.stages if stage.name == name)
+
+
+# ---------------------------------------------------------------- formulas
+
+
+@pytest.mark.parametrize("vocabulary", [32, 2048])
+def test_parameters_are_those_of_transformers(vocabulary):
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from speechladder.units.sample import SHARE
+
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=TINY.hidden_size,
+        intermediate_size=TINY.intermediate_size,
+        num_hidden_layers=TINY.layers,
+        num_attention_heads=TINY.heads,
+        num_key_value_heads=TINY.kv_heads,
+        tie_word_embeddings=False,
+    )
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    assert rates.parameters(TINY, vocabulary) == model.num_parameters()
+    assert rates.active_parameters(TINY, vocabulary) == model.num_parameters() - model.model.embed_tokens.weight.numel()
+    assert stages.SAMPLE_SHARE == SHARE
+
+
+def test_tinyllama_with_its_own_vocabulary_has_the_parameters_of_its_name():
+    paper = load(yaml.safe_load((ROOT / "presets/paper.yaml").read_text())).lm
+    assert rates.parameters(paper, 32_000) == 1_100_048_384  # as its card says
+
+
+def test_training_operations_by_hand():
+    # a block: q and o 2 x 64, k and v 2 x 8 x 4, feed-forward 3 x 8 x 16, norms 2 x 8; then the last norm, the head
+    assert rates.active_parameters(TINY, 32) == 2 * 592 + 8 + 256
+    assert rates.train_flops(TINY, 32, 6) == 6 * 1448 + 12 * 2 * 8 * 3  # a token sees three others of a document of six
+    assert rates.train_flops(TINY, 32, 600) == 6 * 1448 + 12 * 2 * 8 * 5  # never beyond the window of ten
+    assert rates.score_flops(TINY, 32, 6, layers=False) == rates.train_flops(TINY, 32, 6) / 3
+    extra = rates.score_flops(TINY, 32, 6, layers=True) - rates.score_flops(TINY, 32, 6, layers=False)
+    assert extra == 2 * 2 * 32 * 8  # the head once more for each layer
+
+
+def test_encoder_operations_by_hand_and_of_hubert_large():
+    tiny = {
+        "hidden_size": 4,
+        "intermediate_size": 8,
+        "conv_dim": [2, 3],
+        "conv_kernel": [10, 5],
+        "conv_stride": [160, 2],
+        "num_conv_pos_embeddings": 6,
+        "num_conv_pos_embedding_groups": 2,
+    }
+    front = 2 * 10 * 1 * 2 * 100 + 2 * 5 * 2 * 3 * 50 + 2 * 3 * 4 * 50 + 2 * 6 * 2 * 4 * 50
+    layer = (2 * (4 * 16 + 2 * 32) + 4 * 4 * 100) * 50  # two seconds are a hundred frames
+    assert rates.encoder_flops(tiny, 3, 2.0) == front + 3 * layer
+    # "about 36 GFLOP per second of audio through all 24 layers", attention left out
+    assert rates.encoder_flops(rates.HUBERT_LARGE, 24, 0.0) == pytest.approx(36e9, rel=0.05)
+    assert rates.encoder_flops(rates.HUBERT_LARGE, 12, 10.0) < rates.encoder_flops(rates.HUBERT_LARGE, 24, 10.0)
+
+
+def test_the_longest_job_decides_what_many_places_cannot_shorten():
+    assert stages.makespan([5, 1, 1, 1, 1, 1], 2) == 5
+    assert stages.makespan([3, 3, 3], 2) == 6
+    assert stages.makespan([], 2) == 0
+
+
+def test_a_sum_rests_on_its_weakest_term_that_is_not_nothing():
+    assert (Figure(1, "measured") + Figure(2, "assumed")) == Figure(3, "assumed")
+    assert (Figure(1, "published") + Figure(0, "assumed")) == Figure(1, "published")
+    assert Figure(2, "measured").times(3, "derived") == Figure(6, "derived")
+
+
+# ---------------------------------------------------------------- rates
+
+
+def test_a_rate_says_what_it_rests_on(book):
+    assert book.get("align_pocketsphinx") == rates.Rate(20, "measured", "a core, 2026-01-01, commit abc")
+    assert book.get("align_mfa").basis == "assumed"
+    assert book.get("bytes_librilight").basis == "published"
+    with pytest.raises(UserError, match=r"rates.json: no rate 'nonsense'"):
+        book.get("nonsense")
+
+
+def test_a_gpu_that_nobody_measured_has_a_share_of_its_published_peak(book):
+    found = book.gpu("lm_flops_1b", "A100-80GB", "bf16")
+    assert (found.basis, found.value) == ("published", pytest.approx(0.56 * 100e12))
+    assert "TinyLlama" in found.source
+    assert book.gpu("lm_flops", "A100-80GB", "bf16").basis == "assumed"
+    with pytest.raises(UserError, match=r"'A1000' is not known; known: A100-80GB, H200"):
+        book.gpu("lm_flops", "A1000", "bf16")
+
+
+def test_a_measured_gpu_counts_for_itself_and_by_its_share_for_others():
+    entry = {"device": "cuda", "hardware": "NVIDIA A100-SXM4-80GB", "date": "2026-01-02", "commit": "def"}
+    measured = contents()["measured"]
+    book = rates.Rates(
+        contents(measured=[*measured, entry | {"rates": {"lm_flops": {"value": 25e12}}}]), Path("r.json")
+    )
+    own, other = (book.gpu("lm_flops_1b", name, "bf16") for name in ("A100-80GB", "H200"))
+    assert (own.value, own.basis) == (25e12, "measured")
+    assert (other.value, other.basis) == (pytest.approx(50e12), "derived")
+    assert book.get("align_pocketsphinx").value == 20  # a GPU's entry hides no rate of the CPU
+
+
+def test_drivers_names_of_gpus_are_known():
+    book = rates.Rates.load()
+    names = {
+        "NVIDIA A100-SXM4-80GB": "A100-80GB",
+        "NVIDIA A100-PCIE-40GB": "A100-40GB",
+        "NVIDIA H100 80GB HBM3": "H100",
+        "NVIDIA H200": "H200",
+        "NVIDIA GeForce RTX 4090": "RTX-4090",
+        "Tesla T4": None,
+    }
+    assert {name: book.known_gpu(name) for name in names} == names
+
+
+@pytest.mark.parametrize("broken", ["[]", '{"measured": {}}', "{"])
+def test_a_broken_file_of_rates_is_named(tmp_path, broken):
+    (tmp_path / "rates.json").write_text(broken)
+    with pytest.raises(UserError, match=r"rates\.json"):
+        rates.Rates.load(tmp_path / "rates.json")
+
+
+def test_a_rate_of_nothing_is_refused():
+    content = contents()
+    content["assumed"]["align_mfa"]["value"] = 0
+    with pytest.raises(UserError, match="'align_mfa' has no value above 0"):
+        rates.Rates(content, Path("r.json")).get("align_mfa")
+
+
+# ---------------------------------------------------------------- what is left to be done
+
+
+STATS = """Building DAG of jobs...
+Job stats:
+job               count
+--------------  -------
+align                 4
+extract_units        10
+make_table            1
+total                15
+
+Reasons:
+    (check individual jobs above for details)
+"""
+
+
+def test_jobs_are_read_from_snakemakes_table():
+    assert inputs.job_stats(STATS) == {"align": 4, "extract_units": 10, "make_table": 1}
+    assert inputs.job_stats("Nothing to be done (all requested files are present and up to date).") == {}
+
+
+def test_the_plan_of_a_small_run_by_hand(book):
+    lm = TINY.model_dump() | {"max_steps": 100, "max_passes": 100, "learning_points": 1, "valid_every": 50}
+    lm |= {"valid_seconds": 100, "window": 100}
+    found = settings(lm=lm, rungs=["text-raw", "speech-hubert"], units={"sample_frames": 9000, "iterations": 10})
+    files = [inputs.File("train-clean-100.tar.gz", 1000, False), inputs.File("dev-clean.tar.gz", 500, True)]
+    plan = planned(book, found, inputs.Jobs({}, "not asked"), files=files)
+    speech = 106.0
+
+    assert row(plan, "download").cost.disk.value == 1000  # the other one is there
+    align = row(plan, "align")
+    assert (align.jobs, align.hours) == (11, Figure(speech, "published"))
+    assert align.cost.cpu.value == pytest.approx(speech / 20 + 10 * 0.36 / 3600)
+    assert align.cost.cpu.basis == "published"  # measured rate, published hours
+    assert align.wall.value == pytest.approx(align.cost.cpu.value / 4)
+    assert align.cost.disk == Figure(speech * 2000, "published")
+
+    units = row(plan, "units")
+    assigned = 2 * 100 * 192 * 50 * 3600 * speech / 1e9 / 3600  # clusters, width of hubert-micro, frames per hour
+    assert units.cost.cpu.value == pytest.approx(speech / 1000 + speech / 100 + assigned + 10 * 3.6 / 3600)
+
+    sample = row(plan, "k-means sample")
+    assert sample.hours.value == pytest.approx(9000 / 50 / 3600 * 2)  # half of each utterance's frames
+    assert sample.cost.disk.value == 9000 * 192 * 4
+    kmeans = row(plan, "k-means")
+    assert kmeans.cost.cpu.value == pytest.approx(2 * 9000 * 100 * 192 * 10 / 1e9 / 3600 + 0.36 / 3600)
+
+    document = 12.3 * 50 + 2
+    flops = 6 * (2 * 592 + 8 + 104 * 8) + 12 * 2 * 8 * 50
+    validated = 2 * 100 * 50 / 3
+    speaking = flops * (100 * 200 + validated) / 1e9 / 3600
+    model = plan.models[1]
+    assert (model.steps, model.tokens, model.vocabulary) == (100, 20_000, 104)
+    assert model.pass_tokens == pytest.approx(100.6 * 3600 / 12.3 * document)
+    assert model.cpu.value == pytest.approx(speaking)
+    train = row(plan, "train")
+    assert train.jobs == 2
+    both = rates.parameters(lm := found.lm, 104) + rates.parameters(lm, 32)
+    assert train.cost.disk == Figure(4 * 2 * both, "derived")  # final weights and one snapshot
+    assert train.wall.value == pytest.approx(max(m.hours for m in plan.models))  # at once, on two of four cores
+
+    assert plan.total.jobs == sum(stage.jobs for stage in plan.stages)
+    assert plan.total.cost.cpu.value == pytest.approx(sum(stage.cost.cpu.value for stage in plan.stages))
+    assert plan.total.cost.cpu.basis == "assumed"
+
+
+def test_gpus_take_over_what_models_do_and_leave_the_rest_to_cores(book):
+    found = settings(units={"encoder": "facebook/hubert-large-ll60k", "layer": 24, "clusters": 2048})
+    on_cpu, on_gpu = (planned(book, found, inputs.Jobs({}, "no"), gpus=n) for n in (0, 2))
+    units = row(on_gpu, "units")
+    each = rates.encoder_flops(rates.HUBERT_LARGE, 24, 12.3)
+    share = book.content["assumed"]["encoder_flops_utilisation"]["value"]
+    assert units.cost.gpu == Figure(pytest.approx(106 * 3600 * each / (share * 10e12) / 3600), "assumed")
+    assert units.wall.value == pytest.approx((units.cost.gpu.value + units.cost.cpu.value) / 2)
+    assert row(on_cpu, "units").cost.gpu.value == 0
+    assert row(on_cpu, "units").cost.cpu.value > units.cost.cpu.value
+    assert row(on_gpu, "align").cost == row(on_cpu, "align").cost
+    assert row(on_gpu, "train").cost.gpu.basis == "assumed"
+
+
+def test_of_a_half_finished_run_the_rest_is_planned(book, tmp_path):
+    found = settings(rungs=["text-raw", "speech-hubert"])
+    whole = planned(book, found, inputs.Jobs({}, "no"))
+    jobs = {"align": 4, "extract_units": 10, "train_lm": 1, "make_table": 1, "all": 1, "polish": 3}
+    (tmp_path / "lm" / "text-raw" / "seed0").mkdir(parents=True)
+    rest = planned(book, found, inputs.Jobs(jobs), results=tmp_path)
+    assert [stage.name for stage in rest.stages] == ["align", "units", "train", "report"]
+    assert row(rest, "align").cost.cpu.value == pytest.approx(0.4 * row(whole, "align").cost.cpu.value)
+    assert row(rest, "align").hours.value == pytest.approx(42.4)
+    assert row(rest, "units").cost == row(whole, "units").cost
+    speaking = next(m for m in rest.models if m.rung == "speech-hubert")
+    assert row(rest, "train").cost.cpu.value == pytest.approx(speaking.cpu.value + 3.6 / 3600)
+    assert rest.unknown == {"polish": 3}  # said, not guessed at
+
+
+def test_passes_end_a_short_rung_before_the_steps_do(book):
+    found = settings(lm={"max_steps": 10_000, "max_passes": 2})
+    context = Context(found, hours.hours(found, Path("nowhere")), book, inputs.Machine(1, 0, None))
+    text, speech = (
+        models.plan_model(name, found, context.hours, book, context.machine) for name in ("text-bpe", "speech-hubert")
+    )
+    assert text.steps == -(-2 * text.pass_tokens // (1024 * 4)) < speech.steps
+    assert text.rate == Figure(4.45, "published")
+
+
+def test_a_rungs_own_token_rate_goes_before_the_papers(tmp_path):
+    (tmp_path / "tokens" / "text-bpe").mkdir(parents=True)
+    (tmp_path / "tokens" / "text-bpe" / "meta.json").write_text('{"tokens_per_second": 5.5}')
+    assert models.token_rate("text-bpe", tmp_path) == Figure(5.5, "measured")
+    assert models.token_rate("speech-hubert-dedup", tmp_path) == Figure(50.0, "assumed")
+
+
+def test_vocabularies_are_the_tokenizers():
+    found = settings(tokens={"stress": True, "text_vocab": 300}, units={"clusters": 77})
+    sizes = {name: models.vocabulary(name, found) for name in ("text-bpe", "text-raw", "phone-raw", "speech-hubert")}
+    assert sizes == {"text-bpe": 300, "text-raw": 32, "phone-raw": 90, "speech-hubert": 81}
+
+
+def test_a_step_that_fits_no_gpu_is_said(book):
+    paper = load(yaml.safe_load((ROOT / "presets/paper.yaml").read_text()))
+    found = hours.Hours(50_000, 40, 16.5, "published", "x")
+    model = models.plan_model("text-bpe", paper, found, book, inputs.Machine(1, 1, "A100-80GB"))
+    assert "neither accumulates gradients" in models.too_large(model, paper, 80e9)
+    small = settings()
+    model = models.plan_model("text-bpe", small, found, book, inputs.Machine(1, 1, "A100-80GB"))
+    assert models.too_large(model, small, 80e9) is None
+
+
+def test_official_items_are_counted_and_capped(book):
+    official = {"slm21": "sLM21.dataset.zip", "storycloze": "tSC.zip"}
+    urls = {"urls": ["http://nowhere.test/x"]}
+    files = settings().downloads.model_dump()["files"] | dict.fromkeys(official.values(), urls)
+
+    def count(**more: object) -> evaluation.Items:
+        found = settings(benchmarks=official | more, downloads={"files": files})
+        return evaluation.items(
+            Context(found, hours.hours(found, Path("x")), book, inputs.Machine(1, 0, None), Path("x"))
+        )
+
+    assert count().count == 40_000 + 50_400 + 3_742
+    assert count(slm21_splits=["dev", "test"]).count == 200_000 + 554_400 + 3_742
+    assert count(max_pairs=10).count == 80 + 80 + 20
+    assert count().basis == "assumed"
+    assert count().stories == pytest.approx(3_742 * 14 / 3600)
+
+
+# ---------------------------------------------------------------- hours
+
+
+def test_hours_are_the_runs_own_as_far_as_it_got(tmp_path):
+    found, corpus = settings(), tmp_path / "corpus"
+    assert hours.hours(found, tmp_path) == hours.Hours(
+        100.6, 5.4, 12.3, "published", "corpus.archives; LibriHeavy's and LibriSpeech's papers"
+    )
+    (corpus / "manifest").mkdir(parents=True)
+    splits = {"train": {"utterances": 90, "hours": 0.9}, "valid": {"utterances": 10, "hours": 0.1}}
+    (corpus / "manifest" / "summary.json").write_text(json.dumps({"after": splits}))
+    manifest = hours.hours(found, tmp_path)
+    assert (manifest.train, manifest.other, manifest.utterance) == pytest.approx((0.9, 0.1, 36.0))
+    kept = {name: {"kept": {"utterances": 50, "hours": row["hours"] / 2}} for name, row in splits.items()}
+    (corpus / "audit.json").write_text(json.dumps({"splits": kept}))
+    assert hours.hours(found, tmp_path).train == 0.45
+    rows = [
+        {"id": split, "split": split, "shard": 0, "speaker": "a", "seconds": seconds, "frames": 1}
+        for split, seconds in (("train", 72.0), ("valid", 36.0))
+    ]
+    write_table(tmp_path / "tokens" / "utterances.parquet", rows, UTTERANCES)
+    last = hours.hours(found, tmp_path)
+    assert (last.train, last.other, last.utterance, last.basis) == pytest.approx((0.02, 0.01, 54.0, "measured"))
+
+
+def test_hours_of_named_subsets_and_caps(tmp_path):
+    manifests = ["libriheavy_cuts_small.jsonl.gz", "libriheavy_cuts_medium.jsonl.gz", "libriheavy_cuts_dev.jsonl.gz"]
+    heavy = {"name": "libriheavy", "manifests": manifests, "source": "/nowhere"}
+    found = hours.hours(settings(corpus=heavy), tmp_path)
+    assert (found.train, found.other) == pytest.approx((5042, 22.3))  # medium is cumulative in the paper
+    capped = hours.hours(settings(corpus=heavy | {"hours": 100}), tmp_path)
+    assert (capped.train, capped.other) == pytest.approx((100, 22.3))
+    alone = hours.hours(settings(corpus=heavy | {"manifests": manifests[:1], "valid_fraction": 0.1}), tmp_path)
+    assert (alone.train, alone.other) == pytest.approx((509 * 0.88, 509 * 0.12))
+    with pytest.raises(UserError, match=r"corpus.manifests: the hours of mine.jsonl.gz are not known"):
+        hours.hours(settings(corpus=heavy | {"manifests": ["mine.jsonl.gz"]}), tmp_path)
+
+
+def test_hours_of_the_world_and_of_a_folder(tmp_path):
+    world = hours.hours(load({"corpus": {"hours": 10}}), tmp_path)
+    assert (world.total, world.basis) == (10, "derived")
+    assert hours.hours(load({}), tmp_path).total == 4.0
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    soundfile.write(tmp_path / "a" / "b" / "x.flac", np.zeros(16_000 * 36), 16_000)
+    (tmp_path / "a" / "b" / "broken.flac").write_bytes(b"no")
+    local = {"corpus": {"name": "local", "path": str(tmp_path)}, "alignment": {"aligner": "pocketsphinx"}}
+    assert hours.hours(load(local), tmp_path).total == pytest.approx(0.01)
+    empty = {"corpus": {"name": "local", "path": str(tmp_path / "none")}, "alignment": {"aligner": "pocketsphinx"}}
+    with pytest.raises(UserError, match=r"corpus.path: no audio"):
+        hours.hours(load(empty), tmp_path)
+
+
+# ---------------------------------------------------------------- configuration and machine
+
+
+def test_a_preset_is_found_by_name_and_path_and_missed_by_its_nearest_name():
+    assert inputs.preset("paper") == inputs.preset(str(ROOT / "presets/paper.yaml")) == ROOT / "presets/paper.yaml"
+    with pytest.raises(UserError, match=r"did you mean 'libriheavy-small'\? presets: .*paper.*smoke"):
+        inputs.preset("presets/libriheavy_smal.yaml")
+
+
+def test_configurations_merge_as_snakemake_merges_them(tmp_path):
+    (tmp_path / "a.yaml").write_text("corpus: {shards: 7}\nlm: {lr: 1.0e-4}\n")
+    found = inputs.configuration([tmp_path / "a.yaml"], ["corpus={hours: 2}", "seed=3"])
+    assert (found["corpus"]["shards"], found["corpus"]["hours"], found["seed"]) == (7, 2, 3)
+    assert (found["lm"]["lr"], found["lm"]["layers"]) == (1e-4, LM().layers)  # config.yaml underneath
+    for words, why in {"corpus": "is no KEY=VALUE", "corpus={": "not YAML"}.items():
+        with pytest.raises(UserError, match=why):
+            inputs.configuration([], [words])
+    (tmp_path / "b.yaml").write_text("just words")
+    with pytest.raises(UserError, match=r"b\.yaml: no settings in it"):
+        inputs.configuration([tmp_path / "b.yaml"], [])
+
+
+def test_the_machine_is_the_presets_unless_options_say_another(tmp_path, book):
+    preset = tmp_path / "p.yaml"
+    preset.write_text("# machine: cpus=64 gpus=8 gpu=A100-80GB\nseed: 0\n")
+    assert inputs.machine(preset, book) == inputs.Machine(64, 8, "A100-80GB")
+    assert inputs.machine(preset, book, gpus=0).gpus == 0
+    assert str(inputs.machine(preset, book, cpus=3, gpu="H200")) == "3 CPU cores and 8 H200"
+    with pytest.raises(UserError, match="'A10' is not known; known: A100-80GB, H200"):
+        inputs.machine(preset, book, gpu="A10")
+    with pytest.raises(UserError, match="are no machine"):
+        inputs.machine(preset, book, cpus=0)
+    preset.write_text("# machine: many\n")
+    with pytest.raises(UserError, match=r"p\.yaml: the line '# machine:' needs cpus=N"):
+        inputs.machine(preset, book)
+
+
+def test_without_a_preset_it_is_this_machine(book, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert inputs.machine(None, book) == inputs.Machine(os.cpu_count(), 0, None)
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text("#!/bin/sh\necho NVIDIA A100-SXM4-80GB\necho NVIDIA A100-SXM4-80GB\n")
+    fake.chmod(0o755)
+    assert inputs.machine(None, book) == inputs.Machine(os.cpu_count(), 2, "A100-80GB")
+
+
+# ---------------------------------------------------------------- the page
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Each preset's page and JSON, without asking Snakemake."""
+    here = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("run"))
+    out = {}
+    try:
+        for name in ("paper", "libriheavy-small", "librispeech-100"):
+            book, file = rates.Rates.load(), inputs.preset(name)
+            found = report.plan_run([file], [], book, inputs.machine(file, book), "results/table.csv", dry=False)
+            out[name] = (table.as_text(found), json.loads(json.dumps(table.as_json(found))))
+    finally:
+        os.chdir(here)
+    return out
+
+
+@pytest.mark.parametrize("name", ["paper", "libriheavy-small", "librispeech-100"])
+def test_the_page_fits_a_terminal_and_says_on_what_each_figure_rests(pages, name):
+    page, content = pages[name]
+    lines = page.splitlines()
+    assert max(map(len, lines)) <= table.WIDTH
+    rows = [line for line in lines if re.match(r"(align|units|train|total) ", line)]
+    assert len(rows) == 4
+    for line in rows:
+        assert re.search(r"\d [mpda]( |$)", line), line
+    assert not re.search(r"GPU.*\bm\b|[\d.]+ m +[\d.]+ m$", rows[2])  # no GPU was measured
+    train = next(stage for stage in content["stages"] if stage["stage"] == "train")
+    assert train["gpu_hours"]["basis"] in ("published", "assumed")
+    assert "assumed" in {rate["basis"] for rate in content["rates"].values()}
+
+
+def test_the_page_says_what_is_downloaded_and_whether_the_disk_has_room(pages):
+    page, content = pages["paper"]
+    assert "large.tar (3.0 TB)" in page
+    assert "tSC.zip (size not known)" in page
+    assert "openai/whisper-large-v3" in page
+    assert content["bytes"]["downloads"] > 3.4e12
+    free = min(content["free"].values())
+    assert ("LACKS" in page) == (free < content["bytes"]["downloads"] + content["bytes"]["written"])
+
+
+def test_a_failed_dry_run_is_shown_and_planned_around(book, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.yaml").write_text("units: {encoder: ./no-such-folder}\n")
+    found = report.plan_run([tmp_path / "p.yaml"], [], book, inputs.Machine(2, 0, None), "results/table.csv")
+    page = table.as_text(found)
+    assert "no-such-folder" in page
+    assert "jobs are those of a run that has not begun" in page
+    assert row(found.plan, "align").jobs == 5
+
+
+def test_a_mistake_in_the_settings_ends_the_plan_by_name(book, tmp_path):
+    (tmp_path / "p.yaml").write_text("corpus: {shard: 3}\n")
+    with pytest.raises(UserError, match=r"corpus.shard: unknown key; did you mean 'corpus.shards'"):
+        report.plan_run([tmp_path / "p.yaml"], [], book, inputs.Machine(2, 0, None), "results/table.csv")
+
+
+def test_sizes_and_counts_are_readable():
+    assert [table.size(n) for n in (3.05e12, 35e9, 2.5e6, 300)] == ["3.0 TB", "35.0 GB", "2.5 MB", "0 kB"]
+    assert [table.count(n) for n in (1.1e9, 88e6, 3200, 45)] == ["1.1 B", "88.0 M", "3.2 k", "45"]
+
+
+def test_the_script_names_the_nearest_preset_and_fails():
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/plan.py", "--preset", "papr"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean 'paper'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_shipped_rates_say_when_and_on_what_they_were_measured():
+    content = json.loads(rates.FILE.read_text())
+    assert [entry["device"] for entry in content["measured"]]
+    for entry in content["measured"]:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", entry["date"])
+        assert entry["hardware"]
+        assert re.fullmatch(r"[0-9a-f]{7,}\+?", entry["commit"])
+        assert all({"value", "unit", "what"} <= set(rate) for rate in entry["rates"].values())
+    assert set(NUMBERS) <= {name for entry in content["measured"] for name in entry["rates"]}
+    for part in ("published", "assumed", "gpus"):
+        assert all(entry["source"] for entry in content[part].values())

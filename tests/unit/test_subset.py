@@ -1,0 +1,84 @@
+"""A cap in hours: balanced over speakers, deterministic, nested."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speechladder.corpora.subset import level_of, water_fill
+from speechladder.io.hashing import stable_hash
+
+
+def corpus(utterances: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Speakers with so many utterances each, of 2 to 20 s."""
+    rng = np.random.default_rng(seed)
+    speakers = np.repeat(np.arange(len(utterances)), utterances)
+    order = np.array([stable_hash("hours", f"u{n}") for n in range(len(speakers))], np.uint64)
+    return speakers, order, rng.uniform(2, 20, len(speakers)).round(2)
+
+
+def given_by(speakers: np.ndarray, seconds: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    return np.bincount(speakers[kept], seconds[kept], minlength=speakers.max() + 1)
+
+
+def test_the_level_fills_the_cap() -> None:
+    assert level_of(np.array([1.0, 5.0, 10.0]), 7.0) == 3.0  # 1 + 3 + 3
+    assert level_of(np.array([10.0, 1.0, 5.0]), 13.0) == 7.0  # 1 + 5 + 7
+    assert level_of(np.array([4.0, 4.0]), 8.0) == float("inf")
+    assert level_of(np.array([3.0]), 2.0) == 2.0
+
+
+def test_every_speaker_gives_the_same_as_far_as_he_has_it() -> None:
+    speakers, order, seconds = corpus([2, 400, 300, 5, 600])
+    own = np.bincount(speakers, seconds)
+    kept, level = water_fill(speakers, order, seconds, 3600)
+    out = given_by(speakers, seconds, kept)
+    assert out[0] == pytest.approx(own[0]) and out[3] == pytest.approx(own[3])  # all they have
+    assert np.minimum(own, level).sum() == pytest.approx(3600)
+    assert np.abs(out - np.minimum(own, level)).max() < 20
+    assert 3600 - 20 < out.sum() <= 3600 + 1e-6
+
+
+def test_it_does_not_depend_on_the_order_of_the_manifest() -> None:
+    speakers, order, seconds = corpus([30, 50, 70])
+    kept, level = water_fill(speakers, order, seconds, 600)
+    shuffled = np.random.default_rng(1).permutation(len(seconds))
+    again, same = water_fill(1000 - speakers[shuffled], order[shuffled], seconds[shuffled], 600)
+    assert np.array_equal(again, kept[shuffled]) and same == level
+
+
+def test_a_small_cap_is_inside_a_large_one_up_to_an_utterance_per_speaker() -> None:
+    speakers, order, seconds = corpus([3, 40, 80, 160, 20])
+    caps = [water_fill(speakers, order, seconds, cap)[0] for cap in (300, 600, 1200, 2400)]
+    for small, large in pairwise(caps):
+        lost = speakers[small & ~large]
+        assert len(lost) == len(set(lost.tolist()))
+        assert (small & large).sum() >= small.sum() - 5
+
+
+def test_less_than_an_utterance_per_speaker_is_still_filled() -> None:
+    speakers, order, seconds = corpus([10] * 100)
+    kept, level = water_fill(speakers, order, seconds, 200)
+    assert level == 2.0  # nobody has an utterance as short
+    assert 180 < seconds[kept].sum() <= 200
+    assert len(set(speakers[kept].tolist())) == kept.sum()
+
+
+def test_more_than_there_is_takes_all() -> None:
+    speakers, order, seconds = corpus([3, 4])
+    assert water_fill(speakers, order, seconds, 1e6)[0].all()
+    assert len(water_fill(*(x[:0] for x in corpus([1])), 10)[0]) == 0
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=12), st.floats(0.1, 2000), st.floats(1, 2), st.integers(0, 99))
+def test_any_corpus(utterances: list[int], cap: float, more: float, seed: int) -> None:
+    speakers, order, seconds = corpus(utterances, seed)
+    kept, _ = water_fill(speakers, order, seconds, cap)
+    total = seconds[kept].sum()
+    assert total <= cap + 1e-3
+    assert kept.all() or total > cap - 20 - 1e-3
+    larger, _ = water_fill(speakers, order, seconds, cap * more)
+    lost = speakers[kept & ~larger]
+    assert len(lost) == len(set(lost.tolist()))

@@ -1,0 +1,166 @@
+"""Alignments that exist already: which TextGrid is an utterance's, and why one cannot be used."""
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from speechladder.alignment.aligners import Aligned
+from speechladder.alignment.textgrid import write_textgrid
+from speechladder.alignment.textgrids import TextGrids
+from speechladder.corpora.cuts import Cut
+from speechladder.corpora.text import normalise
+from speechladder.io.audio import audio_info
+from speechladder.io.errors import UserError
+from speechladder.io.spans import Span
+
+PHONES = [Span("DH", 0.1, 0.2), Span("AH0", 0.2, 0.3), Span("K", 0.3, 0.5), Span("AE1", 0.5, 0.7), Span("T", 0.7, 0.9)]
+WORDS = [Span("the", 0.1, 0.3), Span("cat", 0.3, 0.9)]
+
+
+def _cut(name: str, text: str = "the cat", seconds: float = 1.0) -> Cut:
+    return Cut(name, "r", "/nowhere.flac", 7.0, seconds, "s", "train", text, text, 16_000, 160_000)
+
+
+def _grid(words: list[Span] = WORDS, phones: list[Span] = PHONES, seconds: float = 1.0) -> bytes:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_textgrid(Path(folder) / "a.TextGrid", words, phones, seconds)
+        return (Path(folder) / "a.TextGrid").read_bytes()
+
+
+def _folder(root: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def _answers(path: Path, *cuts: Cut) -> dict[str, Aligned | Exception]:
+    with TextGrids(path, [cut.id for cut in cuts]) as known:
+        return dict(known.align_all(cuts))
+
+
+def _zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def _tar(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_as_librispeech_alignments_lie(kind: str, tmp_path: Path) -> None:
+    name = "LibriSpeech/train-clean-100/103/1240/103-1240-0000.TextGrid"
+    files = {name: _grid(), f"__MACOSX/._{name.rpartition('/')[2]}": b"\0\5\26\7", "README.md": b"x"}
+    make = {"folder": lambda: _folder(tmp_path / "x", files), "zip": lambda: _zip(tmp_path / "x.zip", files)}
+    path = make.get(kind, lambda: _tar(tmp_path / "x.tar", files))()
+    found = _answers(path, _cut("103-1240-0000"), _cut("103-1240-0001"))
+    answer = found["103-1240-0000"]
+    assert isinstance(answer, Aligned) and answer.words == WORDS and answer.seconds == 1.0
+    assert [p.label for p in answer.phones] == ["SIL", "DH", "AH0", "K", "AE1", "T", "SIL"]
+    assert answer.phones[0].start == 0 and answer.phones[-1].end == 1.0
+    assert str(found["103-1240-0001"]) == "no TextGrid"
+
+
+def test_ids_with_slashes(tmp_path: Path) -> None:
+    other = [Span("a", 0.1, 0.9)], [Span("AH0", 0.1, 0.9)]
+    files = {
+        "medium/100/book one/file_1.TextGrid": _grid(),
+        "medium/100/book two/file_1.TextGrid": _grid(*other),
+        "elsewhere/only_2.textgrid": _grid(),
+    }
+    path = _folder(tmp_path, files)
+    found = _answers(
+        path,
+        _cut("medium/100/book one/file_1"),
+        _cut("100/book two/file_1", "a"),
+        _cut("small/7/book/only_2"),
+        _cut("file_1"),
+        _cut("one/file_1"),
+    )
+    assert isinstance(found["medium/100/book one/file_1"], Aligned)
+    assert isinstance(found["100/book two/file_1"], Aligned)
+    assert isinstance(found["small/7/book/only_2"], Aligned)  # the last part is one of a kind
+    assert str(found["file_1"]).startswith("ambiguous: 2 TextGrids of this name: medium/100/book one/file_1.TextGrid, ")
+    assert str(found["one/file_1"]).startswith("ambiguous")  # 'book one' is no folder 'one'
+
+
+def test_reasons(tmp_path: Path) -> None:
+    last = PHONES[-1]
+    files = {
+        "broken.TextGrid": _grid()[:400],
+        "text.TextGrid": b"no grid",
+        "tiers.TextGrid": _grid().replace(b'"phones"', b'"segments"'),
+        "unknown.TextGrid": _grid([WORDS[0], Span("<unk>", 0.3, 0.9)], [*PHONES[:2], Span("spn", 0.3, 0.9)]),
+        "noise.TextGrid": _grid(WORDS, [*PHONES[:2], Span("spn", 0.3, 0.9)]),
+        "fewer.TextGrid": _grid(WORDS[:1], PHONES),
+        "more.TextGrid": _grid([*WORDS, Span("sat", 0.9, 0.95)]),
+        "other.TextGrid": _grid([WORDS[0], Span("hat", 0.3, 0.9)]),
+        "ipa.TextGrid": _grid(WORDS, [*PHONES[:3], Span("\u00e6", 0.5, 0.7), last]),
+        "short.TextGrid": _grid(seconds=0.94),
+        "long.TextGrid": _grid(seconds=1.2),
+        "empty.TextGrid": _grid([], []),
+    }
+    found = _answers(_folder(tmp_path, files), *(_cut(name.removesuffix(".TextGrid")) for name in files))
+    reasons = {name: str(answer) for name, answer in found.items()}
+    assert not [name for name, answer in found.items() if isinstance(answer, Aligned)]
+    for name in ("broken", "text", "tiers"):
+        assert reasons[name].startswith(f"unreadable TextGrid: {name}.TextGrid: "), reasons[name]
+    assert reasons["unknown"] == "unknown word: cat"
+    assert reasons["noise"] == "unknown word: its phone is spn"
+    assert reasons["fewer"] == "other words than the transcript: nothing for 'cat', word 2"
+    assert reasons["more"] == "other words than the transcript: 'sat' after the last"
+    assert reasons["other"] == "other words than the transcript: 'hat' for 'cat', word 2"
+    assert reasons["ipa"] == "phones that are not ARPAbet: \u00e6"
+    assert reasons["short"] == "ends 0.06 s before the audio's end"
+    assert reasons["long"] == "ends 0.20 s after the audio's end"
+    assert reasons["empty"] == "nothing in the TextGrid"
+
+
+def test_ends_and_spellings_are_fitted(tmp_path: Path) -> None:
+    late = [*PHONES[:-1], Span("T", 0.7, 1.03)]  # to the end of the grid, which the audio does not reach
+    files = {
+        "late.TextGrid": _grid([WORDS[0], Span("CAT", 0.3, 1.03)], late, 1.03),
+        "early.TextGrid": _grid(seconds=0.97),
+        "marks.TextGrid": _grid([Span("The", 0.1, 0.3), Span("'cat,", 0.3, 0.9)]),
+    }
+    found = _answers(_folder(tmp_path, files), *(_cut(name.removesuffix(".TextGrid")) for name in files))
+    assert found["late"].phones[-1] == Span("T", 0.7, 1.0) and found["late"].words[-1] == Span("cat", 0.3, 1.0)
+    assert found["early"].phones[-1] == Span("SIL", 0.9, 1.0) and found["early"].words == WORDS
+    assert [w.label for w in found["marks"].words] == ["the", "cat"]
+
+
+def test_archives_that_cannot_serve(tmp_path: Path) -> None:
+    files = {"103/1240/103-1240.alignment.txt": b'103-1240-0000 ",CHAPTER," "0.4,0.9,14.085"\n'}
+    with pytest.raises(UserError, match=r"alignment\.textgrids: .* holds no TextGrid; its 1 \*\.alignment\.txt"):
+        TextGrids(_zip(tmp_path / "condensed.zip", files), ["103-1240-0000"])
+    with pytest.raises(UserError, match=r"holds no TextGrid; expected"):
+        TextGrids(_folder(tmp_path / "x", {"a.wav": b""}), ["a"])
+    with pytest.raises(UserError, match="nothing"):
+        TextGrids(tmp_path / "nothing", ["a"])
+
+
+@pytest.mark.shared
+def test_every_alignment_of_ljspeech(shared_data: Path) -> None:
+    folder = shared_data / "ljspeech"
+    texts = dict(line.split("|", 1) for line in (folder / "metadata.csv").read_text().splitlines())
+    cuts = []
+    for path in sorted((folder / "wavs").glob("*.wav")):
+        frames, rate = audio_info(path)
+        text = normalise(texts[path.stem])
+        cuts.append(Cut(path.stem, path.stem, str(path), 0.0, frames / rate, "lj", "train", text, text, rate, frames))
+    found = _answers(folder / "TextGrid", *cuts)
+    lost = {name: str(answer) for name, answer in found.items() if not isinstance(answer, Aligned)}
+    assert len(found) == 18 and not lost, lost
