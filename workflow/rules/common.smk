@@ -85,6 +85,11 @@ def corpus_transcripts(wildcards):
     return list(map(str, transcripts(Path(S.corpus.path))))
 
 
+def corpus_speech(wildcards):
+    """The transcripts of a local corpus, or the unpacked folders of LibriSpeech."""
+    return corpus_transcripts(wildcards) if S.corpus.name == "local" else audio_inputs(S)
+
+
 @functools.cache
 def corpus_audio():
     """A digest of a local corpus's audio files, too many to be inputs: a changed one makes the cuts anew."""

@@ -4,11 +4,6 @@ from speechladder.places import INDEX, place, roots, tars
 LIBRIHEAVY = S.corpus.name == "libriheavy"
 
 
-def corpus_speech(wildcards):
-    """The transcripts of a local corpus, or the unpacked folders of LibriSpeech."""
-    return corpus_transcripts(wildcards) if S.corpus.name == "local" else audio_inputs(S)
-
-
 if WORLD:
 
     rule build_corpus:
