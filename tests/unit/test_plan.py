@@ -12,7 +12,10 @@ import pytest
 import soundfile
 import yaml
 
+from speechladder.corpora.audit import audit
+from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
+from speechladder.io.files import write_jsonl
 from speechladder.io.tables import UTTERANCES, write_table
 from speechladder.plan import evaluation, hours, inputs, models, rates, report, stages, table
 from speechladder.plan.context import Context
@@ -366,6 +369,18 @@ def test_official_items_are_counted_and_capped(book):
 # ---------------------------------------------------------------- hours
 
 
+def _audited(corpus: Path, seconds: dict[str, int]) -> None:
+    """The figures of the audit itself, of a corpus with so many utterances of a second in each split."""
+    cuts = [
+        Cut(f"{split}{n}", "r", "r.flac", 0.0, 1.0, "s", split, "a", "A", 16_000, 16_000)
+        for split, count in seconds.items()
+        for n in range(count)
+    ]
+    write_cuts(corpus / "cuts.0.jsonl.gz", cuts)
+    write_jsonl(corpus / "rejected.0.jsonl", [{"id": "x", "reason": "silent", "source": "", "split": "train"}])
+    audit([corpus / "cuts.0.jsonl.gz"], [corpus / "rejected.0.jsonl"], corpus / "audit.json", corpus / "a.tsv", 0.5)
+
+
 def test_hours_are_the_runs_own_as_far_as_it_got(tmp_path):
     found, corpus = settings(), tmp_path / "corpus"
     assert hours.hours(found, tmp_path) == hours.Hours(
@@ -376,9 +391,10 @@ def test_hours_are_the_runs_own_as_far_as_it_got(tmp_path):
     (corpus / "manifest" / "summary.json").write_text(json.dumps({"after": splits}))
     manifest = hours.hours(found, tmp_path)
     assert (manifest.train, manifest.other, manifest.utterance) == pytest.approx((0.9, 0.1, 36.0))
-    kept = {name: {"kept": {"utterances": 50, "hours": row["hours"] / 2}} for name, row in splits.items()}
-    (corpus / "audit.json").write_text(json.dumps({"splits": kept}))
-    assert hours.hours(found, tmp_path).train == 0.45
+    _audited(corpus, {"train": 1620, "valid": 180})
+    audited = hours.hours(found, tmp_path)
+    assert audited.train == 0.45
+    assert (audited.other, audited.utterance) == pytest.approx((0.05, 1.0))
     rows = [
         {"id": split, "split": split, "shard": 0, "speaker": "a", "seconds": seconds, "frames": 1}
         for split, seconds in (("train", 72.0), ("valid", 36.0))

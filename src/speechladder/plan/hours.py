@@ -55,7 +55,7 @@ def hours(settings: Settings, results: Path) -> Hours:
     Raises UserError naming the part whose hours nobody knows.
     """
     corpus = settings.corpus
-    for found in (_of_utterances(results), _of_audit(results, settings), _of_manifest(results, settings)):
+    for found in (_of_utterances(results), _of_audit(results), _of_manifest(results)):
         if found:
             return found
     usual = UTTERANCE[corpus.name]
@@ -116,19 +116,17 @@ def _of_utterances(results: Path) -> Hours | None:
     return Hours(train / 3600, (whole - train) / 3600, whole / len(seconds), "measured", str(path))
 
 
-def _of_audit(results: Path, settings: Settings) -> Hours | None:
+def _of_audit(results: Path) -> Hours | None:
     path = results / "corpus" / "audit.json"
-    if not path.is_file():
-        return None
-    return _of_splits({name: row["kept"] for name, row in read_json(path)["splits"].items()}, path, settings)
+    return _of_splits(read_json(path)["splits"], path) if path.is_file() else None
 
 
-def _of_manifest(results: Path, settings: Settings) -> Hours | None:
+def _of_manifest(results: Path) -> Hours | None:
     path = results / "corpus" / "manifest" / "summary.json"
-    return _of_splits(read_json(path)["after"], path, settings) if path.is_file() else None
+    return _of_splits(read_json(path)["after"], path) if path.is_file() else None
 
 
-def _of_splits(splits: Mapping[str, Mapping[str, Any]], path: Path, settings: Settings) -> Hours | None:
+def _of_splits(splits: Mapping[str, Mapping[str, Any]], path: Path) -> Hours | None:
     count = sum(row["utterances"] for row in splits.values())
     whole = sum(row["hours"] for row in splits.values())
     if not count or not whole:
