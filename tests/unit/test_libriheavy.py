@@ -205,7 +205,13 @@ def test_a_truncated_gzip_gives_what_it_has(tmp_path: Path) -> None:
     assert rejected["id"] == f"mine.jsonl.gz:{len(found) + 1}"
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>\n", gzip.compress(b""), gzip.compress(b"\n\n{}\n")])
+# The ids are words: a gzip carries the second it was made in, and pytest-xdist refuses to start where two workers
+# collected different ids.
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>not found</html>\n", gzip.compress(b""), gzip.compress(b"\n\n{}\n")],
+    ids=["empty", "a page", "an empty gzip", "a gzip without a cut"],
+)
 def test_a_manifest_without_a_cut_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mine.jsonl.gz"
     path.write_bytes(content)
