@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -92,15 +91,16 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     return settings
 
 
+def _placed(given: str, home: Path) -> str:
+    """The absolute path of what is on disk; another word as it is."""
+    try:
+        return find(given, home)
+    except UserError:
+        return given
+
+
 def _place_data(values: dict[str, Any], home: Path) -> None:
     """Absolute paths for the archives, manifests and models of the aligner that lie on disk; other words are names."""
-
-    def placed(given: str) -> str:
-        try:
-            return find(given, home)
-        except UserError:
-            return given
-
     for section, field in (
         *(("corpus", name) for name in ("manifests", "archives")),
         *(("benchmarks", name) for name in ("slm21", "storycloze", "storycloze_text")),
@@ -109,10 +109,10 @@ def _place_data(values: dict[str, Any], home: Path) -> None:
         value = values[section][field]
         if isinstance(value, list):
             values[section][field] = [
-                given if given in values["downloads"]["files"] else placed(given) for given in value
+                given if given in values["downloads"]["files"] else _placed(given, home) for given in value
             ]
         elif value is not None and value not in values["downloads"]["files"]:
-            values[section][field] = placed(value)
+            values[section][field] = _placed(value, home)
 
 
 def _check_data(settings: Settings) -> None:
@@ -130,8 +130,7 @@ def _place_models(values: dict[str, Any], home: Path) -> None:
 
     for field, words in {"whisper": SIZES, "vocoder": ("run",), "judge_model": ()}.items():
         if values[field] not in words:
-            with suppress(UserError):
-                values[field] = find(values[field], home)
+            values[field] = _placed(values[field], home)
 
 
 def _check_models(settings: Settings) -> None:

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from speechladder.alignment.quality import alignment_quality, compare, match, sample, statistics
+from speechladder.alignment.quality import PhoneStatistics, alignment_quality, compare, match, sample
 from speechladder.corpora.cuts import Cut, write_cuts
+from speechladder.io.columns import SpanColumn
 from speechladder.io.files import write_jsonl
 from speechladder.io.spans import Span, as_rows
-from speechladder.io.tables import ALIGNMENT, write_table
+from speechladder.io.tables import ALIGNMENT, SPAN, write_table
 from speechladder.settings import Alignment
 
 
@@ -50,7 +52,9 @@ def test_wrong_phones_are_errors_and_no_boundaries() -> None:
 
 
 def test_statistics_without_a_reference() -> None:
-    figures = statistics([_spans("SIL B AH0 B SIL")])
+    found = PhoneStatistics()
+    found.add(SpanColumn(pa.chunked_array([pa.array([as_rows(_spans("SIL B AH0 B SIL"))], pa.list_(SPAN))])))
+    figures = found.figures()
     assert figures["silence_share"] == pytest.approx(0.4)
     assert figures["phones_per_second"]["median"] == pytest.approx(10)
     assert figures["mean_phone_ms"] == {"AH": 100.0, "B": 100.0}

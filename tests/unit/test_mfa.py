@@ -15,7 +15,7 @@ from speechladder.alignment.aligners import Aligned, PocketSphinx, Request, load
 from speechladder.alignment.mfa import aligner as mfa_aligner
 from speechladder.alignment.mfa import check_files, check_mfa, corpus
 from speechladder.alignment.mfa.check import aligner_options
-from speechladder.alignment.mfa.command import run_mfa, version, work_folder
+from speechladder.alignment.mfa.command import run_mfa, version
 from speechladder.alignment.mfa.dictionary import Dictionary, read_dictionary, split_line
 from speechladder.alignment.mfa.prepare import fetch, prepare
 from speechladder.alignment.mfa.train import draw, train
@@ -24,7 +24,7 @@ from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, encode_flac, read_audio
 from speechladder.io.errors import UserError
-from speechladder.io.files import read_json
+from speechladder.io.files import read_json, work_folder
 from speechladder.settings import Alignment
 from tests import fake_mfa
 
@@ -238,7 +238,8 @@ def test_the_stand_in_is_strict(log: Path, tmp_path: Path) -> None:
 def test_whoever_is_killed_takes_mfa_along(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_MFA_SLEEP", "60")
     code = (
-        "import sys; from pathlib import Path; from speechladder.alignment.mfa.command import run_mfa, work_folder\n"
+        "import sys; from pathlib import Path; from speechladder.alignment.mfa.command import run_mfa\n"
+        "from speechladder.io.files import work_folder\n"
         "with work_folder(Path(sys.argv[1])) as work:\n"
         "    run_mfa(['g2p', 'a', 'b', 'c'], work / 'root')\n"
     )

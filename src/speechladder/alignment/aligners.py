@@ -57,7 +57,7 @@ Answer = tuple[str, Aligned | AlignmentError | AudioError]
 Timed = tuple[str, float, Aligned | AlignmentError | AudioError]  # with the seconds of its audio
 
 
-def _unheeded(seconds: float) -> None:
+def unheeded(seconds: float) -> None:
     """What `advance` is where nobody counts."""
 
 
@@ -66,7 +66,7 @@ class Aligner(Protocol):
 
     name: str
 
-    def align_all(self, requests: Iterable[Request], advance: Callable[[float], None] = _unheeded) -> Iterator[Answer]:
+    def align_all(self, requests: Iterable[Request], advance: Callable[[float], None] = unheeded) -> Iterator[Answer]:
         """(id, alignment or the reason why there is none) of each request, once and in order.
 
         `advance` is told the seconds of speech that are done. Reasons are given, not raised; what is raised
@@ -110,7 +110,7 @@ class PocketSphinx:
     def __init__(self, beam: float, jobs: int = 1) -> None:
         self.beam, self.jobs = beam, jobs
 
-    def align_all(self, requests: Iterable[Request], advance: Callable[[float], None] = _unheeded) -> Iterator[Answer]:
+    def align_all(self, requests: Iterable[Request], advance: Callable[[float], None] = unheeded) -> Iterator[Answer]:
         """As Aligner says."""
         for name, seconds, answer in self._here(requests) if self.jobs == 1 else self._shared(requests):
             advance(seconds)

@@ -8,7 +8,6 @@ where d_i is the mean duration of that phone (stress aside) in the train split, 
 the train split has not. There are no pauses within.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,8 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from speechladder.alignment.pocketsphinx import SHORTEST, AlignmentError
+from speechladder.alignment.quality import PhoneStatistics
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.phones import SIL, strip_stress
+from speechladder.io.columns import SpanColumn
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
 from speechladder.io.hashing import stable_hash
@@ -117,24 +118,18 @@ def measure(cuts: Sequence[str | Path], alignments: Sequence[str | Path], out: s
     """
     if len(cuts) != len(alignments):
         raise UserError(f"{len(cuts)} files of cuts and {len(alignments)} alignments; give those of the same shards")
-    count: Counter[str] = Counter()
-    seconds: Counter[str] = Counter()
-    seen, stress = 0, False
+    found, seen, stress = PhoneStatistics(), 0, False
     for _, paths in sorted(enumerate(zip(cuts, alignments)), key=lambda shard: stable_hash("durations", shard[0])):
         train = pa.array([cut.id for cut in read_cuts(paths[0]) if cut.split == "train"], pa.string())
         table = read_table(paths[1], ALIGNMENT, ["id", "phones"])
         table = table.filter(pc.is_in(table["id"], value_set=train)).slice(0, most - seen)
         seen += table.num_rows
-        spans = pc.list_flatten(table["phones"])
-        if len(spans):
-            lasted = pc.subtract(pc.struct_field(spans, "end"), pc.struct_field(spans, "start"))
-            for label, length in zip(pc.struct_field(spans, "label").to_pylist(), lasted.to_pylist()):
-                bare = strip_stress(label)
-                count[bare] += 1
-                seconds[bare] += length
-                stress |= label != bare
+        spans = SpanColumn(table["phones"])
+        found.add(spans)
+        stress |= any(name != strip_stress(name) for name in spans.names)
         if seen >= most:
             break
+    count, seconds = found.counts, found.seconds
     phones = sorted(label for label in count if label != SIL)
     if not phones:
         raise UserError(f"{', '.join(map(str, alignments[:3]))}: no aligned utterance of the train split")

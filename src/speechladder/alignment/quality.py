@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from speechladder.alignment.pocketsphinx import Aligner, AlignmentError
 from speechladder.alignment.textgrid import read_textgrid
@@ -19,8 +18,8 @@ from speechladder.io.columns import SpanColumn
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
 from speechladder.io.progress import progress
-from speechladder.io.spans import Span, as_rows, from_rows
-from speechladder.io.tables import ALIGNMENT, SPAN, read_table
+from speechladder.io.spans import Span, from_rows
+from speechladder.io.tables import ALIGNMENT, read_table
 from speechladder.settings import Alignment
 
 AUDIO = (".wav", ".flac")
@@ -77,7 +76,7 @@ def compare(pairs: Iterable[tuple[list[Span], list[Span]]]) -> dict[str, Any]:
     return {k: None if v is None else round(float(v), 4) for k, v in figures.items()} | counts
 
 
-class _Statistics:
+class PhoneStatistics:
     """Sums over phones and a rate per utterance, of as many utterances as there may be."""
 
     def __init__(self) -> None:
@@ -102,7 +101,7 @@ class _Statistics:
         self.rates.frombytes((number[heard > 0] / heard[heard > 0]).tobytes())
 
     def figures(self) -> dict[str, Any]:
-        """As `statistics`."""
+        """What can be said without a reference, which is not accuracy: rates and durations of phones."""
         rates, silence = np.frombuffer(self.rates), self.seconds.get(SIL, 0.0)
         means = {k: self.seconds[k] / n for k, n in sorted(self.counts.items()) if k != SIL}
         return {
@@ -114,14 +113,6 @@ class _Statistics:
             else None,
             "mean_phone_ms": {k: round(1000 * mean, 1) for k, mean in means.items()},
         }
-
-
-def statistics(utterances: Iterable[list[Span]]) -> dict[str, Any]:
-    """What can be said without a reference, which is not accuracy: rates and durations of phones."""
-    found = _Statistics()
-    for phones in utterances:
-        found.add(SpanColumn(pa.chunked_array([pa.array([as_rows(phones)], pa.list_(SPAN))])))
-    return found.figures()
 
 
 def sample(cuts: Iterable[Cut], number: int) -> list[Cut]:
@@ -163,17 +154,17 @@ def alignment_quality(
     With truth (the world): on `settings.sample_utterances` held-out utterances, PocketSphinx against it, aligned here
     when the run itself uses the truth, else the run's own aligner. Without: no reference, statistics only.
     """
-    read, refused = Counter(), Counter(row["reason"].split(":")[0] for path in rejected for row in read_jsonl(path))
+    read, reasons = Counter(), _reasons(row["reason"] for path in rejected for row in read_jsonl(path))
     chosen = sample(_counted(cuts, read), settings.sample_utterances if truth else 0)
     run = {
         "aligner": settings.aligner,
         "utterances": read["cuts"],
-        "rejected": refused.total(),
-        "rejected_share": round(refused.total() / read["cuts"], 4) if read["cuts"] else None,
-        "reasons": dict(sorted(refused.items())),
+        "rejected": sum(reasons.values()),
+        "rejected_share": round(sum(reasons.values()) / read["cuts"], 4) if read["cuts"] else None,
+        "reasons": reasons,
     }
     if not truth:
-        found = _Statistics()
+        found = PhoneStatistics()
         for path in alignment:
             found.add(SpanColumn(read_table(path, ALIGNMENT, ["phones"]).column("phones")))
         return {

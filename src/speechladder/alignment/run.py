@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from speechladder.alignment.aligners import Aligned, Answer, load_aligner, request_of
-from speechladder.alignment.mfa.command import work_folder
 from speechladder.alignment.textgrids import TextGrids
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.io.errors import UserError
+from speechladder.io.files import work_folder
 from speechladder.io.progress import Meter, progress
 from speechladder.io.rejects import Rejects
 from speechladder.io.spans import as_rows

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from speechladder.alignment.aligners import Aligned, Answer, _unheeded
+from speechladder.alignment.aligners import Aligned, Answer, unheeded
 from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.alignment.textgrid import believed, parse_textgrid
 from speechladder.corpora.cuts import Cut
@@ -73,7 +73,7 @@ class TextGrids:
             raise AlignmentError(f"unreadable TextGrid: {error}") from None
         return Aligned(*believed(words, phones, cut.text.split(), seconds), seconds)
 
-    def align_all(self, cuts: Iterable[Cut], advance: Callable[[float], None] = _unheeded) -> Iterator[Answer]:
+    def align_all(self, cuts: Iterable[Cut], advance: Callable[[float], None] = unheeded) -> Iterator[Answer]:
         """(id, alignment or the reason why there is none) of each cut in order; the audio is not read."""
         for cut in cuts:
             try:

@@ -14,8 +14,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from speechladder.alignment.durations import Durations
 from speechladder.benchmarks.slm21 import PARTS, read_slm21
@@ -28,8 +26,9 @@ from speechladder.corpora.speak import Voice, pronounce, speak, voices
 from speechladder.corpora.text import normalise
 from speechladder.io.archives import open_store
 from speechladder.io.audio import encode_flac, read_audio
+from speechladder.io.columns import growing_table
 from speechladder.io.errors import UserError
-from speechladder.io.files import atomic, read_jsonl, write_json
+from speechladder.io.files import read_jsonl, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
@@ -201,27 +200,15 @@ def build_items(
                     yield from map(_row, take, heard)
                 meter.advance(1)
 
-    if not _write(out, rows(), made.metadata):
-        raise UserError(f"{task}: no pair could be used; the first reasons: {rejects.rows[:3]}")
+    spoken_rows = rows()
+    with growing_table(out, ITEMS.with_metadata(made.metadata or None), GROUP) as table:
+        while group := list(islice(spoken_rows, GROUP)):
+            table.append({name: [row[name] for row in group] for name in ITEMS.names})
+        if not pairs:
+            raise UserError(f"{task}: no pair could be used; the first reasons: {rejects.rows[:3]}")
     rejects.write(rejected, len(made.takes) + made.lost, max_rejected)
     if about:
         write_json(about, _about(task, made, len(pairs), times, speaker, len(rejects.rows)))
-
-
-def _write(path: Path, rows: Iterator[dict[str, object]], metadata: dict[str, str]) -> int:
-    """Write rows as they come, atomically; how many there were. Nothing is written for none."""
-    first = list(islice(rows, GROUP))
-    if not first:
-        return 0
-    written = 0
-    schema = ITEMS.with_metadata(metadata or None)
-    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        group = first
-        while group:
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
-            written += len(group)
-            group = list(islice(rows, GROUP))
-    return written
 
 
 def _row(half: Half, said: Utterance) -> dict[str, object]:

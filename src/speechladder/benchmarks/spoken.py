@@ -1,7 +1,6 @@
 """The halves of pairs, and how they are heard: spoken by the synthesizer or recorded, with words and phones in time."""
 
 import functools
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,11 +16,11 @@ from speechladder.corpora.phones import SIL, strip_stress
 from speechladder.corpora.speak import Voice, pronounce, speak
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError
+from speechladder.io.files import work_folder
 from speechladder.io.spans import Span
 from speechladder.settings import Alignment
 
 GIVEN = "given"  # the voice of recordings that come without a name for it
-TEMPORARY = ".tmp-align"
 KEPT = 4  # recordings held for each process between being aligned and being written
 SYNTHESIZER, ALIGNED, ESTIMATED = "synthesizer", "aligner", "durations"  # whose times they are
 
@@ -85,11 +84,7 @@ class Speaker:
     @contextmanager
     def _aligner(self) -> Iterator[Aligner]:
         """What aligns, with a folder for as long as it does; raises UserError where it cannot be had."""
-        if self._work:
-            self._work.mkdir(parents=True, exist_ok=True)
-            for remains in self._work.glob(f"{TEMPORARY}*"):  # of a killed process: a benchmark has one at a time
-                shutil.rmtree(remains)
-        with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=self._work) as folder:
+        with work_folder(self._work / "align") if self._work else tempfile.TemporaryDirectory() as folder:
             found = load_aligner(self._alignment, Path(folder), self._jobs, self._models)
             self.aligner = found.name
             yield found

@@ -17,7 +17,7 @@ import numpy as np
 
 from speechladder.benchmarks.official import Official, OfficialPair, chosen, read_member, safe
 from speechladder.benchmarks.spoken import GIVEN, Half
-from speechladder.corpora.pairs import table_rows
+from speechladder.corpora.pairs import BadRow, table_rows
 from speechladder.corpora.text import normalise
 from speechladder.io.archives import Store
 from speechladder.io.errors import UserError
@@ -85,7 +85,7 @@ def read_texts(path: str | Path) -> dict[str, str]:
     path = Path(path)
     out: dict[str, str] = {}
     for number, row in table_rows(path):
-        if isinstance(row, str):
+        if isinstance(row, BadRow):
             raise UserError(f"{path}, row {number}: {row}")
         present = {str(name).strip().lower(): name for name in row} if isinstance(row, dict) else {}
         columns = {field: next((present[n] for n in names if n in present), None) for field, names in NAMES.items()}

@@ -13,7 +13,7 @@ from speechladder.corpora.cuts import SPLITS, read_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic, read_json, read_jsonl, write_json
 from speechladder.io.hashing import stable_hash
-from speechladder.io.progress import progress
+from speechladder.io.progress import aligned, progress
 
 WORST = 20  # speakers and recordings that are named
 _ON_DISK = ("missing recording", "unreadable audio", "zero-length audio", "truncated audio", "sampling rate")
@@ -189,16 +189,8 @@ def as_text(figures: dict[str, Any]) -> str:
         share = f"{100 * row['utterances'] / total:.2f}"
         by_reason.append([reason, *_cells(row["utterances"], row["hours"]), share])
     noted = [["noted", "times"], *([reason, f"{n:,}"] for reason, n in figures["mentions"].items())]
-    return "\n\n".join(_aligned(rows) for rows in (by_split, by_reason, noted) if len(rows) > 1)
+    return "\n\n".join("\n".join(aligned(rows)) for rows in (by_split, by_reason, noted) if len(rows) > 1)
 
 
 def _cells(utterances: int, hours: float) -> tuple[str, str]:
     return f"{utterances:,}", f"{hours:,.2f}"
-
-
-def _aligned(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        "  ".join(cell.rjust(width) if n else cell.ljust(width) for n, (cell, width) in enumerate(zip(row, widths)))
-        for row in rows
-    )

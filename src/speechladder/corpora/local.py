@@ -1,6 +1,5 @@
 """Folders in LibriSpeech layout, `speaker/chapter/*.flac` with `*.trans.txt`, read in place; LibriSpeech's own too."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -9,12 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.subset import water_fill
 from speechladder.corpora.text import normalise
+from speechladder.io.audio import AudioError, audio_info
 from speechladder.io.errors import UserError
+from speechladder.io.files import files_below
 from speechladder.io.hashing import share, stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
@@ -34,22 +34,6 @@ class Entry:
     speaker: str
     text: str | None
     split: str | None  # as the folder names it (train-clean-100, dev-other, ...), else None
-
-
-def files_below(root: Path) -> list[Path]:
-    """Every file below `root`, sorted; linked folders are entered, each folder once, so that a circle ends."""
-    out: list[Path] = []
-    visited = {root.resolve()}
-    for folder, names, files in os.walk(root, followlinks=True):
-        inside = []
-        for path in sorted((Path(folder, name) for name in names), key=lambda path: (path.is_symlink(), path)):
-            real = path.resolve()
-            if real not in visited:
-                visited.add(real)
-                inside.append(path.name)
-        names[:] = inside
-        out += [Path(folder, name) for name in files]
-    return sorted(out)
 
 
 def transcripts(root: Path) -> list[Path]:
@@ -165,10 +149,10 @@ def _splits(entries: list[Entry], corpus: Corpus) -> dict[Path, str]:
 def _header(path: Path) -> tuple[int, int] | str:
     """(samples, sampling rate) of a file, or why it has none."""
     try:
-        info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        return f"unreadable audio: {error}"
-    return (info.frames, info.samplerate) if info.frames > 0 else "zero-length audio"
+        found = audio_info(path)
+    except AudioError as error:
+        return str(error)
+    return found if found[0] > 0 else "zero-length audio"
 
 
 def _seconds(path: Path) -> float | None:

@@ -29,12 +29,6 @@ _JSON = (".jsonl", ".ndjson", ".json")
 _TABLE = (".csv", ".tsv")
 
 
-def kind_of(path: Path) -> str:
-    """The suffix that says what a table is: .csv of x.csv and of x.csv.gz, in lower case."""
-    suffixes = [s.lower() for s in path.suffixes]
-    return suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
-
-
 @dataclass(frozen=True)
 class Pair:
     """One stimulus pair: a model should find `good` likelier than `bad`.
@@ -50,12 +44,17 @@ class Pair:
     bad_audio: str | None = None
 
 
-def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+class BadRow(str):
+    """What is wrong with a row of a table."""
+
+
+def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     """Line number (1 is the first) and row of a CSV, TSV or JSON lines file, or what is wrong with the row.
 
     Raises UserError naming file and line where the file cannot be read on.
     """
-    kind = kind_of(path)
+    suffixes = [s.lower() for s in path.suffixes]
+    kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
     if kind not in _JSON + _TABLE:
         raise UserError(f"{path}: pairs files are named {', '.join(_JSON + _TABLE)}, with .gz or without")
     if not path.is_file():
@@ -63,7 +62,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     if kind in _JSON:
         yield from enumerate(read_jsonl(path), 1)
         return
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    opener = gzip.open if suffixes[-1] == ".gz" else open
     line = 1
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as handle:
@@ -74,10 +73,8 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
             for cells in reader:
                 line = reader.line_num + 1
                 if any(cell.strip() for cell in cells[len(names) :]):  # an unquoted comma would cut a text short
-                    yield (
-                        line,
-                        f"{len(cells)} cells in {len(names)} columns; put quotes around a text with '{delimiter}'",
-                    )
+                    fix = f"put quotes around a text with '{delimiter}'"
+                    yield line, BadRow(f"{len(cells)} cells in {len(names)} columns; {fix}")
                 elif any(cell.strip() for cell in cells):
                     yield line, dict(zip(names, cells))
     except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
@@ -137,7 +134,7 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
     columns: dict[str, str] = {}
     ids: set[str] = set()
     for line, row in table_rows(path):
-        if isinstance(row, str) and kind_of(path) in _TABLE:
+        if isinstance(row, BadRow):
             rejects.append((line, row))
             continue
         if not columns:

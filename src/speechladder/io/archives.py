@@ -4,7 +4,6 @@ Nothing in an archive is trusted: a member is written (or read) only when it is 
 other one is listed with its reason.
 """
 
-import os
 import zipfile
 from array import array
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import pyarrow as pa
 
 from speechladder.io.download import link
 from speechladder.io.errors import UserError
-from speechladder.io.files import atomic_folder, read_json, read_jsonl, write_json, write_jsonl
+from speechladder.io.files import atomic_folder, files_below, read_json, read_jsonl, write_json, write_jsonl
 from speechladder.io.members import (
     BOMB,
     CHUNK,
@@ -166,7 +165,8 @@ def open_store(path: str | Path) -> Store:
     """
     path = Path(path)
     if path.is_dir():
-        places = {file.relative_to(path).as_posix(): file for file in _files_below(path)}
+        files = (file for file in files_below(path) if not checked_name(file.name)[1])
+        places = {file.relative_to(path).as_posix(): file for file in files}
         return Store(path, places, [], Path.read_bytes, lambda: None)
     if is_zip(path):
         with explained(path):
@@ -193,20 +193,11 @@ def open_store(path: str | Path) -> Store:
     return Store(path, dict(zip(names, zip(offsets, sizes))), rejects, read, handle.close)
 
 
-def _files_below(root: Path) -> Iterator[Path]:
-    visited = {root.resolve()}
-    for folder, names, files in os.walk(root, followlinks=True):
-        inside = {name: Path(folder, name).resolve() for name in sorted(names)}
-        names[:] = [name for name, real in inside.items() if real not in visited]  # so that a circle ends
-        visited.update(inside.values())
-        yield from (Path(folder, name) for name in files if not checked_name(name)[1])
-
-
 class _Writer:
     """Writes members below a folder and lists those that it does not."""
 
     def __init__(self, folder: Path, archive: Path) -> None:
-        self._folder, self._archive, self._seen = folder, archive, Seen()
+        self.folder, self._archive, self._seen = folder, archive, Seen()
         self._packed = archive.stat().st_size
         self.files = self.size = 0
         self.rejects: list[dict[str, str]] = []
@@ -226,7 +217,7 @@ class _Writer:
             self.size += member.size
             if absurd(self.size, self._packed):
                 raise BrokenArchiveError(BOMB)
-            path = self._folder / member.name
+            path = self.folder / member.name
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
                 for data in content:
@@ -248,7 +239,7 @@ def _unzip(archive: Path, writer: _Writer) -> None:
         total = sum(member.size for member in members)
         if absurd(total, archive.stat().st_size):
             raise BrokenArchiveError(BOMB)
-        check_disk(writer._folder, total, f"unpacking {archive.name}")
+        check_disk(writer.folder, total, f"unpacking {archive.name}")
         with progress(f"unpack {archive.name}", total, "MB/s", 1e-6) as meter:
             for member in members:
                 try:

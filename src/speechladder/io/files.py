@@ -55,6 +55,36 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def work_folder(output: str | Path) -> Iterator[Path]:
+    """An empty folder beside `output` for what only its job needs; removed in any case, and what a killed job left."""
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".tmp-work-{output.name}-"
+    _remove_remains(output, rf"{re.escape(prefix)}[^-]+")
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=output.parent.resolve()))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def files_below(root: Path) -> list[Path]:
+    """Every file below `root`, sorted; linked folders are entered, each folder once, so that a circle ends."""
+    out: list[Path] = []
+    visited = {root.resolve()}
+    for folder, names, files in os.walk(root, followlinks=True):
+        inside = []
+        for path in sorted((Path(folder, name) for name in names), key=lambda path: (path.is_symlink(), path)):
+            real = path.resolve()
+            if real not in visited:
+                visited.add(real)
+                inside.append(path.name)
+        names[:] = inside
+        out += [Path(folder, name) for name in files]
+    return sorted(out)
+
+
 def _remove_remains(path: Path, pattern: str) -> None:
     for remains in path.parent.glob(".tmp-*"):
         if re.fullmatch(pattern, remains.name):

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 LOG_EVERY = 15.0  # seconds between lines where stderr is no terminal
@@ -52,6 +52,15 @@ class Meter:
             return ""
         seconds = max(0.0, self.total - self.done) / made * (time.monotonic() - self.begun)
         return f", {duration(seconds)} left"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each row of cells, in columns as wide as their widest; the first is set left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return [
+        "  ".join(cell.rjust(w) if n else cell.ljust(w) for n, (cell, w) in enumerate(zip(row, widths))).rstrip()
+        for row in rows
+    ]
 
 
 def duration(seconds: float) -> str:

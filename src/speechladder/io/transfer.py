@@ -32,10 +32,15 @@ class LineError(Exception):
         self.wait = wait
 
 
+def free_space(folder: Path) -> tuple[Path, int]:
+    """(the nearest folder that is there, bytes free on its disk)."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return there, shutil.disk_usage(there).free
+
+
 def check_disk(folder: Path, needed: float, what: str) -> None:
     """Raise UserError unless `folder` (or where it will be) has room for `needed` bytes and a margin."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    _, free = free_space(folder)
     if needed * (1 + MARGIN) > free:
         raise UserError(
             f"{folder}: needs {_gigabytes(needed * (1 + MARGIN))} for {what}, has {_gigabytes(free)}; "

@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from speechladder.corpora.local import AUDIO
+from speechladder.io.audio import AudioError, audio_info
 from speechladder.io.errors import UserError
-from speechladder.io.files import read_json
+from speechladder.io.files import files_below, read_json
 from speechladder.settings import WORLD_HOURS, Settings
 
 # Hours of named parts: LibriHeavy's paper (arXiv 2309.08105; its subsets are cumulative, its manifests disjoint) and
@@ -136,15 +139,12 @@ def _of_splits(splits: Mapping[str, Mapping[str, Any]], path: Path) -> Hours | N
 
 
 def _audio_hours(folder: Path) -> float:
-    import soundfile
-
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in (".flac", ".wav")]
     seconds = 0.0
-    for path in found:
-        try:
-            seconds += soundfile.info(path).duration
-        except soundfile.LibsndfileError:
-            continue  # the run will list it among the rejected
+    for path in files_below(folder):
+        if path.suffix.lower() in AUDIO:
+            with suppress(AudioError):  # the run will list it among the rejected
+                samples, rate = audio_info(path)
+                seconds += samples / rate
     if not seconds:
-        raise UserError(f"corpus.path: no audio (.flac, .wav) below {folder}")
+        raise UserError(f"corpus.path: no audio ({', '.join(AUDIO)}) below {folder}")
     return seconds / 3600

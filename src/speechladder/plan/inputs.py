@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,14 +90,16 @@ def preset(name: str) -> Path:
 
 def configuration(files: Sequence[Path], words: Sequence[str]) -> dict[str, Any]:
     """config.yaml, `files` and --config's KEY=VALUE words, each merged over the ones before, as Snakemake does."""
+    from snakemake.utils import update_config
+
     out: dict[str, Any] = {}
     for path in (HOME / "config.yaml", *files):
-        out = _merged(out, _yaml(path.read_text(), str(path)))
+        update_config(out, _yaml(path.read_text(), str(path)))
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"--config: {word!r} is no KEY=VALUE")
-        out = _merged(out, {key: _yaml(value, f"--config {key}", dict_only=False)})
+        update_config(out, {key: _yaml(value, f"--config {key}", dict_only=False)})
     return out
 
 
@@ -109,14 +111,6 @@ def _yaml(text: str, source: str, dict_only: bool = True) -> Any:
     if dict_only and not isinstance(content, dict):
         raise UserError(f"{source}: no settings in it; a preset is a mapping of sections, see presets/")
     return content
-
-
-def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    out = dict(old)
-    for key, value in new.items():
-        both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        out[key] = _merged(out[key], value) if both else value
-    return out
 
 
 def machine(

@@ -3,7 +3,6 @@
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from speechladder.plan import evaluation
 from speechladder.plan.context import Context, encoder_config
@@ -261,13 +260,3 @@ def needs_room(plan: Plan, files: list[File]) -> tuple[float, float]:
     total = plan.total.cost.disk.value
     fetched = next((stage.cost.disk.value for stage in plan.stages if stage.name == "download"), 0.0)
     return downloads, total - fetched
-
-
-def free_space(folder: Path) -> tuple[Path, float]:
-    """(the nearest folder that is there, bytes free on its disk)."""
-    import shutil
-
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    return place, float(shutil.disk_usage(place).free)

@@ -1,16 +1,17 @@
 """A plan as a page of text within 100 columns, and as JSON."""
 
 import textwrap
-from collections.abc import Sequence
 from typing import Any
 
+from speechladder.io.progress import aligned
+from speechladder.io.transfer import free_space
 from speechladder.plan.context import Context
 from speechladder.plan.figures import Figure
 from speechladder.plan.inputs import hub_models
 from speechladder.plan.models import too_large
 from speechladder.plan.rates import BASES
 from speechladder.plan.report import Report
-from speechladder.plan.stages import Plan, Stage, free_space, needs_room, unknown_hint
+from speechladder.plan.stages import Plan, Stage, needs_room, unknown_hint
 
 WIDTH = 100
 LETTERS = {"measured": "m", "published": "p", "derived": "d", "assumed": "a"}
@@ -39,9 +40,9 @@ def as_text(report: Report) -> str:
             lines += textwrap.wrap(line.strip(), WIDTH, initial_indent="  ", subsequent_indent="    ")
     if not plan.stages and not plan.unknown:
         return "\n".join([*lines, "", "Nothing is left to be done."])
-    lines += ["", *_aligned(_stage_rows(plan))]
+    lines += ["", *aligned(_stage_rows(plan))]
     if any(stage.name == "train" for stage in plan.stages):
-        lines += ["", *_aligned(_model_rows(report))]
+        lines += ["", *aligned(_model_rows(report))]
     lines += ["", *_download_lines(report), "", *_room_lines(report), "", LEGEND, *_wrapped(WALL), *_notes(report)]
     return "\n".join([*lines, "", *_rate_lines(context)])
 
@@ -204,11 +205,3 @@ def _number(value: float) -> str:
 
 def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return [
-        "  ".join(cell.rjust(w) if n else cell.ljust(w) for n, (cell, w) in enumerate(zip(row, widths))).rstrip()
-        for row in rows
-    ]

@@ -57,23 +57,22 @@ def as_markdown(settings: type[Settings]) -> str:
             if key not in _sections() or name:
                 default = json.dumps(field.get_default())
                 meaning = field.description.replace("|", "\\|")
-                lines.append(
-                    f"| `{name + '.' if name else ''}{key}` | `{default}` | {_range(properties[key])} | {meaning} |"
-                )
+                allowed, path = _range(properties[key], schema["$defs"]), f"{name + '.' if name else ''}{key}"
+                lines.append(f"| `{path}` | `{default}` | {allowed} | {meaning} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _range(schema: dict[str, Any]) -> str:
-    """What a field's JSON schema allows, in words."""
+def _range(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """What a field's JSON schema allows, in words; `definitions` are the sections that it refers to."""
     if "anyOf" in schema:
-        return " or ".join(_range(s) for s in schema["anyOf"])
+        return " or ".join(_range(s, definitions) for s in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(f"`{v}`" for v in schema["enum"])
-    if "additionalProperties" in schema and isinstance(schema["additionalProperties"], dict):
-        return "name: {urls, bytes, md5, sha256}"
+    if isinstance(entry := schema.get("additionalProperties"), dict):
+        return f"name: {{{', '.join(definitions[entry['$ref'].rpartition('/')[2]]['properties'])}}}"
     if schema.get("type") == "array":
-        return f"list of {_range(schema['items'])}"
+        return f"list of {_range(schema['items'], definitions)}"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = " and ".join(f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema)
     return f"{schema.get('type', 'any')} {bounds}".strip()

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from speechladder.corpora.cuts import read_cuts
 from speechladder.io.audio import AudioError, read_audio
+from speechladder.io.columns import batches
 from speechladder.io.errors import UserError
 from speechladder.io.progress import Meter, progress
 from speechladder.io.rejects import Rejects
@@ -99,7 +99,7 @@ def extract_items(items: Path, codebook: Path, out: Path, units: Units) -> None:
 
     def speech() -> Iterator[tuple[str, np.ndarray]]:
         # a row group at a time: an official benchmark is gigabytes of audio
-        for batch in pq.ParquetFile(items).iter_batches(batch_size=256, columns=["item", "audio"]):
+        for batch in batches(items, ITEMS, ["item", "audio"], 256):
             for row in batch.to_pylist():
                 try:
                     samples = read_audio(row["audio"] or b"")

@@ -1,13 +1,11 @@
 """Alignment with the Montreal Forced Aligner: all utterances in one run of `mfa align`."""
 
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechladder.alignment.aligners import Aligned, Answer, Request, _unheeded, heard
+from speechladder.alignment.aligners import Aligned, Answer, Request, heard, unheeded
 from speechladder.alignment.mfa.command import common_options, log_lines, run_mfa
 from speechladder.alignment.mfa.corpus import Corpus
 from speechladder.alignment.mfa.dictionary import pronounce_all, read_dictionary
@@ -15,6 +13,7 @@ from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.alignment.textgrid import believed, read_textgrid
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
+from speechladder.io.files import work_folder
 from speechladder.io.progress import say
 from speechladder.settings import SAMPLE_RATE
 
@@ -48,11 +47,9 @@ class MFA:
                 raise UserError(f"{models}: holds no {file}, {what}; rule prepare_mfa (or train_mfa) makes the folder")
         self.models, self.work, self.jobs = models, work, jobs
 
-    def align_all(self, requests: Iterable[Request], advance: Callable[[float], None] = _unheeded) -> Iterator[Answer]:
+    def align_all(self, requests: Iterable[Request], advance: Callable[[float], None] = unheeded) -> Iterator[Answer]:
         """As Aligner says: nothing is answered before all have been read, and none but texts is held in memory."""
-        self.work.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".tmp-mfa-", dir=self.work.resolve()))
-        try:
+        with work_folder(self.work / "mfa") as folder:
             dictionary = read_dictionary(self.models / "dictionary.dict", "alignment.mfa_dictionary")
             corpus = Corpus(folder / "corpus", dictionary)
             entries = self._prepare(requests, corpus)
@@ -63,8 +60,6 @@ class MFA:
             for entry in entries:
                 advance(entry.seconds)
                 yield entry.id, _answer(entry, folder / "output", said)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _prepare(self, requests: Iterable[Request], corpus: Corpus) -> list[_Entry]:
         entries = []

@@ -10,11 +10,10 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from speechladder.io.errors import UserError
@@ -24,21 +23,6 @@ SUPPORTED = "3"  # major version: 4 changes the signature of `mfa align`
 TAIL = 8  # lines that an error repeats
 _BAR = re.compile(r"\d+%\||\bit/s\b|━|[⠁-⣿]")  # a progress bar, drawn again and again
 _STAMP = re.compile(r"^\s*(\d{4}-\d\d-\d\d[\d:, ]*-?\s*)?")
-
-
-@contextmanager
-def work_folder(output: Path) -> Iterator[Path]:
-    """An empty folder beside `output` for what only its job needs; removed in any case, and what a killed job left."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".tmp-work-{output.name}-"
-    for remains in output.parent.glob(".tmp-work-*"):
-        if re.fullmatch(re.escape(prefix) + r"[^-]+", remains.name):
-            shutil.rmtree(remains, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=output.parent.resolve()))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 # Runs a command in a process group with a guard that waits at a pipe which only we hold open: when we are gone, however

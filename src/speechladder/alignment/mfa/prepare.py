@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from speechladder.alignment.mfa.check import EXAMPLE, is_name
-from speechladder.alignment.mfa.command import run_mfa, version, work_folder
+from speechladder.alignment.mfa.command import run_mfa, version
 from speechladder.alignment.mfa.dictionary import Dictionary, pronounce_all, read_dictionary
 from speechladder.corpora.cuts import read_cuts
 from speechladder.io.errors import UserError
-from speechladder.io.files import atomic_folder, read_json, write_json
+from speechladder.io.files import atomic_folder, read_json, work_folder, write_json
 from speechladder.io.progress import progress, say
 
 # kind as MFA calls it -> field, name in our folders, its suffix in MFA's

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from speechladder.alignment.aligners import heard, request_of
-from speechladder.alignment.mfa.command import common_options, run_mfa, work_folder
+from speechladder.alignment.mfa.command import common_options, run_mfa
 from speechladder.alignment.mfa.corpus import Corpus
 from speechladder.alignment.mfa.dictionary import Dictionary, read_dictionary
 from speechladder.alignment.pocketsphinx import AlignmentError
@@ -16,7 +16,7 @@ from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.corpora.subset import water_fill
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
-from speechladder.io.files import atomic_folder, read_json, write_json
+from speechladder.io.files import atomic_folder, read_json, work_folder, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 
