@@ -15,7 +15,10 @@ def main() -> None:
     parser.add_argument("--cuts", type=Path, nargs="+", required=True, help="cuts.{shard}.jsonl.gz of every shard")
     parser.add_argument("--alignment", type=Path, nargs="+", required=True, help="{shard}.parquet, in the same order")
     parser.add_argument("--units", type=Path, nargs="+", required=True, help="units/{shard}.parquet, same order")
-    parser.add_argument("--centroids", type=Path, required=True, help="centroids.safetensors")
+    parser.add_argument("--centroids", type=Path, help="centroids.safetensors; none for units that came as they are")
+    parser.add_argument("--clusters", type=int, default=0, help="how many units there are, without --centroids")
+    parser.add_argument("--features-abx", type=Path, help="ABX of the features, as sample_features.py wrote it")
+    parser.add_argument("--abx-minutes", type=float, default=0.0, help="speech for ABX in minutes; default 0: none")
     parser.add_argument("--items", type=Path, nargs="*", default=[], help="benchmarks/{task}/items.parquet")
     parser.add_argument("--item-units", type=Path, nargs="*", default=[], help="benchmarks/{task}/units.parquet")
     parser.add_argument("--out", type=Path, required=True, help="quality.json to write")
@@ -26,6 +29,8 @@ def main() -> None:
 
     if len(args.items) != len(args.item_units):
         parser.error("--items and --item-units must name the same tasks")
+    if not (args.centroids or args.clusters):
+        parser.error("--centroids or --clusters is needed")
     write_quality(
         cuts=args.cuts,
         alignments=args.alignment,
@@ -34,6 +39,9 @@ def main() -> None:
         items={i.parent.name: (i, u) for i, u in zip(args.items, args.item_units, strict=True)},
         out=args.out,
         seed=args.seed,
+        abx_minutes=args.abx_minutes,
+        features_abx=args.features_abx,
+        clusters=args.clusters,
     )
 
 

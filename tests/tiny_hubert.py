@@ -1,11 +1,12 @@
-"""Random HuBERT checkpoints of a few thousand parameters, of both kinds that there are."""
+"""Random HuBERT, WavLM and wav2vec 2.0 checkpoints of a few thousand parameters, of both kinds that there are."""
 
 from pathlib import Path
 
+FAMILIES = ("Hubert", "WavLM", "Wav2Vec2")
 KINDS = ("base", "large", "micro")  # group norm; layer norm and stable layer norm; group norm behind two convolutions
 
 
-def save(folder: Path, kind: str, layers: int = 3, seed: int = 0, preprocessor: bool = True):
+def save(folder: Path, kind: str, layers: int = 3, seed: int = 0, preprocessor: bool = True, family: str = "Hubert"):
     """Save one to `folder`; gives the model."""
     import torch
     import transformers
@@ -17,8 +18,8 @@ def save(folder: Path, kind: str, layers: int = 3, seed: int = 0, preprocessor: 
         front = {"conv_dim": (16, 16), "conv_kernel": (240, 2), "conv_stride": (160, 2)}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = transformers.HubertModel(
-            transformers.HubertConfig(
+        model = getattr(transformers, f"{family}Model")(
+            getattr(transformers, f"{family}Config")(
                 hidden_size=16,
                 num_hidden_layers=layers,
                 num_attention_heads=2,

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,10 +18,13 @@ from speechladder.io.files import read_json, read_jsonl
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table, write_table
 from speechladder.settings import Units
 from speechladder.units import codebook
+from speechladder.units.decode import Job, Wave
 from speechladder.units.encoder import Encoder
-from speechladder.units.extract import extract_items, extract_shard, units_of
+from speechladder.units.extract import ROWS, extract_items, extract_shard, writing
+from speechladder.units.normalise import Normaliser
 from speechladder.units.quality import write_quality
 from speechladder.units.sample import draw, write_sample
+from speechladder.units.stream import Quantiser, units_of
 from tests import tiny_hubert
 
 RATE = 16_000
@@ -137,47 +139,79 @@ def test_units_are_the_nearest_centroids_of_the_layer(corpus):
         assert row["units"] == distance.argmin(axis=1).tolist()
 
 
-def test_batches_do_not_change_units(corpus):
+class Meter:
+    done = 0.0
+
+    def advance(self, amount):
+        self.done += amount
+
+
+def quantiser_of(corpus, encoder):
+    return Quantiser.of(codebook.load(corpus.centroids), Normaliser.none(), encoder.device)
+
+
+@pytest.mark.parametrize("batch_seconds", [1.2, 60.0])
+def test_batches_do_not_change_units(corpus, batch_seconds):
+    """The same rows in the same order, however utterances are put together; the last window is not lost."""
     corpus.write().train()
     rows = corpus.extract(0)
-    encoder = Encoder.load(corpus.settings.encoder, 2)
-    speech = [(cut.id, cut.samples()) for cut in corpus.cuts[0]]
-
-    class Meter:
-        done = 0.0
-
-        def advance(self, amount):
-            self.done += amount
-
-    class Batched(Encoder):
-        def _batches(self, lengths):
-            yield list(range(len(lengths)))[::-1]
-
-    batched = Batched(**vars(encoder))
+    encoder = Encoder.load(corpus.settings.encoder, 2, batch_seconds, device="cpu", fast=True)
+    speech = [(Job(cut.id, cut.speaker, cut.path, cut.duration), Wave.of(cut.samples())) for cut in corpus.cuts[0]]
     meter = Meter()
-    book = codebook.load(corpus.centroids)
-    features = batched.encode([samples for _, samples in speech])
-    assert [book.assign(f).tolist() for f in features] == [row["units"] for row in rows]
-    together = [{"id": r["id"], "units": r["units"].tolist()} for r in units_of(batched, book, speech, meter)]
-    assert together == rows
+    together = list(units_of(encoder, quantiser_of(corpus, encoder), speech, meter))
+    assert [{"id": r["id"], "units": r["units"].tolist()} for r in together] == rows
     assert meter.done == pytest.approx(sum(cut.duration for cut in corpus.cuts[0]))
 
 
-def test_a_gpu_reads_ahead_and_keeps_the_order():
-    """Windows of ten batches; the last, half full, is not lost."""
-    windows = []
+def test_units_are_normalised_as_the_codebook_was(corpus):
+    corpus.settings = corpus.settings.model_copy(update={"normalisation": "utterance"})
+    corpus.write().train()
+    encoder, book = Encoder.load(corpus.settings.encoder, 2), codebook.load(corpus.centroids)
+    for cut, row in zip(corpus.cuts[0], corpus.extract(0), strict=True):
+        features = encoder.encode([cut.samples()])[0]
+        assert row["units"] == book.assign(Normaliser.utterance().apply(features, cut.speaker)).tolist()
+        assert row["units"] != book.assign(features).tolist()
 
-    def encode(utterances):
-        windows.append(len(utterances))
-        return utterances
 
-    gpu = SimpleNamespace(device=SimpleNamespace(type="cuda"), batch_seconds=0.3, encode=encode)
-    book = SimpleNamespace(assign=lambda features: features)
-    meter = SimpleNamespace(advance=lambda amount: None)
-    speech = [(str(i), np.full(RATE, i)) for i in range(8)]  # a second each
-    rows = list(units_of(gpu, book, speech, meter))
-    assert windows == [3, 3, 2]
-    assert [(row["id"], int(row["units"][0])) for row in rows] == [(str(i), i) for i in range(8)]
+def test_workers_decode_ahead_and_change_nothing(corpus):
+    """Rows and rejects are the same; a worker that dies is a message, not a hang."""
+    corpus.cuts[0].append(replace(corpus.cuts[0][0], id="absent", path=str(corpus.root / "absent.flac")))
+    corpus.rows[0].append({**corpus.rows[0][0], "id": "absent"})
+    corpus.write().train()
+    files = [corpus.path(kind, 0) for kind in ("units", "rejected")]
+    corpus.extract(0)
+    before = [file.read_bytes() for file in files]
+    corpus.settings = corpus.settings.model_copy(update={"workers": 2})
+    corpus.extract(0)
+    assert [file.read_bytes() for file in files] == before
+    assert b"absent" in before[1]
+
+
+def test_row_groups_are_written_as_they_come(tmp_path):
+    with writing(tmp_path / "units.parquet", layer="2") as writer:
+        for i in range(2 * ROWS + 1):
+            writer.add({"id": str(i), "units": np.full(3, i, np.uint16)})
+            assert len(writer.rows) < ROWS
+    found = pq.ParquetFile(tmp_path / "units.parquet")
+    assert [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)] == [ROWS, ROWS, 1]
+    table = read_table(tmp_path / "units.parquet", UNITS)
+    assert table["id"].to_pylist() == [str(i) for i in range(2 * ROWS + 1)]
+    assert table["units"][ROWS + 5].as_py() == [ROWS + 5] * 3
+    with pytest.raises(RuntimeError), writing(tmp_path / "no.parquet") as writer:
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["units.parquet"]
+
+
+def test_a_recording_of_any_length_is_cut(corpus):
+    """Longer than chunk_seconds: as many units as frames, and those of the whole where the pieces do not meet."""
+    samples, spans = tone(list(PITCH) * 12, 0.5, 99)  # 18 s
+    corpus.add("long", samples, spans, 0)
+    corpus.write().train()
+    whole = corpus.extract(0)[-1]["units"]
+    corpus.settings = corpus.settings.model_copy(update={"chunk_seconds": 10.0})
+    cut = corpus.extract(0)[-1]["units"]
+    assert len(cut) == len(whole) == frame_count(len(samples))
+    assert np.mean(np.array(cut) == np.array(whole)) > 0.9
 
 
 def test_only_aligned_utterances_and_each_reject_has_its_reason(corpus):

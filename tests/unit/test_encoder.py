@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,17 +11,26 @@ import transformers
 
 from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
-from speechladder.units.codebook import assign
-from speechladder.units.encoder import Encoder, fingerprint
+from speechladder.settings import Units
+from speechladder.units.codebook import assign, kmeans
+from speechladder.units.decode import Wave
+from speechladder.units.encoder import Encoder, fingerprint, open_encoder
+from speechladder.units.fast import packs
 from tests import tiny_hubert
 
 LENGTHS = (400, 16_000, 719, 720, 23_333, 9_000, 16_000)
+ALL = [*product(("Hubert",), tiny_hubert.KINDS), *product(("WavLM", "Wav2Vec2"), ("base", "large"))]
+each = pytest.mark.parametrize("which", ALL, ids="-".join)
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkpoints")
-    return {kind: (root / kind, tiny_hubert.save(root / kind, kind)) for kind in tiny_hubert.KINDS}
+    folders = {which: root / "-".join(which) for which in ALL}
+    return {
+        (family, kind): (folder, tiny_hubert.save(folder, kind, family=family))
+        for (family, kind), folder in folders.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -30,38 +40,62 @@ def speech():
     return [(rng.normal(0.02 * i, 0.02 * (i + 1), n)).astype(np.float32) for i, n in enumerate(LENGTHS)]
 
 
-@pytest.mark.parametrize("kind", tiny_hubert.KINDS)
-@pytest.mark.parametrize("layer", [1, 2, 3])
-def test_layer_of_the_full_model(checkpoints, speech, kind, layer):
-    folder, full = checkpoints[kind]
+def load(checkpoints, which, layer=3, **how):
+    return Encoder.load(str(checkpoints[which][0]), layer, device="cpu", **how)
+
+
+def together(encoder, speech):
+    """All of `speech` in one padded batch."""
+    (batch,) = encoder.features([Wave.of(samples) for samples in speech])
+    return [features.numpy() for _, features in sorted(batch, key=lambda row: row[0])]
+
+
+@each
+@pytest.mark.parametrize("fast", [False, True])
+def test_layer_of_the_full_model(checkpoints, speech, which, fast):
+    folder, full = checkpoints[which]
     extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder)
-    features = Encoder.load(str(folder), layer, device="cpu").encode(speech)
-    for samples, got in zip(speech, features, strict=True):
-        values = extractor(samples, sampling_rate=16_000, return_tensors="pt").input_values
-        with torch.no_grad():
-            wanted = full(values, output_hidden_states=True).hidden_states[layer][0]
-        np.testing.assert_allclose(got, wanted.numpy(), atol=1e-5)
+    values = [extractor(samples, sampling_rate=16_000, return_tensors="pt").input_values for samples in speech]
+    with torch.no_grad():
+        wanted = [full(value, output_hidden_states=True).hidden_states for value in values]
+    for layer in (1, 2, 3):
+        encoder = load(checkpoints, which, layer, fast=fast)
+        assert len(encoder.model.encoder.layers) == layer  # the ones above are never computed
+        for states, got in zip(wanted, encoder.encode(speech), strict=True):
+            np.testing.assert_allclose(got, states[layer][0].numpy(), atol=2e-5)
 
 
-@pytest.mark.parametrize("kind", tiny_hubert.KINDS)
-def test_no_batch_changes_a_unit(checkpoints, speech, kind):
-    encoder = Encoder.load(str(checkpoints[kind][0]), 3, device="cpu")
+@each
+def test_no_batch_changes_a_unit(checkpoints, speech, which):
+    encoder = load(checkpoints, which, fast=True)
     alone = [encoder.encode([samples])[0] for samples in speech]
     centroids = np.concatenate(alone)[::7][:20]
-    units = [assign(features, centroids) for features in alone]
-    # whole: one batch of all, as a GPU would run it
-    with torch.inference_mode():
-        whole = encoder._layers(speech)
-    for together in (encoder.encode(speech), whole):
-        for a, b, u in zip(alone, together, units, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-4)
-            assert (assign(b, centroids) == u).all()
+    for a, b in zip(alone, together(encoder, speech), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+        assert (assign(a, centroids) == assign(b, centroids)).all()
+
+
+@pytest.mark.parametrize("which", [("Hubert", "base"), ("Hubert", "large"), ("WavLM", "base")], ids="-".join)
+def test_bf16_changes_a_unit_in_a_thousand_at_most_with_the_batch(checkpoints, which):
+    rng = np.random.default_rng(1)
+    speech = [rng.normal(0, 0.1, n).astype(np.float32) for n in rng.integers(12_000, 32_000, 8)]
+    exact, encoder = (load(checkpoints, which, precision=p, fast=True) for p in ("fp32", "bf16"))
+    fp32 = np.concatenate(exact.encode(speech))
+    centroids = kmeans(fp32, 10, 5, 10**6, 0).centroids
+    alone = assign(np.concatenate([encoder.encode([samples])[0] for samples in speech]), centroids)
+    batch = assign(np.concatenate(together(encoder, speech)), centroids)
+    print(which, len(batch), (alone == batch).mean(), (assign(fp32, centroids) == batch).mean())
+    assert (alone == batch).mean() >= 0.999
+    assert (assign(fp32, centroids) == batch).mean() > 0.95  # near fp32, and not fp32 by mistake:
+    assert np.abs(fp32 - np.concatenate(together(encoder, speech))).max() > 1e-4
+    assert encoder.provenance["precision"] == "bf16"
+    assert "precision" not in exact.provenance
 
 
 def test_padding_would_show_in_a_group_norm(checkpoints, speech):
-    """The reason for the convolutions one by one: transformers' own padded batch differs, mask or not."""
-    folder, full = checkpoints["base"]
-    encoder = Encoder.load(str(folder), 3, device="cpu")
+    """The reason for statistics of each utterance: transformers' own padded batch differs, mask or not."""
+    _, full = checkpoints["Hubert", "base"]
+    encoder = load(checkpoints, ("Hubert", "base"))
     batch = torch.zeros(2, 16_000)
     batch[0], batch[1, :9_000] = torch.from_numpy(speech[1]), torch.from_numpy(speech[5])
     mask = torch.ones(2, 16_000, dtype=torch.long)
@@ -71,23 +105,66 @@ def test_padding_would_show_in_a_group_norm(checkpoints, speech):
     assert np.abs(padded.numpy() - encoder.encode([speech[5]])[0]).max() > 1e-2
 
 
-def test_batches_are_bounded_and_complete(checkpoints):
-    encoder = Encoder.load(str(checkpoints["base"][0]), 1, batch_seconds=3.0, device="cpu")
-    object.__setattr__(encoder, "device", type("Gpu", (), {"type": "cuda"}))
-    lengths = [16_000, 400, 48_000, 16_001, 100_000, 15_000, 16_000]
-    batches = list(encoder._batches(lengths))
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= 48_000 for b in batches)
-    assert max(map(len, batches)) == 3
+def test_a_front_of_a_batch_is_that_of_each(checkpoints, speech):
+    """As a GPU runs it: all waveforms padded together, each with its own group norm."""
+    for which in (("Hubert", "base"), ("Hubert", "micro"), ("Hubert", "large")):
+        front = load(checkpoints, which, fast=True).front
+        waves = [torch.from_numpy(samples) for samples in speech]
+        padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
+        front.packed, front.cpu = False, False
+        got = front(padded, [front.fold(wave) for wave in waves])
+        for row, wave in zip(got, waves, strict=True):
+            alone = front(wave[None], [front.fold(wave)])[0]
+            np.testing.assert_allclose(row[: len(alone)].numpy(), alone.numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", tiny_hubert.KINDS)
-def test_frames_are_counted_exactly(checkpoints, kind):
-    encoder = Encoder.load(str(checkpoints[kind][0]), 1, device="cpu")
-    for n in (400, 719, 720, 1039, 1040, 16_000, 160_000):
-        assert encoder.encode([np.zeros(n, np.float32)])[0].shape == (frame_count(n), 16)
+def test_default_on_a_cpu_is_transformers_own_path(checkpoints):
+    """The default run's units stay what they are to the last bit."""
+    encoder = load(checkpoints, ("Hubert", "micro"))
+    assert encoder.front is None
+    assert encoder.batch == encoder.ahead == 0
+    fast = load(checkpoints, ("Hubert", "micro"), fast=True, batch_seconds=600.0)
+    assert fast.batch == 16.0  # more is slower on a CPU
+    assert load(checkpoints, ("Hubert", "micro"), precision="bf16").front is not None
+
+
+def test_a_large_model_on_a_cpu_goes_through_onednn(tmp_path):
+    config = transformers.HubertConfig(hidden_size=768, num_hidden_layers=3, num_attention_heads=12)
+    transformers.HubertModel(config).save_pretrained(tmp_path)
+    encoder = Encoder.load(str(tmp_path), 3, device="cpu")
+    assert encoder.front is not None
+    dense = encoder.model.encoder.layers[0].feed_forward.intermediate_dense
+    assert dense.packed is packs(torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_frames_are_counted_exactly(checkpoints, fast):
+    for which in ALL:
+        encoder = load(checkpoints, which, 1, fast=fast)
+        for n in (400, 719, 720, 1039, 1040, 16_000, 48_000):
+            assert encoder.encode([np.zeros(n, np.float32)])[0].shape == (frame_count(n), 16)
     with pytest.raises(ValueError, match="400"):
         encoder.encode([np.zeros(399, np.float32)])
+
+
+def test_settings_open_an_encoder(checkpoints):
+    folder = str(checkpoints["WavLM", "base"][0])
+    encoder = open_encoder(Units(encoder=folder, layer=2, precision="bf16", chunk_seconds=20), "cpu")
+    assert (encoder.precision, encoder.chunk_seconds, encoder.layer) == ("bf16", 20, 2)
+    assert open_encoder(Units(encoder=folder, layer=1, source="wavlm"), "cpu").precision == "fp32"
+    with pytest.raises(UserError, match=r"units\.source: hubert, but .* is a 'wavlm' model"):
+        open_encoder(Units(encoder=folder, layer=1, source="hubert"), "cpu")
+    with pytest.raises(UserError, match=r"fp16 needs a GPU"):
+        open_encoder(Units(encoder=folder, layer=1, precision="fp16"), "cpu")
+
+
+def test_compiled_is_the_same(checkpoints, speech, monkeypatch):
+    """The wiring alone: torch.compile itself takes half a minute."""
+    eager = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call, dynamic: eager(call, dynamic=dynamic, backend="eager"))
+    plain, compiled = (load(checkpoints, ("Hubert", "base"), fast=True, compiled=c) for c in (False, True))
+    for a, b in zip(together(plain, speech[:3]), together(compiled, speech[:3]), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_normalisation_without_preprocessor_is_the_releases(tmp_path):
@@ -116,7 +193,7 @@ def test_fingerprint_is_of_the_weights(tmp_path):
 @pytest.mark.parametrize("layer", [0, 4])
 def test_layer_out_of_range(checkpoints, layer):
     with pytest.raises(UserError, match=r"units\.layer.*1 to 3"):
-        Encoder.load(str(checkpoints["base"][0]), layer)
+        Encoder.load(str(checkpoints["Hubert", "base"][0]), layer)
 
 
 def test_what_cannot_be_loaded_is_named(checkpoints, tmp_path):
@@ -125,7 +202,7 @@ def test_what_cannot_be_loaded_is_named(checkpoints, tmp_path):
 
     def broken(change) -> str:
         folder = tmp_path / f"broken{len(list(tmp_path.iterdir()))}"
-        shutil.copytree(checkpoints["base"][0], folder)
+        shutil.copytree(checkpoints["Hubert", "base"][0], folder)
         change(folder)
         with pytest.raises(UserError, match=r"units\.encoder") as error:
             Encoder.load(str(folder), 1)
@@ -149,7 +226,7 @@ def test_what_cannot_be_loaded_is_named(checkpoints, tmp_path):
     assert "cannot be loaded" in broken(truncate)
     assert "no weights" in broken(lambda f: (f / "model.safetensors").unlink())
     assert "config.json" in broken(lambda f: (f / "config.json").unlink())
-    assert "'wav2vec2' model" in broken(lambda f: config(f, model_type="wav2vec2"))
+    assert "'unispeech' model" in broken(lambda f: config(f, model_type="unispeech"))
     assert "400 every 320" in broken(lambda f: config(f, conv_stride=[5, 2, 2, 2, 2, 2, 1]))
     assert "k_proj" in broken(drop_a_tensor)
     assert "8000" in broken(lambda f: transformers.Wav2Vec2FeatureExtractor(sampling_rate=8000).save_pretrained(f))

@@ -9,7 +9,7 @@ from speechladder.io.download import check_room
 from speechladder.io.errors import UserError
 from speechladder.io.lifetime import RUNNER, hold_lock
 from speechladder.places import audio_inputs, missing
-from speechladder.settings import TASKS, VERSIONS, as_options, untracked
+from speechladder.settings import TASKS, VERSIONS, Point, Units, as_options, untracked
 from speechladder.settings.options import DOWNLOADS
 from speechladder.workflow import (
     asr_options,

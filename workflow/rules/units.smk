@@ -1,5 +1,94 @@
 # Acoustic units: a k-means sample, a codebook, and the units of corpus and items. Features are never stored.
 
+# Settings under `units` that one stage alone reads: another stage's does not make it anew.
+SAMPLING = ["sample_frames", "sampling", "sample_by_speaker", "sample_silence", "sample_gigabytes"]
+KMEANS = [
+    *("clusters", "iterations", "max_points_per_centroid"),
+    *("kmeans", "kmeans_init", "kmeans_restarts", "kmeans_precision"),
+]
+SPEAKERS = ["speaker_seconds"]
+ABX = ["abx_minutes"]
+
+
+def unit_options(*without, **values):
+    """The options under `units`, but for these groups; `values` stand in for the settings' own."""
+    return as_options(S.units.model_copy(update=values), exclude=[name for group in without for name in group])
+
+
+def kmeans_options(**values):
+    """What k-means reads: the encoder is the sample's."""
+    return as_options(
+        S.units.model_copy(update=values), exclude=[name for name in Units.model_fields if name not in KMEANS]
+    )
+
+
+all_cuts = over_shards("results/corpus/cuts.{}.jsonl.gz")
+all_alignments = over_shards("results/alignment/{}.parquet")
+all_units = over_shards("results/units/{}.parquet")
+
+
+def speakers_of(*normalisations):
+    """The speakers' statistics, where some normalisation needs them."""
+    return "results/units/speakers.safetensors" if "speaker" in normalisations else []
+
+
+def item_speakers(wildcards):
+    """The statistics of those who speak items: speakers of the corpus, and other voices."""
+    corpus = speakers_of(S.units.normalisation)
+    return [corpus, "results/units/voices.safetensors"] if corpus else []
+
+
+def with_speakers(wildcards, input):
+    """The option that names the statistics, if there are any."""
+    return f"--speakers {input.speakers}" if input.speakers else ""
+
+
+rule speaker_statistics:
+    input:
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        audio=audio(SHARDS),
+        encoder=encoder_files,
+    output:
+        "results/units/speakers.safetensors",
+    log:
+        "results/logs/speaker_statistics.log",
+    benchmark:
+        "results/costs/speaker_statistics/all.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["units"],
+        cuts=all_cuts,
+        alignment=all_alignments,
+        options=unit_options(SAMPLING, KMEANS, ABX, ["normalisation"]),
+        seed=S.seed,
+    shell:
+        'python "$SCRIPTS"/speaker_statistics.py --cuts {params.cuts} --alignment {params.alignment} --out {output}'
+        " --seed {params.seed} {params.options} 2>&1 | tee {log}"
+
+
+rule voice_statistics:
+    input:
+        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        prompts="results/continuation/prompts.parquet" if S.continuation.enabled else [],
+        speakers="results/units/speakers.safetensors",
+    output:
+        "results/units/voices.safetensors",
+    log:
+        "results/logs/voice_statistics.log",
+    benchmark:
+        "results/costs/voice_statistics/all.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["units"],
+        options=unit_options(SAMPLING, KMEANS, ABX, ["normalisation"]),
+        seed=S.seed,
+    shell:
+        'python "$SCRIPTS"/speaker_statistics.py --items {input.stimuli} {input.prompts} --speakers {input.speakers}'
+        " --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+
 
 rule sample_features:
     input:
@@ -7,8 +96,10 @@ rule sample_features:
         alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
         audio=audio(SHARDS),
         encoder=encoder_files,
+        speakers=speakers_of(S.units.normalisation),
     output:
-        "results/units/sample.safetensors",
+        sample="results/units/sample.safetensors",
+        abx="results/units/abx.json",
     log:
         "results/logs/sample_features.log",
     benchmark:
@@ -17,20 +108,22 @@ rule sample_features:
         ENV
     params:
         version=VERSIONS["units"],
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        alignment=over_shards("results/alignment/{}.parquet"),
-        options=as_options(S.units, exclude=["clusters", "iterations", "max_points_per_centroid"]),
+        cuts=all_cuts,
+        alignment=all_alignments,
+        speakers=with_speakers,
+        options=unit_options(KMEANS, SPEAKERS),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/sample_features.py --cuts {params.cuts} --alignment {params.alignment} --out {output}'
-        " --seed {params.seed} {params.options} 2>&1 | tee {log}"
+        'python "$SCRIPTS"/sample_features.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
+        " --out {output.sample} --abx {output.abx} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
 rule train_kmeans:
     input:
         "results/units/sample.safetensors",
     output:
-        "results/units/centroids.safetensors",
+        centroids="results/units/centroids.safetensors",
+        objective="results/units/kmeans.jsonl",
     log:
         "results/logs/train_kmeans.log",
     benchmark:
@@ -39,11 +132,11 @@ rule train_kmeans:
         ENV
     params:
         version=VERSIONS["units"],
-        options=as_options(S.units, exclude=["sample_frames", "batch_seconds"]),
+        options=kmeans_options(),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/train_kmeans.py --sample {input} --out {output} --seed {params.seed} {params.options}'
-        " 2>&1 | tee {log}"
+        'python "$SCRIPTS"/train_kmeans.py --sample {input} --out {output.centroids} --log {output.objective}'
+        " --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
 rule extract_units:
@@ -52,6 +145,7 @@ rule extract_units:
         alignment="results/alignment/{shard}.parquet",
         audio=lambda wildcards: audio([wildcards.shard]),
         centroids="results/units/centroids.safetensors",
+        speakers=speakers_of(S.units.normalisation),
     output:
         units="results/units/{shard}.parquet",
         rejected="results/units/rejected.{shard}.jsonl",
@@ -63,10 +157,11 @@ rule extract_units:
         ENV
     params:
         version=VERSIONS["units"],
-        options=as_options(S.units, exclude=["sample_frames", "iterations", "max_points_per_centroid"]),
+        speakers=with_speakers,
+        options=unit_options(SAMPLING, KMEANS, SPEAKERS, ABX, ["normalisation"]),
     shell:
         'python "$SCRIPTS"/extract_units.py --cuts {input.cuts} --alignment {input.alignment}'
-        " --centroids {input.centroids} --out {output.units} --rejected {output.rejected}"
+        " --centroids {input.centroids} {params.speakers} --out {output.units} --rejected {output.rejected}"
         " {params.options} 2>&1 | tee {log}"
 
 
@@ -75,6 +170,7 @@ rule extract_item_units:
     input:
         stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
         centroids="results/units/centroids.safetensors",
+        speakers=item_speakers,
     output:
         expand("results/benchmarks/{task}/units.parquet", task=TASKS),
     log:
@@ -85,10 +181,11 @@ rule extract_item_units:
         ENV
     params:
         version=VERSIONS["units"],
-        options=as_options(S.units, exclude=["sample_frames", "iterations", "max_points_per_centroid"]),
+        speakers=with_speakers,
+        options=unit_options(SAMPLING, KMEANS, SPEAKERS, ABX, ["normalisation"]),
     shell:
-        'python "$SCRIPTS"/extract_units.py --items {input.stimuli} --centroids {input.centroids} --out {output}'
-        " {params.options} 2>&1 | tee {log}"
+        'python "$SCRIPTS"/extract_units.py --items {input.stimuli} --centroids {input.centroids} {params.speakers}'
+        " --out {output} {params.options} 2>&1 | tee {log}"
 
 
 rule units_quality:
@@ -99,6 +196,7 @@ rule units_quality:
         stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
         item_units=expand("results/benchmarks/{task}/units.parquet", task=TASKS),
         centroids="results/units/centroids.safetensors",
+        abx="results/units/abx.json",
     output:
         "results/units/quality.json",
     log:
@@ -109,11 +207,12 @@ rule units_quality:
         ENV
     params:
         version=VERSIONS["units_quality"],
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        alignment=over_shards("results/alignment/{}.parquet"),
-        units=over_shards("results/units/{}.parquet"),
+        cuts=all_cuts,
+        alignment=all_alignments,
+        units=all_units,
+        minutes=S.units.abx_minutes,
         seed=S.seed,
     shell:
         'python "$SCRIPTS"/units_quality.py --cuts {params.cuts} --alignment {params.alignment} --units {params.units}'
-        " --items {input.stimuli} --item-units {input.item_units} --centroids {input.centroids} --out {output}"
-        " --seed {params.seed} 2>&1 | tee {log}"
+        " --items {input.stimuli} --item-units {input.item_units} --centroids {input.centroids}"
+        " --features-abx {input.abx} --abx-minutes {params.minutes} --out {output} --seed {params.seed} 2>&1 | tee {log}"

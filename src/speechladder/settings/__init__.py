@@ -24,11 +24,13 @@ from speechladder.settings.models import (
     Scores,
     Section,
     Settings,
+    Sweep,
     Tokens,
     Units,
     rung_names,
 )
 from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, untracked
+from speechladder.settings.points import Point
 
 __all__ = [
     "CORPORA",
@@ -45,9 +47,11 @@ __all__ = [
     "Corpus",
     "Download",
     "Downloads",
+    "Point",
     "Scores",
     "Section",
     "Settings",
+    "Sweep",
     "Tokens",
     "Units",
     "add_max_rejected",

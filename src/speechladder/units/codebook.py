@@ -1,78 +1,28 @@
-"""k-means by faiss, and the codebook that knows which encoder it belongs to."""
+"""The codebook that knows which encoder it belongs to, and how it was trained."""
 
-import json
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from speechladder.io.errors import UserError
-from speechladder.io.files import atomic
+from speechladder.io.files import write_jsonl
+from speechladder.io.progress import say
+from speechladder.units.kmeans import Plan, Trained, fit
+from speechladder.units.tensors import map_tensor, read_tensor, write_tensors
+
+__all__ = ["Codebook", "Trained", "assign", "kmeans", "load", "read_tensor", "train", "write_tensors"]
 
 _MUST_MATCH = ("sha256", "layer", "dim", "normalise")  # of Encoder.provenance; a name may differ, weights may not
+_NORMALISED = ("normalisation", "speaker_statistics")  # of Normaliser.provenance: what assignment must do too
 _BLOCK = 4096  # frames assigned at once, bounds the distance matrix
 
 
-def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], provenance: dict[str, Any]) -> None:
-    """Write safetensors atomically with `provenance` in the header; equal content gives equal bytes."""
-    with atomic(path) as temporary:
-        # one key: the header's order of several is not fixed
-        save_file(tensors, temporary, metadata={"provenance": json.dumps(provenance, sort_keys=True)})
-
-
-def read_tensor(path: str | Path, name: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """(the tensor, the provenance); raises UserError naming the file when it is missing or broken."""
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return file.get_tensor(name), json.loads((file.metadata() or {})["provenance"])
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run the stage that makes it") from None
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not a file that the units stage wrote ({error}); delete it and run again") from None
-
-
-@dataclass(frozen=True)
-class Trained:
-    """k-means' outcome: centroids (clusters, dim) float32, objective per iteration, centroids without a frame."""
-
-    centroids: np.ndarray
-    objective: list[float]
-    empty: int
-
-
 def kmeans(features: np.ndarray, clusters: int, iterations: int, max_points_per_centroid: int, seed: int) -> Trained:
-    """Lloyd's algorithm on features (frames, dim) float32, by faiss with one thread.
-
-    faiss takes 256 points per centroid unless told otherwise, without a word: beyond
-    `max_points_per_centroid` x clusters frames it still subsamples. The objective is the sum of squared distances.
-    """
-    import faiss
-
-    if len(features) < clusters:
-        raise UserError(
-            f"units.clusters: {clusters} clusters from {len(features)} frames; raise units.sample_frames "
-            "(or give more speech), or lower units.clusters"
-        )
-    if not np.isfinite(features).all():
-        raise UserError("units.encoder: the encoder gives values that are not finite; its checkpoint is damaged")
-    faiss.omp_set_num_threads(1)
-    means = faiss.Kmeans(
-        features.shape[1],
-        clusters,
-        niter=iterations,
-        seed=seed,
-        spherical=False,
-        min_points_per_centroid=1,
-        max_points_per_centroid=max_points_per_centroid,
-    )
-    means.train(np.ascontiguousarray(features, dtype=np.float32))
-    used = np.unique(assign(features, means.centroids))
-    return Trained(means.centroids, [float(v) for v in means.obj], clusters - len(used))
+    """Lloyd's algorithm on features (frames, dim) float32, by faiss on the CPU with one thread. Raises UserError."""
+    return fit(features, Plan(clusters, iterations, seed, max_points_per_centroid, backend="faiss"))
 
 
 def assign(features: np.ndarray, centroids: np.ndarray) -> np.ndarray:
@@ -105,30 +55,60 @@ class Codebook:
         return assign(features, self.centroids)
 
 
+def _sha256(features: np.ndarray) -> str:
+    """Of the values of features (frames, dim), which may be mapped."""
+    digest = hashlib.sha256()
+    for at in range(0, len(features), 1 << 16):
+        digest.update(np.ascontiguousarray(features[at : at + (1 << 16)]).data)
+    return digest.hexdigest()
+
+
 def train(
-    sample: str | Path, out: str | Path, clusters: int, iterations: int, max_points_per_centroid: int, seed: int
+    sample: str | Path,
+    out: str | Path,
+    clusters: int,
+    iterations: int,
+    max_points_per_centroid: int,
+    seed: int,
+    log: str | Path | None = None,
+    **how: Any,
 ) -> Codebook:
-    """Train on units/sample.safetensors and write units/centroids.safetensors. Raises UserError."""
-    import hashlib
+    """Train on units/sample.safetensors, which is mapped, and write units/centroids.safetensors. Raises UserError.
 
-    import faiss
+    `how`: backend, init, restarts, precision and device of kmeans.Plan. `log` gets a line {start, iteration, objective}
+    per iteration of every start; the objective is the sum of squared distances.
+    """
+    features, origin = map_tensor(sample, "features")
+    plan = Plan(clusters, iterations, seed, max_points_per_centroid, **how)
 
-    features, origin = read_tensor(sample, "features")
-    trained = kmeans(features, clusters, iterations, max_points_per_centroid, seed)
+    def report(start: int, iteration: int, objective: float) -> None:
+        say(f"k-means start {start}, iteration {iteration}: {objective:.4f} per frame")
+
+    trained = fit(features, plan, report)
+    made_by = dict(trained.made_by or {})
+    many = {"objectives": [start[-1] for start in trained.starts], "kept": trained.kept} if plan.restarts > 1 else {}
     provenance = {
         **{key: origin[key] for key in ("encoder", *_MUST_MATCH)},
+        **{key: origin[key] for key in _NORMALISED if key in origin},
         "clusters": clusters,
         "iterations": iterations,
         "max_points_per_centroid": max_points_per_centroid,
         "seed": seed,
-        "sample": {k: v for k, v in origin.items() if k not in ("encoder", *_MUST_MATCH)},
-        "sample_sha256": hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest(),
+        "sample": {k: v for k, v in origin.items() if k not in ("encoder", *_MUST_MATCH, *_NORMALISED)},
+        "sample_sha256": _sha256(features),
         "frames_used": min(len(features), clusters * max_points_per_centroid),
-        "faiss": faiss.__version__,
+        **made_by,
+        **plan.unusual,
+        **many,
+        **({"reseeded": trained.reseeded} if trained.reseeded else {}),
         "objective": trained.objective,
         "empty_clusters": trained.empty,
     }
     write_tensors(out, {"centroids": trained.centroids}, provenance)
+    if log:
+        starts = enumerate(trained.starts)
+        rows = ((start, i, value) for start, values in starts for i, value in enumerate(values, 1))
+        write_jsonl(log, ({"start": start, "iteration": i, "objective": value} for start, i, value in rows))
     return Codebook(trained.centroids, provenance)
 
 

@@ -1,11 +1,7 @@
-"""HuBERT as transformers has it, from a folder or the hub: one layer's features, which no batch can change."""
+"""One layer's features of a HuBERT, WavLM or wav2vec 2.0, which no batch can change."""
 
-import hashlib
-import logging
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,116 +9,54 @@ import torch
 
 from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
-from speechladder.settings import SAMPLE_RATE
+from speechladder.settings import SAMPLE_RATE, Units
+from speechladder.units.batching import AHEAD, buckets
+from speechladder.units.chunks import MARGIN, Piece, pieces
+from speechladder.units.decode import MIN_SAMPLES, Wave
+from speechladder.units.devices import claim
+from speechladder.units.fast import Front, speed_up
+from speechladder.units.models import ASSETS, HOP, MICRO, fingerprint, read, resolve
 
-MICRO = "hubert-micro"
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
-MIN_SAMPLES = 400  # at 16 kHz: the window of one frame; anything shorter has no unit
-_WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+__all__ = ["ASSETS", "MICRO", "MIN_SAMPLES", "Encoder", "fingerprint", "open_encoder", "resolve"]
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_SMALL = 20e6  # parameters: on a CPU in fp32 such a model runs as transformers has it, one utterance at a time
+_CPU_SECONDS = 16.0  # of padded speech in a batch on a CPU: short ones gain a fifth, beyond the caches it costs
 
-def resolve(name: str) -> Path:
-    """The folder that `units.encoder` means: hubert-micro, a directory, or a hub id (fetched, or from its cache).
-
-    Raises UserError when there is none.
-    """
-    folder = ASSETS / MICRO if name == MICRO else Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if name == MICRO:
-        raise UserError(f"units.encoder: {folder} is missing from the installation; install the package again")
-    if not _HUB_ID.fullmatch(name):
-        raise UserError(
-            f"units.encoder: no such directory: {name}; name {MICRO}, a directory, or a hub id (OWNER/NAME)"
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*config.json", "*.index.json", *_WEIGHTS]))
-    except Exception as error:  # the hub client raises a dozen kinds for 'not there' and 'no network'
-        raise UserError(
-            f"units.encoder: {name} is neither a directory nor in the hub's cache, and could not be fetched "
-            f"({type(error).__name__}). On a machine with a network: 'hf download {name} --local-dir FOLDER', "
-            "copy FOLDER here and set units.encoder to it"
-        ) from None
+Features = list[tuple[int, torch.Tensor]]  # an utterance's place, its (frames, dim) float32 on the device
 
 
-def _weights(folder: Path) -> list[Path]:
-    """The files that transformers will load, safetensors first."""
-    for pattern in _WEIGHTS:
-        if files := sorted(folder.glob(pattern)):
-            return files
-    raise UserError(f"units.encoder: {folder} holds no weights ({' or '.join(_WEIGHTS)})")
+def precision_on(device: torch.device, wanted: str) -> str:
+    """fp32, bf16 or fp16 for `units.precision`; auto is fp32 on a CPU. Raises UserError for fp16 on one."""
+    if wanted == "auto":
+        if device.type == "cpu":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if wanted == "fp16" and device.type == "cpu":
+        raise UserError("units.precision: fp16 needs a GPU; write fp32 or bf16")
+    return wanted
 
 
-def fingerprint(folder: Path) -> str:
-    """sha256 (hex) over the weights in `folder`: the same for the same model wherever it lies."""
-    digest = hashlib.sha256()
-    for file in _weights(folder):
-        with file.open("rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()
+def open_encoder(units: Units, device: str | None = None) -> Any:
+    """The encoder that `units` describes, an Encoder or a s3prl_encoder.S3prlEncoder. Raises UserError."""
+    if units.source == "given":
+        raise UserError("units.source: given has no encoder; its units come from units.path")
+    if units.source == "s3prl":
+        from speechladder.units.s3prl_encoder import S3prlEncoder
 
-
-def _check_config(config: Any, folder: Path, layer: int) -> None:
-    if config.model_type != "hubert":
-        raise UserError(f"units.encoder: {folder} is a '{config.model_type}' model; the units need a HuBERT")
-    if not 1 <= layer <= config.num_hidden_layers:
-        raise UserError(
-            f"units.layer: {layer} is not a layer of {folder}; allowed: 1 to {config.num_hidden_layers} "
-            "(1 is the first transformer layer)"
-        )
-    window, hop = 1, 1
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-        window, hop = window + (kernel - 1) * hop, hop * stride
-    if (window, hop) != (MIN_SAMPLES, 320):
-        raise UserError(
-            f"units.encoder: {folder} frames by {window} samples every {hop}; the ladder needs 400 every 320 (50 Hz)"
-        )
-
-
-def _read_model(folder: Path) -> tuple[Any, bool]:
-    """(HubertModel in fp32 and eval mode, whether the waveform is normalised to zero mean and unit variance)."""
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    try:
-        model, info = transformers.HubertModel.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
-        if (folder / "preprocessor_config.json").is_file():
-            extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
-            if extractor.sampling_rate != SAMPLE_RATE:
-                raise UserError(
-                    f"units.encoder: {folder}/preprocessor_config.json wants {extractor.sampling_rate} Hz, not 16,000"
-                )
-            normalise = bool(extractor.do_normalize)
-        else:  # as the releases do: the layer-norm kind (Large) was trained on normalised waveforms
-            normalise = model.config.feat_extract_norm == "layer"
-    except UserError:
-        raise
-    except Exception as error:  # safetensors, torch, json and transformers each have their own
-        raise UserError(
-            f"units.encoder: {folder} cannot be loaded as a HuBERT ({type(error).__name__}: {error}); "
-            "fetch or save the checkpoint again"
-        ) from None
-    # used in training only, so its absence does no harm; any other would be random numbers without a word
-    missing = sorted(key for key in info["missing_keys"] if key != "masked_spec_embed")
-    if missing:
-        raise UserError(f"units.encoder: {folder} lacks {len(missing)} of the model's tensors, first {missing[0]}")
-    return model.eval(), normalise
+        return S3prlEncoder.load(units.encoder, units.layer, units.batch_seconds, device)
+    how = {"source": units.source, "precision": units.precision, "chunk_seconds": units.chunk_seconds}
+    return Encoder.load(units.encoder, units.layer, units.batch_seconds, device=device, compiled=units.compile, **how)
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """The first layers of a HuBERT.
+    """The first layers of a model.
 
-    What depends on the whole utterance runs on each alone: normalisation of the waveform, and the convolutions,
-    whose group norm takes its mean over time and would see another utterance's padding. Only the transformer runs on
-    batches, padded to the longest and masked.
+    A frame's features depend on its own utterance alone. Without `front` (a small model in fp32 on a CPU, where
+    batches gain nothing) transformers' own modules run on one utterance at a time. With it (fast.Front) waveforms'
+    and group norms' statistics come from each utterance, convolutions see no padding, and the transformer runs on
+    batches that are padded to the longest and masked. Utterances longer than `chunk_seconds` are encoded in pieces.
     """
 
     model: Any
@@ -132,33 +66,45 @@ class Encoder:
     hash: str
     device: torch.device
     batch_seconds: float
+    precision: str = "fp32"
+    chunk_seconds: float | None = None
+    front: Front | None = None
 
     @classmethod
-    def load(cls, name: str, layer: int, batch_seconds: float = 60.0, device: str | None = None) -> "Encoder":
+    def load(
+        cls,
+        name: str,
+        layer: int,
+        batch_seconds: float = 60.0,
+        device: str | None = None,
+        source: str = "auto",
+        precision: str = "auto",
+        chunk_seconds: float | None = None,
+        compiled: bool = False,
+        fast: bool | None = None,
+    ) -> "Encoder":
         """Load `name` (hubert-micro, a directory, a hub id) up to transformer layer `layer` (1 is the first).
 
-        `device`: cuda where there is one, else cpu. Raises UserError naming the field when the encoder is missing,
-        broken or no HuBERT, or has fewer layers.
+        `device`: by default `devices.claim()`. `fast`: with a front, by default where it pays. `compiled`: the
+        transformer goes through torch.compile. Raises UserError naming the field when the encoder is missing, broken or
+        of another kind, or has fewer layers.
         """
-        import transformers
-
-        folder = resolve(name)
-        try:
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        except Exception as error:
-            raise UserError(f"units.encoder: {folder}/config.json is missing or unreadable ({error})") from None
-        _check_config(config, folder, layer)
-        weights = fingerprint(folder)
-        model, normalise = _read_model(folder)
-        model.encoder.layers = model.encoder.layers[:layer]
-        if config.do_stable_layer_norm:
-            # this kind normalises after its last layer; the output of an inner layer comes without
-            model.encoder.layer_norm = torch.nn.Identity()
-        conv = model.encoder.pos_conv_embed.conv
-        if torch.nn.utils.parametrize.is_parametrized(conv, "weight"):
-            torch.nn.utils.parametrize.remove_parametrizations(conv, "weight")  # else computed anew at every call
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(model.requires_grad_(False).to(place), normalise, layer, name, weights, place, batch_seconds)
+        place = torch.device(device or claim())
+        if place.type == "cuda":
+            torch.cuda.set_device(place)
+        found = read(name, layer, source)
+        precision, model = precision_on(place, precision), found.model.to(place)
+        if fast is None:
+            small = sum(weight.numel() for weight in model.parameters()) < _SMALL
+            fast = not (small and place.type == "cpu" and precision == "fp32")
+        front = None
+        if fast and model.config.feat_extract_activation == "gelu":
+            front = Front(model.feature_extractor.conv_layers, PRECISIONS[precision], place)
+            speed_up(model, PRECISIONS[precision], place)
+        if compiled:
+            model.encoder.forward = torch.compile(model.encoder.forward, dynamic=True)
+        about = {"precision": precision if front else "fp32", "chunk_seconds": chunk_seconds, "front": front}
+        return cls(model, found.normalise, layer, name, found.hash, place, batch_seconds, **about)
 
     @property
     def dim(self) -> int:
@@ -167,60 +113,145 @@ class Encoder:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a codebook must have been made from to fit these features."""
+        """What a codebook must have been made from to fit these features, and the precision where it is not fp32."""
         return {
             "encoder": self.name,
             "sha256": self.hash,
             "layer": self.layer,
             "dim": self.dim,
             "normalise": self.normalise,
-        }
+        } | ({} if self.precision == "fp32" else {"precision": self.precision})
+
+    @property
+    def batch(self) -> float:
+        """Speech per batch with padding, in seconds; 0 is one utterance at a time."""
+        # batch norm before the positional convolution (of few models) shifts the padding
+        if self.front is None or getattr(self.model.encoder.pos_conv_embed, "batch_norm", None) is not None:
+            return 0.0
+        return min(self.batch_seconds, _CPU_SECONDS) if self.device.type == "cpu" else self.batch_seconds
+
+    @property
+    def ahead(self) -> float:
+        """Seconds of speech that are worth reading before they are encoded together."""
+        return AHEAD * self.batch
 
     def encode(self, utterances: list[np.ndarray]) -> list[np.ndarray]:
         """Each (samples,) float32 at 16 kHz -> (frames, dim) float32, frames == io.audio.frame_count(samples).
 
         Raises ValueError for fewer than 400 samples: callers reject those with the reason.
         """
-        if any(len(samples) < MIN_SAMPLES for samples in utterances):
-            raise ValueError(f"an utterance shorter than {MIN_SAMPLES} samples has no frame")
         out: list[np.ndarray] = [np.empty(0)] * len(utterances)
-        # TF32 and autotuning would make a GPU's units differ from a CPU's and from one run to the next
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact:
-            for batch in self._batches([len(samples) for samples in utterances]):
-                for index, features in zip(batch, self._layers([utterances[i] for i in batch]), strict=True):
-                    out[index] = features
+        for batch in self.features([Wave.of(samples) for samples in utterances]):
+            for index, features in batch:
+                out[index] = features.cpu().numpy()
         return out
 
-    def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Indices of utterances of similar length, at most `batch_seconds` together with padding."""
-        # batches gain nothing on a CPU; batch norm before the positional convolution (of few models) shifts padding
-        alone = self.device.type == "cpu" or self.model.encoder.pos_conv_embed.batch_norm is not None
-        batch: list[int] = []
-        for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-            if batch and (alone or (len(batch) + 1) * lengths[index] > self.batch_seconds * SAMPLE_RATE):
-                yield batch
-                batch = []
-            batch.append(index)
-        if batch:
-            yield batch
+    def features(self, waves: Sequence[Wave]) -> Iterator[Features]:
+        """The features of all, batch by batch, shorter utterances first; on a GPU nothing waits for them."""
+        if any(len(wave.samples) < MIN_SAMPLES for wave in waves):
+            raise ValueError(f"an utterance shorter than {MIN_SAMPLES} samples has no frame")
+        longest = None if self.chunk_seconds is None else round(self.chunk_seconds * SAMPLE_RATE / HOP)
+        margin = max(MARGIN, int(self.model.config.num_conv_pos_embeddings) // 2)
+        cut = [p for i, w in enumerate(waves) for p in pieces(i, frame_count(len(w.samples)), longest, margin)]
+        join = _Join(cut, self.dim)
+        for batch in buckets([piece.frames for piece in cut], self.batch * SAMPLE_RATE / HOP):
+            chosen = [cut[at] for at in batch]
+            # TF32 and autotuning would make a GPU's units differ from a CPU's and from one run to the next
+            exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+            with torch.inference_mode(), exact:
+                states = self._encode(chosen, waves)
+                found = join(chosen, states)
+            if found:
+                yield found
 
-    def _front(self, samples: np.ndarray) -> torch.Tensor:
-        """(samples,) -> (frames, dim): one utterance up to the transformer."""
+    def _encode(self, batch: list[Piece], waves: Sequence[Wave]) -> list[torch.Tensor]:
+        """Pieces that go together -> each its (frames, dim) float32 on the device."""
+        plain = self.front is None and batch[0].whole
+        hidden = self._plain(waves[batch[0].utterance]) if plain else self._fronts(batch, waves)
+        low = self.precision != "fp32"
+        with torch.autocast(self.device.type, PRECISIONS[self.precision] if low else None, enabled=low):
+            projected = self.model.feature_projection(hidden)
+            projected = projected[0] if isinstance(projected, tuple) else projected  # WavLM's and wav2vec 2.0's
+            mask = _mask([piece.frames for piece in batch], self.device)
+            states = self.model.encoder(projected, attention_mask=mask).last_hidden_state
+        return [state[: piece.frames].float() for state, piece in zip(states, batch, strict=True)]
+
+    def _normal(self, wave: Wave, part: slice = slice(None)) -> np.ndarray:
+        """Samples as the model takes them, (samples,) float32."""
+        samples = wave.samples[part]
         if self.normalise:  # as Wav2Vec2FeatureExtractor does
-            samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
-        wave = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).to(self.device)
-        hidden = self.model.feature_extractor(wave[None]).transpose(1, 2)
-        return self.model.feature_projection(hidden)[0]
+            samples = (samples - wave.mean) / wave.scale
+        return np.ascontiguousarray(samples, dtype=np.float32)
 
-    def _layers(self, utterances: list[np.ndarray]) -> list[np.ndarray]:
-        """A batch of (samples,) -> as many (frames, dim)."""
-        fronts = [self._front(samples) for samples in utterances]
-        frames = [frame_count(len(samples)) for samples in utterances]
-        hidden = torch.nn.utils.rnn.pad_sequence(fronts, batch_first=True)
-        mask = None
-        if min(frames) < max(frames):
-            counts = torch.tensor(frames, device=self.device)
-            mask = torch.arange(max(frames), device=self.device)[None] < counts[:, None]
-        states = self.model.encoder(hidden, attention_mask=mask).last_hidden_state
-        return [state[:n].float().cpu().numpy() for state, n in zip(states, frames, strict=True)]
+    def _plain(self, wave: Wave) -> torch.Tensor:
+        """A whole utterance through transformers' convolutions -> (1, frames, channels)."""
+        samples = torch.from_numpy(self._normal(wave)).to(self.device)
+        return self.model.feature_extractor(samples[None]).transpose(1, 2)
+
+    def _fronts(self, batch: list[Piece], waves: Sequence[Wave]) -> torch.Tensor:
+        """Pieces -> (batch, frames, channels) float32, padded."""
+        front = self.front or Front(self.model.feature_extractor.conv_layers, torch.float32, self.device)
+        if self.device.type == "cpu":
+            parts = [front(*self._one(front, piece, waves))[0] for piece in batch]
+            return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True).float()
+        parts = [torch.from_numpy(waves[piece.utterance].samples[piece.samples]) for piece in batch]
+        host = torch.zeros(len(batch), max(map(len, parts)), pin_memory=True)
+        for row, part in zip(host, parts, strict=True):
+            row[: len(part)].copy_(part)
+        on_device = host.to(self.device, non_blocking=True)
+        if self.normalise:
+            taken = torch.tensor([[waves[p.utterance].mean, waves[p.utterance].scale] for p in batch]).pin_memory()
+            taken = taken.to(self.device, non_blocking=True)
+            on_device = (on_device - taken[:, :1]) / taken[:, 1:]
+        folds = [self._fold(front, piece, waves, row) for piece, row in zip(batch, on_device, strict=True)]
+        return front(on_device, folds).float()
+
+    def _one(self, front: Front, piece: Piece, waves: Sequence[Wave]) -> tuple[torch.Tensor, list[Any]]:
+        """One piece for a front on a CPU."""
+        samples = torch.from_numpy(self._normal(waves[piece.utterance], piece.samples))
+        return samples[None], [self._fold(front, piece, waves, samples)]
+
+    def _fold(self, front: Front, piece: Piece, waves: Sequence[Wave], samples: torch.Tensor) -> Any:
+        """The group norm of the whole utterance, of which `samples` (padded) may be all."""
+        if front.group is None:
+            return None
+        wave = waves[piece.utterance]
+        if piece.whole:
+            return front.fold(samples[: len(wave.samples)])
+        return front.fold(torch.from_numpy(self._normal(wave)).to(self.device))
+
+
+def _mask(frames: list[int], device: torch.device) -> torch.Tensor | None:
+    """(batch, longest): which frames are an utterance's own; None where all are."""
+    if min(frames) == max(frames):
+        return None
+    counts = torch.tensor(frames, device=device)
+    return torch.arange(max(frames), device=device)[None] < counts[:, None]
+
+
+class _Join:
+    """Puts the pieces of an utterance together again; one that is whole passes."""
+
+    def __init__(self, cut: list[Piece], dim: int) -> None:
+        self.dim, self.left = dim, {}
+        for piece in cut:
+            self.left[piece.utterance] = self.left.get(piece.utterance, 0) + 1
+        self.frames = {piece.utterance: piece.stop for piece in cut}  # the last piece's
+        self.single = {utterance for utterance, count in self.left.items() if count == 1}
+        self.held: dict[int, torch.Tensor] = {}
+
+    def __call__(self, batch: list[Piece], states: list[torch.Tensor]) -> Features:
+        """What is complete."""
+        out: Features = []
+        for piece, state in zip(batch, states, strict=True):
+            index = piece.utterance
+            if index in self.single:
+                out.append((index, state))
+                continue
+            if index not in self.held:
+                self.held[index] = state.new_empty(self.frames[index], self.dim)
+            self.held[index][piece.keep : piece.stop] = state[piece.kept]
+            self.left[index] -= 1
+            if not self.left[index]:
+                out.append((index, self.held.pop(index)))
+        return out

@@ -1,117 +1,151 @@
-"""Speech to units, a shard or a benchmark at a time; features live only as long as their batch."""
+"""Speech to units, a shard or a benchmark at a time: neither features nor a shard's waveforms are ever held."""
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from speechladder.corpora.cuts import read_cuts
-from speechladder.io.audio import AudioError, read_audio
 from speechladder.io.columns import batches
 from speechladder.io.errors import UserError
-from speechladder.io.progress import Meter, progress
+from speechladder.io.files import atomic
+from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
-from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table, write_table
-from speechladder.settings import SAMPLE_RATE, Units
+from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table
+from speechladder.settings import Units
 from speechladder.units.codebook import Codebook, load
-from speechladder.units.encoder import MIN_SAMPLES, Encoder
+from speechladder.units.decode import Job, Wave, waves
+from speechladder.units.encoder import Encoder, open_encoder
+from speechladder.units.normalise import Normaliser
+from speechladder.units.stream import Quantiser, units_of
 
-_WINDOW = 10  # batches read ahead, so that batches are of similar length
-
-
-def units_of(
-    encoder: Encoder, codebook: Codebook, speech: Iterable[tuple[str, np.ndarray]], meter: Meter
-) -> Iterator[dict[str, object]]:
-    """(id, (samples,) at 16 kHz) -> rows of the UNITS table, in the same order; `meter` counts seconds."""
-    window: list[tuple[str, np.ndarray]] = []
-    held = 0
-
-    def flush() -> Iterator[dict[str, object]]:
-        for (name, samples), features in zip(window, encoder.encode([s for _, s in window]), strict=True):
-            yield {"id": name, "units": codebook.assign(features)}
-            meter.advance(len(samples) / SAMPLE_RATE)
-
-    for name, samples in speech:
-        window.append((name, samples))
-        held += len(samples)
-        if held >= _WINDOW * encoder.batch_seconds * SAMPLE_RATE or encoder.device.type == "cpu":
-            yield from flush()
-            window, held = [], 0
-    if window:
-        yield from flush()
+ROWS = 4096  # utterances in a row group, and held before they are written
 
 
-def _load(units: Units, codebook: Path) -> tuple[Encoder, Codebook]:
-    encoder = Encoder.load(units.encoder, units.layer, units.batch_seconds)
-    return encoder, load(codebook, encoder.provenance)
+class Writer:
+    """A UNITS table that is written while its rows come."""
+
+    def __init__(self, file: pq.ParquetWriter) -> None:
+        self.file, self.rows = file, []
+
+    def add(self, row: dict[str, Any]) -> None:
+        """One row; a full group goes to disk."""
+        self.rows.append(row)
+        if len(self.rows) == ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if self.rows:
+            self.file.write_table(pa.Table.from_pylist(self.rows, schema=self.file.schema))
+            self.rows = []
 
 
-def _write(out: Path, rows: list[dict[str, object]], encoder: Encoder, codebook: Codebook) -> None:
-    write_table(
-        out,
-        rows,
-        UNITS,
-        encoder=encoder.hash,
-        layer=str(encoder.layer),
-        clusters=str(len(codebook.centroids)),
-    )
+@contextmanager
+def writing(out: Path, **metadata: str) -> Iterator[Writer]:
+    """A Writer to `out`, which is there whole at the end or not at all; `metadata` goes into the schema's."""
+    schema = UNITS.with_metadata(metadata)
+    with atomic(out) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
+        writer = Writer(file)
+        yield writer
+        writer.flush()
+
+
+def _open(units: Units, codebook: Path, speakers: Sequence[Path]) -> tuple[Encoder, Codebook, Quantiser]:
+    encoder = open_encoder(units)
+    book = load(codebook, encoder.provenance)
+    return encoder, book, Quantiser.of(book, Normaliser.matching(book.provenance, speakers), encoder.device)
+
+
+def _about(encoder: Encoder, book: Codebook) -> dict[str, str]:
+    about = {"encoder": encoder.hash, "layer": str(encoder.layer), "clusters": str(len(book.centroids))}
+    return about if encoder.precision == "fp32" else about | {"precision": encoder.precision}
+
+
+def _workers(units: Units, encoder: Encoder) -> int:
+    if units.workers is not None:
+        return units.workers
+    return 0 if encoder.device.type == "cpu" else max(1, min(8, len(os.sched_getaffinity(0)) - 1))
+
+
+def jobs_of_shard(cuts: Path, aligned: set[str]) -> Iterator[Job]:
+    """The aligned utterances of a shard, in the order of its cuts."""
+    for cut in read_cuts(cuts):
+        if cut.id in aligned:
+            yield Job(cut.id, cut.speaker, cut.path, cut.duration, cut.start, windowed=True)
 
 
 def extract_shard(
-    cuts: Path, alignment: Path, codebook: Path, out: Path, rejected: Path, units: Units, max_rejected: float
+    cuts: Path,
+    alignment: Path,
+    codebook: Path,
+    out: Path,
+    rejected: Path,
+    units: Units,
+    max_rejected: float,
+    speakers: Sequence[Path] = (),
 ) -> None:
     """Write units/{shard}.parquet, the aligned utterances of a shard in the order of its cuts.
 
-    Unreadable and too short audio goes to `rejected`; UserError above a share of `max_rejected`, and where the
-    codebook is of another encoder.
+    `speakers`: the statistics that a codebook normalised by speaker needs. Unreadable and too short audio goes to
+    `rejected`; UserError above a share of `max_rejected`, and where the codebook is of another encoder.
     """
-    encoder, book = _load(units, codebook)
+    encoder, book, quantiser = _open(units, codebook, speakers)
     table = read_table(alignment, ALIGNMENT, columns=["id", "seconds"])
-    aligned = set(table["id"].to_pylist())
+    aligned, total = set(table["id"].to_pylist()), sum(table["seconds"].to_pylist())
     rejects = Rejects()
 
-    def speech() -> Iterator[tuple[str, np.ndarray]]:
-        for cut in read_cuts(cuts):
-            if cut.id not in aligned:
-                continue
-            try:
-                samples = cut.samples()
-                if len(samples) < MIN_SAMPLES:
-                    raise AudioError(f"too short for a unit: {len(samples)} samples, {MIN_SAMPLES} are one frame")
-            except AudioError as error:
-                rejects.add(cut.id, str(error), cut.path)
-                continue
-            yield cut.id, samples
+    def readable() -> Iterator[tuple[Job, Wave]]:
+        for job, wave in waves(jobs_of_shard(cuts, aligned), _workers(units, encoder)):
+            if isinstance(wave, str):
+                rejects.add(job.id, wave, job.source)
+            else:
+                yield job, wave
 
-    with progress(f"units {out.stem}", sum(table["seconds"].to_pylist()), "h of speech per h") as meter:
-        rows = list(units_of(encoder, book, speech(), meter))
-    rejects.write(rejected, len(aligned), max_rejected)
-    _write(out, rows, encoder, book)
+    with writing(out, **_about(encoder, book)) as writer:
+        with progress(f"units {out.stem}", total, "h of speech per h") as meter:
+            for row in units_of(encoder, quantiser, readable(), meter):
+                writer.add(row)
+        rejects.write(rejected, len(aligned), max_rejected)
 
 
-def extract_items(items: Path, codebook: Path, out: Path, units: Units) -> None:
-    """Write benchmarks/{task}/units.parquet, where `id` is the item. Raises UserError naming an item without units.
+def jobs_of_items(path: Path) -> Iterator[Job]:
+    """Items (ITEMS) or prompts (PROMPTS), in the order of their table; a few at a time, since an official benchmark is
+    gigabytes of audio."""
+    for batch in batches(path, ITEMS, ["item", "voice", "seconds", "audio"], 256):
+        for row in batch.to_pylist():
+            yield Job(row["item"], row["voice"], row["audio"] or b"", row["seconds"])
 
-    A pair must not lose a member, so nothing is rejected here.
-    """
-    encoder, book = _load(units, codebook)
-    table = read_table(items, ITEMS, columns=["item", "seconds"])
 
-    def speech() -> Iterator[tuple[str, np.ndarray]]:
-        # a row group at a time: an official benchmark is gigabytes of audio
-        for batch in batches(items, ITEMS, ["item", "audio"], 256):
-            for row in batch.to_pylist():
-                try:
-                    samples = read_audio(row["audio"] or b"")
-                except AudioError as error:
-                    raise UserError(f"{items}, item '{row['item']}': {error}; make the items again") from None
-                if len(samples) < MIN_SAMPLES:
-                    raise UserError(
-                        f"{items}, item '{row['item']}': {len(samples)} samples are too short for a unit "
-                        f"({MIN_SAMPLES} are one frame); leave this pair out of the pairs file"
-                    )
-                yield row["item"], samples
+def extract_items(items: Path, codebook: Path, out: Path, units: Units, speakers: Sequence[Path] = ()) -> None:
+    """As `extract_all_items`, of one file."""
+    extract_all_items([items], codebook, [out], units, speakers)
 
-    with progress(f"units {items.parent.name}", sum(table["seconds"].to_pylist()), "h of speech per h") as meter:
-        rows = list(units_of(encoder, book, speech(), meter))
-    _write(out, rows, encoder, book)
+
+def extract_all_items(
+    items: Iterable[Path], codebook: Path, out: Iterable[Path], units: Units, speakers: Sequence[Path] = ()
+) -> None:
+    """Write benchmarks/{task}/units.parquet of each, where `id` is the item. Raises UserError naming an item without
+    units: a pair must not lose a member, so nothing is rejected here."""
+    encoder, book, quantiser = _open(units, codebook, speakers)
+    for path, target in zip(items, out, strict=True):
+        total = sum(read_table(path, ITEMS, columns=["item", "seconds"])["seconds"].to_pylist())
+        read = waves(jobs_of_items(path), _workers(units, encoder))
+        with (
+            writing(target, **_about(encoder, book)) as writer,
+            progress(f"units {path.parent.name}", total, "h of speech per h") as meter,
+        ):
+            for row in units_of(encoder, quantiser, _all_readable(read, path), meter):
+                writer.add(row)
+
+
+def _all_readable(read: Iterable[tuple[Job, Wave | str]], path: Path) -> Iterator[tuple[Job, Wave]]:
+    for job, wave in read:
+        if isinstance(wave, str):
+            mend = "leave this pair out of the pairs file" if wave.startswith("too short") else "make the items again"
+            raise UserError(f"{path}, item '{job.id}': {wave}; {mend}")
+        yield job, wave

@@ -11,10 +11,11 @@ from speechladder.alignment.frames import frame_labels
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.phones import SIL, strip_stress
 from speechladder.io.errors import UserError
-from speechladder.io.files import write_json
+from speechladder.io.files import read_json, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table
+from speechladder.units import abx_run
 from speechladder.units.codebook import load
 
 FRAMES = 300_000  # looked at, at most: 100 minutes, enough for the third digit of each figure
@@ -167,15 +168,15 @@ def _drawn(cuts: list[Path], units: list[Path], seed: int) -> tuple[dict[str, st
     return speakers, {name: u for _, name, u in found}
 
 
-def _labels(alignments: list[Path], spoken: dict[str, np.ndarray]) -> dict[str, list[str]]:
-    """The stress-stripped phone at each frame of each utterance in `spoken`."""
+def frame_phones(alignments: list[Path], lengths: dict[str, int]) -> dict[str, list[str]]:
+    """The stress-stripped phone at each frame of each utterance in `lengths`, which maps ids to frames."""
     out: dict[str, list[str]] = {}
     for path in alignments:
         table = read_table(path, ALIGNMENT, columns=["id", "phones"])
         for at, name in enumerate(table["id"].to_pylist()):
-            if name in spoken:
+            if name in lengths:
                 spans = [s._replace(label=strip_stress(s.label)) for s in from_rows(table["phones"][at].as_py())]
-                out[name] = frame_labels(spans, len(spoken[name]))
+                out[name] = frame_labels(spans, lengths[name])
     return out
 
 
@@ -209,19 +210,51 @@ def quality(
     }
 
 
+def _abx(
+    cuts: list[Path],
+    alignments: list[Path],
+    units: list[Path],
+    centroids: np.ndarray | None,
+    features: Path | None,
+    minutes: float,
+    seed: int,
+) -> dict[str, Any] | None:
+    """ABX of the units, with that of the features as the sample's stage measured it on the same speech."""
+    if not minutes:
+        return None
+    speech = abx_run.speech(cuts, alignments, minutes, seed)
+    place = {cut.id: at for at, cut in enumerate(speech.cuts)}
+    spoken: dict[int, np.ndarray] = {}
+    for path in units:
+        table = read_table(path, UNITS)
+        values = table["units"].combine_chunks()
+        for row, name in enumerate(table["id"].to_pylist()):
+            if name in place:
+                spoken[place[name]] = values[row].values.to_numpy()
+    of_features = read_json(features)["features"] if features else None
+    return {**speech.counts, "features": of_features, "units": abx_run.of_units(speech, spoken, centroids)}
+
+
 def write_quality(
     cuts: list[Path],
     alignments: list[Path],
     units: list[Path],
-    codebook: Path,
+    codebook: Path | None,
     items: dict[str, tuple[Path, Path]],
     out: Path,
     seed: int,
+    abx_minutes: float = 0.0,
+    features_abx: Path | None = None,
+    clusters: int = 0,
 ) -> None:
-    """Write units/quality.json; `items` maps a task to its items and their units. Raises UserError."""
-    book = load(codebook)
+    """Write units/quality.json; `items` maps a task to its items and their units. Raises UserError.
+
+    `codebook` is None for units that came as they are, of which there are `clusters`. `features_abx` is what
+    `sample.write_sample` wrote; without `abx_minutes` there is no ABX.
+    """
+    book = load(codebook) if codebook else None
     speakers, spoken = _drawn(cuts, units, seed)
-    labels = _labels(alignments, spoken)
+    labels = frame_phones(alignments, {name: len(values) for name, values in spoken.items()})
     names = [name for name in spoken if len(spoken[name]) and name in labels]
     if not names:
         raise UserError(f"no utterance is both in {units[0]} (...) and in {alignments[0]} (...); run the stages again")
@@ -229,16 +262,18 @@ def write_quality(
         [spoken[n] for n in names],
         [labels[n] for n in names],
         [speakers[n] for n in names],
-        len(book.centroids),
+        len(book.centroids) if book else clusters,
         seed,
     )
     voices = {task: same_sentence(*paths, seed) for task, paths in items.items()}
+    centroids = book.centroids if book else None
     write_json(
         out,
         {
-            "encoder": {key: book.provenance[key] for key in ("encoder", "sha256", "layer")},
+            "encoder": {key: book.provenance[key] for key in ("encoder", "sha256", "layer")} if book else None,
             **figures,
-            "empty_clusters_in_sample": book.provenance["empty_clusters"],
+            "empty_clusters_in_sample": book.provenance["empty_clusters"] if book else None,
             "same_sentence": voices or None,
+            "abx": _abx(cuts, alignments, units, centroids, features_abx, abx_minutes, seed),
         },
     )

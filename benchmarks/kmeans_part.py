@@ -1,0 +1,136 @@
+"""How long k-means takes to reach the objective of scikit-learn's MiniBatchKMeans: a part of benchmarks/units.py.
+
+    python benchmarks/kmeans_part.py                       # 200,000 frames of 1024 dimensions, 512 clusters
+    python benchmarks/kmeans_part.py --frames 10000000 --clusters 2048 --only torch   # on a GPU
+
+MiniBatchKMeans runs as scikit-learn sets it up, with mini-batches of 4,096 and up to 100 passes, until it stops by
+itself; the objective of its centroids over all frames is the one to reach. Ours starts from random frames, its time
+ends with the first iteration whose objective is at or below that. The frames are a mixture of more Gaussians than
+there are clusters, so that neither finds them all. Both have the same threads.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+
+ITERATIONS = 30  # of ours, at most
+
+
+def frames(count: int, dim: int, clusters: int, seed: int = 0) -> np.ndarray:
+    """(count, dim) float32: Gaussians of unequal weight and width, in a space where some dimensions say more."""
+    rng = np.random.default_rng(seed)
+    scale = 1 / np.sqrt(1 + np.arange(dim, dtype=np.float32))
+    centres = rng.normal(size=(3 * clusters, dim)).astype(np.float32) * scale * 4
+    weights = rng.gamma(1.0, size=len(centres))
+    out = np.empty((count, dim), np.float32)
+    for at in range(0, count, 1 << 16):
+        block = rng.choice(len(centres), min(1 << 16, count - at), p=weights / weights.sum())
+        noise = rng.normal(size=(len(block), dim)).astype(np.float32) * scale * 2
+        out[at : at + len(block)] = centres[block] + noise
+    return out
+
+
+def objective(features: np.ndarray, centroids: np.ndarray) -> float:
+    """Sum of squared distances to the nearest centroid."""
+    total, norms = 0.0, (centroids.astype(np.float64) ** 2).sum(axis=1).astype(np.float32)
+    for at in range(0, len(features), 1 << 14):
+        block = features[at : at + (1 << 14)]
+        nearest = (norms - 2 * block @ centroids.T).min(axis=1)
+        total += float(nearest.sum(dtype=np.float64) + (block.astype(np.float64) ** 2).sum())
+    return total
+
+
+def _minibatch(features: np.ndarray, clusters: int, seed: int) -> tuple[float, np.ndarray, str]:
+    import sklearn
+    from sklearn.cluster import MiniBatchKMeans
+
+    begun = time.perf_counter()
+    found = MiniBatchKMeans(clusters, batch_size=4096, n_init=1, init="random", random_state=seed, max_iter=100)
+    centroids = found.fit(features).cluster_centers_.astype(np.float32)
+    return time.perf_counter() - begun, centroids, sklearn.__version__
+
+
+def _ours(
+    features: np.ndarray, clusters: int, seed: int, enough: float, backend: str, precision: str
+) -> dict[str, Any]:
+    """Seconds until the objective is at most `enough`; null where it never is."""
+    from speechladder.units.kmeans import Plan, fit
+
+    begun = time.perf_counter()
+    got = fit(features, Plan(clusters, ITERATIONS, seed, backend="torch", precision=precision, enough=enough))
+    seconds = time.perf_counter() - begun
+    needed = next((i for i, value in enumerate(got.objective, 1) if value <= enough), None)
+    if backend != "torch" and needed:  # faiss cannot be told when to stop: as many iterations as it needs
+        found = fit(features, Plan(clusters, ITERATIONS, seed, backend=backend))
+        needed = next((i for i, value in enumerate(found.objective, 1) if value <= enough), None)
+        if needed:
+            begun = time.perf_counter()
+            got = fit(features, Plan(clusters, needed, seed, backend=backend))
+            seconds = time.perf_counter() - begun
+    reached = bool(needed) and got.objective[-1] <= enough
+    return {"seconds": round(seconds, 3) if reached else None, "iterations": needed, "objective": got.objective[-1]}
+
+
+def compare(
+    count: int = 200_000,
+    dim: int = 1024,
+    clusters: int = 512,
+    seed: int = 0,
+    threads: int = 1,
+    only: str | None = None,
+    features: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """{"kmeans_vs_sklearn_minibatch": how many times faster the fastest of ours is, "kmeans": the details}.
+
+    `features`: real ones in place of drawn ones. `only`: torch or faiss alone. The ratio is null where none of ours
+    reaches MiniBatchKMeans' objective.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    features = frames(count, dim, clusters, seed) if features is None else np.ascontiguousarray(features, np.float32)
+    with threadpool_limits(threads):
+        theirs, centroids, version = _minibatch(features, clusters, seed)
+        enough = objective(features, centroids)
+        ways = {"faiss": ("faiss", "fp32"), "torch": ("torch", "fp32"), "torch bf16": ("torch", "bf16")}
+        ours = {
+            name: _ours(features, clusters, seed, enough, *way) for name, way in ways.items() if only in (None, way[0])
+        }
+    best = min((row["seconds"] for row in ours.values() if row["seconds"]), default=None)
+    details = {
+        "frames": len(features),
+        "dim": features.shape[1],
+        "clusters": clusters,
+        "threads": threads,
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "cpu": platform.processor() or platform.machine(),
+        "sklearn": version,
+        "minibatch": {"seconds": round(theirs, 3), "objective": enough},
+        "ours": ours,
+    }
+    return {"kmeans_vs_sklearn_minibatch": round(theirs / best, 3) if best else None, "kmeans": details}
+
+
+def main() -> None:
+    """Parse, measure, print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=200_000)
+    parser.add_argument("--dim", type=int, default=1024)
+    parser.add_argument("--clusters", type=int, default=512)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", choices=("faiss", "torch"), help="leave the other out")
+    args = parser.parse_args()
+    print(json.dumps(compare(args.frames, args.dim, args.clusters, args.seed, args.threads, args.only)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Waveforms for the encoder, read and decoded in this process or ahead of it in others.
+
+Imports neither torch nor the encoder: a worker is a bare interpreter with numpy and libsndfile.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from speechladder.io.audio import AudioError, read_audio
+from speechladder.io.errors import UserError
+
+MIN_SAMPLES = 400  # at 16 kHz: the window of one frame; anything shorter has no unit
+AHEAD_SECONDS = 1200.0  # of speech that workers may have decoded and nobody has taken: 77 MB
+_TOGETHER = 8, 60.0  # jobs, and seconds, that travel to a worker at once
+
+
+@dataclass(frozen=True)
+class Job:
+    """An utterance to read: a window of a file, or FLAC bytes; `seconds` is how long it is."""
+
+    id: str
+    speaker: str
+    source: str | bytes
+    seconds: float
+    start: float = 0.0
+    windowed: bool = False
+
+
+@dataclass(frozen=True)
+class Wave:
+    """(samples,) float32 at 16 kHz, and what a model that normalises its input takes out of it."""
+
+    samples: np.ndarray
+    mean: np.floating[Any]
+    scale: np.floating[Any]
+
+    @classmethod
+    def of(cls, samples: np.ndarray) -> "Wave":
+        """With the statistics that transformers' Wav2Vec2FeatureExtractor takes."""
+        return cls(samples, samples.mean(), np.sqrt(samples.var() + 1e-7))
+
+
+def read(job: Job) -> Wave | str:
+    """The waveform, or the reason why there is none."""
+    try:
+        samples = read_audio(job.source, job.start, job.seconds if job.windowed else None)
+    except AudioError as error:
+        return str(error)
+    if len(samples) < MIN_SAMPLES:
+        return f"too short for a unit: {len(samples)} samples, {MIN_SAMPLES} are one frame"
+    return Wave.of(samples)
+
+
+def _read_all(jobs: list[Job]) -> list[Wave | str]:
+    return [read(job) for job in jobs]
+
+
+def _born(parent: int) -> None:
+    """A worker ends with the process that started it, however that ends."""
+    from speechladder.io.lifetime import RUNNER, die_with_runner
+
+    os.environ[RUNNER] = str(parent)
+    die_with_runner()
+
+
+def _together(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    group: list[Job] = []
+    for job in jobs:
+        group.append(job)
+        if len(group) == _TOGETHER[0] or sum(j.seconds for j in group) >= _TOGETHER[1]:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def waves(jobs: Iterable[Job], workers: int = 0) -> Iterator[tuple[Job, Wave | str]]:
+    """Each job with its waveform or the reason why there is none, in the order of the jobs.
+
+    `workers`: processes that decode ahead, `AHEAD_SECONDS` at most; 0 decodes here, when the next one is asked for.
+    Raises UserError when a worker dies.
+    """
+    if not workers:
+        yield from ((job, read(job)) for job in jobs)
+        return
+    import multiprocessing
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    queue: deque[tuple[list[Job], Future]] = deque()
+    spawn = multiprocessing.get_context("spawn")  # a forked child of a process with CUDA or threads may hang
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_born, initargs=(os.getpid(),))
+    try:
+        held = 0.0
+        for group in _together(jobs):
+            queue.append((group, pool.submit(_read_all, group)))
+            held += sum(job.seconds for job in group)
+            while held > AHEAD_SECONDS and len(queue) > workers:
+                done, future = queue.popleft()
+                held -= sum(job.seconds for job in done)
+                yield from zip(done, future.result(), strict=True)
+        while queue:
+            done, future = queue.popleft()
+            yield from zip(done, future.result(), strict=True)
+    except BrokenProcessPool:
+        raise UserError(
+            "units.workers: a decoding process died (out of memory?); set it to fewer, or to 0 to decode in one process"
+        ) from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

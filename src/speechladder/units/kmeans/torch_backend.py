@@ -1,0 +1,160 @@
+"""Lloyd's algorithm in torch: any device, chunk by chunk, over a sample in memory or mapped from a file.
+
+Distances are float32 products (bf16: see `_nearest`); sums over a chunk are float32, their totals over the chunks
+float64. A sample that fits the GPU is copied there once; else each chunk is read, and sent, while the one before is
+computed. An empty cluster takes half of the cluster with the largest sum of squared distances: the two centroids start
+1/1024 to either side of it, as faiss does it, and the next empty one sees both halves with half of that sum.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from speechladder.units.kmeans.fit import Plan, Trained
+from speechladder.units.kmeans.start import take
+
+_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 28}  # of a chunk's distances, and of its features: what a CPU's cache holds
+_RESIDENT = 0.6  # share of the GPU's free memory that the sample may take
+_CANDIDATES = 4  # nearest by bf16 that float32 decides between
+_DOUBT = 2.0**-6  # of the products' size: two that are nearer than this by bf16 are decided by float32
+_SPLIT = 1 / 1024
+
+
+class _Chunks:
+    """The sample less its mean, `shift` (dim,), as float32 chunks on a device, in their order, as often as asked for.
+
+    Distances do not depend on the origin, and near the mean products are small and round little. `norms` (frames,): the
+    square of each frame.
+    """
+
+    def __init__(self, features: np.ndarray, rows: int, device: torch.device) -> None:
+        self.features, self.rows, self.device = features, rows, device
+        self.starts = range(0, len(features), rows)
+        self.resident: torch.Tensor | None = None
+        self.shift = torch.zeros(features.shape[1], device=device)
+        if device.type == "cuda":
+            free = torch.cuda.mem_get_info(device)[0]
+            if features.size * 4 < _RESIDENT * free:
+                self.resident = torch.empty(features.shape, dtype=torch.float32, device=device)
+                for at, chunk in self._sent():
+                    self.resident[at : at + len(chunk)] = chunk
+        total = sum(chunk.sum(0).double() for _, chunk in self)
+        self.shift = (total / len(features)).float()
+        if self.resident is not None:
+            self.resident -= self.shift
+        self.norms = torch.cat([chunk.square().sum(1) for _, chunk in self])
+
+    def _read(self, at: int) -> torch.Tensor:
+        block = self.features[at : at + self.rows]
+        # torch wants memory that it could write to, which a mapped file is not
+        block = np.array(block, np.float32) if not block.flags.writeable else np.ascontiguousarray(block, np.float32)
+        chunk = torch.from_numpy(block)
+        return chunk.pin_memory() if self.device.type == "cuda" else chunk
+
+    def _sent(self) -> Iterator[tuple[int, torch.Tensor]]:
+        if self.device.type == "cpu":
+            yield from ((at, self._read(at)) for at in self.starts)
+            return
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(self._read, 0)
+            for at in self.starts:
+                chunk = ahead.result()
+                if at + self.rows < len(self.features):
+                    ahead = reader.submit(self._read, at + self.rows)
+                yield at, chunk.to(self.device, non_blocking=True)
+
+    def __iter__(self) -> Iterator[tuple[int, torch.Tensor]]:
+        if self.resident is None:
+            return ((at, chunk - self.shift) for at, chunk in self._sent())
+        return ((at, self.resident[at : at + self.rows]) for at in self.starts)
+
+
+def _nearest(chunk: torch.Tensor, centroids: torch.Tensor, precision: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """(squared distance less the frame's own square, index of the centroid), both (frames,).
+
+    bf16: products in bfloat16; where the nearest two are within its rounding, the `_CANDIDATES` nearest are compared in
+    float32. Nothing else is bfloat16.
+    """
+    norms = centroids.square().sum(1)
+    if precision == "fp32":
+        return torch.addmm(norms, chunk, centroids.T, alpha=-2).min(dim=1)
+    rough = torch.addmm(norms.bfloat16(), chunk.bfloat16(), centroids.T.bfloat16(), alpha=-2)
+    best = rough.topk(2, dim=1, largest=False)
+    index, gap = best.indices[:, 0], (best.values[:, 1] - best.values[:, 0]).float()
+    doubtful = (gap <= _DOUBT * (best.values[:, 0].abs().float() + norms[index])).nonzero()[:, 0]
+    candidates = rough[doubtful].topk(min(_CANDIDATES, len(centroids)), dim=1, largest=False).indices
+    rows = centroids.index_select(0, candidates.reshape(-1)).view(*candidates.shape, centroids.shape[1])
+    exact = norms[candidates] - 2 * torch.bmm(rows, chunk[doubtful][:, :, None])[:, :, 0]
+    index[doubtful] = candidates.gather(1, exact.argmin(dim=1)[:, None])[:, 0]
+    return norms[index] - 2 * (centroids.index_select(0, index) * chunk).sum(1), index
+
+
+def _sums(values: torch.Tensor, index: torch.Tensor, clusters: int) -> torch.Tensor:
+    """(clusters, dim) float32: the sum of each cluster's rows of (frames, dim), in an order that is always the same."""
+    if values.device.type == "cpu":
+        return torch.zeros(clusters, values.shape[1]).index_add_(0, index, values)
+    # index_add_ of a GPU adds in the order in which its threads come
+    lengths = torch.bincount(index, minlength=clusters)
+    rows = values[torch.argsort(index, stable=True)]
+    return torch.segment_reduce(rows, "sum", lengths=lengths, axis=0, unsafe=True, initial=0)
+
+
+def _split_empty(centroids: torch.Tensor, counts: torch.Tensor, spread: torch.Tensor) -> int:
+    """Give every empty cluster half of another, in place; how many there were."""
+    empty = (counts == 0).nonzero()[:, 0].tolist()
+    for cluster in empty:
+        largest = int(spread.argmax())
+        spread[largest] = spread[cluster] = spread[largest] / 2
+        sign = 1 - 2 * (torch.arange(centroids.shape[1], device=centroids.device) % 2)
+        centroids[cluster] = centroids[largest] * (1 + _SPLIT * sign)
+        centroids[largest] = centroids[largest] * (1 - _SPLIT * sign)
+    return len(empty)
+
+
+def run(features: np.ndarray, plan: Plan, first: np.ndarray) -> Trained:
+    """One start from `first` (clusters, dim); `empty` counts the last centroids' own."""
+    device = torch.device(plan.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    clusters, most = plan.clusters, plan.clusters * plan.max_points_per_centroid
+    if len(features) > most:
+        rng = np.random.default_rng([plan.seed, 8])
+        features = take(features, np.sort(rng.choice(len(features), most, replace=False)))
+    elements = _ELEMENTS.get(device.type, _ELEMENTS["cuda"])
+    rows = max(256, min(elements // clusters, elements // features.shape[1]))
+    allowed, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
+    try:
+        with torch.inference_mode():
+            chunks = _Chunks(features, rows, device)
+            centroids = torch.from_numpy(first).to(device) - chunks.shift
+            objective, reseeded = [], 0
+            for _ in range(plan.iterations):
+                value, counts, sums, spread = _pass(chunks, centroids, plan.precision)
+                objective.append(value)
+                centroids = torch.where(counts[:, None] > 0, (sums / counts.clamp(min=1)[:, None]).float(), centroids)
+                reseeded += _split_empty(centroids, counts, spread)
+                if value <= plan.enough:
+                    break
+            counts = _pass(chunks, centroids, plan.precision)[1]
+            result = (centroids + chunks.shift).cpu().numpy()
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+    made_by = {"torch": torch.__version__, "device": device.type}
+    return Trained(result, objective, int((counts == 0).sum()), reseeded=reseeded, made_by=made_by)
+
+
+def _pass(
+    chunks: _Chunks, centroids: torch.Tensor, precision: str
+) -> tuple[float, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Over all frames: (objective, counts (clusters,), sums (clusters, dim), sums of squared distances (clusters,))."""
+    clusters, dim = centroids.shape
+    counts = torch.zeros(clusters, dtype=torch.int64, device=chunks.device)
+    sums = torch.zeros(clusters, dim, dtype=torch.float64, device=chunks.device)
+    spread = torch.zeros(clusters, 1, dtype=torch.float64, device=chunks.device)
+    for at, chunk in chunks:
+        value, index = _nearest(chunk, centroids, precision)
+        distance = (value + chunks.norms[at : at + len(chunk)]).clamp(min=0)
+        counts += torch.bincount(index, minlength=clusters)
+        sums += _sums(chunk, index, clusters)
+        spread += _sums(distance[:, None], index, clusters)
+    return float(spread.sum()), counts, sums, spread[:, 0]

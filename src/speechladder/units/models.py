@@ -1,0 +1,155 @@
+"""Encoders of the wav2vec 2.0 family as transformers has them: found, checked and read up to the wanted layer."""
+
+import hashlib
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speechladder.io.errors import UserError
+from speechladder.settings import SAMPLE_RATE
+
+MICRO = "hubert-micro"
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+WINDOW, HOP = 400, 320  # samples at 16 kHz of a frame, and from one frame to the next
+KINDS = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}  # model_type -> class
+_WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def resolve(name: str) -> Path:
+    """The folder that `units.encoder` means: hubert-micro, a directory, or a hub id (fetched, or from its cache).
+
+    Raises UserError when there is none.
+    """
+    folder = ASSETS / MICRO if name == MICRO else Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name == MICRO:
+        raise UserError(f"units.encoder: {folder} is missing from the installation; install the package again")
+    if not _HUB_ID.fullmatch(name):
+        raise UserError(
+            f"units.encoder: no such directory: {name}; name {MICRO}, a directory, or a hub id (OWNER/NAME)"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*config.json", "*.index.json", *_WEIGHTS]))
+    except Exception as error:  # the hub client raises a dozen kinds for 'not there' and 'no network'
+        raise UserError(
+            f"units.encoder: {name} is neither a directory nor in the hub's cache, and could not be fetched "
+            f"({type(error).__name__}). On a machine with a network: 'hf download {name} --local-dir FOLDER', "
+            "copy FOLDER here and set units.encoder to it"
+        ) from None
+
+
+def _weights(folder: Path) -> list[Path]:
+    """The files that transformers will load, safetensors first."""
+    for pattern in _WEIGHTS:
+        if files := sorted(folder.glob(pattern)):
+            return files
+    raise UserError(f"units.encoder: {folder} holds no weights ({' or '.join(_WEIGHTS)})")
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 (hex) over the weights in `folder`: the same for the same model wherever it lies."""
+    digest = hashlib.sha256()
+    for file in _weights(folder):
+        with file.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model of one of KINDS in fp32 and eval mode, its upper layers cut away.
+
+    `normalise`: whether waveforms are brought to zero mean and unit variance; `hash`: `fingerprint` of the weights.
+    """
+
+    model: Any
+    normalise: bool
+    hash: str
+
+
+def read(name: str, layer: int, source: str = "auto") -> Checkpoint:
+    """Read `name` (see `resolve`) up to transformer layer `layer`; `source` is auto or the model_type it must have.
+
+    Raises UserError naming the field when the encoder is missing, broken or of another kind, or has fewer layers.
+    """
+    import transformers
+
+    folder = resolve(name)
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise UserError(f"units.encoder: {folder}/config.json is missing or unreadable ({error})") from None
+    _check_config(config, folder, layer, source)
+    weights = fingerprint(folder)
+    model, normalise = _read_model(folder, KINDS[config.model_type])
+    model.encoder.layers = model.encoder.layers[:layer]
+    if config.do_stable_layer_norm:
+        # this kind normalises after its last layer; the output of an inner layer comes without
+        model.encoder.layer_norm = torch.nn.Identity()
+    conv = model.encoder.pos_conv_embed.conv
+    if torch.nn.utils.parametrize.is_parametrized(conv, "weight"):
+        torch.nn.utils.parametrize.remove_parametrizations(conv, "weight")  # else computed anew at every call
+    return Checkpoint(model.requires_grad_(False), normalise, weights)
+
+
+def _check_config(config: Any, folder: Path, layer: int, source: str) -> None:
+    if config.model_type not in KINDS:
+        raise UserError(
+            f"units.encoder: {folder} is a '{config.model_type}' model; the units need one of {', '.join(KINDS)}"
+        )
+    if source not in ("auto", config.model_type):
+        raise UserError(f"units.source: {source}, but {folder} is a '{config.model_type}' model; write source: auto")
+    if not 1 <= layer <= config.num_hidden_layers:
+        raise UserError(
+            f"units.layer: {layer} is not a layer of {folder}; allowed: 1 to {config.num_hidden_layers} "
+            "(1 is the first transformer layer)"
+        )
+    window, hop = 1, 1
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        window, hop = window + (kernel - 1) * hop, hop * stride
+    if (window, hop) != (WINDOW, HOP):
+        raise UserError(
+            f"units.encoder: {folder} frames by {window} samples every {hop}; the ladder needs 400 every 320 (50 Hz)"
+        )
+
+
+def _read_model(folder: Path, kind: str) -> tuple[Any, bool]:
+    """(the model in fp32 and eval mode, whether the waveform is normalised to zero mean and unit variance)."""
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    try:
+        model, info = getattr(transformers, kind).from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+        if (folder / "preprocessor_config.json").is_file():
+            extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
+            if extractor.sampling_rate != SAMPLE_RATE:
+                raise UserError(
+                    f"units.encoder: {folder}/preprocessor_config.json wants {extractor.sampling_rate} Hz, not 16,000"
+                )
+            normalise = bool(extractor.do_normalize)
+        else:  # as the releases do: the layer-norm kind (Large) was trained on normalised waveforms
+            normalise = model.config.feat_extract_norm == "layer"
+    except UserError:
+        raise
+    except Exception as error:  # safetensors, torch, json and transformers each have their own
+        raise UserError(
+            f"units.encoder: {folder} cannot be loaded as a {kind} ({type(error).__name__}: {error}); "
+            "fetch or save the checkpoint again"
+        ) from None
+    # used in training only, so its absence does no harm; any other would be random numbers without a word
+    missing = sorted(key for key in info["missing_keys"] if key != "masked_spec_embed")
+    if missing:
+        raise UserError(f"units.encoder: {folder} lacks {len(missing)} of the model's tensors, first {missing[0]}")
+    return model.eval(), normalise

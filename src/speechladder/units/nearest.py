@@ -1,0 +1,35 @@
+"""The nearest centroid of frames where they are, on a GPU or not: the units that `codebook.assign` gives.
+
+Distances in float32 rank the centroids, double precision decides between the nearest few. Nothing waits for the device,
+so that the next batch can be on its way.
+"""
+
+import numpy as np
+import torch
+
+_BLOCK = 4096  # frames at once, bounds the distance matrix
+_FEW = 4  # centroids that could be the nearest, of which float32 cannot tell which
+
+
+class Nearest:
+    """Centroids (clusters, dim) float32 on a device."""
+
+    def __init__(self, centroids: np.ndarray, device: torch.device) -> None:
+        wide = torch.from_numpy(np.ascontiguousarray(centroids)).to(device).double()
+        self.wide, self.norms = wide, (wide**2).sum(1)
+        self.centroids, self.offsets = wide.float(), self.norms.float()
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """(frames, dim) float32 on the device -> (frames,) int32: the nearest, the lowest index among equals."""
+        if not len(features):
+            return torch.empty(0, dtype=torch.int32, device=features.device)
+        return torch.cat([self._block(block) for block in features.split(_BLOCK)])
+
+    def _block(self, features: torch.Tensor) -> torch.Tensor:
+        rough = torch.addmm(self.offsets, features, self.centroids.T, alpha=-2.0)  # + |x|^2, the same for all
+        few = rough.topk(min(_FEW, rough.shape[1]), largest=False, sorted=False).indices
+        products = torch.bmm(self.wide[few], features.double()[:, :, None])[:, :, 0]
+        distance = self.norms[few] - 2.0 * products
+        nearest = distance.amin(1, keepdim=True)
+        margin = 1e-10 * (nearest.abs() + self.norms.max())  # as codebook.assign
+        return few.masked_fill(distance > nearest + margin, len(self.norms)).amin(1).int()

@@ -1,0 +1,87 @@
+"""Tensors with their provenance as safetensors: read whole or mapped, written whole or row by row."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from speechladder.io.errors import UserError
+from speechladder.io.files import atomic
+
+
+def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], provenance: dict[str, Any]) -> None:
+    """Write safetensors atomically with `provenance` in the header; equal content gives equal bytes."""
+    with atomic(path) as temporary:
+        # one key: the header's order of several is not fixed
+        save_file(tensors, temporary, metadata={"provenance": json.dumps(provenance, sort_keys=True)})
+
+
+def write_rows(
+    path: str | Path, name: str, rows: Iterable[np.ndarray], shape: tuple[int, int], provenance: dict[str, Any]
+) -> None:
+    """The same bytes as `write_tensors` of one float32 tensor of `shape`, its rows written as they come, so that it
+    never has to fit in memory. Raises ValueError when the rows are not `shape`."""
+    size = 4 * shape[0] * shape[1]
+    header = {
+        "__metadata__": {"provenance": json.dumps(provenance, sort_keys=True)},
+        name: {"dtype": "F32", "shape": list(shape), "data_offsets": [0, size]},
+    }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for block in rows:
+            if block.ndim != 2 or block.shape[1] != shape[1]:
+                raise ValueError(f"{path}: rows of shape {block.shape}, expected (n, {shape[1]})")
+            file.write(np.ascontiguousarray(block, dtype="<f4").data)
+        if file.tell() != 8 + len(text) + size:
+            raise ValueError(f"{path}: {file.tell() - 8 - len(text)} bytes of rows, {size} were announced")
+
+
+def _broken(path: str | Path, error: Exception) -> UserError:
+    return UserError(f"{path}: not a file that the units stage wrote ({error}); delete it and run again")
+
+
+def read_tensors(path: str | Path, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(the tensors, the provenance); raises UserError naming the file when it is missing or broken."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            said = json.loads((file.metadata() or {})["provenance"])
+            return {name: file.get_tensor(name) for name in names}, said
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run the stage that makes it") from None
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise _broken(path, error) from None
+
+
+def read_tensor(path: str | Path, name: str) -> tuple[np.ndarray, dict[str, Any]]:
+    """(the tensor, the provenance); raises UserError naming the file when it is missing or broken."""
+    tensors, said = read_tensors(path, (name,))
+    return tensors[name], said
+
+
+def map_tensor(path: str | Path, name: str) -> tuple[np.ndarray, dict[str, Any]]:
+    """As `read_tensor`, of a float32 tensor, but mapped: its pages are read when they are looked at, and not kept."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            said = json.loads((file.metadata() or {})["provenance"])
+            file.get_slice(name)  # that it is there and that the file is whole
+        with Path(path).open("rb") as raw:
+            length = int.from_bytes(raw.read(8), "little")
+            entry = json.loads(raw.read(length))[name]
+        if entry["dtype"] != "F32":
+            raise KeyError(f"{name} is {entry['dtype']}, not F32")
+        start = 8 + length + entry["data_offsets"][0]
+        return np.memmap(path, "<f4", "r", start, tuple(entry["shape"])), said
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run the stage that makes it") from None
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise _broken(path, error) from None

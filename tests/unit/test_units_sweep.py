@@ -1,0 +1,379 @@
+"""The units sweep: its points, one pass of the encoder for all codebooks of a layer, its table, figure and DAG."""
+
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from ladder_results import make
+
+from speechladder.analysis import units_sweep
+from speechladder.analysis.csv_tables import read_csv
+from speechladder.analysis.factors import compare
+from speechladder.analysis.table import read_scores
+from speechladder.corpora.cuts import Cut, write_cuts
+from speechladder.io.audio import encode_flac
+from speechladder.io.errors import UserError
+from speechladder.io.files import read_json, write_json
+from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_table, write_table
+from speechladder.report.units_sweep import PAPER, draw_units_sweep
+from speechladder.settings import TASKS, Analysis, Point, Sweep, Units, load
+from speechladder.units import codebook, speakers, sweep
+from speechladder.units.normalise import Normaliser
+from speechladder.units.quality import write_quality
+from speechladder.units.sample import write_sample
+
+OWN = Point(3, 100, "none", 0)
+RATE = 16_000
+
+
+# --- points ---
+
+
+def test_a_point_is_its_name():
+    for point in Sweep().points():
+        assert Point.parse(point.name) == point
+        assert Point.parse(point.codebook) == point._replace(dedup=False)
+    assert Point(12, 2048, "speaker", 3, True).name == "layer12-k2048-speaker-seed3-dedup"
+    assert Point(1, 2, "none", 0, True).rung == "speech-hubert-dedup"
+    with pytest.raises(ValueError, match="no point of the sweep"):
+        Point.parse("layer3-k100-nothing-seed0")
+
+
+def test_the_points_are_every_combination_and_the_axes_one_choice_away():
+    found = Sweep(layers=[2, 3], clusters=[100, 400], normalisations=["none", "utterance"], seeds=[0, 1])
+    assert len(found.points()) == len(set(found.points())) == 32
+    axes = found.trained(OWN)
+    assert OWN in axes and len(axes) == 6
+    assert all(sum(a != b for a, b in zip(point, OWN)) <= 1 for point in axes)
+    # a run whose own units are none of the points: the first of each list stands in
+    assert Point(2, 100, "none", 0) in found.trained(Point(9, 100, "none", 0))
+    assert found.trained(Point(9, 7, "speaker", 5)) == found.trained(Point(2, 100, "none", 0))
+
+
+def test_points_to_train_by_name():
+    some = Sweep(train=["layer3-k100-*", "layer2-k400-none-seed0-dedup"]).trained(OWN)
+    assert {p.clusters for p in some if p.layer == 3} == {100}
+    assert [p.name for p in some if p.layer == 2] == ["layer2-k400-none-seed0-dedup"]
+    assert Sweep(train=[]).trained(OWN) == []
+    with pytest.raises(UserError, match=r"no point is named 'layer3-k101-none-seed0'; did you mean 'layer3-k10?0-none"):
+        load({"sweep": {"train": ["layer3-k101-none-seed0"]}})
+    with pytest.raises(UserError, match=r"sweep.clusters: a value is named twice"):
+        load({"sweep": {"clusters": [100, 100]}})
+
+
+# --- one pass for all codebooks ---
+
+
+def voice(phones: list[str], seed: int, pitch: float) -> tuple[np.ndarray, list[dict]]:
+    """A noisy tone per phone, 0.15 s each, and their spans."""
+    rng, at, parts, spans = np.random.default_rng(seed), 0.0, [], []
+    for phone in phones:
+        time = np.arange(round(0.15 * RATE)) / RATE
+        tone = 0.3 * np.sin(2 * np.pi * pitch * (1 + ord(phone[0]) % 7) * time) * (phone != "SIL")
+        parts.append(tone + rng.normal(0, 0.01, len(time)))
+        spans.append({"label": phone, "start": at, "end": at + 0.15})
+        at += 0.15
+    return np.concatenate(parts).astype(np.float32), spans
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Two shards of four speakers, items of a known and of an unknown voice, and an encoder of 2 layers, untrained."""
+    from tests import tiny_hubert
+
+    root = tmp_path_factory.mktemp("sweep")
+    tiny_hubert.save(root / "encoder", "micro", layers=2)
+    rng, rows, cuts, utterances = np.random.default_rng(0), {0: [], 1: []}, {0: [], 1: []}, []
+    for n in range(24):
+        speaker, shard = n % 4, n // 2 % 2
+        phones = ["SIL", "AA", *rng.choice(["AA", "B", "S"], 4), "B", "SIL"]
+        samples, spans = voice(phones, n, 90 + 40 * speaker)
+        soundfile.write(root / f"u{n}.flac", samples, RATE)
+        seconds, split = len(samples) / RATE, "valid" if n % 5 == 4 else "train"
+        path = str(root / f"u{n}.flac")
+        cut = Cut(f"u{n}", f"u{n}", path, 0.0, seconds, f"s{speaker}", split, "a b", "A b.", RATE, len(samples))
+        cuts[shard].append(cut)
+        rows[shard].append({"id": cut.id, "words": [], "phones": spans, "seconds": seconds, "aligner": "truth"})
+        about = {"id": cut.id, "split": cut.split, "shard": shard, "speaker": cut.speaker}
+        utterances.append(about | {"seconds": seconds, "frames": 60})
+    for shard in (0, 1):
+        write_cuts(root / f"cuts.{shard}.jsonl.gz", cuts[shard])
+        write_table(root / f"alignment.{shard}.parquet", rows[shard], ALIGNMENT)
+    write_table(root / "utterances.parquet", [row for row in utterances if row["id"] != "u3"], UTTERANCES)
+    items = []
+    for name in ("s1", "robot"):
+        for n in range(3):
+            samples, spans = voice(["B", "AA", "S"], n, 150)
+            item = {"item": f"{n}|good|{name}", "id": str(n), "voice": name, "correct": True, "type": "x", "split": ""}
+            about = {"text": "a", "words": [], "phones": spans, "seconds": len(samples) / RATE}
+            items.append(item | about | {"audio": encode_flac(samples)})
+    write_table(root / "items.parquet", items, ITEMS)
+    units = Units(encoder=str(root / "encoder"), layer=2, clusters=4, sample_frames=300, abx_minutes=1)
+    paths = [root / f"cuts.{n}.jsonl.gz" for n in (0, 1)], [root / f"alignment.{n}.parquet" for n in (0, 1)]
+    speakers.write_speakers(*paths, root / "speakers.safetensors", units, 0)
+    speakers.write_voices(
+        [root / "items.parquet"], root / "speakers.safetensors", root / "voices.safetensors", units, 0
+    )
+    also = {kind: root / f"{kind}.safetensors" for kind in ("utterance", "speaker")}
+    given = [root / "speakers.safetensors"], also, root / "abx.json"
+    write_sample(*paths, root / "none.safetensors", units, 0, *given)
+    books = []
+    for kind, clusters in (("none", 4), ("utterance", 4), ("speaker", 4), ("none", 7)):
+        books.append(root / f"{Point(2, clusters, kind, 0).codebook}.safetensors")
+        codebook.train(root / f"{kind}.safetensors", books[-1], clusters, 5, 10**6, 0)
+    return SimpleNamespace(root=root, cuts=paths[0], alignments=paths[1], units=units, books=books, audio=cuts)
+
+
+def features_of(corpus):
+    from speechladder.units.encoder import Encoder
+
+    encoder = Encoder.load(corpus.units.encoder, 2)
+    return {cut.id: (cut, encoder.encode([cut.samples()])[0]) for rows in corpus.audio.values() for cut in rows}
+
+
+def test_the_sample_is_normalised_as_the_units_will_be(corpus):
+    every, frames = features_of(corpus), {}
+    for kind in ("none", "utterance", "speaker"):
+        sample, said = codebook.read_tensor(corpus.root / f"{kind}.safetensors", "features")
+        assert said.get("normalisation", "none") == kind
+        normaliser = Normaliser.of(kind, [corpus.root / "speakers.safetensors"])
+        known = np.concatenate([normaliser.apply(f, cut.speaker) for cut, f in every.values() if cut.split == "train"])
+        distance = np.abs(sample[:40, None] - known[None]).max(axis=2)
+        frames[kind] = distance.argmin(axis=1)
+        assert distance.min(axis=1).max() < 1e-4
+    assert (frames["none"] == frames["utterance"]).all() and (frames["none"] == frames["speaker"]).all()
+    plain = codebook.load(corpus.books[0]).provenance
+    assert "normalisation" not in plain
+    assert (
+        codebook.load(corpus.books[2]).provenance["speaker_statistics"]
+        == Normaliser.load(corpus.root / "speakers.safetensors").digest
+    )
+
+
+def test_units_by_several_codebooks_at_once(corpus):
+    root, statistics = corpus.root, [corpus.root / "speakers.safetensors"]
+    for shard in (0, 1):
+        given = corpus.cuts[shard], root / "utterances.parquet", shard, corpus.books, statistics
+        sweep.extract_shard(*given, root / f"units{shard}", corpus.units)
+    every = features_of(corpus)
+    for path in corpus.books:
+        rows = [
+            row for n in (0, 1) for row in read_table(root / f"units{n}" / f"{path.stem}.parquet", UNITS).to_pylist()
+        ]
+        assert {row["id"] for row in rows} == set(every) - {"u3"}  # what another stage left out
+        book = codebook.load(path)
+        normaliser = Normaliser.matching(book.provenance, statistics)
+        for row in rows:
+            cut, features = every[row["id"]]
+            assert row["units"] == book.assign(normaliser.apply(features, cut.speaker)).tolist()
+
+
+def test_items_by_their_voices(corpus):
+    root = corpus.root
+    given = [root / "items.parquet"], corpus.books
+    both = [root / "speakers.safetensors", root / "voices.safetensors"]
+    sweep.extract_items(*given, both, [root / "items"], corpus.units)
+    rows = read_table(root / "items" / f"{corpus.books[2].stem}.parquet", UNITS).to_pylist()
+    assert [row["id"] for row in rows] == [f"{n}|good|{v}" for v in ("s1", "robot") for n in range(3)]
+    # the same audio: a speaker's statistics and a voice's own make other units
+    assert rows[:3] != [{**row, "id": rows[n]["id"]} for n, row in enumerate(rows[3:])]
+    plain = read_table(root / "items" / f"{corpus.books[0].stem}.parquet", UNITS).to_pylist()
+    assert [row["units"] for row in plain[:3]] == [row["units"] for row in plain[3:]]
+    with pytest.raises(UserError, match="no statistics of speaker 'robot'"):
+        sweep.extract_items(*given, both[:1], [root / "items2"], corpus.units)
+    assert not (root / "items2").exists()
+
+
+def test_figures_of_a_layer(corpus):
+    out = corpus.root / "quality.json"
+    speech = corpus.cuts, corpus.alignments, corpus.books, [corpus.root / "speakers.safetensors"]
+    sweep.measure(*speech, out, corpus.units, minutes=1, seed=0)
+    found = read_json(out)
+    assert list(found) == [path.stem for path in corpus.books]
+    for name, row in found.items():
+        assert row["utterances"] == 24 and row["clusters"] == Point.parse(name).clusters
+        assert 0 < row["pnmi"] <= 1
+        assert row["abx"]["contexts"] > 0 and row["abx"]["speakers"] == 4
+        for of in ("features", "units", "dedup"):
+            errors = row["abx"][of] if of == "features" else row["abx"][of]["symbols"]
+            assert 0 <= errors["within"] <= 60 and errors["across_cells"] > 0
+    none, utterance, speaker, more = found.values()
+    assert none["abx"]["features"] == more["abx"]["features"] == read_json(corpus.root / "abx.json")["features"]
+    assert none["abx"]["features"] != speaker["abx"]["features"] != utterance["abx"]["features"]
+    quick = corpus.units.model_copy(update={"abx_minutes": 0.0})
+    sweep.measure(*speech, out, quick, minutes=0.1, seed=0)
+    assert read_json(out)[corpus.books[0].stem]["abx"] is None
+    assert read_json(out)[corpus.books[0].stem]["utterances"] < 24
+
+
+def test_the_run_itself_says_the_same_of_its_units(corpus):
+    """units/quality.json, from units as they were extracted: the sweep's figures of the same codebook."""
+    root, out = corpus.root, corpus.root / "own.json"
+    everyone = read_table(root / "utterances.parquet", UTTERANCES).to_pylist()
+    write_table(root / "everyone.parquet", [*everyone, everyone[0] | {"id": "u3", "shard": 1}], UTTERANCES)
+    for shard in (0, 1):
+        given = corpus.cuts[shard], root / "everyone.parquet", shard, corpus.books[:1], []
+        sweep.extract_shard(*given, root / f"own{shard}", corpus.units)
+    units = [root / f"own{shard}" / f"{corpus.books[0].stem}.parquet" for shard in (0, 1)]
+    speech = corpus.cuts, corpus.alignments, units
+    write_quality(*speech, corpus.books[0], {}, out, 0, abx_minutes=1, features_abx=root / "abx.json")
+    sweep.measure(*speech[:2], corpus.books[:1], [], root / "layer.json", corpus.units, minutes=100, seed=0)
+    own, layer = read_json(out), read_json(root / "layer.json")[corpus.books[0].stem]
+    assert own["abx"] == {key: layer["abx"][key] for key in own["abx"]}
+    assert own["abx"]["features"]["within"] is not None and own["abx"]["units"]["centroids"]["across_cells"] > 0
+    for name in ("pnmi", "phone_purity", "bits_per_second", "dedup", "speaker"):
+        assert own[name] == layer[name]
+    # units that came as they are have no codebook: what needs none is there
+    write_quality(*speech, None, {}, out, 0, abx_minutes=1, clusters=4)
+    bare = read_json(out)
+    assert bare["pnmi"] == own["pnmi"] and bare["encoder"] is None
+    assert bare["abx"]["units"] == {"symbols": own["abx"]["units"]["symbols"]} and bare["abx"]["features"] is None
+    write_quality(*speech, None, {}, out, 0, clusters=4)
+    assert read_json(out)["abx"] is None
+
+
+def test_a_codebook_of_another_layer_is_refused(corpus):
+    other = corpus.units.model_copy(update={"layer": 1})
+    with pytest.raises(UserError, match="the codebook was made from"):
+        sweep.measure(corpus.cuts, corpus.alignments, corpus.books, [], corpus.root / "x.json", other, 1, 0)
+
+
+# --- the table and its figure ---
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Scores of phone-repeat and of two trained points, and figures of four codebooks."""
+    make(tmp_path, ["phone-repeat", "speech-hubert"], ids=25, layers=0, learning=0)
+    make(tmp_path / "point", ["speech-hubert-dedup"], ids=25, layers=0, learning=0)
+    errors = {"within": 3.2, "across": 9.876, "within_cells": 5, "across_cells": 9}
+    halved = {key: value / 2 for key, value in errors.items()}
+    abx = {"features": errors, "units": {"symbols": errors, "centroids": halved}, "dedup": {"symbols": halved}}
+    figures = {
+        "phone_purity": 0.5,
+        "cluster_purity": 0.25,
+        "pnmi": 0.6,
+        "dead_clusters": 1,
+        "entropy_bits": 6.5,
+        "bits_per_second": 325.0,
+        "dedup": {"units_per_second": 30.25, "entropy_bits": 6.4, "bits_per_second": 193.6},
+        "speaker": {"mi_excess_bits": 0.4},
+        "abx": abx,
+    }
+    for layer in (2, 3):
+        books = {p.codebook: figures for p in Sweep(clusters=[100]).points() if p.layer == layer}
+        write_json(tmp_path / f"{layer}.json", books)
+    return tmp_path
+
+
+POINTS = Sweep(clusters=[100], normalisations=["none"], seeds=[0]).points()
+TRAINED = {"layer3-k100-none-seed0": ".", "layer3-k100-none-seed0-dedup": "point"}
+
+
+def table(results: Path, trained: dict[str, str] = TRAINED) -> list[dict[str, str]]:
+    quality = [results / "2.json", results / "3.json"]
+    folders = {name: results / folder for name, folder in trained.items()}
+    out = results / "units_sweep.csv"
+    units_sweep.write_units_sweep(results, POINTS, quality, folders, out, 0, Analysis(resamples=200))
+    return read_csv(out, units_sweep.COLUMNS)
+
+
+def test_a_row_per_point(results):
+    rows = table(results)
+    assert [row["point"] for row in rows] == [point.name for point in POINTS]
+    plain, short = rows[2], rows[3]
+    assert (plain["layer"], plain["dedup"], short["dedup"]) == ("3", "false", "true")
+    assert (plain["units_per_second"], short["units_per_second"]) == ("50.00", "30.25")
+    assert (plain["bits_per_second"], short["bits_per_second"]) == ("325.0", "193.6")
+    assert (plain["abx_units_across"], short["abx_units_across"]) == ("9.88", "4.94")
+    assert (plain["abx_centroids_within"], short["abx_centroids_within"]) == ("1.60", "")
+    assert plain["abx_features_within"] == "3.20"
+    assert all(rows[0][name] == "" for name in units_sweep.TRAINED)  # not trained
+
+
+def test_factor_c_is_the_step_from_phone_repeat(results):
+    plain, short = table(results)[2:]
+    before = read_scores(results, ["phone-repeat"])
+    for row, folder, rung in ((plain, results, "speech-hubert"), (short, results / "point", "speech-hubert-dedup")):
+        after = read_scores(folder, [rung])
+        for task in TASKS:
+            for norm in ("sum", "mean"):
+                ends = before["phone-repeat", task].outcomes(norm), after[rung, task].outcomes(norm)
+                step = compare(*ends, 0.95, 200, np.random.default_rng(0))
+                got = [float(row[f"C_{task}_{norm}{end}"]) for end in ("", "_low", "_high")]
+                assert got[0] == pytest.approx(100 * (step.end / step.start - 1), abs=0.006)
+                assert got[1] <= got[0] <= got[2]
+                assert float(row[f"{task}_{norm}"]) == pytest.approx(100 * step.end, abs=0.006)
+    assert table(results)[2:] == [plain, short]  # the same again
+
+
+def test_what_is_missing_is_named(results):
+    (results / "2.json").unlink()
+    write_json(results / "2.json", {})
+    with pytest.raises(UserError, match=r"no figures of layer2-k100-none-seed0 in .*2\.json"):
+        table(results)
+    with pytest.raises(UserError, match=r"speech-hubert/swuggy\.parquet: no such file"):
+        write_json(results / "2.json", {p.codebook: read_json(results / "3.json") for p in POINTS})
+        units_sweep.write_units_sweep(
+            results, POINTS[2:], [results / "3.json"], {POINTS[2].name: results / "x"}, results / "a", 0, Analysis()
+        )
+
+
+@pytest.mark.parametrize("trained", [TRAINED, {}])
+def test_the_figure_is_the_same_bytes_and_has_the_paper(results, trained):
+    table(results, trained)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for folder in ("a", "b"):
+            draw_units_sweep(results / "units_sweep.csv", results / folder)
+    for suffix in ("svg", "png"):
+        first, second = (results / folder / f"units_sweep.{suffix}" for folder in ("a", "b"))
+        assert first.read_bytes() == second.read_bytes()
+    assert ("the paper" in (results / "a" / "units_sweep.svg").read_text()) == bool(trained)
+
+
+def test_the_papers_point_is_the_papers():
+    """PAPER.md's relative changes from phone-repeat to speech; two are as its rounded accuracies give them."""
+    accuracies = {"swuggy": (85.5, 50.8), "sblimp": (66.2, 57.3), "topic": (58.3, 52.9)}
+    for task, (before, after) in accuracies.items():
+        assert PAPER[task] == pytest.approx(100 * (after / before - 1), abs=0.1)
+
+
+# --- the DAG ---
+
+
+def dry_run(root: Path, folder: Path, *words: str) -> dict[str, int]:
+    """How many jobs of each rule Snakemake would run."""
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-n",
+        "--snakefile",
+        str(root / "Snakefile"),
+        "--directory",
+        str(folder),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(root / "src")}
+    done = subprocess.run([*command, *words], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)}
+
+
+def test_a_point_costs_only_what_is_its_own(root, tmp_path):
+    """The run's own units are trained by the run; the others share its corpus, alignment and items."""
+    jobs = dry_run(root, tmp_path, "results/units_sweep.csv", "--config", "sweep={normalisations: [none]}")
+    # layers 2 and 3, 100 and 400 clusters, seeds 0 and 1: eight codebooks, of which own, dedup and 3 more are trained
+    assert (jobs["sweep_samples"], jobs["sweep_kmeans"], jobs["sweep_quality"]) == (2, 8, 2)
+    assert (jobs["sweep_units"], jobs["sweep_item_units"]) == (8, 2)  # shards x layers
+    assert jobs["sweep_lm"] == jobs["sweep_scores"] == jobs["sweep_tokens"] == 4
+    assert jobs["train_lm"] == jobs["score_rung"] == 2  # phone-repeat, and speech-hubert as the run has it
+    assert (jobs["build_corpus"], jobs["align"], jobs["make_items"]) == (4, 4, 3)
+    assert "sweep_speakers" not in jobs and "make_table" not in jobs

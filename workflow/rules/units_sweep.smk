@@ -1,0 +1,390 @@
+# How much of factor C is the units' own: results/units_sweep.csv, over the points of `sweep`. Not part of the default target.
+#
+# A point shares the run's corpus, alignment, items and list of utterances. It costs what is its own: a codebook; the figures,
+# on a part of the speech that is encoded once per layer; and, where it is trained, units (one pass of the encoder for all codebooks
+# of a layer), tokens, a model and scores. The run's own units are a point that has them already.
+
+OWN = Point(S.units.layer, S.units.clusters, S.units.normalisation, S.seed)
+POINTS = S.sweep.points()
+TO_TRAIN = S.sweep.trained(OWN)
+CODEBOOKS = list(dict.fromkeys(point.codebook for point in POINTS))
+SWEEP = "results/units_sweep"
+LAYER = f"{SWEEP}/layer{{layer}}"
+POINT = f"{SWEEP}/{{codebook}}"
+
+
+def point_of(wildcards):
+    """The choices that a codebook's name says."""
+    return Point.parse(wildcards.codebook)
+
+
+def home_of(point):
+    """Where a point's tokens, models and scores lie: the run's own are not made twice."""
+    own = point.codebook == OWN.codebook and point.rung in S.rungs
+    return "results" if own else f"{SWEEP}/{point.codebook}"
+
+
+def books_of(points):
+    """Their codebooks' files, each once."""
+    names = dict.fromkeys(point.codebook for point in points)
+    return [f"{SWEEP}/codebooks/{name}.safetensors" for name in names]
+
+
+def measured(wildcards):
+    """The codebooks of a layer."""
+    return books_of([point for point in POINTS if point.layer == int(wildcards.layer)])
+
+
+def extracted(wildcards):
+    """The codebooks of a layer with which the whole corpus becomes units."""
+    layer = int(wildcards.layer)
+    return books_of([point for point in TO_TRAIN if point.layer == layer and home_of(point) != "results"])
+
+
+def sweep_speakers(wildcards):
+    """The statistics of a layer's speakers, where some point is normalised by them."""
+    return f"{SWEEP}/layer{wildcards.layer}/speakers.safetensors" if "speaker" in S.sweep.normalisations else []
+
+
+def sweep_voices(wildcards):
+    """The same, and those of other voices that speak items."""
+    corpus = sweep_speakers(wildcards)
+    return [corpus, f"{SWEEP}/layer{wildcards.layer}/voices.safetensors"] if corpus else []
+
+
+def of_layer(*without):
+    """A params function: the options under `units` with the layer of the wildcards, but for these groups."""
+
+    def options(wildcards):
+        return unit_options(*without, layer=int(wildcards.layer), normalisation="none")
+
+    return options
+
+
+def sweep_shards(wildcards):
+    """A codebook's units of every shard, as bash writes them."""
+    return over_shards(f"{SWEEP}/layer{point_of(wildcards).layer}/units/{{}}/{wildcards.codebook}.parquet")(wildcards)
+
+
+def sample_of(wildcards):
+    """What a codebook is trained on."""
+    point = point_of(wildcards)
+    return f"{SWEEP}/layer{point.layer}/sample.{point.normalisation}.safetensors"
+
+
+def shard_units(wildcards):
+    """The folders of a codebook's layer, one for each shard."""
+    return expand(f"{SWEEP}/layer{point_of(wildcards).layer}/units/{{shard}}", shard=SHARDS)
+
+
+def item_units(wildcards):
+    """The folders of a codebook's layer, one for each task."""
+    return expand(f"{SWEEP}/layer{point_of(wildcards).layer}/items/{{task}}", task=TASKS)
+
+
+def scored(wildcards):
+    """The scores of the trained points, and of phone-repeat, from which factor C is the step."""
+    if TO_TRAIN and "phone-repeat" not in S.rungs:
+        raise WorkflowError("results/units_sweep.csv: factor C is the step from phone-repeat; add it to rungs")
+    before = expand("results/scores/phone-repeat/{task}.parquet", task=TASKS if TO_TRAIN else [])
+    return before + [f"{home_of(p)}/scores/{p.rung}/{task}.parquet" for p in TO_TRAIN for task in TASKS]
+
+
+wildcard_constraints:
+    layer=r"\d+",
+    codebook="|".join(CODEBOOKS),
+    unit_rung="speech-hubert|speech-hubert-dedup",
+
+
+rule sweep_speakers:
+    input:
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        audio=audio(SHARDS),
+        encoder=encoder_files,
+    output:
+        f"{LAYER}/speakers.safetensors",
+    log:
+        "results/logs/sweep_speakers/{layer}.log",
+    benchmark:
+        "results/costs/sweep_speakers/layer{layer}.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["units"],
+        cuts=all_cuts,
+        alignment=all_alignments,
+        options=of_layer(SAMPLING, KMEANS, ABX),
+        seed=S.seed,
+    shell:
+        'python "$SCRIPTS"/speaker_statistics.py --cuts {params.cuts} --alignment {params.alignment} --out {output}'
+        " --seed {params.seed} {params.options} 2>&1 | tee {log}"
+
+
+rule sweep_voices:
+    input:
+        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        speakers=f"{LAYER}/speakers.safetensors",
+    output:
+        f"{LAYER}/voices.safetensors",
+    log:
+        "results/logs/sweep_voices/{layer}.log",
+    benchmark:
+        "results/costs/sweep_voices/layer{layer}.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["units"],
+        options=of_layer(SAMPLING, KMEANS, ABX),
+        seed=S.seed,
+    shell:
+        'python "$SCRIPTS"/speaker_statistics.py --items {input.stimuli} --speakers {input.speakers} --out {output}'
+        " --seed {params.seed} {params.options} 2>&1 | tee {log}"
+
+
+# The same frames under every normalisation, encoded once.
+rule sweep_samples:
+    input:
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        audio=audio(SHARDS),
+        encoder=encoder_files,
+        speakers=sweep_speakers,
+    output:
+        expand(f"{SWEEP}/layer{{{{layer}}}}/sample.{{normalisation}}.safetensors", normalisation=S.sweep.normalisations),
+    log:
+        "results/logs/sweep_samples/{layer}.log",
+    benchmark:
+        "results/costs/sweep_samples/layer{layer}.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["units"],
+        cuts=all_cuts,
+        alignment=all_alignments,
+        speakers=with_speakers,
+        first=S.sweep.normalisations[0],
+        also=[f"{name}={LAYER}/sample.{name}.safetensors" for name in S.sweep.normalisations[1:]],
+        options=lambda wildcards: unit_options(KMEANS, SPEAKERS, ABX, ["normalisation"], layer=int(wildcards.layer)),
+        seed=S.seed,
+    shell:
+        'python "$SCRIPTS"/sample_features.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
+        " --out {output[0]} --normalisation {params.first} --also {params.also} --seed {params.seed}"
+        " {params.options} 2>&1 | tee {log}"
+
+
+rule sweep_kmeans:
+    input:
+        sample_of,
+    output:
+        codebook=f"{SWEEP}/codebooks/{{codebook}}.safetensors",
+        objective=f"{SWEEP}/codebooks/{{codebook}}.jsonl",
+    log:
+        "results/logs/sweep_kmeans/{codebook}.log",
+    benchmark:
+        "results/costs/sweep_kmeans/{codebook}.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["units"],
+        options=lambda wildcards: kmeans_options(clusters=point_of(wildcards).clusters),
+        seed=lambda wildcards: point_of(wildcards).seed,
+    shell:
+        'python "$SCRIPTS"/train_kmeans.py --sample {input} --out {output.codebook} --log {output.objective}'
+        " --seed {params.seed} {params.options} 2>&1 | tee {log}"
+
+
+rule sweep_quality:
+    input:
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        audio=audio(SHARDS),
+        codebooks=measured,
+        speakers=sweep_speakers,
+    output:
+        f"{LAYER}/quality.json",
+    log:
+        "results/logs/sweep_quality/{layer}.log",
+    benchmark:
+        "results/costs/sweep_quality/layer{layer}.tsv"
+    conda:
+        ENV
+    params:
+        version=(VERSIONS["units"], VERSIONS["units_quality"]),
+        cuts=all_cuts,
+        alignment=all_alignments,
+        speakers=with_speakers,
+        minutes=S.sweep.minutes,
+        options=of_layer(SAMPLING, KMEANS, SPEAKERS),
+        seed=S.seed,
+    shell:
+        'python "$SCRIPTS"/sweep_quality.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
+        " --codebooks {input.codebooks} --out {output} --minutes {params.minutes} --seed {params.seed}"
+        " {params.options} 2>&1 | tee {log}"
+
+
+rule sweep_units:
+    input:
+        cuts="results/corpus/cuts.{shard}.jsonl.gz",
+        audio=lambda wildcards: audio([wildcards.shard]),
+        utterances="results/tokens/utterances.parquet",
+        codebooks=extracted,
+        speakers=sweep_speakers,
+    output:
+        directory(f"{LAYER}/units/{{shard}}"),
+    log:
+        "results/logs/sweep_units/{layer}.{shard}.log",
+    benchmark:
+        "results/costs/sweep_units/{layer}.{shard}.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["units"],
+        speakers=with_speakers,
+        options=of_layer(SAMPLING, KMEANS, SPEAKERS, ABX),
+    shell:
+        'python "$SCRIPTS"/sweep_extract.py --cuts {input.cuts} --shard {wildcards.shard} --utterances {input.utterances}'
+        " --codebooks {input.codebooks} {params.speakers} --out {output} {params.options} 2>&1 | tee {log}"
+
+
+rule sweep_item_units:
+    input:
+        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        codebooks=extracted,
+        speakers=sweep_voices,
+    output:
+        directory(expand(f"{SWEEP}/layer{{{{layer}}}}/items/{{task}}", task=TASKS)),
+    log:
+        "results/logs/sweep_item_units/{layer}.log",
+    benchmark:
+        "results/costs/sweep_item_units/layer{layer}.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["units"],
+        speakers=with_speakers,
+        options=of_layer(SAMPLING, KMEANS, SPEAKERS, ABX),
+    shell:
+        'python "$SCRIPTS"/sweep_extract.py --items {input.stimuli} --codebooks {input.codebooks} {params.speakers}'
+        " --out {output} {params.options} 2>&1 | tee {log}"
+
+
+rule sweep_tokens:
+    input:
+        utterances="results/tokens/utterances.parquet",
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        units=shard_units,
+    output:
+        directory(f"{POINT}/tokens/{{unit_rung}}"),
+    log:
+        "results/logs/sweep_tokens/{codebook}.{unit_rung}.log",
+    benchmark:
+        "results/costs/sweep_tokens/{codebook}.{unit_rung}.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["tokens"],
+        cuts=all_cuts,
+        alignment=all_alignments,
+        units=sweep_shards,
+        options=lambda wildcards: token_options(S, wildcards.unit_rung),
+        clusters=lambda wildcards: point_of(wildcards).clusters,
+    shell:
+        'python "$SCRIPTS"/tokenize_rung.py --rung {wildcards.unit_rung} --utterances {input.utterances}'
+        " --cuts {params.cuts} --alignment {params.alignment} --units {params.units} --clusters {params.clusters}"
+        " --out {output} {params.options} 2>&1 | tee {log}"
+
+
+rule sweep_lm:
+    input:
+        f"{POINT}/tokens/{{unit_rung}}",
+    output:
+        directory(f"{POINT}/lm/{{unit_rung}}/seed{{seed}}"),
+    log:
+        "results/logs/sweep_lm/{codebook}.{unit_rung}.seed{seed}.log",
+    benchmark:
+        "results/costs/sweep_lm/{codebook}.{unit_rung}.seed{seed}.tsv"
+    conda:
+        ENV
+    threads: S.lm.threads
+    params:
+        version=VERSIONS["lm"],
+        options=as_options(S.lm, exclude=["seeds"]),
+    shell:
+        'python "$SCRIPTS"/train_lm.py --tokens {input} --out {output} --seed {wildcards.seed} {params.options}'
+        " 2>&1 | tee {log}"
+
+
+rule sweep_item_tokens:
+    input:
+        tokens=f"{POINT}/tokens/{{unit_rung}}",
+        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        units=item_units,
+    output:
+        expand(f"{SWEEP}/{{{{codebook}}}}/benchmarks/{{task}}/{{{{unit_rung}}}}.parquet", task=TASKS),
+    log:
+        "results/logs/sweep_item_tokens/{codebook}.{unit_rung}.log",
+    benchmark:
+        "results/costs/sweep_item_tokens/{codebook}.{unit_rung}.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["item_tokens"],
+        units=lambda wildcards, input: [f"{folder}/{wildcards.codebook}.parquet" for folder in input.units],
+    shell:
+        'python "$SCRIPTS"/tokenize_items.py --tokens {input.tokens} --items {input.stimuli}'
+        " --units {params.units} --out {output} 2>&1 | tee {log}"
+
+
+rule sweep_scores:
+    input:
+        models=expand(f"{SWEEP}/{{{{codebook}}}}/lm/{{{{unit_rung}}}}/seed{{seed}}", seed=S.lm.seeds),
+        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        tokens=expand(f"{SWEEP}/{{{{codebook}}}}/benchmarks/{{task}}/{{{{unit_rung}}}}.parquet", task=TASKS),
+    output:
+        scores=expand(f"{SWEEP}/{{{{codebook}}}}/scores/{{{{unit_rung}}}}/{{task}}.parquet", task=TASKS),
+        learning=f"{POINT}/scores/{{unit_rung}}/learning.parquet",
+    log:
+        "results/logs/sweep_scores/{codebook}.{unit_rung}.log",
+    benchmark:
+        "results/costs/sweep_scores/{codebook}.{unit_rung}.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["scores"],
+        options=as_options(S.scores.model_copy(update={"layers": False, "learning": False})),
+    shell:
+        'python "$SCRIPTS"/score_rung.py --models {input.models} --items {input.stimuli} --tokens {input.tokens}'
+        " --out {output.scores} --curve {output.learning} {params.options} 2>&1 | tee {log}"
+
+
+rule units_sweep:
+    input:
+        quality=expand(f"{SWEEP}/layer{{layer}}/quality.json", layer=S.sweep.layers),
+        scores=scored,
+    output:
+        table="results/units_sweep.csv",
+        svg=report(
+            "results/figures/units_sweep.svg",
+            caption="../report/units_sweep.rst",
+            category="Figures",
+            labels={"what": "units_sweep"},
+        ),
+        png="results/figures/units_sweep.png",
+    log:
+        "results/logs/units_sweep.log",
+    benchmark:
+        "results/costs/units_sweep/table.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["analysis"],
+        options=as_options(S.analysis),
+        points=[point.name for point in POINTS],
+        trained=[f"{point.name}={home_of(point)}" for point in TO_TRAIN],
+        seed=S.seed,
+    shell:
+        'python "$SCRIPTS"/make_units_sweep.py --results results --points {params.points} --quality {input.quality}'
+        " --trained {params.trained} --out {output.table} --figures results/figures --seed {params.seed}"
+        " {params.options} 2>&1 | tee {log}"
