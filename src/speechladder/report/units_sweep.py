@@ -94,7 +94,5 @@ def draw_units_sweep(path: Path, folder: Path) -> None:
             axis.xaxis.set_major_locator(MaxNLocator(5))
             axis.margins(x=0.08)
         axes[0].set_ylim(len(rows) + 1.5, -0.5)
-        axes[0].set_yticks(
-            range(len(rows) + 2), ["the paper", f"from least to most of {len(rows)}", *map(_label, rows)]
-        )
+        axes[0].set_yticks(range(len(rows) + 2), ["the paper", f"spread of the {len(rows)} below", *map(_label, rows)])
         _key(figure, rows)

@@ -19,7 +19,7 @@ from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, read_table
 from speechladder.settings import SAMPLE_RATE, Units
 from speechladder.units import abx_run
-from speechladder.units.encoder import MIN_SAMPLES, Encoder
+from speechladder.units.encoder import MIN_SAMPLES, Encoder, open_encoder
 from speechladder.units.kmeans.reservoir import SHARE, SPARE, Candidate, Reservoir, Turn, pick
 from speechladder.units.kmeans.store import Store
 from speechladder.units.normalise import Normaliser
@@ -200,7 +200,7 @@ def write_sample(
     normalisation, with the same frames, encoded once. `abx`: a file for the features' ABX under `units.normalisation`,
     measured here, where the encoder is loaded.
     """
-    encoder = Encoder.load(units.encoder, units.layer, units.batch_seconds)
+    encoder = open_encoder(units)
     wanted = {**(also or {}), units.normalisation: out}
     turns, policy = plan(cuts, alignments, units, seed)
     stores = {kind: Store(path, encoder.dim, units.sample_gigabytes) for kind, path in wanted.items()}

@@ -13,7 +13,7 @@ from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.tables import ALIGNMENT, ITEMS, read_table
 from speechladder.settings import SAMPLE_RATE, Units
-from speechladder.units.encoder import MIN_SAMPLES, Encoder
+from speechladder.units.encoder import MIN_SAMPLES, Encoder, open_encoder
 from speechladder.units.normalise import Gathering, Normaliser
 
 _SPARE = 1.5  # utterances kept beyond what is needed, for audio that turns out to be unreadable
@@ -87,7 +87,7 @@ def _gather(encoder: Encoder, spoken: Spoken, seconds: float) -> Gathering:
 def write_speakers(cuts: list[Path], alignments: list[Path], out: Path, units: Units, seed: int) -> None:
     """Write units/speakers.safetensors from at most `units.speaker_seconds` of each speaker, aligned utterances of
     every split by the hash of seed and id. Raises UserError when there is none."""
-    encoder = Encoder.load(units.encoder, units.layer, units.batch_seconds)
+    encoder = open_encoder(units)
     found = _gather(encoder, _of_corpus(cuts, alignments, units.speaker_seconds, seed), units.speaker_seconds)
     if not found.frames:
         raise UserError(
@@ -99,7 +99,7 @@ def write_speakers(cuts: list[Path], alignments: list[Path], out: Path, units: U
 def write_voices(items: list[Path], speakers: Path, out: Path, units: Units, seed: int) -> None:
     """Write units/voices.safetensors: the same of the voices that speak items (or prompts) and are no speakers of the
     corpus. There may be none."""
-    encoder = Encoder.load(units.encoder, units.layer, units.batch_seconds)
+    encoder = open_encoder(units)
     known = set(Normaliser.load(speakers).statistics)
     found = _gather(encoder, _of_items(items, known, units.speaker_seconds, seed), units.speaker_seconds)
     found.write(out, {**encoder.provenance, "seconds": units.speaker_seconds, "seed": seed})

@@ -21,7 +21,7 @@ from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_tab
 from speechladder.settings import SAMPLE_RATE, Units
 from speechladder.units import abx_run
 from speechladder.units.codebook import Codebook, load
-from speechladder.units.encoder import MIN_SAMPLES, Encoder
+from speechladder.units.encoder import MIN_SAMPLES, Encoder, open_encoder
 from speechladder.units.normalise import Normaliser
 from speechladder.units.quality import frame_phones, quality
 
@@ -136,7 +136,7 @@ def measure(
 ) -> None:
     """Write the figures of a layer's codebooks on `minutes` of speech: {codebook: figures}, ABX of features and units
     among them (null without `units.abx_minutes`). Raises UserError."""
-    encoder = Encoder.load(units.encoder, units.layer, units.batch_seconds)
+    encoder = open_encoder(units)
     books = open_books(encoder, codebooks, speakers)
     figures = _quality(books, encoder, drawn(cuts, alignments, 60 * minutes, seed), alignments, seed)
     given = abx_run.speech(cuts, alignments, units.abx_minutes, seed) if units.abx_minutes else None
@@ -174,7 +174,7 @@ def extract_shard(
 ) -> None:
     """Write {out}/{codebook}.parquet, the units of a shard's utterances that every rung sees (UTTERANCES). Raises
     UserError naming one that cannot be read: the run's own units have it."""
-    encoder = Encoder.load(units.encoder, units.layer, units.batch_seconds)
+    encoder = open_encoder(units)
     books = open_books(encoder, codebooks, speakers)
     table = read_table(utterances, UTTERANCES, columns=["id", "shard", "seconds"]).to_pylist()
     wanted = {row["id"]: row["seconds"] for row in table if row["shard"] == shard}
@@ -199,7 +199,7 @@ def extract_items(
 ) -> None:
     """Write {out}/{codebook}.parquet for each table of items, where `id` is the item. Raises UserError naming an item
     without units."""
-    encoder = Encoder.load(units.encoder, units.layer, units.batch_seconds)
+    encoder = open_encoder(units)
     books = open_books(encoder, codebooks, speakers)
     for path, folder in zip(items, out, strict=True):
         table = read_table(path, ITEMS, columns=["item", "voice", "seconds", "audio"])

@@ -8,7 +8,7 @@ import numpy as np
 if TYPE_CHECKING:
     from speechladder.units.kmeans.fit import Plan
 
-POINTS = 64  # frames per cluster that k-means++ looks at: each cluster costs it a pass over them
+POINTS = 32  # frames per cluster that k-means++ looks at: each cluster costs it a pass over them
 
 
 def seed_of(seed: int, start: int) -> int:
