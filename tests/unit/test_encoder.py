@@ -84,7 +84,6 @@ def test_bf16_changes_a_unit_in_a_thousand_at_most_with_the_batch(checkpoints, w
     centroids = kmeans(fp32, 10, 5, 10**6, 0).centroids
     alone = assign(np.concatenate([encoder.encode([samples])[0] for samples in speech]), centroids)
     batch = assign(np.concatenate(together(encoder, speech)), centroids)
-    print(which, len(batch), (alone == batch).mean(), (assign(fp32, centroids) == batch).mean())
     assert (alone == batch).mean() >= 0.999
     assert (assign(fp32, centroids) == batch).mean() > 0.95  # near fp32, and not fp32 by mistake:
     assert np.abs(fp32 - np.concatenate(together(encoder, speech))).max() > 1e-4

@@ -310,7 +310,8 @@ class Units(Section):
         description="Speech per encoder batch, padding included, in seconds; on a CPU at most 16. Several hundred fill a large GPU.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Of the encoder; normalisation and assignment are in fp32. auto: fp32 on a CPU, bf16 on a GPU."
+        "auto",
+        description="Of the encoder; normalisation and assignment are in fp32. auto: fp32 on a CPU, bf16 on a GPU.",
     )
     chunk_seconds: float = Field(
         60.0,
@@ -324,7 +325,8 @@ class Units(Section):
         "GPU one for each core but its own, up to 8.",
     )
     compile: bool = Field(
-        False, description="Put the transformer through torch.compile: half a minute at the start, which only a GPU repays."
+        False,
+        description="Put the transformer through torch.compile: half a minute at the start, which only a GPU repays.",
     )
     sampling: Literal["share", "reservoir"] = Field(
         "share",
@@ -335,7 +337,8 @@ class Units(Section):
         False, description="reservoir: every speaker gives the same number of frames, as far as it has them."
     )
     sample_silence: Fraction = Field(
-        1.0, description="reservoir: frames aligned as SIL are at most this share of the sample; 1 leaves them as they come."
+        1.0,
+        description="reservoir: frames aligned as SIL are at most this share of the sample; 1 leaves them as they come.",
     )
     sample_gigabytes: float = Field(
         8.0, gt=0, description="A sample larger than this is written to disk as it is drawn, and never held in memory."
@@ -348,9 +351,12 @@ class Units(Section):
     kmeans_init: Literal["random", "k-means++"] = Field(
         "random", description="First centroids: frames drawn at random, or k-means++ on a part of the sample."
     )
-    kmeans_restarts: int = Field(1, ge=1, description="Starts, each with its own first centroids; the lowest objective is kept.")
+    kmeans_restarts: int = Field(
+        1, ge=1, description="Starts, each with its own first centroids; the lowest objective is kept."
+    )
     kmeans_precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="torch: bf16 ranks the centroids of a frame in bfloat16 and decides between the nearest in float32."
+        "fp32",
+        description="torch: bf16 ranks the centroids of a frame in bfloat16 and decides between the nearest in float32.",
     )
     normalisation: Literal["none", "utterance", "speaker"] = Field(
         "none",
@@ -358,7 +364,9 @@ class Units(Section):
         "are assigned: not at all, per utterance (an item is one), or per speaker (or voice).",
     )
     speaker_seconds: float = Field(
-        60.0, gt=0, description="normalisation: speaker: speech of each speaker that its statistics come from at most, in seconds."
+        60.0,
+        gt=0,
+        description="normalisation: speaker: speech of each speaker that its statistics come from at most, in seconds.",
     )
     abx_minutes: float = Field(
         8.0,
