@@ -10,7 +10,6 @@ Without --model a Llama of the default size with random weights. Run it alone on
 import argparse
 import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import torch
 import transformers
+from hardware import processor
 
 from speechladder.continuation.decoding import NEVER, generate
 from speechladder.lm.card import commit
@@ -120,9 +120,7 @@ def hardware(device: torch.device, threads: int) -> str:
     """The GPU, or the processor and how many of its threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {threads} of {os.cpu_count()} threads"
+    return f"{processor()}, {threads} of {os.cpu_count()} threads"
 
 
 if __name__ == "__main__":

@@ -77,11 +77,11 @@ def main() -> None:
 
 def about() -> dict[str, Any]:
     """Where and of what this was measured."""
+    from hardware import processor
+
     from speechladder.lm.card import commit
 
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    hardware = f"{names[0] if names else platform.machine()}, {os.cpu_count()} threads"
+    hardware = f"{processor()}, {os.cpu_count()} threads"
     return {"hardware": hardware, "python": platform.python_version(), "commit": commit()}
 
 

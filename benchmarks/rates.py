@@ -26,6 +26,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import soundfile
 import torch
+from hardware import processor
 from manifest import write_manifest
 from models import BASE, CLUSTERS, SMALL, TINYLLAMA, Clock, Rates, clustering, encoding, rate, scoring, training
 
@@ -198,10 +199,7 @@ def hardware(device: torch.device) -> str:
     """The GPU, or the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    names = [
-        n.split(":")[1].strip() for n in Path("/proc/cpuinfo").read_text().splitlines() if n.startswith("model name")
-    ]
-    return f"{names[0] if names else 'CPU'}, one thread of {os.cpu_count()}"
+    return f"{processor()}, one thread of {os.cpu_count()}"
 
 
 def on_cpu(cuts: list[tuple[str, str, Path]]) -> Rates:

@@ -13,7 +13,7 @@ from speechladder.settings import SAMPLE_RATE, Units
 from speechladder.units.batching import AHEAD, buckets
 from speechladder.units.chunks import MARGIN, Piece, pieces
 from speechladder.units.decode import MIN_SAMPLES, Wave
-from speechladder.units.devices import claim
+from speechladder.io.devices import claim
 from speechladder.units.fast import Front, speed_up
 from speechladder.units.models import ASSETS, HOP, MICRO, fingerprint, read, resolve
 

@@ -1,7 +1,8 @@
 """The nearest centroid of frames where they are, on a GPU or not: the units that `codebook.assign` gives.
 
-Distances in float32 rank the centroids, double precision decides between the nearest few. Nothing waits for the device,
-so that the next batch can be on its way.
+Distances in float32 rank the centroids, double precision decides between the nearest few. Both are taken from the
+centroids' mean, since features share a large offset (HuBERT's inner layers do) in which float32 would lose what tells
+centroids apart. Nothing waits for the device, so that the next batch can be on its way.
 """
 
 import numpy as np
@@ -16,8 +17,11 @@ class Nearest:
 
     def __init__(self, centroids: np.ndarray, device: torch.device) -> None:
         wide = torch.from_numpy(np.ascontiguousarray(centroids)).to(device).double()
-        self.wide, self.norms = wide, (wide**2).sum(1)
-        self.centroids, self.offsets = wide.float(), self.norms.float()
+        self.largest = (wide**2).sum(1).max()
+        self.origin = wide.mean(0)
+        self.wide = wide - self.origin
+        self.norms = (self.wide**2).sum(1)
+        self.centroids, self.offsets = self.wide.float(), self.norms.float()
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """(frames, dim) float32 on the device -> (frames,) int32: the nearest, the lowest index among equals."""
@@ -26,10 +30,14 @@ class Nearest:
         return torch.cat([self._block(block) for block in features.split(_BLOCK)])
 
     def _block(self, features: torch.Tensor) -> torch.Tensor:
-        rough = torch.addmm(self.offsets, features, self.centroids.T, alpha=-2.0)  # + |x|^2, the same for all
+        whole = features.double()
+        wide = whole - self.origin
+        rough = torch.addmm(self.offsets, wide.float(), self.centroids.T, alpha=-2.0)  # + |x|^2, the same for all
         few = rough.topk(min(_FEW, rough.shape[1]), largest=False, sorted=False).indices
-        products = torch.bmm(self.wide[few], features.double()[:, :, None])[:, :, 0]
+        products = torch.bmm(self.wide[few], wide[:, :, None])[:, :, 0]
         distance = self.norms[few] - 2.0 * products
         nearest = distance.amin(1, keepdim=True)
-        margin = 1e-10 * (nearest.abs() + self.norms.max())  # as codebook.assign
+        # the margin of codebook.assign, whose distances are from 0
+        there = nearest + ((wide**2).sum(1) - (whole**2).sum(1))[:, None]
+        margin = 1e-10 * (there.abs() + self.largest)
         return few.masked_fill(distance > nearest + margin, len(self.norms)).amin(1).int()

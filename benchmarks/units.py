@@ -1,0 +1,286 @@
+"""From audio to units, and k-means, against what others do: the last line is one JSON object.
+
+    python benchmarks/units.py                      # a few minutes on a CPU: HuBERT-Base-shaped; on a GPU HuBERT-Large
+    python benchmarks/units.py --out benchmarks/results/units-DATE.json
+
+Extraction is the stage's own `extract_shard`: files in, a table of units out. Against it, on the same files, random
+weights, layer, centroids and number of threads:
+
+(a) one file at a time in fp32, as fairseq's dump_hubert_feature with dump_km_label and textlesslib do: transformers'
+    model up to the layer, its features to the CPU, the nearest centroid there by a matrix product in fp32;
+(b) naive batches: as many files as the batch's seconds hold, in file order, padded to the longest with a mask, in the
+    precision that ours has; the nearest centroid on the device.
+
+Both decode FLAC in the same process, as those tools do. Every way runs once to warm up, then they take turns, and the
+ratio is of the medians. On a GPU also: the encoder alone, how much of the card's measured bf16 matrix rate it reaches
+(FLOP by plan.rates.encoder_flops, attention included), and k-means of 10 M frames. --audio is a folder in LibriSpeech
+layout; without one the speech is noise of the same lengths.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import soundfile
+import torch
+import transformers
+from hardware import about
+from kmeans_part import compare
+
+from speechladder.corpora.cuts import Cut, write_cuts
+from speechladder.io.audio import read_audio
+from speechladder.io.files import write_json
+from speechladder.io.tables import ALIGNMENT, UNITS, read_table, write_table
+from speechladder.plan.rates import HUBERT_BASE, HUBERT_LARGE, encoder_flops
+from speechladder.settings import SAMPLE_RATE, Units
+from speechladder.units.decode import Wave
+from speechladder.units.encoder import Encoder, open_encoder
+from speechladder.units.extract import extract_shard
+from speechladder.units.models import read
+from speechladder.units.tensors import write_tensors
+
+ROOT = Path(__file__).resolve().parents[1]
+AUDIO = ROOT.parent / "shared" / "data" / "librispeech" / "LibriSpeech"
+LENGTHS = (2.5, 14.8, 12.1, 15.9, 5.2, 16.1, 9.4, 13.7, 3.3, 15.2)  # of noise, in seconds: read speech is like that
+CLUSTERS = {"base": 500, "large": 2048}
+
+
+class Case:
+    """A folder with a checkpoint of random weights, speech as a shard, and a codebook."""
+
+    def __init__(self, folder: Path, shape: str, layer: int, speech: list[Path], device: str) -> None:
+        self.folder, self.device = folder, device
+        torch.manual_seed(0)
+        config = transformers.HubertConfig(**(HUBERT_LARGE if shape == "large" else HUBERT_BASE))
+        self.config, self.layer = config, layer
+        transformers.HubertModel(config).save_pretrained(folder / "model")
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=shape == "large").save_pretrained(folder / "model")
+        self.files = speech
+        self.lengths = [soundfile.info(str(file)).frames for file in speech]
+        self.seconds = sum(self.lengths) / SAMPLE_RATE
+        names = [f"u{n}" for n in range(len(speech))]
+        rows = zip(names, speech, self.lengths, strict=True)
+        cuts = [Cut(n, n, str(f), 0.0, s / SAMPLE_RATE, "s", "train", "", "", SAMPLE_RATE, s) for n, f, s in rows]
+        write_cuts(folder / "cuts.jsonl.gz", cuts)
+        aligned = {"words": [], "phones": [], "aligner": "none"}
+        table = [{"id": cut.id, "seconds": cut.duration, **aligned} for cut in cuts]
+        write_table(folder / "alignment.parquet", table, ALIGNMENT)
+        self.units = Units(
+            encoder=str(folder / "model"),
+            layer=layer,
+            clusters=CLUSTERS[shape],
+            batch_seconds=400.0 if device == "cuda" else 60.0,
+        )
+        encoder = open_encoder(self.units, device)
+        found = np.concatenate(encoder.encode([read_audio(file) for file in speech[:40]]))
+        rng = np.random.default_rng(0)
+        drawn = found[rng.choice(len(found), CLUSTERS[shape], replace=len(found) < CLUSTERS[shape])]
+        self.centroids = np.ascontiguousarray(drawn + rng.normal(0, 1e-3, drawn.shape), np.float32)
+        self.precision = encoder.precision
+        write_tensors(folder / "centroids.safetensors", {"centroids": self.centroids}, encoder.provenance)
+
+    def ours(self) -> list[np.ndarray]:
+        """The stage itself."""
+        f = self.folder
+        files = (f / "cuts.jsonl.gz", f / "alignment.parquet", f / "centroids.safetensors", f / "units.parquet")
+        extract_shard(*files, f / "rejected.jsonl", self.units, 1.0)
+        return [np.array(row) for row in read_table(f / "units.parquet", UNITS)["units"].to_pylist()]
+
+    def theirs(self) -> tuple[Any, bool]:
+        """transformers' model up to the layer, on the device, and whether waveforms are normalised."""
+        found = read(str(self.folder / "model"), self.layer)
+        return found.model.to(self.device), found.normalise
+
+    def one_at_a_time(self) -> list[np.ndarray]:
+        """(a)."""
+        model, normalise = self.theirs()
+        norms, wide = (self.centroids**2).sum(1), self.centroids.T
+        out = []
+        for file in self.files:
+            samples = read_audio(file)
+            samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7) if normalise else samples
+            with torch.inference_mode():
+                values = torch.from_numpy(samples)[None].to(self.device)
+                features = model(values).last_hidden_state[0].cpu().numpy()
+            out.append((norms - 2 * features @ wide).argmin(1))
+        return out
+
+    def naive_batches(self) -> list[np.ndarray]:
+        """(b)."""
+        model, normalise = self.theirs()
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=normalise, return_attention_mask=True)
+        centroids = torch.from_numpy(self.centroids).to(self.device)
+        norms = (centroids**2).sum(1)
+        size = max(1, round(len(self.files) * self.units.batch_seconds / self.seconds))
+        out = []
+        for at in range(0, len(self.files), size):
+            speech = [read_audio(file) for file in self.files[at : at + size]]
+            given = extractor(speech, sampling_rate=SAMPLE_RATE, padding=True, return_tensors="pt").to(self.device)
+            low = dtype != torch.float32
+            with torch.inference_mode(), torch.autocast(self.device, dtype if low else None, enabled=low):
+                states = model(given.input_values, attention_mask=given.attention_mask).last_hidden_state.float()
+            found = (norms - 2 * states @ centroids.T).argmin(2).cpu().numpy()
+            frames = [(len(samples) - 400) // 320 + 1 for samples in speech]
+            out += [row[:count] for row, count in zip(found, frames, strict=True)]
+        return out
+
+
+def turns(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Seconds of each way in each round, after one to warm up, and what each gave."""
+    gave = {name: way() for name, way in ways.items()}
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            begun = time.perf_counter()
+            way()
+            taken[name].append(time.perf_counter() - begun)
+    return taken, gave
+
+
+def extraction(case: Case, rounds: int) -> dict[str, Any]:
+    """The two ratios, and how many units the ways agree on."""
+    ways = {"ours": case.ours, "one_file_at_a_time": case.one_at_a_time, "naive_batches": case.naive_batches}
+    taken, gave = turns(ways, rounds)
+    median = {name: statistics.median(values) for name, values in taken.items()}
+    mine = np.concatenate(gave["ours"])
+    return {
+        "extraction_vs_one_file_at_a_time": round(median["one_file_at_a_time"] / median["ours"], 3),
+        "extraction_vs_naive_batches": round(median["naive_batches"] / median["ours"], 3),
+        "extraction": {
+            "speech_seconds": round(case.seconds, 1),
+            "files": len(case.files),
+            "layer": case.layer,
+            "clusters": len(case.centroids),
+            "precision": case.precision,
+            "times_real_time": {name: round(case.seconds / value, 2) for name, value in median.items()},
+            "seconds": {name: [round(value, 2) for value in values] for name, values in taken.items()},
+            "units_equal_to_ours": {
+                name: round(float((np.concatenate(units) == mine).mean()), 5)
+                for name, units in gave.items()
+                if name != "ours"
+            },
+        },
+    }
+
+
+def ceiling(size: int = 8192, rounds: int = 30) -> float:
+    """FLOP/s of bf16 matrix products of this GPU, measured."""
+    a, b = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    for _ in range(5):
+        a @ b
+    torch.cuda.synchronize()
+    begun = time.perf_counter()
+    for _ in range(rounds):
+        a @ b
+    torch.cuda.synchronize()
+    return rounds * 2 * size**3 / (time.perf_counter() - begun)
+
+
+def encoder_alone(case: Case, rounds: int, compiled: bool) -> dict[str, Any]:
+    """Batches whose audio is decoded already: how many times real time, and the share of the card's matrix rate."""
+    encoder = Encoder.load(
+        case.units.encoder,
+        case.layer,
+        case.units.batch_seconds,
+        case.device,
+        precision=case.precision,
+        compiled=compiled,
+    )
+    waves = [Wave.of(read_audio(file)) for file in dict.fromkeys(case.files)]
+    times = len(case.files) // len(waves)
+    seconds = sum(len(wave.samples) for wave in waves) / SAMPLE_RATE * times
+
+    def run() -> None:
+        for _ in encoder.features(waves * times):
+            pass
+        torch.cuda.synchronize()
+
+    taken = statistics.median(turns({"encoder": run}, rounds)[0]["encoder"])
+    flops = sum(
+        encoder_flops(vars(case.config), case.layer, len(wave.samples) / SAMPLE_RATE) * len(wave.samples) / SAMPLE_RATE
+        for wave in waves
+    )
+    top = ceiling()
+    return {
+        "times_real_time": round(seconds / taken),
+        "compiled": compiled,
+        "flop_per_second_of_speech": round(flops * times / seconds),
+        "bf16_ceiling_flops": round(top),
+        "share_of_bf16_ceiling": round(flops * times / taken / top, 3),
+        "peak_memory_bytes": torch.cuda.max_memory_allocated(),
+    }
+
+
+def speech(folder: Path | None, seconds: float, scratch: Path) -> Iterator[Path]:
+    """FLAC files in the order of their names, spread over the folder and repeated until they last `seconds`."""
+    files = sorted(folder.rglob("*.flac")) if folder else []
+    if not files:
+        rng = np.random.default_rng(0)
+        for at, length in enumerate(LENGTHS):
+            soundfile.write(scratch / f"{at}.flac", rng.normal(0, 0.05, round(length * SAMPLE_RATE)), SAMPLE_RATE)
+        files = sorted(scratch.glob("*.flac"))
+    lengths = {file: soundfile.info(str(file)).frames / SAMPLE_RATE for file in files}
+    stride = max(1, int(sum(lengths.values()) / seconds))
+    files, left = files[::stride], seconds
+    while left > 0:
+        for file in files:
+            if left <= 0:
+                return
+            yield file
+            left -= lengths[file]
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--audio", type=Path, default=AUDIO if AUDIO.is_dir() else None, help="a folder of FLAC files")
+    parser.add_argument("--shape", choices=("base", "large"), help="default: large on a GPU, base on a CPU")
+    parser.add_argument("--layer", type=int, help="default: three quarters up, 18 of 24 or 9 of 12")
+    parser.add_argument("--seconds", type=float, help="of speech; default: 36000 on a GPU, 120 on a CPU")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--compile", action="store_true", help="GPU: the encoder alone also through torch.compile")
+    parser.add_argument("--no-kmeans", action="store_true", help="leave k-means out")
+    parser.add_argument("--kmeans-frames", type=int, help="default: 10 M on a GPU, 200,000 on a CPU")
+    parser.add_argument("--out", type=Path, help="a file for the JSON, too")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    gpu = device == "cuda"
+    shape = args.shape or ("large" if gpu else "base")
+    layer = args.layer or (18 if shape == "large" else 9)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        chosen = list(speech(args.audio, args.seconds or (36_000 if gpu else 120), scratch))
+        case = Case(scratch, shape, layer, chosen, device)
+        found = {
+            **about(args.threads, torch.cuda.get_device_name() if gpu else None),
+            "model": f"HuBERT-{shape.title()}-shaped, random weights, layer {layer}",
+            "audio": "natural read speech" if args.audio else "noise",
+        } | extraction(case, args.rounds)
+        if gpu:
+            found["encoder"] = [
+                encoder_alone(case, args.rounds, c) for c in ([False, True] if args.compile else [False])
+            ]
+    if not args.no_kmeans:
+        size = args.kmeans_frames or (10_000_000 if gpu else 200_000)
+        only = "torch" if gpu else None
+        found |= compare(size, 1024, 2048 if gpu else 512, threads=args.threads, only=only)
+    if args.out:
+        write_json(args.out, found)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Long recordings in pieces: every frame once, exact but for attention."""
+
+import numpy as np
+import pytest
+import torch
+
+from speechladder.units.chunks import MARGIN, pieces
+from speechladder.units.codebook import assign, kmeans
+from speechladder.units.encoder import Encoder
+from tests import tiny_hubert
+
+
+@pytest.mark.parametrize("frames", [1, 499, 500, 501, 699, 700, 1000, 4321])
+def test_every_frame_is_kept_once_with_its_margins(frames):
+    cut = pieces(3, frames, 500)
+    kept = [frame for piece in cut for frame in range(piece.keep, piece.stop)]
+    assert kept == list(range(frames))
+    for piece in cut:
+        assert piece.utterance == 3
+        assert piece.frames == min(frames, 500)
+        assert piece.keep - piece.first >= (MARGIN if piece.first else 0)
+        assert piece.last - piece.stop >= (MARGIN if piece.last < frames else 0)
+    assert cut[0].whole is (frames <= 500)
+
+
+def test_a_piece_needs_room_between_its_margins():
+    assert len(pieces(0, 10**6, None)) == 1
+    with pytest.raises(ValueError, match="no longer than two margins"):
+        pieces(0, 1000, 2 * MARGIN)
+
+
+@pytest.fixture(scope="module")
+def speech():
+    """20 s that change all the time: loudness, pitch and offset."""
+    time = np.arange(320_000) / 16_000
+    rng = np.random.default_rng(0)
+    wave = np.sin(2 * np.pi * (200 + 40 * time) * time) * np.exp(-(time % 3)) + 0.1 * rng.normal(size=len(time))
+    return (0.05 * time + 0.2 * wave).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", tiny_hubert.KINDS)
+@pytest.mark.parametrize("fast", [False, True])
+def test_without_attention_pieces_are_exact(tmp_path, speech, kind, fast):
+    """Normalisation, group norm, convolutions and the positional one: the margin covers them all."""
+    tiny_hubert.save(tmp_path, kind)
+
+    def load(chunk_seconds):
+        encoder = Encoder.load(str(tmp_path), 3, device="cpu", chunk_seconds=chunk_seconds, fast=fast)
+        for layer in encoder.model.encoder.layers:
+            layer.attention.forward = lambda hidden_states, **_: (torch.zeros_like(hidden_states), None)
+        return encoder
+
+    whole, cut = (load(seconds).encode([speech, speech[:16_000]]) for seconds in (None, 10.0))
+    for a, b in zip(whole, cut, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)  # float32, in other blocks
+    assert len(whole[0]) == 999
+
+
+def test_without_a_margin_they_would_not_be(tmp_path, speech, monkeypatch):
+    """What the margin is for: the positional convolution, which sees the zeros beyond a piece."""
+    from speechladder.units import encoder as module
+
+    monkeypatch.setattr(module, "MARGIN", 0)
+    tiny_hubert.save(tmp_path, "base")
+    encoder = Encoder.load(str(tmp_path), 1, device="cpu", chunk_seconds=10.0)
+    encoder.model.config.num_conv_pos_embeddings = 0
+    encoder.model.encoder.layers[0].attention.forward = lambda hidden_states, **_: (torch.zeros_like(hidden_states), 0)
+    cut = encoder.encode([speech])[0]
+    object.__setattr__(encoder, "chunk_seconds", None)
+    far = np.abs(cut - encoder.encode([speech])[0]).max(axis=1)
+    assert far[500] > 1e-3
+    assert far[:490].max() < 1e-4
+
+
+@pytest.mark.shared
+def test_units_of_pieces_are_nearly_those_of_the_whole(shared_data):
+    """hubert-micro on 80 s of one reader, in pieces of 30 s: attention, which sees the rest, changes the others."""
+    from speechladder.io.audio import read_audio
+
+    files = sorted((shared_data / "librispeech/LibriSpeech/train-clean-100/19/198").glob("*.flac"))
+    samples = np.concatenate([read_audio(file) for file in files[:8]])[: 80 * 16_000]
+    whole = Encoder.load("hubert-micro", 3, device="cpu").encode([samples])[0]
+    cut = Encoder.load("hubert-micro", 3, device="cpu", chunk_seconds=30.0).encode([samples])[0]
+    centroids = kmeans(whole, 100, 5, 10**6, 0).centroids
+    assert (assign(whole, centroids) == assign(cut, centroids)).mean() > 0.95

@@ -1,0 +1,77 @@
+"""The lease on a GPU: one job each, gone with its process. GPUs are made up, flock is not."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from speechladder.io import devices
+
+
+@pytest.fixture(autouse=True)
+def locks(tmp_path, monkeypatch):
+    monkeypatch.setenv(devices.LOCKS, str(tmp_path))
+    monkeypatch.delenv(devices.SHARE, raising=False)
+    yield tmp_path
+    devices.release()
+
+
+HOLD = "import sys, time; from speechladder.io.devices import claim; print(claim(sys.argv[1:]), flush=True); time.sleep(60)"
+
+
+def other(*names: str) -> tuple[subprocess.Popen, str]:
+    """Another job that has claimed one of these GPUs, and which."""
+    job = subprocess.Popen([sys.executable, "-c", HOLD, *names], stdout=subprocess.PIPE, text=True)
+    return job, job.stdout.readline().strip()
+
+
+def test_two_jobs_never_share_and_a_third_waits_until_one_is_killed(capsys):
+    first, has = other("a", "b")
+    try:
+        assert has == "cuda:0"
+        second, also = other("a", "b")
+        assert also == "cuda:1"
+        got = []
+        third = threading.Thread(target=lambda: got.append(devices.claim(["a", "b"], every=0.02)))
+        third.start()
+        time.sleep(0.3)
+        assert not got
+        second.kill()
+        second.wait()
+        third.join(5)
+        assert got == ["cuda:1"]
+        assert f"process {first.pid}" in capsys.readouterr().err
+    finally:
+        first.kill()
+
+
+def test_the_same_card_under_another_number_is_the_same_card():
+    """CUDA_VISIBLE_DEVICES=1 makes b the first."""
+    job, has = other("b")
+    try:
+        assert has == "cuda:0"
+        assert devices.claim(["a", "b"]) == "cuda:0"
+        devices.release()
+        assert devices.claim(["b2", "b"]) == "cuda:0"
+    finally:
+        job.kill()
+
+
+def test_one_process_has_one_gpu():
+    assert devices.claim(["a", "b"]) == devices.claim(["a", "b"]) == "cuda:0"
+
+
+def test_sharing_is_asked_for(monkeypatch):
+    monkeypatch.setenv(devices.SHARE, "1")
+    job, has = other("a")
+    try:
+        assert has == devices.claim(["a"]) == "cuda:0"
+    finally:
+        job.kill()
+
+
+def test_without_a_gpu_it_is_the_cpu(locks):
+    assert devices.claim([]) == "cpu"
+    assert not list(locks.iterdir())
