@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,15 +115,12 @@ def test_a_dead_worker_is_a_message(tmp_path):
 
 def children(path: str) -> list[int]:
     """Decoding processes among the children; the resource tracker stays."""
-    with open(path) as file:
-        pids = file.read().split()
-    return [int(pid) for pid in pids if "spawn_main" in command(pid)]
+    return [int(pid) for pid in Path(path).read_text().split() if "spawn_main" in command(pid)]
 
 
 def command(pid: str) -> str:
     try:
-        with open(f"/proc/{pid}/cmdline") as file:
-            return file.read()
+        return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
 

@@ -18,7 +18,8 @@ def locks(tmp_path, monkeypatch):
     devices.release()
 
 
-HOLD = "import sys, time; from speechladder.io.devices import claim; print(claim(sys.argv[1:]), flush=True); time.sleep(60)"
+HOLD = "import sys, time\nfrom speechladder.io.devices import claim\n"
+HOLD += "print(claim(sys.argv[1:]), flush=True); time.sleep(60)"
 
 
 def other(*names: str) -> tuple[subprocess.Popen, str]:

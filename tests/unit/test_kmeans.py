@@ -178,3 +178,18 @@ def test_a_gpu_agrees_with_the_cpu(blobs):
     cpu, one, two = (fit(blobs[0], Plan(8, 6, 0, backend="torch", device=d)) for d in ("cpu", "cuda", "cuda"))
     assert one.centroids.tobytes() == two.centroids.tobytes()
     assert one.objective == pytest.approx(cpu.objective, rel=1e-4)
+
+
+@pytest.mark.parametrize("init", ["random", "k-means++"])
+def test_faiss_trains_as_its_own_kmeans_does(blobs, init):
+    """Ours leaves out what would take every GPU, nothing else."""
+    import faiss
+
+    features, _ = blobs
+    plan = Plan(10, 8, 5, max_points_per_centroid=100, backend="faiss", init=init)
+    first = None if init == "random" else first_centroids(features, plan)
+    theirs = faiss.Kmeans(8, 10, niter=8, seed=5, min_points_per_centroid=1, max_points_per_centroid=100)
+    theirs.train(features, init_centroids=first)
+    got, objective = faiss_backend.train(features, plan, first, faiss.IndexFlatL2(8))
+    assert got.tobytes() == theirs.centroids.tobytes()
+    assert objective == [float(value) for value in theirs.obj]

@@ -291,12 +291,18 @@ def test_gpus_take_over_what_models_do_and_leave_the_rest_to_cores(book):
     on_cpu, on_gpu = (planned(book, found, inputs.Jobs({}, "no"), gpus=n) for n in (0, 2))
     units = row(on_gpu, "units")
     each = rates.encoder_flops(rates.HUBERT_LARGE, 24, 12.3)
-    share = book.content["assumed"]["encoder_flops_utilisation"]["value"]
-    assert units.cost.gpu == Figure(pytest.approx(106 * 3600 * each / (share * 10e12) / 3600), "assumed")
+    share, assigning = (book.content["assumed"][f"{n}_flops_utilisation"]["value"] for n in ("encoder", "assign"))
+    encoded = 106 * each / (share * 100e12)  # in bf16, and centroids are ranked in fp32
+    assigned = 106 * 2 * 2048 * 1024 * 50 / (assigning * 10e12)
+    assert units.cost.gpu == Figure(pytest.approx(encoded + assigned), "assumed")
     assert units.wall.value == pytest.approx((units.cost.gpu.value + units.cost.cpu.value) / 2)
     assert row(on_cpu, "units").cost.gpu.value == 0
     assert row(on_cpu, "units").cost.cpu.value > units.cost.cpu.value
     assert row(on_gpu, "align").cost == row(on_cpu, "align").cost
+    exact = settings(units={**found.units.model_dump(), "precision": "fp32", "kmeans": "torch"})
+    slow = planned(book, exact, inputs.Jobs({}, "no"), gpus=2)
+    assert row(slow, "units").cost.gpu.value > 5 * units.cost.gpu.value
+    assert row(slow, "k-means").cost.gpu.value > row(on_gpu, "k-means").cost.gpu.value == 0  # faiss, on a CPU
     assert row(on_gpu, "train").cost.gpu.basis == "assumed"
 
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
+from speechladder.io.devices import claim
 from speechladder.settings import LM
 
 MAX_POSITIONS = 4096  # at least; rotary positions are relative and have no table, so this is a declaration
@@ -154,8 +155,11 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 
 def prepare_torch(threads: int) -> torch.device:
-    """Fix what the bits depend on, and choose the device."""
+    """Fix what the bits depend on, and give the device: a GPU that no other job has (io.devices), or the CPU."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # denormals cost a hundred times a normal product on some CPUs
     disable_progress_bar()  # transformers' bars for reading and writing one small file
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(claim())
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device

@@ -60,14 +60,15 @@ class Context:
         layers = min(units.layer, config["num_hidden_layers"])
         each = encoder_flops(config, layers, min(self.hours.utterance, MAX_UTTERANCE))
         basis = "derived" if known else "assumed"
-        return cost + self.flops(speech * 3600 * each, "encoder_flops", "fp32", basis, *bases)
+        precision = "fp32" if units.precision == "fp32" else "bf16"  # of a GPU; fp16 is as fast
+        return cost + self.flops(speech * 3600 * each, "encoder_flops", precision, basis, *bases)
 
     def assign(self, speech: float, *bases: str) -> Cost:
-        """The nearest centroid of every frame of `speech` hours, on a CPU in fp64 as units.codebook does it."""
-        units, rate = self.settings.units, self.rates.get("assign_flops")
+        """The nearest centroid of every frame of `speech` hours, where the encoder is."""
+        units = self.settings.units
         config, _ = encoder_config(units.encoder)
         flops = 2.0 * units.clusters * config["hidden_size"] * FRAME_RATE * 3600 * speech
-        return Cost(cpu=Figure(flops / rate.value / 3600, worst([rate.basis, "derived", *bases])))
+        return self.flops(flops, "assign_flops", "fp32", *bases)
 
 
 def encoder_config(name: str) -> tuple[Mapping[str, Any], bool]:

@@ -123,7 +123,7 @@ class Rates:
         raise UserError(f"{self.path}: no rate '{name}'; run python benchmarks/rates.py, or add it under 'assumed'")
 
     def gpu(self, work: str, gpu: str, precision: str) -> Rate:
-        """FLOP/s of a named GPU at `work` (lm_flops, lm_flops_1b, encoder_flops, score_flops, generate_flops).
+        """FLOP/s of a named GPU at `work` (a name of `measured`, as encoder_flops).
 
         As benchmarks/rates.py measured it there; on another GPU the same share of its peak; else an utilisation that is
         published or assumed, of the published peak at `precision`.

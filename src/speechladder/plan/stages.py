@@ -191,11 +191,15 @@ def _sample(context: Context) -> tuple[Figure, Figure]:
 
 
 def _kmeans(context: Context) -> Cost:
-    units, rate = context.settings.units, context.rates.get("kmeans_flops")
+    units = context.settings.units
     width = encoder_config(units.encoder)[0]["hidden_size"]
     frames = min(units.sample_frames, context.hours.train * 3600 * FRAME_RATE)
     frames = min(frames, units.clusters * units.max_points_per_centroid)
     flops = 2.0 * frames * units.clusters * width * units.iterations
+    flops *= units.kmeans_restarts
+    if units.kmeans in ("torch", "faiss-gpu"):
+        return context.flops(flops, "kmeans_flops", "fp32") + context.starts(1)
+    rate = context.rates.get("kmeans_flops")  # auto too: whether faiss-gpu will be there is not known here
     return Cost(cpu=Figure(flops / rate.value / 3600, worst([rate.basis, "derived"]))) + context.starts(
         1, "start_light"
     )

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from speechladder.io.audio import frame_count
+from speechladder.io.devices import claim
 from speechladder.io.errors import UserError
 from speechladder.settings import SAMPLE_RATE, Units
 from speechladder.units.batching import AHEAD, buckets
 from speechladder.units.chunks import MARGIN, Piece, pieces
 from speechladder.units.decode import MIN_SAMPLES, Wave
-from speechladder.io.devices import claim
 from speechladder.units.fast import Front, speed_up
 from speechladder.units.models import ASSETS, HOP, MICRO, fingerprint, read, resolve
 

@@ -14,6 +14,7 @@ import numpy as np
 from speechladder.continuation.asr.check import FIELD, INSTALL, SIZES
 from speechladder.continuation.asr.text import english_normaliser
 from speechladder.continuation.hub import require
+from speechladder.io.devices import claim
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.settings import SAMPLE_RATE
@@ -86,12 +87,6 @@ def divided(samples: np.ndarray) -> list[np.ndarray]:
         count += 1  # a quiet place made a part too long
 
 
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _package(given: str) -> Any:
     try:
         import whisper.normalizers
@@ -102,7 +97,7 @@ def _package(given: str) -> Any:
 
 def _load_openai(given: str) -> Whisper:
     whisper = _package(given)
-    device = _device()
+    device = claim()
     try:
         model = whisper.load_model(given, device=device).eval()
     except Exception as error:  # torch, urllib and the package each have their own
@@ -141,7 +136,7 @@ def _load_transformers(folder: Path) -> Whisper:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    device = _device()
+    device = claim()
     kind = torch.float16 if device == "cuda" else torch.float32
     try:
         processor = transformers.WhisperProcessor.from_pretrained(folder, local_files_only=True)

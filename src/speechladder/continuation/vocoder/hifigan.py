@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechladder.continuation.vocoder.check import FIELD, NO_DURATIONS, weights
+from speechladder.io.devices import claim
 from speechladder.io.errors import UserError
 from speechladder.settings import SAMPLE_RATE
 
@@ -113,7 +114,7 @@ class CodeHiFiGAN:
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.clusters = int(config["num_embeddings"])
         self.rate = int(config.get("sampling_rate", SAMPLE_RATE))
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device(claim())
         with torch.random.fork_rng():
             try:
                 model = CodeGenerator(config)

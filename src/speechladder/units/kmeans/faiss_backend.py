@@ -1,7 +1,10 @@
 """k-means by faiss, on the CPU with one thread or on a GPU, and which backend `auto` is."""
 
+from typing import Any
+
 import numpy as np
 
+from speechladder.io.devices import claim
 from speechladder.io.errors import UserError
 from speechladder.units.kmeans.fit import Plan, Trained
 
@@ -37,24 +40,36 @@ def run(features: np.ndarray, plan: Plan, centroids: np.ndarray | None) -> Train
     from speechladder.units.codebook import assign
 
     faiss.omp_set_num_threads(1)
-    means = faiss.Kmeans(
-        features.shape[1],
-        plan.clusters,
-        niter=plan.iterations,
-        seed=plan.seed,
-        spherical=False,
-        min_points_per_centroid=1,
-        max_points_per_centroid=plan.max_points_per_centroid,
-        gpu=plan.backend == "faiss-gpu",
-    )
-    means.train(np.ascontiguousarray(features, dtype=np.float32), init_centroids=centroids)
-    if plan.backend == "faiss-gpu":
+    features = np.ascontiguousarray(features, dtype=np.float32)
+    index: Any = faiss.IndexFlatL2(features.shape[1])
+    on_gpu = plan.backend == "faiss-gpu"
+    if on_gpu:
+        resources = faiss.StandardGpuResources()
+        index = faiss.index_cpu_to_gpu(resources, int((plan.device or claim()).partition(":")[2] or 0), index)
+    found, objective = train(features, plan, centroids, index)
+    if on_gpu:
         rows = range(0, len(features), 1 << 18)
-        used = np.unique(
-            np.concatenate([np.unique(means.index.search(features[r : r + (1 << 18)], 1)[1]) for r in rows])
-        )
+        used = np.unique(np.concatenate([np.unique(index.search(features[r : r + (1 << 18)], 1)[1]) for r in rows]))
     else:
-        used = np.unique(assign(features, means.centroids))
-    made_by = {"faiss": faiss.__version__} | ({"device": "cuda"} if plan.backend == "faiss-gpu" else {})
-    objective = [float(value) for value in means.obj]
-    return Trained(means.centroids, objective, plan.clusters - len(used), made_by=made_by)
+        used = np.unique(assign(features, found))
+    made_by = {"faiss": faiss.__version__} | ({"device": "cuda"} if on_gpu else {})
+    return Trained(found, objective, plan.clusters - len(used), made_by=made_by)
+
+
+def train(features: np.ndarray, plan: Plan, first: np.ndarray | None, index: Any) -> tuple[np.ndarray, list[float]]:
+    """(centroids (clusters, dim), objective per iteration) with an empty flat `index`, which holds the centroids after.
+
+    What faiss.Kmeans does, which would take every GPU that there is.
+    """
+    import faiss
+
+    options = faiss.ClusteringParameters()
+    options.niter, options.seed = plan.iterations, plan.seed
+    options.min_points_per_centroid, options.max_points_per_centroid = 1, plan.max_points_per_centroid
+    clustering = faiss.Clustering(features.shape[1], plan.clusters, options)
+    if first is not None:
+        faiss.copy_array_to_vector(np.ascontiguousarray(first, np.float32).ravel(), clustering.centroids)
+    clustering.train(features, index)
+    stats = clustering.iteration_stats
+    centroids = faiss.vector_float_to_array(clustering.centroids).reshape(plan.clusters, features.shape[1])
+    return centroids, [float(stats.at(i).obj) for i in range(stats.size())]

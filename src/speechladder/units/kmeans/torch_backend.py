@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from speechladder.io.devices import claim
 from speechladder.units.kmeans.fit import Plan, Trained
 from speechladder.units.kmeans.start import take
 
@@ -115,7 +116,7 @@ def _split_empty(centroids: torch.Tensor, counts: torch.Tensor, spread: torch.Te
 
 def run(features: np.ndarray, plan: Plan, first: np.ndarray) -> Trained:
     """One start from `first` (clusters, dim); `empty` counts the last centroids' own."""
-    device = torch.device(plan.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(plan.device or claim())
     clusters, most = plan.clusters, plan.clusters * plan.max_points_per_centroid
     if len(features) > most:
         rng = np.random.default_rng([plan.seed, 8])
