@@ -35,6 +35,7 @@ rule extract_prompt_units:
     input:
         prompts="results/continuation/prompts.parquet",
         centroids="results/units/centroids.safetensors",
+        speakers=item_speakers,
     output:
         "results/continuation/units.parquet",
     log:
@@ -45,10 +46,11 @@ rule extract_prompt_units:
         ENV
     params:
         version=VERSIONS["units"],
-        options=as_options(S.units, exclude=["sample_frames", "iterations", "max_points_per_centroid"]),
+        speakers=with_speakers,
+        options=unit_options(SAMPLING, KMEANS, SPEAKERS, ABX, ["normalisation"]),
     shell:
-        'python "$SCRIPTS"/extract_units.py --items {input.prompts} --centroids {input.centroids} --out {output}'
-        " {params.options} 2>&1 | tee {log}"
+        'python "$SCRIPTS"/extract_units.py --items {input.prompts} --centroids {input.centroids} {params.speakers}'
+        " --out {output} {params.options} 2>&1 | tee {log}"
 
 
 rule continue_rung:
