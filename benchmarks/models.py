@@ -1,5 +1,6 @@
 """What models do in a second, on a CPU or a GPU: rates for benchmarks/rates.py."""
 
+import tempfile
 import time
 from typing import Any
 
@@ -50,11 +51,10 @@ class Clock:
 def encoding(samples: dict[str, np.ndarray], device: torch.device) -> Rates:
     """A HuBERT-Large of random weights, all layers, and hubert-micro, as extraction runs them."""
     config = transformers.HubertConfig(**formulas.HUBERT_LARGE)
-    model = transformers.HubertModel(config).eval()
-    model.encoder.layer_norm = torch.nn.Identity()
     layers = config.num_hidden_layers
-    place = model.requires_grad_(False).to(device)
-    large = Encoder(place, True, layers, "random", "", device, 60.0)
+    with tempfile.TemporaryDirectory() as folder:
+        transformers.HubertModel(config).save_pretrained(folder)
+        large = Encoder.load(folder, layers, 400.0, device.type)
     micro = Encoder.load("hubert-micro", 3, 60.0, device.type)
     chosen = list(samples.values())
     few = chosen[:3] if device.type == "cpu" else chosen
@@ -68,7 +68,7 @@ def encoding(samples: dict[str, np.ndarray], device: torch.device) -> Rates:
     clock = Clock(device)
     micro.encode(chosen)
     return {
-        "encoder_flops": rate(flops / taken, "FLOP/s", f"HuBERT-Large-shaped, fp32, {seconds:.0f} s of speech"),
+        "encoder_flops": rate(flops / taken, "FLOP/s", f"HuBERT-Large-shaped, {large.precision}, {seconds:.0f} s of speech"),
         "encode_micro": rate(
             sum(map(len, chosen)) / SAMPLE_RATE / clock.seconds(), "x real time", "hubert-micro, layer 3, fp32"
         ),

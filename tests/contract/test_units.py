@@ -20,7 +20,7 @@ from speechladder.settings import Units
 from speechladder.units import codebook
 from speechladder.units.decode import Job, Wave
 from speechladder.units.encoder import Encoder
-from speechladder.units.extract import ROWS, extract_items, extract_shard, writing
+from speechladder.units.extract import extract_items, extract_shard
 from speechladder.units.normalise import Normaliser
 from speechladder.units.quality import write_quality
 from speechladder.units.sample import draw, write_sample
@@ -158,8 +158,9 @@ def test_batches_do_not_change_units(corpus, batch_seconds):
     encoder = Encoder.load(corpus.settings.encoder, 2, batch_seconds, device="cpu", fast=True)
     speech = [(Job(cut.id, cut.speaker, cut.path, cut.duration), Wave.of(cut.samples())) for cut in corpus.cuts[0]]
     meter = Meter()
-    together = list(units_of(encoder, quantiser_of(corpus, encoder), speech, meter))
-    assert [{"id": r["id"], "units": r["units"].tolist()} for r in together] == rows
+    together = list(units_of(encoder, [quantiser_of(corpus, encoder)] * 2, speech, meter))
+    assert [{"id": job.id, "units": found[0].tolist()} for job, found in together] == rows
+    assert all((found[0] == found[1]).all() and found.dtype == np.uint16 for _, found in together)
     assert meter.done == pytest.approx(sum(cut.duration for cut in corpus.cuts[0]))
 
 
@@ -185,21 +186,6 @@ def test_workers_decode_ahead_and_change_nothing(corpus):
     corpus.extract(0)
     assert [file.read_bytes() for file in files] == before
     assert b"absent" in before[1]
-
-
-def test_row_groups_are_written_as_they_come(tmp_path):
-    with writing(tmp_path / "units.parquet", layer="2") as writer:
-        for i in range(2 * ROWS + 1):
-            writer.add({"id": str(i), "units": np.full(3, i, np.uint16)})
-            assert len(writer.rows) < ROWS
-    found = pq.ParquetFile(tmp_path / "units.parquet")
-    assert [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)] == [ROWS, ROWS, 1]
-    table = read_table(tmp_path / "units.parquet", UNITS)
-    assert table["id"].to_pylist() == [str(i) for i in range(2 * ROWS + 1)]
-    assert table["units"][ROWS + 5].as_py() == [ROWS + 5] * 3
-    with pytest.raises(RuntimeError), writing(tmp_path / "no.parquet") as writer:
-        raise RuntimeError
-    assert [path.name for path in tmp_path.iterdir()] == ["units.parquet"]
 
 
 def test_a_recording_of_any_length_is_cut(corpus):

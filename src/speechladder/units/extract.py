@@ -2,17 +2,11 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from speechladder.corpora.cuts import read_cuts
-from speechladder.io.columns import batches
+from speechladder.corpora.cuts import Cut, read_cuts
+from speechladder.io.columns import batches, growing_table
 from speechladder.io.errors import UserError
-from speechladder.io.files import atomic
 from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table
@@ -26,57 +20,29 @@ from speechladder.units.stream import Quantiser, units_of
 ROWS = 4096  # utterances in a row group, and held before they are written
 
 
-class Writer:
-    """A UNITS table that is written while its rows come."""
-
-    def __init__(self, file: pq.ParquetWriter) -> None:
-        self.file, self.rows = file, []
-
-    def add(self, row: dict[str, Any]) -> None:
-        """One row; a full group goes to disk."""
-        self.rows.append(row)
-        if len(self.rows) == ROWS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is held."""
-        if self.rows:
-            self.file.write_table(pa.Table.from_pylist(self.rows, schema=self.file.schema))
-            self.rows = []
-
-
-@contextmanager
-def writing(out: Path, **metadata: str) -> Iterator[Writer]:
-    """A Writer to `out`, which is there whole at the end or not at all; `metadata` goes into the schema's."""
-    schema = UNITS.with_metadata(metadata)
-    with atomic(out) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
-        writer = Writer(file)
-        yield writer
-        writer.flush()
-
-
 def _open(units: Units, codebook: Path, speakers: Sequence[Path]) -> tuple[Encoder, Codebook, Quantiser]:
     encoder = open_encoder(units)
     book = load(codebook, encoder.provenance)
     return encoder, book, Quantiser.of(book, Normaliser.matching(book.provenance, speakers), encoder.device)
 
 
-def _about(encoder: Encoder, book: Codebook) -> dict[str, str]:
+def metadata(encoder: Encoder, book: Codebook) -> dict[str, str]:
+    """What a UNITS table says of itself."""
     about = {"encoder": encoder.hash, "layer": str(encoder.layer), "clusters": str(len(book.centroids))}
     return about if encoder.precision == "fp32" else about | {"precision": encoder.precision}
 
 
-def _workers(units: Units, encoder: Encoder) -> int:
+def workers(units: Units, encoder: Encoder) -> int:
+    """Processes that decode: `units.workers`, or as many as feed a GPU."""
     if units.workers is not None:
         return units.workers
     return 0 if encoder.device.type == "cpu" else max(1, min(8, len(os.sched_getaffinity(0)) - 1))
 
 
-def jobs_of_shard(cuts: Path, aligned: set[str]) -> Iterator[Job]:
-    """The aligned utterances of a shard, in the order of its cuts."""
-    for cut in read_cuts(cuts):
-        if cut.id in aligned:
-            yield Job(cut.id, cut.speaker, cut.path, cut.duration, cut.start, windowed=True)
+def jobs_of(cuts: Iterable[Cut]) -> Iterator[Job]:
+    """Windows of recordings to read."""
+    for cut in cuts:
+        yield Job(cut.id, cut.speaker, cut.path, cut.duration, cut.start, windowed=True)
 
 
 def extract_shard(
@@ -100,16 +66,16 @@ def extract_shard(
     rejects = Rejects()
 
     def readable() -> Iterator[tuple[Job, Wave]]:
-        for job, wave in waves(jobs_of_shard(cuts, aligned), _workers(units, encoder)):
+        for job, wave in waves(jobs_of(c for c in read_cuts(cuts) if c.id in aligned), workers(units, encoder)):
             if isinstance(wave, str):
                 rejects.add(job.id, wave, job.source)
             else:
                 yield job, wave
 
-    with writing(out, **_about(encoder, book)) as writer:
+    with growing_table(out, UNITS.with_metadata(metadata(encoder, book)), ROWS) as rows:
         with progress(f"units {out.stem}", total, "h of speech per h") as meter:
-            for row in units_of(encoder, quantiser, readable(), meter):
-                writer.add(row)
+            for job, (found,) in units_of(encoder, [quantiser], readable(), meter):
+                rows.append({"id": [job.id], "units": [found]})
         rejects.write(rejected, len(aligned), max_rejected)
 
 
@@ -134,17 +100,17 @@ def extract_all_items(
     encoder, book, quantiser = _open(units, codebook, speakers)
     for path, target in zip(items, out, strict=True):
         total = sum(read_table(path, ITEMS, columns=["item", "seconds"])["seconds"].to_pylist())
-        read = waves(jobs_of_items(path), _workers(units, encoder))
         with (
-            writing(target, **_about(encoder, book)) as writer,
+            growing_table(target, UNITS.with_metadata(metadata(encoder, book)), ROWS) as rows,
             progress(f"units {path.parent.name}", total, "h of speech per h") as meter,
         ):
-            for row in units_of(encoder, quantiser, _all_readable(read, path), meter):
-                writer.add(row)
+            for job, (found,) in units_of(encoder, [quantiser], item_waves(path, workers(units, encoder)), meter):
+                rows.append({"id": [job.id], "units": [found]})
 
 
-def _all_readable(read: Iterable[tuple[Job, Wave | str]], path: Path) -> Iterator[tuple[Job, Wave]]:
-    for job, wave in read:
+def item_waves(path: Path, count: int) -> Iterator[tuple[Job, Wave]]:
+    """The items of a table, decoded by `count` processes. Raises UserError naming one that has no waveform."""
+    for job, wave in waves(jobs_of_items(path), count):
         if isinstance(wave, str):
             mend = "leave this pair out of the pairs file" if wave.startswith("too short") else "make the items again"
             raise UserError(f"{path}, item '{job.id}': {wave}; {mend}")

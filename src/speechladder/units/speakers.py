@@ -8,6 +8,7 @@ import numpy as np
 
 from speechladder.corpora.cuts import read_cuts
 from speechladder.io.audio import AudioError, read_audio
+from speechladder.io.columns import batches
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
@@ -45,14 +46,13 @@ def _of_corpus(cuts: list[Path], alignments: list[Path], seconds: float, seed: i
 def _of_items(items: list[Path], known: set[str], seconds: float, seed: int) -> Spoken:
     held: Spoken = defaultdict(list)
     for path in items:
-        table = read_table(path, ITEMS, columns=["item", "voice", "seconds", "audio"])
-        for row in range(table.num_rows):
-            voice = table["voice"][row].as_py()
-            if voice not in known:
-                order = stable_hash("speaker", seed, table["item"][row].as_py())
-                audio = table["audio"][row]
-                held[voice].append((order, table["seconds"][row].as_py(), lambda a=audio: read_audio(a.as_py() or b"")))
-        held = defaultdict(list, {voice: _head(rows, seconds) for voice, rows in held.items()})
+        for batch in batches(path, ITEMS, ["item", "voice", "seconds", "audio"], 256):
+            for row in batch.to_pylist():
+                if row["voice"] not in known:
+                    order, audio = stable_hash("speaker", seed, row["item"]), row["audio"] or b""
+                    held[row["voice"]].append((order, row["seconds"], lambda audio=audio: read_audio(audio)))
+            # what a voice's head has no room for is let go of: an official benchmark is gigabytes of audio
+            held = defaultdict(list, {voice: _head(rows, seconds) for voice, rows in held.items()})
     return held
 
 

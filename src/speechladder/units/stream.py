@@ -1,9 +1,8 @@
-"""From waveforms to units without a stop: batches in flight on the device, rows in the order they came in."""
+"""From waveforms to units without a stop: batches in flight on the device, utterances in the order they came in."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ class Quantiser:
 
 
 class _Flight:
-    """A batch's units on their way to this process."""
+    """A batch's units by each codebook, (codebooks, frames), on their way to this process."""
 
     def __init__(self, places: list[int], lengths: list[int], units: torch.Tensor) -> None:
         self.places, self.lengths, self.units, self.event = places, lengths, units, None
@@ -50,47 +49,49 @@ class _Flight:
             self.event.record()
 
     def land(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(place, (frames,) uint16) of each utterance; waits for the device."""
+        """(place, (codebooks, frames) uint16) of each utterance; waits for the device."""
         if self.event:
             self.event.synchronize()
         ends = np.cumsum(self.lengths)[:-1]
-        return zip(self.places, np.split(self.units.numpy().astype(np.uint16), ends), strict=True)
+        return zip(self.places, np.split(self.units.numpy().astype(np.uint16), ends, axis=1), strict=True)
 
 
 def units_of(
-    encoder: Encoder, quantiser: Quantiser, speech: Iterable[tuple[Job, Wave]], meter: Meter
-) -> Iterator[dict[str, Any]]:
-    """Utterances -> rows of the UNITS table in the same order; `meter` counts seconds.
+    encoder: Encoder, quantisers: Sequence[Quantiser], speech: Iterable[tuple[Job, Wave]], meter: Meter
+) -> Iterator[tuple[Job, np.ndarray]]:
+    """Each utterance with its units by each quantiser, (quantisers, frames) uint16, in order; `meter` counts seconds.
 
-    Reads `encoder.ahead` seconds ahead, so that batches are of similar length, and holds no more than two such windows.
+    Encoded once, whatever the number of codebooks. Reads `encoder.ahead` seconds ahead, so that batches are of similar
+    length, and holds no more than two such windows.
     """
     landed: dict[int, np.ndarray] = {}
-    waiting: deque[tuple[int, str, float]] = deque()  # place, id, seconds: rows that are not out yet
+    waiting: deque[tuple[int, Job, float]] = deque()  # place, job, seconds: what is not out yet
     flights: deque[_Flight] = deque()
     count = 0
 
-    def rows(left: int) -> Iterator[dict[str, Any]]:
+    def done(left: int) -> Iterator[tuple[Job, np.ndarray]]:
         while len(flights) > left:
             landed.update(flights.popleft().land())
         while waiting and waiting[0][0] in landed:
-            place, name, seconds = waiting.popleft()
+            place, job, seconds = waiting.popleft()
             meter.advance(seconds)
-            yield {"id": name, "units": landed.pop(place)}
+            yield job, landed.pop(place)
 
     for window in windows(speech, _seconds, encoder.ahead):
         first, count = count, count + len(window)
-        waiting.extend((first + at, job.id, _seconds(row)) for at, row in enumerate(window) for job, _ in [row])
+        waiting.extend((first + at, row[0], _seconds(row)) for at, row in enumerate(window))
         for batch in encoder.features([wave for _, wave in window]):
-            flights.append(_launch(batch, window, first, quantiser))
-            yield from rows(_IN_FLIGHT)
-    yield from rows(0)
+            flights.append(_launch(batch, window, first, quantisers))
+            yield from done(_IN_FLIGHT)
+    yield from done(0)
 
 
 def _seconds(row: tuple[Job, Wave]) -> float:
     return len(row[1].samples) / SAMPLE_RATE
 
 
-def _launch(batch: Features, window: list[tuple[Job, Wave]], first: int, quantiser: Quantiser) -> _Flight:
+def _launch(batch: Features, window: list[tuple[Job, Wave]], first: int, quantisers: Sequence[Quantiser]) -> _Flight:
     features = [values for _, values in batch]
-    units = quantiser(features, [window[index][0].speaker for index, _ in batch])
+    speakers = [window[index][0].speaker for index, _ in batch]
+    units = torch.stack([quantiser(features, speakers) for quantiser in quantisers])
     return _Flight([first + index for index, _ in batch], [len(values) for values in features], units)

@@ -5,25 +5,30 @@ encoder, and that knows only the layer.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.io.audio import AudioError, read_audio
+from speechladder.io.columns import growing_table
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
-from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_table, write_table
-from speechladder.settings import SAMPLE_RATE, Units
+from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_table
+from speechladder.settings import Units
 from speechladder.units import abx_run
 from speechladder.units.codebook import Codebook, load
-from speechladder.units.encoder import MIN_SAMPLES, Encoder, open_encoder
+from speechladder.units.decode import Job, Wave, waves
+from speechladder.units.encoder import Encoder, open_encoder
+from speechladder.units.extract import ROWS, item_waves, jobs_of, metadata, workers
 from speechladder.units.normalise import Normaliser
 from speechladder.units.quality import frame_phones, quality
+from speechladder.units.stream import Quantiser, units_of
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,7 @@ class Book:
 
     name: str
     codebook: Codebook
-    normaliser: Normaliser
-
-    def units(self, features: np.ndarray, speaker: str) -> np.ndarray:
-        """(frames, dim) of an utterance -> (frames,) uint16."""
-        return self.codebook.assign(self.normaliser.apply(features, speaker))
+    quantiser: Quantiser
 
 
 def open_books(encoder: Encoder, paths: Iterable[Path], speakers: Iterable[Path]) -> list[Book]:
@@ -47,29 +48,9 @@ def open_books(encoder: Encoder, paths: Iterable[Path], speakers: Iterable[Path]
         kind = codebook.provenance.get("normalisation", "none")
         if kind not in normalisers:
             normalisers[kind] = Normaliser.matching(codebook.provenance, speakers)
-        books.append(Book(path.name.removesuffix(".safetensors"), codebook, normalisers[kind]))
+        quantiser = Quantiser.of(codebook, normalisers[kind], encoder.device)
+        books.append(Book(path.name.removesuffix(".safetensors"), codebook, quantiser))
     return books
-
-
-def encoded(
-    encoder: Encoder, speech: Iterable[tuple[Any, str, np.ndarray]], total: float, label: str
-) -> Iterator[tuple[Any, str, np.ndarray]]:
-    """(what, speaker, (samples,)) -> (what, speaker, (frames, dim)) in order; `total` seconds, for progress."""
-    window: list[tuple[Any, str, np.ndarray]] = []
-
-    def flush() -> Iterator[tuple[Any, str, np.ndarray]]:
-        found = encoder.encode([samples for *_, samples in window]) if window else []
-        for (what, speaker, samples), features in zip(window, found, strict=True):
-            meter.advance(len(samples) / SAMPLE_RATE)
-            yield what, speaker, features
-
-    with progress(label, total, "h of speech per h") as meter:
-        for row in speech:
-            window.append(row)
-            if sum(len(samples) for *_, samples in window) >= encoder.ahead * SAMPLE_RATE:
-                yield from flush()
-                window = []
-        yield from flush()
 
 
 def drawn(cuts: list[Path], alignments: list[Path], seconds: float, seed: int) -> list[Cut]:
@@ -84,29 +65,23 @@ def drawn(cuts: list[Path], alignments: list[Path], seconds: float, seed: int) -
     return [cut for _, cut in found]
 
 
-def _readable(cuts: Iterable[Cut]) -> Iterator[tuple[Cut, str, np.ndarray]]:
-    for cut in cuts:
-        try:
-            samples = cut.samples()
-        except AudioError:
-            continue  # listed with its reason by the stage that extracts the run's own units
-        if len(samples) >= MIN_SAMPLES:
-            yield cut, cut.speaker, samples
-
-
 def _quality(
     books: list[Book],
     encoder: Encoder,
     cuts: list[Cut],
     alignments: list[Path],
     seed: int,
+    workers: int,
 ) -> dict[str, dict[str, Any]]:
     units: dict[str, dict[str, np.ndarray]] = {book.name: {} for book in books}
     speakers: dict[str, str] = {}
-    for cut, speaker, features in encoded(encoder, _readable(cuts), sum(c.duration for c in cuts), "quality"):
-        speakers[cut.id] = speaker
-        for book in books:
-            units[book.name][cut.id] = book.units(features, speaker)
+    # what cannot be read is listed with its reason by the stage that extracts the run's own units
+    readable = ((job, wave) for job, wave in waves(jobs_of(cuts), workers) if isinstance(wave, Wave))
+    with progress("quality", sum(cut.duration for cut in cuts), "h of speech per h") as meter:
+        for job, found in units_of(encoder, [book.quantiser for book in books], readable, meter):
+            speakers[job.id] = job.speaker
+            for book, row in zip(books, found, strict=True):
+                units[book.name][job.id] = row
     if not speakers:
         raise UserError(f"none of {len(cuts)} utterances can be read, first {cuts[0].path if cuts else 'none at all'}")
     lengths = {name: len(values) for name, values in units[books[0].name].items()}
@@ -138,15 +113,17 @@ def measure(
     among them (null without `units.abx_minutes`). Raises UserError."""
     encoder = open_encoder(units)
     books = open_books(encoder, codebooks, speakers)
-    figures = _quality(books, encoder, drawn(cuts, alignments, 60 * minutes, seed), alignments, seed)
+    figures = _quality(
+        books, encoder, drawn(cuts, alignments, 60 * minutes, seed), alignments, seed, workers(units, encoder)
+    )
     given = abx_run.speech(cuts, alignments, units.abx_minutes, seed) if units.abx_minutes else None
     features = abx_run.encoded(encoder, given) if given else {}
     of_features: dict[str, Any] = {}
     for book in books:
         row = {"empty_clusters_in_sample": book.codebook.provenance["empty_clusters"], "abx": None}
         if given:
-            kind, whose = book.normaliser.kind, {at: given.cuts[at].speaker for at in features}
-            normal = {at: book.normaliser.apply(values, whose[at]) for at, values in features.items()}
+            kind, whose = book.quantiser.normaliser.kind, {at: given.cuts[at].speaker for at in features}
+            normal = {at: book.quantiser.normaliser.apply(values, whose[at]) for at, values in features.items()}
             if kind not in of_features:
                 of_features[kind] = abx_run.of_features(given, normal)
             spoken = {at: book.codebook.assign(values) for at, values in normal.items()}
@@ -160,13 +137,22 @@ def measure(
     write_json(out, figures)
 
 
-def _write(out: Path, rows: dict[str, list[dict[str, Any]]], encoder: Encoder, books: list[Book]) -> None:
-    """A UNITS table per codebook, {out}/{codebook}.parquet."""
-    with atomic_folder(out) as folder:
-        for book in books:
-            about = {"encoder": encoder.hash, "layer": str(encoder.layer)}
-            about["clusters"] = str(len(book.codebook.centroids))
-            write_table(folder / f"{book.name}.parquet", rows[book.name], UNITS, **about)
+def _write(
+    out: Path, label: str, seconds: float, encoder: Encoder, books: list[Book], speech: Iterable[tuple[Job, Wave]]
+) -> None:
+    """A UNITS table per codebook, {out}/{codebook}.parquet, all written as the units come."""
+    with atomic_folder(out) as folder, ExitStack() as files, progress(label, seconds, "h of speech per h") as meter:
+        tables = [
+            files.enter_context(
+                growing_table(
+                    folder / f"{book.name}.parquet", UNITS.with_metadata(metadata(encoder, book.codebook)), ROWS
+                )
+            )
+            for book in books
+        ]
+        for job, found in units_of(encoder, [book.quantiser for book in books], speech, meter):
+            for table, row in zip(tables, found, strict=True):
+                table.append({"id": [job.id], "units": [row]})
 
 
 def extract_shard(
@@ -176,22 +162,18 @@ def extract_shard(
     UserError naming one that cannot be read: the run's own units have it."""
     encoder = open_encoder(units)
     books = open_books(encoder, codebooks, speakers)
-    table = read_table(utterances, UTTERANCES, columns=["id", "shard", "seconds"]).to_pylist()
-    wanted = {row["id"]: row["seconds"] for row in table if row["shard"] == shard}
+    table = read_table(utterances, UTTERANCES, columns=["id", "shard", "seconds"])
+    mine = table.filter(pc.equal(table["shard"], shard))
+    wanted = dict(zip(mine["id"].to_pylist(), mine["seconds"].to_pylist(), strict=True))
 
-    def speech() -> Iterator[tuple[str, str, np.ndarray]]:
-        for cut in read_cuts(cuts):
-            if cut.id in wanted:
-                try:
-                    yield cut.id, cut.speaker, cut.samples()
-                except AudioError as error:
-                    raise UserError(f"{cut.path}, utterance '{cut.id}': {error}; run the units again") from None
+    def speech() -> Iterator[tuple[Job, Wave]]:
+        jobs = jobs_of(cut for cut in read_cuts(cuts) if cut.id in wanted)
+        for job, wave in waves(jobs, workers(units, encoder)):
+            if isinstance(wave, str):
+                raise UserError(f"{job.source!s}, utterance '{job.id}': {wave}; run the units again")
+            yield job, wave
 
-    rows: dict[str, list[dict[str, Any]]] = {book.name: [] for book in books}
-    for name, speaker, features in encoded(encoder, speech(), sum(wanted.values()), f"units {shard}"):
-        for book in books:
-            rows[book.name].append({"id": name, "units": book.units(features, speaker)})
-    _write(out, rows, encoder, books)
+    _write(out, f"units {shard}", sum(wanted.values()), encoder, books, speech())
 
 
 def extract_items(
@@ -202,23 +184,6 @@ def extract_items(
     encoder = open_encoder(units)
     books = open_books(encoder, codebooks, speakers)
     for path, folder in zip(items, out, strict=True):
-        table = read_table(path, ITEMS, columns=["item", "voice", "seconds", "audio"])
-        rows: dict[str, list[dict[str, Any]]] = {book.name: [] for book in books}
-        for item, voice, features in encoded(
-            encoder, _items(path, table), sum(table["seconds"].to_pylist()), str(path)
-        ):
-            for book in books:
-                rows[book.name].append({"id": item, "units": book.units(features, voice)})
-        _write(folder, rows, encoder, books)
-
-
-def _items(path: Path, table: Any) -> Iterator[tuple[str, str, np.ndarray]]:
-    for batch in table.to_batches(max_chunksize=256):
-        for row in batch.to_pylist():
-            try:
-                samples = read_audio(row["audio"] or b"")
-                if len(samples) < MIN_SAMPLES:
-                    raise AudioError(f"{len(samples)} samples, {MIN_SAMPLES} are one frame")
-            except AudioError as error:
-                raise UserError(f"{path}, item '{row['item']}': {error}; make the items again") from None
-            yield row["item"], row["voice"], samples
+        seconds = sum(read_table(path, ITEMS, columns=["item", "seconds"])["seconds"].to_pylist())
+        speech = item_waves(path, workers(units, encoder))
+        _write(folder, f"units {path.parent.name}", seconds, encoder, books, speech)
