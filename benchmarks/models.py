@@ -68,7 +68,9 @@ def encoding(samples: dict[str, np.ndarray], device: torch.device) -> Rates:
     clock = Clock(device)
     micro.encode(chosen)
     return {
-        "encoder_flops": rate(flops / taken, "FLOP/s", f"HuBERT-Large-shaped, {large.precision}, {seconds:.0f} s of speech"),
+        "encoder_flops": rate(
+            flops / taken, "FLOP/s", f"HuBERT-Large-shaped, {large.precision}, {seconds:.0f} s of speech"
+        ),
         "encode_micro": rate(
             sum(map(len, chosen)) / SAMPLE_RATE / clock.seconds(), "x real time", "hubert-micro, layer 3, fp32"
         ),
