@@ -163,6 +163,20 @@ def test_a_raised_version_constant_reruns_the_stage(smoke, tmp_path):
     assert _jobs(run(smoke, *words)) == {"score_rung", "make_table"}
 
 
+def test_the_units_sweep_runs_beside_the_ladder(smoke):
+    """A codebook, units, tokens, a model and scores of its own; the run's models and units stay what they are."""
+    before = {path: path.stat().st_mtime_ns for path in (smoke / "results" / "lm").rglob("*") if path.is_file()}
+    sweep = "sweep={layers: [1], clusters: [16], normalisations: [utterance], dedup: [true], seeds: [1], minutes: 0.3}"
+    run(smoke, "results/units_sweep.csv", "--config", sweep, "units={abx_minutes: 0}")
+    (row,) = _rows(smoke / "results" / "units_sweep.csv")
+    assert row["point"] == "layer1-k16-utterance-seed1-dedup"
+    assert 0 < float(row["phone_purity"]) < 1 and 0 < float(row["units_per_second"]) < 50
+    assert float(row["valid_bits_per_second"]) > 0
+    assert all(0 <= float(row[f"{task}_sum"]) <= 100 for task in TASKS)
+    assert (smoke / "results" / "figures" / "units_sweep.svg").is_file()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
 def test_the_report_is_made_and_holds_the_figures(smoke):
     run(smoke, "--report", "report.html", "--", "results/table.csv")
     html = (smoke / "report.html").read_text()

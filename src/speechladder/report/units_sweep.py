@@ -47,7 +47,7 @@ def _factor(axis: Axes, rows: list[dict[str, str]], task: str) -> None:
             if row[f"C_{task}_{norm}"]:
                 found = [float(row[f"C_{task}_{norm}{end}"]) for end in ("", "_low", "_high")]
                 _interval(axis, at + offset, *found, norm == "sum", _style(row))
-    axis.set(title=TITLES[task], xlabel="factor C: change of accuracy, %")
+    axis.set(title=TITLES[task], xlabel="factor C, %")
 
 
 def _abx(axis: Axes, rows: list[dict[str, str]]) -> None:
