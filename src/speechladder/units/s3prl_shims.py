@@ -9,6 +9,7 @@ Nothing of this computes a feature:
 - `torchaudio.sox_effects` (removed in 2.9) resamples in three upstreams that judge speech quality; s3prl imports it.
 """
 
+import logging
 import sys
 import types
 from typing import Any
@@ -36,6 +37,8 @@ def open_hub() -> Any:
         _IS_TORCHAUDIO_EXT_AVAILABLE=False,
         fail_if_no_align=lambda call: _without(call.__name__),
     )
+    # else two lines about ESPnet, which one upstream in thirty wants, in every log
+    logging.getLogger("s3prl.upstream.espnet_hubert.expert").setLevel(logging.ERROR)
     try:
         import torchaudio
 
