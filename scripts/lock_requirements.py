@@ -16,9 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOATING = re.compile(r"^(nvidia-|cuda-|triton$)")
 
 # s3prl's environment: what it needs, and what the stages import that open an encoder. torchaudio ends at 2.11, whatever
-# torch is; its metadata do not ask for one.
+# torch is, and asks for none.
 S3PRL = ["s3prl==0.4.18", "torchaudio==2.11.0"]
-SHARED = {"torch", "transformers", "tokenizers", "safetensors", "pyarrow", "numpy", "soundfile", "soxr", "pydantic", "rich"}
+SHARED = {"torch", "transformers", "tokenizers", "safetensors", "pyarrow", "numpy", "soundfile", "soxr"}
+SHARED |= {"pydantic", "rich"}
 
 
 def closure(requirements: list[str]) -> dict[str, str]:

@@ -34,16 +34,22 @@ for name in json.loads(sys.argv[1]):
 np.savez("features.npz", **found)
 print(json.dumps(about))
 """
+CHECK = """
+import json, sys
+from speechladder.io.errors import UserError
+from speechladder.units.s3prl_encoder import check
+for name, layer in json.loads(sys.argv[1]):
+    try:
+        check(name, layer)
+    except UserError as error:
+        print(json.dumps(str(error)))
+"""
 
 
 def there(*words, cwd=ROOT):
     """Run s3prl's python."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     return subprocess.run([PYTHON, *map(str, words)], env=environment, cwd=cwd, capture_output=True, text=True)
-
-
-def check(*words):
-    return there(ROOT / "scripts" / "check_s3prl.py", *words)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +118,7 @@ def test_what_s3prl_cannot_give_is_said(encoded, tmp_path):
     from safetensors.numpy import load_file, save_file
 
     folder = encoded[0]
-    known = check()
+    known = there(ROOT / "scripts" / "check_s3prl.py")
     assert {"hubert_large_ll60k", "wavlm_large", "hf_hubert_custom", "fbank"} <= set(known.stdout.split())
     assert not {"Path", "FileLock", "load_and_convert_fairseq_ckpt"} & set(known.stdout.split())
     broken = tmp_path / "broken"
@@ -122,22 +128,19 @@ def test_what_s3prl_cannot_give_is_said(encoded, tmp_path):
     tensors = load_file(broken / "model.safetensors")
     tensors.pop("encoder.layers.0.attention.k_proj.weight")
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
-    for words, said in (
-        (("--encoder", "hubert_larg_ll60k"), "no upstream 'hubert_larg_ll60k'"),
-        (("--encoder", "fbank"), "a second; the ladder needs 50"),
-        (
-            ("--encoder", f"hf_hubert_custom:{folder}/Hubert-base", "--layer", "4"),
-            "units.layer: 4 is not a hidden state",
-        ),
-        (("--encoder", f"hubert_local:{folder}/Hubert-base"), "fairseq-style"),
-        (("--encoder", f"hf_hubert_custom:{broken}", "--layer", "1"), "other weights each time"),
-    ):
-        done = check(*words)
-        assert done.returncode == 2, done.stderr
-        assert said in done.stderr
+    wrong = (
+        ("hubert_larg_ll60k", 0, "no upstream 'hubert_larg_ll60k'"),
+        ("fbank", 0, "a second; the ladder needs 50"),
+        ("hf_hubert_custom:Hubert-base", 4, "units.layer: 4 is not a hidden state"),
+        ("hubert_local:Hubert-base", 0, "fairseq-style"),
+        (f"hf_hubert_custom:{broken}", 1, "other weights each time"),
+    )
+    done = there("-c", CHECK, json.dumps([row[:2] for row in wrong]), cwd=folder)
+    for line, (*_, said) in zip(done.stdout.splitlines(), wrong, strict=True):
+        assert said in json.loads(line)
 
 
-def test_the_workflow_runs_it_where_it_is(tmp_path):
+def test_the_workflow_runs_it_where_it_is(tmp_path, monkeypatch):
     """With the shipped encoder's weights: units of both environments are the same."""
     from speechladder.corpora.cuts import read_cuts
     from speechladder.units.codebook import load
@@ -154,13 +157,10 @@ def test_the_workflow_runs_it_where_it_is(tmp_path):
     table = pq.read_table(tmp_path / "results/units/0.parquet")
     assert table.num_rows > 10
     theirs = {row["id"]: row["units"] for row in table.to_pylist()}
-    os.chdir(tmp_path)
-    try:
-        for cut in read_cuts(tmp_path / "results/corpus/cuts.0.jsonl.gz"):
-            if cut.id in theirs:
-                assert book.assign(ours.encode([cut.samples()])[0]).tolist() == theirs.pop(cut.id)
-    finally:
-        os.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)
+    for cut in read_cuts(tmp_path / "results/corpus/cuts.0.jsonl.gz"):
+        if cut.id in theirs:
+            assert book.assign(ours.encode([cut.samples()])[0]).tolist() == theirs.pop(cut.id)
     assert not theirs
     assert set(json.loads((tmp_path / targets[1]).read_text())) == {"layer2-k32-none-seed0", "layer2-k32-speaker-seed0"}
 

@@ -51,7 +51,8 @@ class _Toy(torch.nn.Module):
     def forward(self, wavs):
         assert len(wavs) == 1 and not self.training
         x = self.first(wavs[0].unfold(0, self.window, self.hop)[None])
-        x = torch.cat([x, x[:, :1].expand(-1, self.extra, -1)], 1) if self.extra > 0 else x[:, : x.shape[1] + self.extra]
+        more = x[:, :1].expand(-1, max(0, self.extra), -1)
+        x = torch.cat([x, more], 1)[:, : x.shape[1] + self.extra]
         return {"hidden_states": (x + self.dither * torch.randn(x.shape), self.second(x))}
 
 def toy(refresh=False, *args, **kwargs):
