@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from speechladder.io.audio import frame_count
+from speechladder.io.devices import claim
 from speechladder.io.errors import UserError
 from speechladder.settings import SAMPLE_RATE
 from speechladder.units.decode import MIN_SAMPLES, Wave
-from speechladder.units.devices import claim
 from speechladder.units.encoder import Features
 from speechladder.units.s3prl_environment import split, upstream
 from speechladder.units.s3prl_shims import open_hub
