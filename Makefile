@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+S3PRL_VENV ?= .venv-s3prl
 CORES ?= all
 # what pip needs to find another build of torch, e.g. the CPU one of 200 MB: TORCH_ARGS="--index-url ..."
 TORCH_ARGS ?=
@@ -10,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help table smoke plan audit test lint configuration report clean
+.PHONY: help table smoke plan audit s3prl test test-s3prl lint configuration report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -34,6 +35,14 @@ $(VENV)/.installed-test: requirements-test.lock $(VENV)/.installed
 	$(BIN)/python -m pip install -q -r requirements-test.lock
 	@touch $@
 
+# s3prl needs torchaudio, which breaks transformers beside a CPU torch: an environment of its own.
+$(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
+	@echo "installing s3prl into $(S3PRL_VENV) (once, about a minute)"
+	$(BIN)/python -m venv --clear --without-pip $(S3PRL_VENV)
+	$(BIN)/python -m pip --python $(S3PRL_VENV)/bin/python install -q $(TORCH_ARGS) $$(grep '^torch==' requirements-s3prl.lock)
+	$(BIN)/python -m pip --python $(S3PRL_VENV)/bin/python install -q -r requirements-s3prl.lock
+	@touch $@
+
 table: $(VENV)/.installed ## the default run: results/table.csv and figures (about 14 minutes on 2 cores)
 	snakemake --cores $(CORES) results/table.csv
 	@python scripts/print_table.py results
@@ -48,8 +57,13 @@ plan: $(VENV)/.installed ## what a run would take, before anything is spent: mak
 audit: $(VENV)/.installed ## hold a corpus against the disk: make audit PRESET=libriheavy-small [ARGS="--config ..."]
 	snakemake --cores $(CORES) $(if $(PRESET),--configfile presets/$(PRESET).yaml) $(ARGS) -- results/corpus/audit.json
 
+s3prl: $(S3PRL_VENV)/.installed ## the environment of units.source: s3prl, in .venv-s3prl
+
 test: $(VENV)/.installed-test ## every test (at most 10 minutes on 2 cores)
 	python -m pytest -n 2 --dist loadgroup tests
+
+test-s3prl: $(S3PRL_VENV)/.installed $(VENV)/.installed-test ## s3prl against transformers, in both environments
+	S3PRL_PYTHON=$(abspath $(S3PRL_VENV)/bin/python) python -m pytest tests/e2e/test_s3prl.py
 
 lint: $(VENV)/.installed-test ## ruff, snakefmt, snakemake --lint
 	ruff check .

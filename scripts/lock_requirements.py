@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Write requirements.lock and requirements-test.lock: what pyproject.toml asks for, with all that it needs, as
-installed in this environment. Run it in the environment whose versions were tested together."""
+installed in this environment. Run it in the environment whose versions were tested together. With --s3prl, in that of
+s3prl, requirements-s3prl.lock."""
 
 import argparse
 import re
@@ -13,6 +14,12 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 # What torch's CUDA build brings along differs from machine to machine; torch's own pin decides it.
 FLOATING = re.compile(r"^(nvidia-|cuda-|triton$)")
+
+# s3prl's environment: what it needs, and what the stages import that open an encoder. torchaudio ends at 2.11, whatever
+# torch is, and asks for none.
+S3PRL = ["s3prl==0.4.18", "torchaudio==2.11.0"]
+SHARED = {"torch", "transformers", "tokenizers", "safetensors", "pyarrow", "numpy", "soundfile", "soxr"}
+SHARED |= {"pydantic", "rich"}
 
 
 def closure(requirements: list[str]) -> dict[str, str]:
@@ -42,17 +49,26 @@ def closure(requirements: list[str]) -> dict[str, str]:
     return out
 
 
+def lines(versions: dict[str, str]) -> str:
+    """A pin a line, torch's first."""
+    return "".join(f"{name}=={versions[name]}\n" for name in sorted(versions, key=lambda n: (n != "torch", n)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.parse_args()
+    parser.add_argument("--s3prl", action="store_true", help="write requirements-s3prl.lock alone")
+    args = parser.parse_args()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    head = "# Written by scripts/lock_requirements.py; known to work together.\n"
+    if args.s3prl:
+        found = closure([r for r in project["dependencies"] if Requirement(r).name in SHARED] + S3PRL)
+        (ROOT / "requirements-s3prl.lock").write_text(head + lines(found))
+        return
     base = closure(project["dependencies"])
     extra = closure(
         project["dependencies"] + project["optional-dependencies"]["test"] + project["optional-dependencies"]["whisper"]
     )
-    head = "# Written by scripts/lock_requirements.py; known to work together.\n"
-    order = sorted(base, key=lambda n: (n != "torch", n))
-    (ROOT / "requirements.lock").write_text(head + "".join(f"{n}=={base[n]}\n" for n in order))
+    (ROOT / "requirements.lock").write_text(head + lines(base))
     rest = sorted(set(extra) - set(base))
     (ROOT / "requirements-test.lock").write_text(
         head + "-r requirements.lock\n" + "".join(f"{n}=={extra[n]}\n" for n in rest)

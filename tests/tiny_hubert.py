@@ -6,7 +6,15 @@ FAMILIES = ("Hubert", "WavLM", "Wav2Vec2")
 KINDS = ("base", "large", "micro")  # group norm; layer norm and stable layer norm; group norm behind two convolutions
 
 
-def save(folder: Path, kind: str, layers: int = 3, seed: int = 0, preprocessor: bool = True, family: str = "Hubert"):
+def save(
+    folder: Path,
+    kind: str,
+    layers: int = 3,
+    seed: int = 0,
+    preprocessor: bool = True,
+    family: str = "Hubert",
+    width: int = 16,
+):
     """Save one to `folder`; gives the model."""
     import torch
     import transformers
@@ -20,7 +28,7 @@ def save(folder: Path, kind: str, layers: int = 3, seed: int = 0, preprocessor: 
         torch.manual_seed(seed)
         model = getattr(transformers, f"{family}Model")(
             getattr(transformers, f"{family}Config")(
-                hidden_size=16,
+                hidden_size=width,
                 num_hidden_layers=layers,
                 num_attention_heads=2,
                 intermediate_size=32,

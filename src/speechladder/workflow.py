@@ -31,10 +31,13 @@ def find(given: str, home: Path) -> str:
 
 
 def _encoder(units: Units, home: Path) -> str:
-    """`units.encoder` as the stages take it: hubert-micro, the path of a folder, or a hub's OWNER/NAME.
+    """`units.encoder` as the stages take it: hubert-micro, the path of a folder, a hub's OWNER/NAME, or for s3prl
+    NAME or NAME:CHECKPOINT.
 
     Raises UserError where it is none of them, and where a folder has fewer layers than `units.layer`.
     """
+    if units.source == "s3prl":
+        return _upstream(units.encoder, home)
     given, folder = units.encoder, ASSETS / SHIPPED
     if given != SHIPPED:
         try:
@@ -54,6 +57,21 @@ def _encoder(units: Units, home: Path) -> str:
     if units.layer > layers:
         raise UserError(f"units.layer: {units.layer} is out of range; {given} has the layers 1 to {layers}")
     return given if given == SHIPPED else str(folder)
+
+
+def _upstream(given: str, home: Path) -> str:
+    """The same of an s3prl upstream, whose layers and frames `check_s3prl` finds out."""
+    from speechladder.units.s3prl_environment import split
+
+    name, checkpoint = split(given)
+    if checkpoint is None or checkpoint.startswith(("http://", "https://")):
+        return given
+    try:
+        return f"{name}:{find(checkpoint, home)}"
+    except UserError as error:
+        if name.startswith("hf_") and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", checkpoint):
+            return given
+        raise UserError(f"units.encoder: {error}") from None
 
 
 def checked(config: dict[str, Any], home: Path) -> Settings:
@@ -76,6 +94,10 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
         values["corpus"]["source"] = place("corpus.source", settings.corpus.source)
     _place_data(values, home)
     values["units"]["encoder"] = _encoder(settings.units, home)
+    if python := settings.units.s3prl_python:  # a link, and what it leads to has no s3prl
+        values["units"]["s3prl_python"] = str(
+            Path(place("units.s3prl_python", str(Path(python).parent)), Path(python).name)
+        )
     for task in TASKS:
         values["benchmarks"][task] = [place(f"benchmarks.{task}", p) for p in values["benchmarks"][task]]
     _place_models(values["continuation"], home)

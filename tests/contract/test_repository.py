@@ -111,6 +111,35 @@ def test_the_cluster_environment_is_the_lock():
     assert environment["dependencies"][-1] == {"pip": ["-r ../requirements.lock"]}
 
 
+def test_the_environment_of_s3prl_is_its_lock_and_shares_the_versions():
+    environment = yaml.safe_load((ROOT / "envs" / "s3prl.yaml").read_text())
+    assert environment["dependencies"][-1] == {"pip": ["-r ../requirements-s3prl.lock"]}
+    pins, base = _pins("requirements-s3prl.lock"), _pins("requirements.lock")
+    assert {"s3prl", "torchaudio"} <= set(pins)
+    # the same weights give the same features in both
+    differ = {name: (pins[name], base[name]) for name in pins.keys() & base if pins[name] != base[name]}
+    assert not differ, "lock again in .venv-s3prl: scripts/lock_requirements.py --s3prl"
+    assert {"torch", "transformers", "pyarrow", "pydantic", "soundfile", "soxr"} <= pins.keys() & base
+
+
+def test_rules_that_open_the_encoder_run_where_it_is():
+    modules = {p.stem for p in (PACKAGE / "units").glob("*.py") if re.search(r"\bopen_encoder\(units", p.read_text())}
+    assert {"extract", "sample", "speakers", "sweep"} <= modules
+    opening = {
+        name
+        for name in SCRIPTS
+        if re.search(rf"units\.({'|'.join(modules)}) import", (ROOT / "scripts" / name).read_text())
+    }
+    rules = 0
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for rule in re.split(r"(?m)^rule ", path.read_text())[1:]:
+            ran = set(re.findall(r'"\$SCRIPTS"/(\w+\.py)', rule))
+            there = ("UNITS_ENV" in rule, '"$UNITS_PYTHON" "$SCRIPTS"' in rule)
+            assert there == (bool(ran & opening),) * 2, (path, rule.split(":")[0])
+            rules += bool(ran & opening)
+    assert rules >= 12
+
+
 def test_no_pickle_anywhere():
     for path in [*PACKAGE.rglob("*.py"), *(ROOT / "scripts").glob("*.py")]:
         text = path.read_text()

@@ -11,6 +11,7 @@ from speechladder.io.lifetime import RUNNER, hold_lock
 from speechladder.places import audio_inputs, missing
 from speechladder.settings import TASKS, VERSIONS, Point, Units, as_options, untracked
 from speechladder.settings.options import DOWNLOADS
+from speechladder.units.s3prl_environment import check_s3prl, interpreter, split
 from speechladder.workflow import (
     asr_options,
     check_hubs,
@@ -33,6 +34,10 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 ENV = HOME / "envs" / "base.yaml"
+CONDA = "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}
+# s3prl has an environment of its own, in which every rule that opens the encoder runs: by Snakemake's hand, or by another python.
+S3PRL = S.units.source == "s3prl"
+UNITS_ENV = HOME / "envs" / "s3prl.yaml" if S3PRL and not S.units.s3prl_python else ENV
 SHARDS = [str(n) for n in range(S.corpus.shards)]
 WORLD = S.corpus.name == "world"
 AUDIO = list(map(ancient, audio_inputs(S)))
@@ -45,6 +50,7 @@ shell.executable("bash")
 EXPORTS = {
     "PYTHONPATH": HOME / "src",
     "SCRIPTS": HOME / "scripts",
+    "UNITS_PYTHON": interpreter(S.units, HOME, CONDA),
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": 1,
     "PYTHONUNBUFFERED": 1,
@@ -65,8 +71,8 @@ def start():
     without room for it."""
     try:
         check_hubs(S)
-        methods = {method.name for method in workflow.deployment_settings.deployment_method}
-        check_mfa(S.alignment, conda="CONDA" in methods)
+        check_mfa(S.alignment, conda=CONDA)
+        check_s3prl(S.units, HOME, conda=CONDA)
         check_room(missing(S), S.downloads)
         hold_lock(".snakemake/speechladder.lock")
     except UserError as error:
@@ -115,11 +121,12 @@ def vocabulary(wildcards):
 
 def encoder_files(wildcards):
     """The encoder where it lies on disk: other weights or another front end, other units."""
-    folder = (
-        HOME / "src/speechladder/assets/hubert-micro" if S.units.encoder == "hubert-micro" else Path(S.units.encoder)
-    )
+    given = (split(S.units.encoder)[1] or "") if S3PRL else S.units.encoder
+    folder = HOME / "src/speechladder/assets/hubert-micro" if given == "hubert-micro" else Path(given)
+    if S3PRL and folder.is_file():
+        return [str(folder)]
     names = ("*.safetensors", "pytorch_model*.bin", "*config.json")
-    return sorted(str(path) for name in names for path in folder.glob(name)) if folder.is_dir() else []
+    return sorted(str(path) for name in names for path in folder.glob(name)) if given and folder.is_dir() else []
 
 
 def pairs_files(wildcards):

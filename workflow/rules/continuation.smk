@@ -43,13 +43,13 @@ rule extract_prompt_units:
     benchmark:
         "results/costs/extract_prompt_units/all.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=VERSIONS["units"],
         speakers=with_speakers,
         options=unit_options(SAMPLING, KMEANS, SPEAKERS, ABX, ["normalisation"]),
     shell:
-        'python "$SCRIPTS"/extract_units.py --items {input.prompts} --centroids {input.centroids} {params.speakers}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/extract_units.py --items {input.prompts} --centroids {input.centroids} {params.speakers}'
         " --out {output} {params.options} 2>&1 | tee {log}"
 
 

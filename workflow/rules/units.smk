@@ -56,7 +56,7 @@ rule speaker_statistics:
     benchmark:
         "results/costs/speaker_statistics/all.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=VERSIONS["units"],
         cuts=all_cuts,
@@ -64,7 +64,7 @@ rule speaker_statistics:
         options=unit_options(SAMPLING, KMEANS, ABX, ["normalisation"]),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/speaker_statistics.py --cuts {params.cuts} --alignment {params.alignment} --out {output}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/speaker_statistics.py --cuts {params.cuts} --alignment {params.alignment} --out {output}'
         " --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
@@ -80,13 +80,13 @@ rule voice_statistics:
     benchmark:
         "results/costs/voice_statistics/all.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=VERSIONS["units"],
         options=unit_options(SAMPLING, KMEANS, ABX, ["normalisation"]),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/speaker_statistics.py --items {input.stimuli} {input.prompts} --speakers {input.speakers}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/speaker_statistics.py --items {input.stimuli} {input.prompts} --speakers {input.speakers}'
         " --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
@@ -105,7 +105,7 @@ rule sample_features:
     benchmark:
         "results/costs/sample_features/all.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=VERSIONS["units"],
         cuts=all_cuts,
@@ -114,7 +114,7 @@ rule sample_features:
         options=unit_options(KMEANS, SPEAKERS),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/sample_features.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/sample_features.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
         " --out {output.sample} --abx {output.abx} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
@@ -154,13 +154,13 @@ rule extract_units:
     benchmark:
         "results/costs/extract_units/{shard}.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=VERSIONS["units"],
         speakers=with_speakers,
         options=unit_options(SAMPLING, KMEANS, SPEAKERS, ABX, ["normalisation"]),
     shell:
-        'python "$SCRIPTS"/extract_units.py --cuts {input.cuts} --alignment {input.alignment}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/extract_units.py --cuts {input.cuts} --alignment {input.alignment}'
         " --centroids {input.centroids} {params.speakers} --out {output.units} --rejected {output.rejected}"
         " {params.options} 2>&1 | tee {log}"
 
@@ -178,13 +178,13 @@ rule extract_item_units:
     benchmark:
         "results/costs/extract_item_units/all.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=VERSIONS["units"],
         speakers=with_speakers,
         options=unit_options(SAMPLING, KMEANS, SPEAKERS, ABX, ["normalisation"]),
     shell:
-        'python "$SCRIPTS"/extract_units.py --items {input.stimuli} --centroids {input.centroids} {params.speakers}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/extract_units.py --items {input.stimuli} --centroids {input.centroids} {params.speakers}'
         " --out {output} {params.options} 2>&1 | tee {log}"
 
 

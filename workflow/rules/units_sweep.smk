@@ -109,7 +109,7 @@ rule sweep_speakers:
     benchmark:
         "results/costs/sweep_speakers/layer{layer}.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=VERSIONS["units"],
         cuts=all_cuts,
@@ -117,7 +117,7 @@ rule sweep_speakers:
         options=of_layer(SAMPLING, KMEANS, ABX),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/speaker_statistics.py --cuts {params.cuts} --alignment {params.alignment} --out {output}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/speaker_statistics.py --cuts {params.cuts} --alignment {params.alignment} --out {output}'
         " --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
@@ -132,13 +132,13 @@ rule sweep_voices:
     benchmark:
         "results/costs/sweep_voices/layer{layer}.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=VERSIONS["units"],
         options=of_layer(SAMPLING, KMEANS, ABX),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/speaker_statistics.py --items {input.stimuli} --speakers {input.speakers} --out {output}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/speaker_statistics.py --items {input.stimuli} --speakers {input.speakers} --out {output}'
         " --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
@@ -157,7 +157,7 @@ rule sweep_samples:
     benchmark:
         "results/costs/sweep_samples/layer{layer}.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=VERSIONS["units"],
         cuts=all_cuts,
@@ -168,7 +168,7 @@ rule sweep_samples:
         options=lambda wildcards: unit_options(KMEANS, SPEAKERS, ABX, ["normalisation"], layer=int(wildcards.layer)),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/sample_features.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/sample_features.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
         " --out {output[0]} --normalisation {params.first} --also {params.also} --seed {params.seed}"
         " {params.options} 2>&1 | tee {log}"
 
@@ -208,7 +208,7 @@ rule sweep_quality:
     benchmark:
         "results/costs/sweep_quality/layer{layer}.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=(VERSIONS["units"], VERSIONS["units_quality"]),
         cuts=all_cuts,
@@ -218,7 +218,7 @@ rule sweep_quality:
         options=of_layer(SAMPLING, KMEANS, SPEAKERS),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/sweep_quality.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/sweep_quality.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
         " --codebooks {input.codebooks} --out {output} --minutes {params.minutes} --seed {params.seed}"
         " {params.options} 2>&1 | tee {log}"
 
@@ -237,13 +237,13 @@ rule sweep_units:
     benchmark:
         "results/costs/sweep_units/{layer}.{shard}.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=VERSIONS["units"],
         speakers=with_speakers,
         options=of_layer(SAMPLING, KMEANS, SPEAKERS, ABX),
     shell:
-        'python "$SCRIPTS"/sweep_extract.py --cuts {input.cuts} --shard {wildcards.shard} --utterances {input.utterances}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/sweep_extract.py --cuts {input.cuts} --shard {wildcards.shard} --utterances {input.utterances}'
         " --codebooks {input.codebooks} {params.speakers} --out {output} {params.options} 2>&1 | tee {log}"
 
 
@@ -259,13 +259,13 @@ rule sweep_item_units:
     benchmark:
         "results/costs/sweep_item_units/layer{layer}.tsv"
     conda:
-        ENV
+        UNITS_ENV
     params:
         version=VERSIONS["units"],
         speakers=with_speakers,
         options=of_layer(SAMPLING, KMEANS, SPEAKERS, ABX),
     shell:
-        'python "$SCRIPTS"/sweep_extract.py --items {input.stimuli} --codebooks {input.codebooks} {params.speakers}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/sweep_extract.py --items {input.stimuli} --codebooks {input.codebooks} {params.speakers}'
         " --out {output} {params.options} 2>&1 | tee {log}"
 
 

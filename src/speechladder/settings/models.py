@@ -291,7 +291,17 @@ class Units(Section):
         le=50,
         description="source: given: units per second of your tokenizer; slower ones than 50 are repeated to 50 frames a second.",
     )
-    layer: int = Field(3, ge=1, description="Transformer layer whose output is clustered, 1 is the first.")
+    s3prl_python: str | None = Field(
+        None,
+        description="source: s3prl: the python of an environment with s3prl; null: that of `make s3prl` (.venv-s3prl), or "
+        "with --sdm conda the one that Snakemake makes from envs/s3prl.yaml.",
+    )
+    layer: int = Field(
+        3,
+        ge=0,
+        description="Transformer layer whose output is clustered, 1 is the first; source: s3prl: index of the hidden state, 0 "
+        "is before the first layer.",
+    )
     clusters: int = Field(100, ge=2, le=65_535, description="k-means clusters, the vocabulary of the speech rung.")
     sample_frames: int = Field(
         100_000,
@@ -391,6 +401,17 @@ class Units(Section):
         for name in ("path", "items_path"):
             if getattr(self, name) and self.source != "given":
                 raise ValueError(f"{name}: would not be read, since source is {self.source}; write source: given")
+        if self.source == "s3prl":
+            if self.precision not in ("auto", "fp32"):
+                raise ValueError(
+                    f"precision: {self.precision} would not be read, since s3prl computes in fp32; write auto"
+                )
+            if self.compile:
+                raise ValueError("compile: would not be read, since source is s3prl; write false")
+        elif self.layer == 0:
+            raise ValueError("layer: 0 is a hidden state of source: s3prl; the first transformer layer is 1")
+        if self.s3prl_python and self.source != "s3prl":
+            raise ValueError(f"s3prl_python: would not be read, since source is {self.source}; write source: s3prl")
         if self.source == "given" and not self.path:
             raise ValueError("path: source: given needs the file of your units")
         if self.kmeans_precision == "bf16" and self.kmeans != "torch":

@@ -25,6 +25,10 @@ _UNTRACKED = {
 DOWNLOADS = "SPEECHLADDER_DOWNLOADS"
 
 
+# Which python runs a script is decided before there is one: no option, and another python makes nothing anew.
+_NO_OPTIONS = {"s3prl_python"}
+
+
 def untracked(settings: Settings) -> dict[str, str]:
     """The environment that hands a run's untracked settings to its scripts."""
     values = {"max_rejected": settings.corpus.max_rejected, "checkpoint_every": settings.lm.checkpoint_every}
@@ -44,6 +48,8 @@ def add_options(parser: argparse.ArgumentParser, section: type[Section]) -> None
     """Give `parser` one option per field of `section`: `--hidden-size`, with the field's help and default."""
     group = parser.add_argument_group(section.__name__.lower(), (section.__doc__ or "").strip())
     for name, field in section.model_fields.items():
+        if name in _NO_OPTIONS:
+            continue
         text = f"{field.description} Default: {json.dumps(field.get_default())}".replace("%", "%%")
         given = os.environ.get(_UNTRACKED[name]) if name in _UNTRACKED else None
         option, dest = f"--{name.replace('_', '-')}", f"{section.__name__}.{name}"
@@ -53,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser, section: type[Section]) -> None
 def from_options(args: argparse.Namespace, section: type[Section]) -> Any:
     """The `section` that the parsed options say; raises UserError naming the option."""
     given = {}
-    for name in section.model_fields:
+    for name in (name for name in section.model_fields if name not in _NO_OPTIONS):
         text = getattr(args, f"{section.__name__}.{name}")
         if text is not None:
             try:
@@ -73,10 +79,10 @@ def from_options(args: argparse.Namespace, section: type[Section]) -> Any:
 def as_options(section: Section, exclude: Sequence[str] = ()) -> str:
     """The command-line options that `from_options` reads back as `section`, quoted for a shell.
 
-    Without untracked fields, which travel in the environment.
+    Without untracked fields, which travel in the environment, and those that are no options.
     """
     parts = []
-    for name, value in section.model_dump(mode="json", exclude={*exclude, *_UNTRACKED}).items():
+    for name, value in section.model_dump(mode="json", exclude={*exclude, *_UNTRACKED, *_NO_OPTIONS}).items():
         text = value if isinstance(value, str) else json.dumps(value)
         if value is not None:
             parts.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")

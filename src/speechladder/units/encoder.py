@@ -44,7 +44,7 @@ def open_encoder(units: Units, device: str | None = None) -> Any:
     if units.source == "s3prl":
         from speechladder.units.s3prl_encoder import S3prlEncoder
 
-        return S3prlEncoder.load(units.encoder, units.layer, units.batch_seconds, device)
+        return S3prlEncoder.load(units.encoder, units.layer, device)
     how = {"source": units.source, "precision": units.precision, "chunk_seconds": units.chunk_seconds}
     return Encoder.load(units.encoder, units.layer, units.batch_seconds, device=device, compiled=units.compile, **how)
 
