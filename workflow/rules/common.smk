@@ -35,7 +35,7 @@ except UserError as error:
 
 ENV = HOME / "envs" / "base.yaml"
 CONDA = "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}
-# s3prl has an environment of its own, in which every rule that opens the encoder runs: by Snakemake's hand, or by another python.
+# s3prl has an environment of its own, for the jobs that open the encoder: by Snakemake's hand, or by another python.
 S3PRL = S.units.source == "s3prl"
 UNITS_ENV = HOME / "envs" / "s3prl.yaml" if S3PRL and not S.units.s3prl_python else ENV
 SHARDS = [str(n) for n in range(S.corpus.shards)]
