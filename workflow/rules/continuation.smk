@@ -31,24 +31,27 @@ rule make_prompts:
         " 2>&1 | tee {log}"
 
 
-rule extract_prompt_units:
-    input:
-        prompts="results/continuation/prompts.parquet",
-        centroids="results/units/centroids.safetensors",
-    output:
-        "results/continuation/units.parquet",
-    log:
-        "results/logs/extract_prompt_units.log",
-    benchmark:
-        "results/costs/extract_prompt_units/all.tsv"
-    conda:
-        ENV
-    params:
-        version=VERSIONS["units"],
-        options=as_options(S.units, exclude=["sample_frames", "iterations", "max_points_per_centroid"]),
-    shell:
-        'python "$SCRIPTS"/extract_units.py --items {input.prompts} --centroids {input.centroids} --out {output}'
-        " {params.options} 2>&1 | tee {log}"
+# units.source: given has its own (given_units.smk).
+if S.units.source != "given":
+
+    rule extract_prompt_units:
+        input:
+            prompts="results/continuation/prompts.parquet",
+            centroids="results/units/centroids.safetensors",
+        output:
+            "results/continuation/units.parquet",
+        log:
+            "results/logs/extract_prompt_units.log",
+        benchmark:
+            "results/costs/extract_prompt_units/all.tsv"
+        conda:
+            ENV
+        params:
+            version=VERSIONS["units"],
+            options=as_options(S.units, exclude=["sample_frames", "iterations", "max_points_per_centroid"]),
+        shell:
+            'python "$SCRIPTS"/extract_units.py --items {input.prompts} --centroids {input.centroids} --out {output}'
+            " {params.options} 2>&1 | tee {log}"
 
 
 rule continue_rung:
