@@ -20,7 +20,7 @@ rule list_to_encode:
     params:
         version=VERSIONS["to_encode"],
         cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        copy=lambda wildcards: "--copy-cuts" if wildcards.list.endswith("cuts") else "",
+        copies=lambda wildcards: "--copy-cuts" if wildcards.list.endswith("cuts") else "",
     shell:
-        'python "$SCRIPTS"/list_to_encode.py --items {input.stimuli} {input.prompts} --cuts {params.cuts} {params.copy}'
+        'python "$SCRIPTS"/list_to_encode.py --items {input.stimuli} {input.prompts} --cuts {params.cuts} {params.copies}'
         " --out {output} 2>&1 | tee {log}"

@@ -50,8 +50,8 @@ def files_of(path: str | Path, field: str = "units.path") -> list[Path]:
     else:
         found = [path] if path.is_file() and path.name.endswith((*PARQUET, *LINES)) else []
     if not found:
-        what = "no such file or folder" if not path.exists() else "holds no" if path.is_dir() else "is no"
-        raise UserError(f"{field}: {path}: {what}; files of units are {', '.join((*PARQUET, *LINES))}")
+        what = "no such file or folder" if not path.exists() else "no files" if path.is_dir() else "no file"
+        raise UserError(f"{field}: {path}: {what} of units, whose names end in {', '.join((*PARQUET, *LINES))}")
     return found
 
 
@@ -79,8 +79,9 @@ def _of_lines(path: Path) -> Iterator[Row]:
                 if line.strip():
                     yield _of_object(json.loads(line), f"{path}, line {number}")
     except (ValueError, EOFError, OSError) as error:
+        line = number + (not isinstance(error, json.JSONDecodeError))  # what cannot be read has no number yet
         raise UserError(
-            f"{path}, line {number + 1}: not readable as JSON lines ({error}); one object a line is needed"
+            f"{path}, line {line}: not readable as JSON lines ({error}); one object a line is needed"
         ) from None
 
 
@@ -128,7 +129,7 @@ def as_integers(given: Any, what: str, least: int) -> tuple[np.ndarray, str]:
     if values.ndim != 1:
         return EMPTY, f"{what}s are lists within a list; one stream of integers is needed"
     if values.dtype.kind not in "iu":
-        at = next((n for n, value in enumerate(given) if type(value) is not int), 0)
+        at = next((n for n, v in enumerate(given) if type(v) is not int or not least <= v <= LARGEST), 0)
         return EMPTY, f"{what} {given[at]!r} at place {at} is no integer from {least} to {LARGEST:,}"
     wrong = (values < least) | (values > LARGEST)
     if wrong.any():

@@ -136,7 +136,9 @@ def _part(some: Sequence[Row], cut: Cut, units: Units, recordings: dict[str, Tak
     if not cut.start and round(cut.duration * cut.sampling_rate) == cut.num_samples:
         return found
     if not units.rate:
-        raise UnitsError("the units are of its whole recording, and without a rate nothing says which are its (units.rate)")
+        raise UnitsError(
+            "the units are of its whole recording, and without a rate nothing says which are its (units.rate)"
+        )
     taken = window(*found, units.rate, cut.start, cut.duration)
     reason = misfit(*taken, units.rate, cut.duration) if len(taken[0]) else "no unit within it"
     if reason:
