@@ -9,14 +9,6 @@ UNIT_FILES = list(map(str, files_of(S.units.path)))
 ITEM_UNIT_FILES = list(map(str, files_of(S.units.items_path or S.units.path)))
 
 
-def no_sweep(wildcards):
-    """Why there is no sweep."""
-    raise WorkflowError(
-        "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: given has neither; "
-        "leave units.source out, or compare tokenizers by a run of each (--directory)"
-    )
-
-
 if silent_rungs(S):
     logger.warning(
         f"{', '.join(silent_rungs(S))}: no continuation, since vocoders speak one unit for each 50 Hz frame and those in "
@@ -39,7 +31,7 @@ rule deal_units:
     params:
         version=VERSIONS["given_units"],
         cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        path=S.units.path,
+        path=lambda wildcards: S.units.path,
     shell:
         'python "$SCRIPTS"/take_units.py --deal --cuts {params.cuts} --out {output} --source given --path {params.path:q}'
         " 2>&1 | tee {log}"
