@@ -20,6 +20,7 @@ from speechladder.units.given.names import Names
 from speechladder.units.given.read import EMPTY, Row, rows
 
 MEMORY = 1 << 28  # bytes of rows that wait
+STEP = 256  # rows between two looks at the bar
 _ROW = 500  # bytes of a row beside its numbers
 _PART = pa.schema(
     [
@@ -42,14 +43,13 @@ def deal(files: Sequence[Path], cuts: Sequence[Path], out: Path, memory: int = M
     """
     names, count, strange = Names(cuts), 0, []
     strangers = 0
-    with (
-        atomic_folder(out) as folder,
-        progress("units: deal", sum(f.stat().st_size for f in files), "MB/s", 1e-6) as bar,
-    ):
+    with atomic_folder(out) as folder, progress("units: deal", names.count, "rows/s") as bar:
         waiting = _Waiting(folder, memory)
         for path in files:
             for row in rows([path]):
                 count += 1
+                if not count % STEP:
+                    bar.advance(STEP)
                 try:
                     shards, recording = names.find(row.name)
                 except UserError as error:
@@ -59,7 +59,6 @@ def deal(files: Sequence[Path], cuts: Sequence[Path], out: Path, memory: int = M
                 if not shards:
                     strangers += 1
                     strange = strange if len(strange) == 3 else [*strange, row.name]
-            bar.advance(path.stat().st_size)
         shown = ", ".join(map(repr, strange))
         if strangers == count:
             ours = ", ".join(map(repr, names.first))

@@ -70,8 +70,9 @@ class Names:
     """The shards of every name of a corpus."""
 
     def __init__(self, cuts: Sequence[str | Path]) -> None:
-        """Read all cuts. `first` keeps some ids, to show."""
+        """Read all cuts. `first` keeps some ids, to show; `count` is how many there are."""
         self.first: list[str] = []
+        self.count = 0
         self._ids, self._recordings = _Table(), _Table()
         for shard, path in enumerate(cuts):
             ids: list[int] = []
@@ -82,6 +83,7 @@ class Names:
                     names[cut.path] = recording_names(cut)
                 if len(self.first) < 3:
                     self.first.append(cut.id)
+            self.count += len(ids)
             self._ids.add(shard, ((key, 0) for key in ids))
             self._recordings.add(
                 shard, ((stable_hash(name), stable_hash(owner)) for owner, some in names.items() for name in some)

@@ -193,7 +193,7 @@ def _rows_of(wanted: dict[str, dict[str, float]], files: Iterable[Path]) -> dict
             places[f"{task}/{item}"].append((task, item))
             places[item].append((task, item))
     found: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    with progress("units of items", sum(path.stat().st_size for path in files), "MB/s", 1e-6) as bar:
+    with progress("units of items", sum(map(len, wanted.values())), "items/s") as bar:
         for path in files:
             for row in rows([path]):
                 owners = next((places[s] for s in _item_spellings(row.name) if s in places), [])
@@ -203,7 +203,7 @@ def _rows_of(wanted: dict[str, dict[str, float]], files: Iterable[Path]) -> dict
                 if owners:
                     kept = None if row.durations is None else row.durations.copy()
                     found[owners[0]].append(row._replace(units=row.units.copy(), durations=kept))
-            bar.advance(path.stat().st_size)
+                    bar.advance(1)
     return found
 
 
