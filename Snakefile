@@ -22,14 +22,19 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/downloads.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/alignment.smk"
-include: "workflow/rules/units.smk"
+include: "workflow/rules/given_units.smk" if S.units.source == "given" else "workflow/rules/units.smk"
+include: "workflow/rules/to_encode.smk"
 include: "workflow/rules/rungs.smk"
 include: "workflow/rules/lm.smk"
 include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/continuation.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/variability.smk"
-include: "workflow/rules/units_sweep.smk"
+
+
+if S.units.source != "given":
+
+    include: "workflow/rules/units_sweep.smk"
 
 
 localrules:

@@ -17,7 +17,7 @@ def main() -> None:
     source.add_argument("--cuts", type=Path, help="cuts.{shard}.jsonl.gz; needs --alignment and --rejected")
     source.add_argument("--items", type=Path, nargs="+", help="benchmarks/{task}/items.parquet, one or more")
     parser.add_argument("--alignment", type=Path, help="alignment/{shard}.parquet: only aligned utterances are taken")
-    parser.add_argument("--centroids", type=Path, help="centroids.safetensors; none for --source given")
+    parser.add_argument("--centroids", type=Path, required=True, help="centroids.safetensors")
     parser.add_argument("--speakers", type=Path, nargs="*", default=[], help="statistics of speakers, where needed")
     parser.add_argument("--out", type=Path, nargs="+", required=True, help="units file to write, one for each input")
     parser.add_argument("--rejected", type=Path, help="rejected.{shard}.jsonl to write")
@@ -30,18 +30,8 @@ def main() -> None:
     if len(args.out) != len(args.items or [args.cuts]):
         parser.error("--out needs as many files as there are inputs")
     units = from_options(args, Units)
-    if not args.centroids and units.source != "given":
-        parser.error("--centroids is needed, since --source is not given")
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if units.source == "given":
-        from speechladder.units.given import take_items, take_shard
-
-        if args.cuts:
-            take_shard(args.cuts, args.alignment, args.out[0], args.rejected, units, args.max_rejected)
-        else:
-            take_items(args.items, args.out, units)
-        return
     from speechladder.units.extract import extract_all_items, extract_shard
 
     book = args.centroids

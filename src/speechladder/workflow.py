@@ -93,7 +93,12 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     if settings.corpus.source:
         values["corpus"]["source"] = place("corpus.source", settings.corpus.source)
     _place_data(values, home)
-    values["units"]["encoder"] = _encoder(settings.units, home)
+    if settings.units.source == "given":
+        for field in ("path", "items_path"):
+            if given := values["units"][field]:
+                values["units"][field] = place(f"units.{field}", given)
+    else:
+        values["units"]["encoder"] = _encoder(settings.units, home)
     if python := settings.units.s3prl_python:  # a link, and what it leads to has no s3prl
         values["units"]["s3prl_python"] = str(
             Path(place("units.s3prl_python", str(Path(python).parent)), Path(python).name)
@@ -105,12 +110,35 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
         place("continuation.judge_text", path) for path in settings.continuation.judge_text
     ]
     settings = load(values)
+    if settings.units.source == "given":
+        _check_units(settings.units)
     if settings.continuation.enabled:
         _check_models(settings)
     elif stories_are_heard(settings):
         _check_asr(settings)
     _check_data(settings)
     return settings
+
+
+def _check_units(units: Units) -> None:
+    """Every mistake in the user's own units that their files' first rows show."""
+    from speechladder.units.given.read import has_durations
+
+    durations = has_durations(units.path, "units.path")
+    if units.items_path:
+        has_durations(units.items_path, "units.items_path")
+    if units.repeat and not durations:
+        raise UserError(f"units.repeat: the units in {units.path} have no durations, by which they would be repeated")
+
+
+def units_are_frames(settings: Settings) -> bool:
+    """Whether units are one for each 50 Hz frame, which vocoders and the continuation of units need."""
+    units = settings.units
+    if units.source != "given":
+        return True
+    from speechladder.units.given.read import has_durations
+
+    return units.rate == 50 and (units.repeat or not has_durations(units.path))
 
 
 def _placed(given: str, home: Path) -> str:
@@ -217,8 +245,15 @@ def heard_as(rung: str) -> str | None:
 
 
 def spoken_rungs(settings: Settings) -> list[str]:
-    """The rungs that go on speaking."""
-    return [rung for rung in settings.rungs if settings.continuation.enabled and heard_as(rung)]
+    """The rungs that go on speaking: no rung of units that are not 50 Hz frames, which no vocoder here can speak."""
+    spoken = [rung for rung in settings.rungs if settings.continuation.enabled and heard_as(rung)]
+    return spoken if units_are_frames(settings) else [rung for rung in spoken if not reads_units(rung)]
+
+
+def silent_rungs(settings: Settings) -> list[str]:
+    """The rungs that `spoken_rungs` leaves out for their units."""
+    spoken = set(spoken_rungs(settings))
+    return [r for r in settings.rungs if settings.continuation.enabled and heard_as(r) and r not in spoken]
 
 
 def units_are_heard(settings: Settings, rung: str | None = None) -> bool:
@@ -295,6 +330,11 @@ def dial_config(settings: Settings, variability: int) -> str:
     """
     if settings.corpus.name != "world":
         raise UserError("results/variability.csv needs corpus.name: world; a natural corpus has no dial")
+    if settings.units.source == "given":
+        raise UserError(
+            "results/variability.csv speaks the corpus anew at every setting of the dial, and units.source: given "
+            "has no units of that speech; run it with an encoder"
+        )
     values = settings.model_dump(mode="json") | {"rungs": ["speech-hubert"]}
     values["corpus"]["variability"] = variability
     values["continuation"]["enabled"] = False

@@ -129,6 +129,14 @@ def encoder_files(wildcards):
     return sorted(str(path) for name in names for path in folder.glob(name)) if given and folder.is_dir() else []
 
 
+def no_sweep(wildcards):
+    """Why the user's own units have no sweep."""
+    raise WorkflowError(
+        "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: given has neither; "
+        "leave units.source out, or compare tokenizers by a run of each (--directory)"
+    )
+
+
 def pairs_files(wildcards):
     """The user's own pairs files for a task, if any."""
     return getattr(S.benchmarks, wildcards.task)

@@ -31,26 +31,29 @@ rule make_prompts:
         " 2>&1 | tee {log}"
 
 
-rule extract_prompt_units:
-    input:
-        prompts="results/continuation/prompts.parquet",
-        centroids="results/units/centroids.safetensors",
-        speakers=item_speakers,
-    output:
-        "results/continuation/units.parquet",
-    log:
-        "results/logs/extract_prompt_units.log",
-    benchmark:
-        "results/costs/extract_prompt_units/all.tsv"
-    conda:
-        UNITS_ENV
-    params:
-        version=VERSIONS["units"],
-        speakers=with_speakers,
-        options=unit_options(SAMPLING, KMEANS, SPEAKERS, ABX, ["normalisation"]),
-    shell:
-        '"$UNITS_PYTHON" "$SCRIPTS"/extract_units.py --items {input.prompts} --centroids {input.centroids} {params.speakers}'
-        " --out {output} {params.options} 2>&1 | tee {log}"
+# units.source: given has its own (given_units.smk).
+if S.units.source != "given":
+
+    rule extract_prompt_units:
+        input:
+            prompts="results/continuation/prompts.parquet",
+            centroids="results/units/centroids.safetensors",
+            speakers=item_speakers,
+        output:
+            "results/continuation/units.parquet",
+        log:
+            "results/logs/extract_prompt_units.log",
+        benchmark:
+            "results/costs/extract_prompt_units/all.tsv"
+        conda:
+            UNITS_ENV
+        params:
+            version=VERSIONS["units"],
+            speakers=with_speakers,
+            options=unit_options(SAMPLING, KMEANS, SPEAKERS, ABX, ["normalisation"]),
+        shell:
+            '"$UNITS_PYTHON" "$SCRIPTS"/extract_units.py --items {input.prompts} --centroids {input.centroids}'
+            " {params.speakers} --out {output} {params.options} 2>&1 | tee {log}"
 
 
 rule continue_rung:

@@ -141,12 +141,12 @@ def _split(
     """Symbols of the prompt, and of the whole after it; None where the whole does not begin with the prompt."""
     begun = rung.function(prompt)
     if rung.heard == "unit-runs":
-        rest = replace(whole, units=whole.units[prompt.frames :], frames=whole.frames - prompt.frames)
+        rest = replace(whole, units=whole.units[len(prompt.units) :], frames=whole.frames - prompt.frames)
         true = rung.function(rest)
         return begun, true[1:] if true[:1] == begun[-1:] else true
     everything = rung.function(whole)
-    if rung.heard in ("phone-frames", "units"):
-        return begun, everything[prompt.frames :]
+    if rung.heard in ("phone-frames", "units"):  # a symbol a frame; the user's own units may be one more or less
+        return begun, everything[len(begun) :]
     if begun[-1:] == ["SIL"] and everything[: len(begun)] != begun:
         begun = begun[:-1]
     return begun, everything[len(begun) :] if everything[: len(begun)] == begun else None

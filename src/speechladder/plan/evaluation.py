@@ -9,6 +9,7 @@ from speechladder.plan.models import Model, hub_parameters
 from speechladder.plan.rates import active_parameters, score_flops, train_flops
 from speechladder.rungs import registry
 from speechladder.settings import LM, TASKS
+from speechladder.workflow import spoken_rungs
 
 # (recordings, seconds of each) of the official benchmarks. sLM21: 5,000 and 20,000 pairs of words, 6,300 and 63,000 of
 # sentences, each in 4 voices (Nguyen et al. 2020); Topic-StoryCloze: 1,871 stories (Hassid et al. 2023). The lengths
@@ -113,7 +114,7 @@ def scoring(context: Context, models: list[Model], found: Items) -> Cost:
 def continuing(context: Context, models: list[Model]) -> tuple[float, Cost]:
     """(hours of continuations that are heard, the cost of sampling, hearing and judging them)."""
     s, c = context.settings, context.settings.continuation
-    spoken = [m for m in models if c.enabled and registry.get(m.rung).heard]
+    spoken = [m for m in models if m.rung in spoken_rungs(s)]
     if not spoken:
         return 0.0, Cost()
     count = c.prompts * c.samples * len(s.lm.seeds)

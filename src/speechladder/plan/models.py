@@ -11,7 +11,7 @@ from speechladder.plan.hours import Hours
 from speechladder.plan.inputs import Machine
 from speechladder.plan.rates import LARGE, Rates, parameters, train_flops, worst
 from speechladder.rungs import registry
-from speechladder.settings import Settings
+from speechladder.settings import Settings, Units
 
 # Tokens per second of speech in the paper (arXiv 2412.17048, its table; vocabularies of 2048).
 PAPER_TOKENS = {
@@ -53,11 +53,14 @@ class Model:
         return self.cpu.value + self.gpu.value
 
 
-def token_rate(rung: str, results: Path) -> Figure:
-    """Tokens per second of speech: of the run's own meta.json, of the paper, else what is usual for what it needs."""
+def token_rate(rung: str, results: Path, units: Units | None = None) -> Figure:
+    """Tokens per second of speech: of the run's own meta.json, of the user's own units (at most, where each run of them
+    is one), of the paper, else what is usual for what it needs."""
     path = results / "tokens" / rung / "meta.json"
     if path.is_file():
         return Figure(float(read_json(path)["tokens_per_second"]), "measured")
+    if units and units.source == "given" and units.rate and "units" in registry.get(rung).needs:
+        return Figure(units.rate, "assumed")
     if rung in PAPER_TOKENS:
         return Figure(PAPER_TOKENS[rung], "published")
     return Figure(max(USUAL_TOKENS[need] for need in registry.get(rung).needs), "assumed")
@@ -78,7 +81,7 @@ def plan_model(
 ) -> Model:
     """A rung's model. Steps are the smaller of lm.max_steps and what lm.max_passes asks for, as lm.train plans them;
     stopping earlier, when validation has converged, cannot be foreseen."""
-    lm, rate, size = settings.lm, token_rate(rung, results), vocabulary(rung, settings)
+    lm, rate, size = settings.lm, token_rate(rung, results, settings.units), vocabulary(rung, settings)
     count = parameters(lm, size)
     document = hours.utterance * rate.value + 2  # <s> and </s>
     pass_tokens = hours.train * 3600 / hours.utterance * document

@@ -21,7 +21,7 @@ RULES = {  # of each stage; the first is the one whose jobs tell how much is lef
     "align": ("align", "fetch_mfa", "prepare_mfa", "train_mfa", "alignment_quality", "phone_durations"),
     "k-means sample": ("sample_features",),
     "k-means": ("train_kmeans",),
-    "units": ("extract_units", "units_quality"),
+    "units": ("extract_units", "units_quality", "deal_units"),
     "tokens": ("tokenize_rung", "select_utterances"),
     "train": ("train_lm",),
     "items": ("make_items", "transcribe_stories", "extract_item_units", "tokenize_items"),
@@ -113,13 +113,14 @@ def _wholes(context: Context, files: list[File], models: list[Model]) -> dict[st
     packed = [file for file in absent if file.name.endswith((".tar.gz", ".tgz"))]
     tars = len(s.corpus.archives) if s.corpus.name in CORPORA else 0
     sampled, sample_bytes = _sample(context)
+    codebooks = int(s.units.source != "given")
     return {
         "download": _Whole(len(absent), one, Cost(disk=_size(absent)), 1),
         "unpack": _Whole(tars, one, _unpacking(context, packed), min(cores, max(tars, 1))),
         "corpus": _Whole(shards, speech, _corpus(context), min(shards, cores), 2),
         "align": _Whole(shards, speech, _aligning(context), cores, 1),
-        "k-means sample": _Whole(1, sampled, context.encode(sampled.value) + Cost(disk=sample_bytes), 1),
-        "k-means": _Whole(1, one, _kmeans(context), 1),
+        "k-means sample": _Whole(codebooks, sampled, context.encode(sampled.value) + Cost(disk=sample_bytes), 1),
+        "k-means": _Whole(codebooks, one, _kmeans(context), 1),
         "units": _Whole(shards, speech, _units(context), min(shards, encoders), 1),
         "tokens": _Whole(rungs, speech.times(rungs), _tokens(context, models), min(rungs, cores), 1),
         "train": _Whole(rungs * len(s.lm.seeds), one, Cost(), 1),

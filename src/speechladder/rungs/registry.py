@@ -24,7 +24,8 @@ class Utterance:
     """An utterance or a benchmark item as a rung sees it.
 
     `text` is normalised; `words` (no silences) and `phones` (ARPAbet as aligned, SIL, contiguous) are spans in
-    seconds; `units` is (frames,) uint16 at 50 Hz; `options` are the settings under `tokens`; `audio()` reads
+    seconds; `units` is (frames,) uint16 at 50 Hz, the user's
+    own (units.source: given) as they were written; `options` are the settings under `tokens`; `audio()` reads
     (n,) float32 at 16 kHz. What a rung does not name in its `needs` is empty or None.
     """
 

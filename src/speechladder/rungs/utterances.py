@@ -49,7 +49,7 @@ def select(
                 if cut.id not in made:
                     continue  # in the rejects of the stage that left it out
                 total += 1
-                frames = made.frames(cut.id)
+                frames = made.frames(cut)
                 reason = _unfit(cut, made, frames)
                 if reason is None and (cut.id in before or cut.id in rows):
                     reason = "duplicate id"
@@ -83,6 +83,7 @@ class _Made:
         self._strange = spans.of_rows({name for name in spans.names if phone_label(name, Tokens()) not in known})
         lengths = encoded.column("units").combine_chunks().value_lengths().to_pylist()
         self._frames = dict(zip(encoded.column("id").to_pylist(), lengths))
+        self._given = _is_given(encoded)
 
     @property
     def ids(self) -> list[str]:
@@ -91,8 +92,10 @@ class _Made:
     def __contains__(self, name: str) -> bool:
         return name in self._row and name in self._frames
 
-    def frames(self, name: str) -> int:
-        return self._frames[name] or 0
+    def frames(self, cut: Cut) -> int:
+        """50 Hz frames: of the units, or of the audio where the user gave units, which were held against it there."""
+        found = self._frames[cut.id] or 0
+        return frame_count(round(cut.duration * SAMPLE_RATE)) if self._given and found else found
 
     def seconds(self, name: str) -> float:
         return self._seconds[self._row[name]]
@@ -233,16 +236,19 @@ def read_items(
 ) -> Iterator[Utterance]:
     """Yield each benchmark item (ITEMS) or prompt (PROMPTS) as an Utterance whose id is `item`; `units` if needed.
 
-    Raises UserError when an item has no units, or not exactly as many as its audio has frames.
+    Raises UserError when an item has no units, or not exactly as many as its audio has frames (units that the user gave
+    were held against the audio when they were taken).
     """
     columns = ["item", "text", "words", "phones", "seconds"] + ["audio"] * ("audio" in needs)
-    encoded = read_units(units) if "units" in needs and units else {}
+    encoded, given = {}, False
+    if "units" in needs and units:
+        encoded, given = read_units(units), _is_given(read_table(units, UNITS, ["id"]))
     for row in read_table(items, schema, columns).to_pylist():
         name, own = row["item"], None
         frames = frame_count(round(row["seconds"] * SAMPLE_RATE))
         if "units" in needs:
             own = encoded.get(name)
-            if own is None or len(own) != frames:  # phone-repeat has exactly as many
+            if own is None or (len(own) != frames and not given):  # phone-repeat has exactly as many
                 got = "no units" if own is None else f"{len(own)} frames of units"
                 raise UserError(f"{units}: item {name!r} has {got}, its audio {frames} frames; encode the items again")
         words, phones, flac = from_rows(row["words"]), from_rows(row["phones"]), row.get("audio")
@@ -259,8 +265,13 @@ def read_items(
         )
 
 
+def _is_given(table: pa.Table) -> bool:
+    """Whether units are the user's own (io.tables.GIVEN_UNITS), of whatever rate."""
+    return (table.schema.metadata or {}).get(b"source") == b"given"
+
+
 def read_units(path: str | Path) -> dict[str, np.ndarray]:
-    """A UNITS table as id -> (frames,) uint16, views of one array."""
+    """A UNITS table as id -> (units,) uint16, views of one array."""
     table = read_table(path, UNITS).combine_chunks()
     if not len(table):
         return {}

@@ -14,6 +14,7 @@ PAPER_RUNGS = ("text-bpe", "text-raw", "phone-bpe", "phone-raw", "phone-repeat",
 TASKS = ("swuggy", "sblimp", "topic")
 CORPORA = ("librispeech", "libriheavy")  # that are downloaded, or lie in corpus.source
 WORLD_HOURS = 4.0  # of speech that the world generates where corpus.hours is null
+MAX_UNITS = 2**16 - 4  # ids of tokens are uint16, and four are specials (rungs.tokenizers)
 SAMPLE_RATE = 16_000  # Hz; every waveform inside the library
 PHONES = 45  # ids of a phone rung: 39 phones, SIL, the word boundary, 4 specials (rungs.functions.phone_alphabet)
 STRESSED_PHONES = PHONES + 45  # and 15 vowels with each of 3 stress digits
@@ -38,6 +39,8 @@ VERSIONS = {
     "mfa": 1,
     "alignment_quality": 1,
     "units": 1,
+    "given_units": 1,
+    "to_encode": 1,
     "units_quality": 1,
     "utterances": 1,
     "tokens": 1,
@@ -278,18 +281,22 @@ class Units(Section):
     )
     path: str = Field(
         "",
-        description="source: given: a file of units, or a folder of such files: Parquet (id, units) or JSON lines (id or "
-        "file_name, units, and duration where runs are written once).",
+        description="source: given: a file of your tokenizer's units, or a folder of such files: Parquet or JSON lines "
+        "(docs/your-tokenizer.md).",
     )
     items_path: str = Field(
-        "",
-        description="source: given: the same for benchmark items and prompts, by item; empty: they are in path too.",
+        "", description="source: given: the same for benchmark items and prompts; empty: they are in path too."
     )
     rate: float = Field(
         50.0,
-        gt=0,
-        le=50,
-        description="source: given: units per second of your tokenizer; slower ones than 50 are repeated to 50 frames a second.",
+        ge=0,
+        le=1000,
+        description="source: given: units per second of speech, of the frames that durations count where there are any; 0: no "
+        "fixed rate and no durations.",
+    )
+    repeat: bool = Field(
+        False,
+        description="source: given: write each unit as often as its duration says; else units are taken as they are written.",
     )
     s3prl_python: str | None = Field(
         None,
@@ -302,7 +309,12 @@ class Units(Section):
         description="Transformer layer whose output is clustered, 1 is the first; source: s3prl: index of the hidden state, 0 "
         "is before the first layer.",
     )
-    clusters: int = Field(100, ge=2, le=65_535, description="k-means clusters, the vocabulary of the speech rung.")
+    clusters: int = Field(
+        100,
+        ge=2,
+        le=MAX_UNITS,
+        description="k-means clusters, the vocabulary of the speech rung; source: given: that of your tokenizer.",
+    )
     sample_frames: int = Field(
         100_000,
         ge=100,
@@ -386,7 +398,7 @@ class Units(Section):
 
     @model_validator(mode="after")
     def _enough_frames(self) -> "Units":
-        if self.sample_frames < self.clusters:
+        if self.source != "given" and self.sample_frames < self.clusters:
             raise ValueError(
                 f"sample_frames: {self.sample_frames} frames cannot be {self.clusters} clusters; raise it or lower clusters"
             )
@@ -398,8 +410,8 @@ class Units(Section):
             for name, unset in {"sample_by_speaker": False, "sample_silence": 1.0}.items():
                 if getattr(self, name) != unset:
                     raise ValueError(f"{name}: would not be read, since sampling is share; write sampling: reservoir")
-        for name in ("path", "items_path"):
-            if getattr(self, name) and self.source != "given":
+        for name, unset in {"path": "", "items_path": "", "rate": 50.0, "repeat": False}.items():
+            if getattr(self, name) != unset and self.source != "given":
                 raise ValueError(f"{name}: would not be read, since source is {self.source}; write source: given")
         if self.source == "s3prl":
             if self.precision not in ("auto", "fp32"):
@@ -412,8 +424,10 @@ class Units(Section):
             raise ValueError("layer: 0 is a hidden state of source: s3prl; the first transformer layer is 1")
         if self.s3prl_python and self.source != "s3prl":
             raise ValueError(f"s3prl_python: would not be read, since source is {self.source}; write source: s3prl")
+        if self.repeat and not self.rate:
+            raise ValueError("repeat: durations count frames, so units need a rate; set units.rate")
         if self.source == "given" and not self.path:
-            raise ValueError("path: source: given needs the file of your units")
+            raise ValueError("path: source: given needs the file or folder of your units")
         if self.kmeans_precision == "bf16" and self.kmeans != "torch":
             raise ValueError("kmeans_precision: bf16 is for kmeans: torch; faiss computes in float32")
         return self
@@ -423,7 +437,7 @@ class Sweep(Section):
     """Which units, and so which factor C: the points of results/units_sweep.csv, a target of its own."""
 
     layers: list[Annotated[int, Field(ge=1)]] = Field([2, 3], min_length=1, description="units.layer of the points.")
-    clusters: list[Annotated[int, Field(ge=2, le=65_535)]] = Field(
+    clusters: list[Annotated[int, Field(ge=2, le=MAX_UNITS)]] = Field(
         [100, 400], min_length=1, description="units.clusters of the points."
     )
     normalisations: list[Literal["none", "utterance", "speaker"]] = Field(

@@ -1,6 +1,7 @@
 """What the units keep of the phones, and what of the speaker -> units/quality.json. numpy only."""
 
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ FRAMES = 300_000  # looked at, at most: 100 minutes, enough for the third digit 
 SENTENCES = 200  # looked at per task
 SHUFFLES = 5
 RATE = 50  # frames per second
+Read = Callable[[Path], Iterator[tuple[str, np.ndarray]]]  # a shard's units by 50 Hz frame
 
 
 def entropy(counts: np.ndarray) -> float:
@@ -116,7 +118,7 @@ def same_sentence(items: Path, units: Path, seed: int) -> dict[str, Any] | None:
     really say differently), and between different sentences of one voice as an upper one.
     """
     table = read_table(items, ITEMS, columns=["item", "voice", "text", "phones"])
-    spoken = dict(zip(*read_table(units, UNITS).to_pydict().values(), strict=True))
+    spoken = dict(zip(*read_table(units, UNITS, UNITS.names).to_pydict().values(), strict=True))
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in table.to_pylist():
         groups[row["text"]].append(row)
@@ -150,16 +152,22 @@ def same_sentence(items: Path, units: Path, seed: int) -> dict[str, Any] | None:
     }
 
 
-def _drawn(cuts: list[Path], units: list[Path], seed: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def by_frame(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """(id, (frames,) units at 50 Hz) of each utterance of a UNITS table."""
+    table = read_table(path, UNITS, UNITS.names)
+    values = table["units"].combine_chunks()
+    for row, name in enumerate(table["id"].to_pylist()):
+        yield name, values[row].values.to_numpy()
+
+
+def drawn(
+    cuts: list[Path], units: list[Path], seed: int, read: Read = by_frame
+) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Speakers and units of utterances in the order of a seeded hash of the id, up to FRAMES frames of all splits."""
     speakers: dict[str, str] = {}
     found: list[tuple[int, str, np.ndarray]] = []
     for cuts_path, path in zip(cuts, units, strict=True):
-        table = read_table(path, UNITS)
-        values = table["units"].combine_chunks()
-        rows = [
-            (stable_hash("quality", seed, i), i, u.values.to_numpy()) for i, u in zip(table["id"].to_pylist(), values)
-        ]
+        rows = [(stable_hash("quality", seed, i), i, u) for i, u in read(path)]
         found = sorted(found + rows, key=lambda row: row[:2])
         ends = np.cumsum([len(u) for *_, u in found])
         found = found[: int(np.searchsorted(ends, FRAMES)) + 1]
@@ -210,7 +218,7 @@ def quality(
     }
 
 
-def _abx(
+def abx_figures(
     cuts: list[Path],
     alignments: list[Path],
     units: list[Path],
@@ -218,6 +226,7 @@ def _abx(
     features: Path | None,
     minutes: float,
     seed: int,
+    read: Read = by_frame,
 ) -> dict[str, Any] | None:
     """ABX of the units, with that of the features as the sample's stage measured it on the same speech."""
     if not minutes:
@@ -226,11 +235,7 @@ def _abx(
     place = {cut.id: at for at, cut in enumerate(speech.cuts)}
     spoken: dict[int, np.ndarray] = {}
     for path in units:
-        table = read_table(path, UNITS)
-        values = table["units"].combine_chunks()
-        for row, name in enumerate(table["id"].to_pylist()):
-            if name in place:
-                spoken[place[name]] = values[row].values.to_numpy()
+        spoken |= {place[name]: values for name, values in read(path) if name in place}
     of_features = read_json(features)["features"] if features else None
     return {**speech.counts, "features": of_features, "units": abx_run.of_units(speech, spoken, centroids)}
 
@@ -239,41 +244,45 @@ def write_quality(
     cuts: list[Path],
     alignments: list[Path],
     units: list[Path],
-    codebook: Path | None,
+    codebook: Path,
     items: dict[str, tuple[Path, Path]],
     out: Path,
     seed: int,
     abx_minutes: float = 0.0,
     features_abx: Path | None = None,
-    clusters: int = 0,
 ) -> None:
     """Write units/quality.json; `items` maps a task to its items and their units. Raises UserError.
 
-    `codebook` is None for units that came as they are, of which there are `clusters`. `features_abx` is what
-    `sample.write_sample` wrote; without `abx_minutes` there is no ABX.
+    `features_abx` is what `sample.write_sample` wrote; without `abx_minutes` there is no ABX.
     """
-    book = load(codebook) if codebook else None
-    speakers, spoken = _drawn(cuts, units, seed)
+    book = load(codebook)
+    speakers, spoken = drawn(cuts, units, seed)
+    figures = with_phones(spoken, speakers, alignments, len(book.centroids), seed, units)
+    voices = {task: same_sentence(*paths, seed) for task, paths in items.items()}
+    write_json(
+        out,
+        {
+            "encoder": {key: book.provenance[key] for key in ("encoder", "sha256", "layer")},
+            **figures,
+            "empty_clusters_in_sample": book.provenance["empty_clusters"],
+            "same_sentence": voices or None,
+            "abx": abx_figures(cuts, alignments, units, book.centroids, features_abx, abx_minutes, seed),
+        },
+    )
+
+
+def with_phones(
+    spoken: dict[str, np.ndarray],
+    speakers: dict[str, str],
+    alignments: list[Path],
+    clusters: int,
+    seed: int,
+    units: list[Path],
+) -> dict[str, Any]:
+    """`quality` of drawn utterances, those that are aligned. Raises UserError where none is."""
     labels = frame_phones(alignments, {name: len(values) for name, values in spoken.items()})
     names = [name for name in spoken if len(spoken[name]) and name in labels]
     if not names:
         raise UserError(f"no utterance is both in {units[0]} (...) and in {alignments[0]} (...); run the stages again")
-    figures = quality(
-        [spoken[n] for n in names],
-        [labels[n] for n in names],
-        [speakers[n] for n in names],
-        len(book.centroids) if book else clusters,
-        seed,
-    )
-    voices = {task: same_sentence(*paths, seed) for task, paths in items.items()}
-    centroids = book.centroids if book else None
-    write_json(
-        out,
-        {
-            "encoder": {key: book.provenance[key] for key in ("encoder", "sha256", "layer")} if book else None,
-            **figures,
-            "empty_clusters_in_sample": book.provenance["empty_clusters"] if book else None,
-            "same_sentence": voices or None,
-            "abx": _abx(cuts, alignments, units, centroids, features_abx, abx_minutes, seed),
-        },
-    )
+    each = ([of[name] for name in names] for of in (spoken, labels, speakers))
+    return quality(*each, clusters, seed)

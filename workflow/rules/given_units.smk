@@ -1,0 +1,133 @@
+# Units that the user's own tokenizer made (units.source: given), in place of units.smk: no encoder, no sample, no codebook.
+from speechladder.units.given.read import files_of
+from speechladder.workflow import silent_rungs
+
+# Settings under `units` that these stages read.
+GIVEN = ["source", "path", "items_path", "rate", "repeat", "clusters"]
+GIVEN_OPTIONS = as_options(S.units, exclude=[name for name in Units.model_fields if name not in GIVEN])
+UNIT_FILES = list(map(str, files_of(S.units.path)))
+ITEM_UNIT_FILES = list(map(str, files_of(S.units.items_path or S.units.path)))
+
+
+if silent_rungs(S):
+    logger.warning(
+        f"{', '.join(silent_rungs(S))}: no continuation, since vocoders speak one unit for each 50 Hz frame and those in "
+        "units.path are others; their cells in the table stay empty (docs/your-tokenizer.md)"
+    )
+
+
+rule deal_units:
+    input:
+        units=UNIT_FILES,
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+    output:
+        directory("results/units/given"),
+    log:
+        "results/logs/deal_units.log",
+    benchmark:
+        "results/costs/deal_units/all.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["given_units"],
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        path=lambda wildcards: S.units.path,
+    shell:
+        'python "$SCRIPTS"/take_units.py --deal --cuts {params.cuts} --out {output} --source given --path {params.path:q}'
+        " 2>&1 | tee {log}"
+
+
+rule extract_units:
+    input:
+        given="results/units/given",
+        cuts="results/corpus/cuts.{shard}.jsonl.gz",
+        alignment="results/alignment/{shard}.parquet",
+    output:
+        units="results/units/{shard}.parquet",
+        rejected="results/units/rejected.{shard}.jsonl",
+    log:
+        "results/logs/extract_units/{shard}.log",
+    benchmark:
+        "results/costs/extract_units/{shard}.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["given_units"],
+        options=GIVEN_OPTIONS,
+    shell:
+        'python "$SCRIPTS"/take_units.py --dealt {input.given} --shard {wildcards.shard} --cuts {input.cuts}'
+        " --alignment {input.alignment} --out {output.units} --rejected {output.rejected} {params.options} 2>&1 | tee {log}"
+
+
+rule extract_item_units:
+    input:
+        units=ITEM_UNIT_FILES,
+        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+    output:
+        expand("results/benchmarks/{task}/units.parquet", task=TASKS),
+    log:
+        "results/logs/extract_item_units.log",
+    benchmark:
+        "results/costs/extract_item_units/all.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["given_units"],
+        options=GIVEN_OPTIONS,
+    shell:
+        'python "$SCRIPTS"/take_units.py --items {input.stimuli} --out {output} {params.options} 2>&1 | tee {log}'
+
+
+rule extract_prompt_units:
+    input:
+        units=ITEM_UNIT_FILES,
+        prompts="results/continuation/prompts.parquet",
+    output:
+        "results/continuation/units.parquet",
+    log:
+        "results/logs/extract_prompt_units.log",
+    benchmark:
+        "results/costs/extract_prompt_units/all.tsv"
+    conda:
+        ENV
+    params:
+        version=VERSIONS["given_units"],
+        options=GIVEN_OPTIONS,
+    shell:
+        'python "$SCRIPTS"/take_units.py --items {input.prompts} --out {output} {params.options} 2>&1 | tee {log}'
+
+
+rule units_quality:
+    input:
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        units=expand("results/units/{shard}.parquet", shard=SHARDS),
+        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        item_units=expand("results/benchmarks/{task}/units.parquet", task=TASKS),
+    output:
+        "results/units/quality.json",
+    log:
+        "results/logs/units_quality.log",
+    benchmark:
+        "results/costs/units_quality/all.tsv"
+    conda:
+        ENV
+    params:
+        version=(VERSIONS["given_units"], VERSIONS["units_quality"]),
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        alignment=over_shards("results/alignment/{}.parquet"),
+        units=over_shards("results/units/{}.parquet"),
+        clusters=S.units.clusters,
+        minutes=S.units.abx_minutes,
+        seed=S.seed,
+    shell:
+        'python "$SCRIPTS"/units_quality.py --cuts {params.cuts} --alignment {params.alignment} --units {params.units}'
+        " --items {input.stimuli} --item-units {input.item_units} --clusters {params.clusters}"
+        " --abx-minutes {params.minutes} --out {output} --seed {params.seed} 2>&1 | tee {log}"
+
+
+rule units_sweep:
+    input:
+        no_sweep,
+    output:
+        "results/units_sweep.csv",

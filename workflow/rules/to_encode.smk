@@ -1,0 +1,26 @@
+# What a tokenizer of the user's own has to encode, before its units can be given (units.source: given). Targets of their own.
+
+
+rule list_to_encode:
+    input:
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        audio=audio(SHARDS),
+        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        prompts="results/continuation/prompts.parquet" if S.continuation.enabled else [],
+    output:
+        directory("results/units/{list}"),
+    log:
+        "results/logs/list_to_encode/{list}.log",
+    benchmark:
+        "results/costs/list_to_encode/{list}.tsv"
+    wildcard_constraints:
+        list="to_encode|to_encode_with_cuts",
+    conda:
+        ENV
+    params:
+        version=VERSIONS["to_encode"],
+        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        copies=lambda wildcards: "--copy-cuts" if wildcards.list.endswith("cuts") else "",
+    shell:
+        'python "$SCRIPTS"/list_to_encode.py --items {input.stimuli} {input.prompts} --cuts {params.cuts} {params.copies}'
+        " --out {output} 2>&1 | tee {log}"
