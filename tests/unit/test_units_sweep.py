@@ -21,10 +21,11 @@ from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import encode_flac
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
-from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_table, write_table
+from speechladder.io.tables import ALIGNMENT, GIVEN_UNITS, ITEMS, UNITS, UTTERANCES, read_table, write_table
 from speechladder.report.units_sweep import PAPER, draw_units_sweep
 from speechladder.settings import TASKS, Analysis, Point, Sweep, Units, load
 from speechladder.units import codebook, speakers, sweep
+from speechladder.units.given.quality import write_given_quality
 from speechladder.units.normalise import Normaliser
 from speechladder.units.quality import write_quality
 from speechladder.units.sample import write_sample
@@ -230,12 +231,16 @@ def test_the_run_itself_says_the_same_of_its_units(corpus):
     assert own["abx"]["features"]["within"] is not None and own["abx"]["units"]["centroids"]["across_cells"] > 0
     for name in ("pnmi", "phone_purity", "bits_per_second", "dedup", "speaker"):
         assert own[name] == layer[name]
-    # units that came as they are have no codebook: what needs none is there
-    write_quality(*speech, None, {}, out, 0, abx_minutes=1, clusters=4)
+    # the same units as the user's own have no codebook: what needs none is there, and the same
+    for path in units:
+        rows = read_table(path, UNITS).to_pylist()
+        rows = [row | {"durations": None, "seconds": (400 + 320 * (len(row["units"]) - 1)) / 16_000} for row in rows]
+        write_table(path, rows, GIVEN_UNITS, source="given", rate="50")
+    write_given_quality(*speech, 4, {}, out, 0, abx_minutes=1)
     bare = read_json(out)
     assert bare["pnmi"] == own["pnmi"] and bare["encoder"] is None
     assert bare["abx"]["units"] == {"symbols": own["abx"]["units"]["symbols"]} and bare["abx"]["features"] is None
-    write_quality(*speech, None, {}, out, 0, clusters=4)
+    write_given_quality(*speech, 4, {}, out, 0)
     assert read_json(out)["abx"] is None
 
 
