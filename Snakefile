@@ -22,6 +22,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/downloads.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/alignment.smk"
+include: "workflow/rules/units_common.smk"
 include: "workflow/rules/given_units.smk" if S.units.source == "given" else "workflow/rules/units.smk"
 include: "workflow/rules/to_encode.smk"
 include: "workflow/rules/rungs.smk"
@@ -34,6 +35,7 @@ include: "workflow/rules/variability.smk"
 
 if S.units.source != "given":
 
+    include: "workflow/rules/sweep_common.smk"
     include: "workflow/rules/units_sweep.smk"
 
 

@@ -4,91 +4,6 @@
 # on a part of the speech that is encoded once per layer; and, where it is trained, units (one pass of the encoder for all codebooks
 # of a layer), tokens, a model and scores. The run's own units are a point that has them already.
 
-OWN = Point(S.units.layer, S.units.clusters, S.units.normalisation, S.seed)
-POINTS = S.sweep.points()
-TO_TRAIN = S.sweep.trained(OWN)
-CODEBOOKS = list(dict.fromkeys(point.codebook for point in POINTS))
-SWEEP = "results/units_sweep"
-LAYER = f"{SWEEP}/layer{{layer}}"
-POINT = f"{SWEEP}/{{codebook}}"
-
-
-def point_of(wildcards):
-    """The choices that a codebook's name says."""
-    return Point.parse(wildcards.codebook)
-
-
-def home_of(point):
-    """Where a point's tokens, models and scores lie: the run's own are not made twice."""
-    own = point.codebook == OWN.codebook and point.rung in S.rungs
-    return "results" if own else f"{SWEEP}/{point.codebook}"
-
-
-def books_of(points):
-    """Their codebooks' files, each once."""
-    names = dict.fromkeys(point.codebook for point in points)
-    return [f"{SWEEP}/codebooks/{name}.safetensors" for name in names]
-
-
-def measured(wildcards):
-    """The codebooks of a layer."""
-    return books_of([point for point in POINTS if point.layer == int(wildcards.layer)])
-
-
-def extracted(wildcards):
-    """The codebooks of a layer with which the whole corpus becomes units."""
-    layer = int(wildcards.layer)
-    return books_of([point for point in TO_TRAIN if point.layer == layer and home_of(point) != "results"])
-
-
-def sweep_speakers(wildcards):
-    """The statistics of a layer's speakers, where some point is normalised by them."""
-    return f"{SWEEP}/layer{wildcards.layer}/speakers.safetensors" if "speaker" in S.sweep.normalisations else []
-
-
-def sweep_voices(wildcards):
-    """The same, and those of other voices that speak items."""
-    corpus = sweep_speakers(wildcards)
-    return [corpus, f"{SWEEP}/layer{wildcards.layer}/voices.safetensors"] if corpus else []
-
-
-def of_layer(*without):
-    """A params function: the options under `units` with the layer of the wildcards, but for these groups."""
-
-    def options(wildcards):
-        return unit_options(*without, layer=int(wildcards.layer), normalisation="none")
-
-    return options
-
-
-def sweep_shards(wildcards):
-    """A codebook's units of every shard, as bash writes them."""
-    return over_shards(f"{SWEEP}/layer{point_of(wildcards).layer}/units/{{}}/{wildcards.codebook}.parquet")(wildcards)
-
-
-def sample_of(wildcards):
-    """What a codebook is trained on."""
-    point = point_of(wildcards)
-    return f"{SWEEP}/layer{point.layer}/sample.{point.normalisation}.safetensors"
-
-
-def shard_units(wildcards):
-    """The folders of a codebook's layer, one for each shard."""
-    return expand(f"{SWEEP}/layer{point_of(wildcards).layer}/units/{{shard}}", shard=SHARDS)
-
-
-def item_units(wildcards):
-    """The folders of a codebook's layer, one for each task."""
-    return expand(f"{SWEEP}/layer{point_of(wildcards).layer}/items/{{task}}", task=TASKS)
-
-
-def scored(wildcards):
-    """The scores of the trained points, and of phone-repeat, from which factor C is the step."""
-    if TO_TRAIN and "phone-repeat" not in S.rungs:
-        raise WorkflowError("results/units_sweep.csv: factor C is the step from phone-repeat; add it to rungs")
-    before = expand("results/scores/phone-repeat/{task}.parquet", task=TASKS if TO_TRAIN else [])
-    return before + [f"{home_of(p)}/scores/{p.rung}/{task}.parquet" for p in TO_TRAIN for task in TASKS]
-
 
 wildcard_constraints:
     layer=r"\d+",
@@ -151,7 +66,8 @@ rule sweep_samples:
         encoder=encoder_files,
         speakers=sweep_speakers,
     output:
-        expand(f"{SWEEP}/layer{{{{layer}}}}/sample.{{normalisation}}.safetensors", normalisation=S.sweep.normalisations),
+        first=f"{LAYER}/sample.{S.sweep.normalisations[0]}.safetensors",
+        also=[f"{LAYER}/sample.{name}.safetensors" for name in S.sweep.normalisations[1:]],
     log:
         "results/logs/sweep_samples/{layer}.log",
     benchmark:
@@ -169,7 +85,7 @@ rule sweep_samples:
         seed=S.seed,
     shell:
         '"$UNITS_PYTHON" "$SCRIPTS"/sample_features.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
-        " --out {output[0]} --normalisation {params.first} --also {params.also} --seed {params.seed}"
+        " --out {output.first} --normalisation {params.first} --also {params.also} --seed {params.seed}"
         " {params.options} 2>&1 | tee {log}"
 
 
