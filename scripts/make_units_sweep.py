@@ -30,6 +30,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="units_sweep.csv to write")
     parser.add_argument("--figures", type=Path, required=True, help="folder for units_sweep.svg and .png")
+    parser.add_argument("--split", help="of sLM21: the one that table.csv has")
     parser.add_argument("--seed", type=int, default=0, help="the run's seed, for the resampling. Default: 0")
     add_options(parser, Analysis)
     args = parser.parse_args()
@@ -42,7 +43,7 @@ def main() -> None:
     points = [_point(name) for name in args.points]
     trained = {name: Path(folder) for name, folder in (word.split("=", 1) for word in args.trained)}
     analysis = from_options(args, Analysis)
-    write_units_sweep(args.results, points, args.quality, trained, args.out, args.seed, analysis)
+    write_units_sweep(args.results, points, args.quality, trained, args.out, args.seed, analysis, args.split)
     draw_units_sweep(args.out, args.figures)
 
 

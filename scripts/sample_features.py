@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the frames that k-means is trained on -> units/sample.safetensors, and measure the features' ABX beside it."""
+"""Draw the frames that k-means is trained on -> units/sample.safetensors."""
 
 import argparse
 import os
@@ -16,7 +16,6 @@ def main() -> None:
     parser.add_argument("--cuts", type=Path, nargs="+", required=True, help="cuts.{shard}.jsonl.gz of every shard")
     parser.add_argument("--alignment", type=Path, nargs="+", required=True, help="{shard}.parquet, in the same order")
     parser.add_argument("--out", type=Path, required=True, help="sample.safetensors to write")
-    parser.add_argument("--abx", type=Path, help="ABX of the features to write (JSON)")
     parser.add_argument("--speakers", type=Path, nargs="*", default=[], help="speakers.safetensors, where needed")
     parser.add_argument(
         "--also", nargs="*", default=[], metavar="NORMALISATION=FILE", help="the same frames, normalised otherwise"
@@ -33,7 +32,7 @@ def main() -> None:
     from speechladder.units.sample import write_sample
 
     also = {kind: Path(path) for kind, path in (word.split("=", 1) for word in args.also)}
-    write_sample(args.cuts, args.alignment, args.out, units, args.seed, args.speakers, also, args.abx)
+    write_sample(args.cuts, args.alignment, args.out, units, args.seed, args.speakers, also)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,20 @@ def _encoder(units: Units, home: Path) -> str:
     return given if given == SHIPPED else str(folder)
 
 
+def check_sweep(settings: Settings, home: Path) -> None:
+    """Raise UserError where a point of the sweep cannot be: a layer that is not there, more clusters than frames."""
+    layer, clusters = max(settings.sweep.layers), max(settings.sweep.clusters)
+    try:
+        _encoder(settings.units.model_copy(update={"layer": layer}), home)
+    except UserError as error:
+        raise UserError(str(error).replace("units.layer", "sweep.layers")) from None
+    if clusters > settings.units.sample_frames:
+        raise UserError(
+            f"sweep.clusters: {clusters} clusters from units.sample_frames: {settings.units.sample_frames}; raise the "
+            "latter, or lower the former"
+        )
+
+
 def _upstream(given: str, home: Path) -> str:
     """The same of an s3prl upstream, whose layers and frames `check_s3prl` finds out."""
     from speechladder.units.s3prl_environment import split

@@ -167,7 +167,8 @@ def test_the_units_sweep_runs_beside_the_ladder(smoke):
     """A codebook, units, tokens, a model and scores of its own; the run's models and units stay what they are."""
     before = {path: path.stat().st_mtime_ns for path in (smoke / "results" / "lm").rglob("*") if path.is_file()}
     sweep = "sweep={layers: [1], clusters: [16], normalisations: [utterance], dedup: [true], seeds: [1], minutes: 0.3}"
-    run(smoke, "results/units_sweep.csv", "--config", sweep, "units={abx_minutes: 0}")
+    words = ["results/units_sweep.csv", "--config", "units={abx_minutes: 0}"]
+    run(smoke, *words, sweep)
     (row,) = _rows(smoke / "results" / "units_sweep.csv")
     assert row["point"] == "layer1-k16-utterance-seed1-dedup"
     assert 0 < float(row["phone_purity"]) < 1 and 0 < float(row["units_per_second"]) < 50
@@ -175,6 +176,12 @@ def test_the_units_sweep_runs_beside_the_ladder(smoke):
     assert all(0 <= float(row[f"{task}_sum"]) <= 100 for task in TASKS)
     assert (smoke / "results" / "figures" / "units_sweep.svg").is_file()
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    more = _counts(run(smoke, "-n", *words, sweep.replace("seeds: [1]", "seeds: [1, 2]")))
+    assert (more["sweep_kmeans"], more["sweep_units"], more["sweep_lm"]) == (
+        1,
+        1,
+        1,
+    )  # what the new point has for itself
 
 
 def test_the_report_is_made_and_holds_the_figures(smoke):

@@ -16,15 +16,17 @@ from ladder_results import make
 from speechladder.analysis import units_sweep
 from speechladder.analysis.csv_tables import read_csv
 from speechladder.analysis.factors import compare
-from speechladder.analysis.table import read_scores
+from speechladder.analysis.table import estimate, read_scores
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import encode_flac
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
-from speechladder.io.tables import ALIGNMENT, GIVEN_UNITS, ITEMS, UNITS, UTTERANCES, read_table, write_table
+from speechladder.io.tables import ALIGNMENT, GIVEN_UNITS, ITEMS, SCORES, UNITS, UTTERANCES, read_table, write_table
 from speechladder.report.units_sweep import PAPER, draw_units_sweep
 from speechladder.settings import TASKS, Analysis, Point, Sweep, Units, load
 from speechladder.units import codebook, speakers, sweep
+from speechladder.units.abx_run import write_features
+from speechladder.units.extract import extract_items, extract_shard
 from speechladder.units.given.quality import write_given_quality
 from speechladder.units.normalise import Normaliser
 from speechladder.units.quality import write_quality
@@ -123,8 +125,8 @@ def corpus(tmp_path_factory):
         [root / "items.parquet"], root / "speakers.safetensors", root / "voices.safetensors", units, 0
     )
     also = {kind: root / f"{kind}.safetensors" for kind in ("utterance", "speaker")}
-    given = [root / "speakers.safetensors"], also, root / "abx.json"
-    write_sample(*paths, root / "none.safetensors", units, 0, *given)
+    write_sample(*paths, root / "none.safetensors", units, 0, [root / "speakers.safetensors"], also)
+    write_features(*paths, root / "abx.json", units, 0)
     books = []
     for kind, clusters in (("none", 4), ("utterance", 4), ("speaker", 4), ("none", 7)):
         books.append(root / f"{Point(2, clusters, kind, 0).codebook}.safetensors")
@@ -158,38 +160,34 @@ def test_the_sample_is_normalised_as_the_units_will_be(corpus):
     )
 
 
-def test_units_by_several_codebooks_at_once(corpus):
+def test_units_of_a_point_are_normalised_as_its_codebook_was(corpus):
     root, statistics = corpus.root, [corpus.root / "speakers.safetensors"]
-    for shard in (0, 1):
-        given = corpus.cuts[shard], root / "utterances.parquet", shard, corpus.books, statistics
-        sweep.extract_shard(*given, root / f"units{shard}", corpus.units)
     every = features_of(corpus)
     for path in corpus.books:
-        rows = [
-            row for n in (0, 1) for row in read_table(root / f"units{n}" / f"{path.stem}.parquet", UNITS).to_pylist()
-        ]
-        assert {row["id"] for row in rows} == set(every) - {"u3"}  # what another stage left out
         book = codebook.load(path)
         normaliser = Normaliser.matching(book.provenance, statistics)
-        for row in rows:
-            cut, features = every[row["id"]]
-            assert row["units"] == book.assign(normaliser.apply(features, cut.speaker)).tolist()
+        for shard in (0, 1):
+            out, given = root / f"{path.stem}.{shard}.parquet", (corpus.cuts[shard], corpus.alignments[shard], path)
+            extract_shard(*given, out, root / "rejected.jsonl", corpus.units, 0.0, statistics)
+            for row in read_table(out, UNITS).to_pylist():
+                cut, features = every[row["id"]]
+                assert row["units"] == book.assign(normaliser.apply(features, cut.speaker)).tolist()
 
 
 def test_items_by_their_voices(corpus):
-    root = corpus.root
-    given = [root / "items.parquet"], corpus.books
+    root, (plain, _, by_speaker, _) = corpus.root, corpus.books
     both = [root / "speakers.safetensors", root / "voices.safetensors"]
-    sweep.extract_items(*given, both, [root / "items"], corpus.units)
-    rows = read_table(root / "items" / f"{corpus.books[2].stem}.parquet", UNITS).to_pylist()
+    extract_items(root / "items.parquet", by_speaker, root / "item_units.parquet", corpus.units, both)
+    rows = read_table(root / "item_units.parquet", UNITS).to_pylist()
     assert [row["id"] for row in rows] == [f"{n}|good|{v}" for v in ("s1", "robot") for n in range(3)]
     # the same audio: a speaker's statistics and a voice's own make other units
     assert rows[:3] != [{**row, "id": rows[n]["id"]} for n, row in enumerate(rows[3:])]
-    plain = read_table(root / "items" / f"{corpus.books[0].stem}.parquet", UNITS).to_pylist()
-    assert [row["units"] for row in plain[:3]] == [row["units"] for row in plain[3:]]
+    extract_items(root / "items.parquet", plain, root / "plain.parquet", corpus.units, both)
+    found = read_table(root / "plain.parquet", UNITS).to_pylist()
+    assert [row["units"] for row in found[:3]] == [row["units"] for row in found[3:]]
     with pytest.raises(UserError, match="no statistics of speaker 'robot'"):
-        sweep.extract_items(*given, both[:1], [root / "items2"], corpus.units)
-    assert not (root / "items2").exists()
+        extract_items(root / "items.parquet", by_speaker, root / "none.parquet", corpus.units, both[:1])
+    assert not (root / "none.parquet").exists()
 
 
 def test_figures_of_a_layer(corpus):
@@ -217,12 +215,9 @@ def test_figures_of_a_layer(corpus):
 def test_the_run_itself_says_the_same_of_its_units(corpus):
     """units/quality.json, from units as they were extracted: the sweep's figures of the same codebook."""
     root, out = corpus.root, corpus.root / "own.json"
-    everyone = read_table(root / "utterances.parquet", UTTERANCES).to_pylist()
-    write_table(root / "everyone.parquet", [*everyone, everyone[0] | {"id": "u3", "shard": 1}], UTTERANCES)
-    for shard in (0, 1):
-        given = corpus.cuts[shard], root / "everyone.parquet", shard, corpus.books[:1], []
-        sweep.extract_shard(*given, root / f"own{shard}", corpus.units)
-    units = [root / f"own{shard}" / f"{corpus.books[0].stem}.parquet" for shard in (0, 1)]
+    units = [root / f"own{shard}.parquet" for shard in (0, 1)]
+    for files in zip(corpus.cuts, corpus.alignments, [corpus.books[0]] * 2, units, strict=True):
+        extract_shard(*files, root / "rejected.jsonl", corpus.units, 0.0)
     speech = corpus.cuts, corpus.alignments, units
     write_quality(*speech, corpus.books[0], {}, out, 0, abx_minutes=1, features_abx=root / "abx.json")
     sweep.measure(*speech[:2], corpus.books[:1], [], root / "layer.json", corpus.units, minutes=100, seed=0)
@@ -282,11 +277,11 @@ POINTS = Sweep(clusters=[100], normalisations=["none"], seeds=[0]).points()
 TRAINED = {"layer3-k100-none-seed0": ".", "layer3-k100-none-seed0-dedup": "point"}
 
 
-def table(results: Path, trained: dict[str, str] = TRAINED) -> list[dict[str, str]]:
+def table(results: Path, trained: dict[str, str] = TRAINED, split: str | None = None) -> list[dict[str, str]]:
     quality = [results / "2.json", results / "3.json"]
     folders = {name: results / folder for name, folder in trained.items()}
     out = results / "units_sweep.csv"
-    units_sweep.write_units_sweep(results, POINTS, quality, folders, out, 0, Analysis(resamples=200))
+    units_sweep.write_units_sweep(results, POINTS, quality, folders, out, 0, Analysis(resamples=200), split)
     return read_csv(out, units_sweep.COLUMNS)
 
 
@@ -317,6 +312,21 @@ def test_factor_c_is_the_step_from_phone_repeat(results):
                 assert got[1] <= got[0] <= got[2]
                 assert float(row[f"{task}_{norm}"]) == pytest.approx(100 * step.end, abs=0.006)
     assert table(results)[2:] == [plain, short]  # the same again
+
+
+def test_it_is_of_the_split_that_the_table_has(results):
+    """An official benchmark may have both scored; the run's own point must say what table.csv and factors.csv say."""
+    for path in results.rglob("swuggy.parquet"):
+        rows = read_table(path, SCORES).to_pylist()
+        dev = set(sorted({row["id"] for row in rows})[::3])
+        write_table(path, [row | {"split": "dev" if row["id"] in dev else "test"} for row in rows], SCORES)
+    for path in (p for name in ("sblimp", "topic") for p in results.rglob(f"{name}.parquet")):
+        write_table(path, [row | {"split": "dev"} for row in read_table(path, SCORES).to_pylist()], SCORES)
+    both, dev = (table(results, split=split)[2] for split in (None, "dev"))
+    scores = read_scores(results, ["speech-hubert"], "dev")["speech-hubert", "swuggy"]
+    wanted = estimate(scores, "speech-hubert", "swuggy", "sum", 0, Analysis(resamples=200))[0]
+    assert float(dev["swuggy_sum"]) == pytest.approx(100 * wanted, abs=0.006) != float(both["swuggy_sum"])
+    assert dev["C_swuggy_sum"] != both["C_swuggy_sum"]
 
 
 def test_what_is_missing_is_named(results):
@@ -354,8 +364,8 @@ def test_the_papers_point_is_the_papers():
 # --- the DAG ---
 
 
-def dry_run(root: Path, folder: Path, *words: str) -> dict[str, int]:
-    """How many jobs of each rule Snakemake would run."""
+def dry_run(root: Path, folder: Path, *words: str, check: bool = True) -> str:
+    """What Snakemake says that it would run, or why not."""
     command = [
         sys.executable,
         "-m",
@@ -368,17 +378,32 @@ def dry_run(root: Path, folder: Path, *words: str) -> dict[str, int]:
     ]
     environment = os.environ | {"PYTHONPATH": str(root / "src")}
     done = subprocess.run([*command, *words], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)}
+    assert (done.returncode == 0) == check, done.stderr[-3000:]
+    return done.stdout + done.stderr
 
 
 def test_a_point_costs_only_what_is_its_own(root, tmp_path):
     """The run's own units are trained by the run; the others share its corpus, alignment and items."""
-    jobs = dry_run(root, tmp_path, "results/units_sweep.csv", "--config", "sweep={normalisations: [none]}")
+    said = dry_run(root, tmp_path, "results/units_sweep.csv", "--config", "sweep={normalisations: [none]}")
+    jobs = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
     # layers 2 and 3, 100 and 400 clusters, seeds 0 and 1: eight codebooks, of which own, dedup and 3 more are trained
     assert (jobs["sweep_samples"], jobs["sweep_kmeans"], jobs["sweep_quality"]) == (2, 8, 2)
-    assert (jobs["sweep_units"], jobs["sweep_item_units"]) == (8, 2)  # shards x layers
+    # three codebooks beside the run's own, whose units there are already, also for dedup
+    assert (jobs["sweep_units"], jobs["sweep_item_units"]) == (3 * 4, 3)  # four shards; a job for all tasks
     assert jobs["sweep_lm"] == jobs["sweep_scores"] == jobs["sweep_tokens"] == 4
     assert jobs["train_lm"] == jobs["score_rung"] == 2  # phone-repeat, and speech-hubert as the run has it
     assert (jobs["build_corpus"], jobs["align"], jobs["make_items"]) == (4, 4, 3)
     assert "sweep_speakers" not in jobs and "make_table" not in jobs
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sweep={layers: [3, 30]}"], "sweep.layers: 30 is out of range; hubert-micro has the layers 1 to 4"),
+        (["sweep={clusters: [100, 60000]}", "units={sample_frames: 20000}"], "sweep.clusters: 60000 clusters from"),
+        (["rungs=[text-raw, speech-hubert]"], "add it to rungs"),
+    ],
+    ids=["layer", "clusters", "rungs"],
+)
+def test_a_point_that_cannot_be_is_refused_before_any_job(root, tmp_path, words, message):
+    assert message in dry_run(root, tmp_path, "results/units_sweep.csv", "--config", *words, check=False)

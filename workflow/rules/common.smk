@@ -15,6 +15,7 @@ from speechladder.units.s3prl_environment import check_s3prl, interpreter, split
 from speechladder.workflow import (
     asr_options,
     check_hubs,
+    check_sweep,
     checked,
     continuation_options,
     dial_config,

@@ -56,8 +56,7 @@ rule sample_features:
         encoder=encoder_files,
         speakers=speakers_of(S.units.normalisation),
     output:
-        sample="results/units/sample.safetensors",
-        abx="results/units/abx.json",
+        "results/units/sample.safetensors",
     log:
         "results/logs/sample_features.log",
     benchmark:
@@ -69,11 +68,39 @@ rule sample_features:
         cuts=all_cuts,
         alignment=all_alignments,
         speakers=with_speakers,
-        options=unit_options(KMEANS, SPEAKERS),
+        options=unit_options(KMEANS, SPEAKERS, ABX),
         seed=S.seed,
     shell:
         '"$UNITS_PYTHON" "$SCRIPTS"/sample_features.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
-        " --out {output.sample} --abx {output.abx} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+        " --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+
+
+# A diagnostic of its own: other minutes make neither a sample nor what follows from it anew.
+rule features_abx:
+    input:
+        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        audio=audio(SHARDS),
+        encoder=encoder_files,
+        speakers=speakers_of(S.units.normalisation),
+    output:
+        "results/units/abx.json",
+    log:
+        "results/logs/features_abx.log",
+    benchmark:
+        "results/costs/features_abx/all.tsv"
+    conda:
+        UNITS_ENV
+    params:
+        version=VERSIONS["units_quality"],
+        cuts=all_cuts,
+        alignment=all_alignments,
+        speakers=with_speakers,
+        options=unit_options(SAMPLING, KMEANS, SPEAKERS),
+        seed=S.seed,
+    shell:
+        '"$UNITS_PYTHON" "$SCRIPTS"/features_abx.py --cuts {params.cuts} --alignment {params.alignment} {params.speakers}'
+        " --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
 rule train_kmeans:
@@ -154,7 +181,7 @@ rule units_quality:
         stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
         item_units=expand("results/benchmarks/{task}/units.parquet", task=TASKS),
         centroids="results/units/centroids.safetensors",
-        abx="results/units/abx.json",
+        abx="results/units/abx.json" if S.units.abx_minutes else [],
     output:
         "results/units/quality.json",
     log:
@@ -168,9 +195,10 @@ rule units_quality:
         cuts=all_cuts,
         alignment=all_alignments,
         units=all_units,
+        abx=lambda wildcards, input: f"--features-abx {input.abx}" if input.abx else "",
         minutes=S.units.abx_minutes,
         seed=S.seed,
     shell:
         'python "$SCRIPTS"/units_quality.py --cuts {params.cuts} --alignment {params.alignment} --units {params.units}'
         " --items {input.stimuli} --item-units {input.item_units} --centroids {input.centroids}"
-        " --features-abx {input.abx} --abx-minutes {params.minutes} --out {output} --seed {params.seed} 2>&1 | tee {log}"
+        " {params.abx} --abx-minutes {params.minutes} --out {output} --seed {params.seed} 2>&1 | tee {log}"

@@ -1,8 +1,8 @@
 # How much of factor C is the units' own: results/units_sweep.csv, over the points of `sweep`. Not part of the default target.
 #
 # A point shares the run's corpus, alignment, items and list of utterances. It costs what is its own: a codebook; the figures,
-# on a part of the speech that is encoded once per layer; and, where it is trained, units (one pass of the encoder for all codebooks
-# of a layer), tokens, a model and scores. The run's own units are a point that has them already.
+# on a part of the speech that is encoded once per layer; and, where it is trained, units, tokens, a model and scores, none of
+# which another point's coming or going makes anew. The run's own units are a point that has them already.
 
 
 wildcard_constraints:
@@ -39,6 +39,7 @@ rule sweep_speakers:
 rule sweep_voices:
     input:
         stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        prompts="results/continuation/prompts.parquet" if S.continuation.enabled else [],
         speakers=f"{LAYER}/speakers.safetensors",
     output:
         f"{LAYER}/voices.safetensors",
@@ -53,7 +54,7 @@ rule sweep_voices:
         options=of_layer(SAMPLING, KMEANS, ABX),
         seed=S.seed,
     shell:
-        '"$UNITS_PYTHON" "$SCRIPTS"/speaker_statistics.py --items {input.stimuli} --speakers {input.speakers} --out {output}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/speaker_statistics.py --items {input.stimuli} {input.prompts} --speakers {input.speakers} --out {output}'
         " --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
@@ -66,8 +67,8 @@ rule sweep_samples:
         encoder=encoder_files,
         speakers=sweep_speakers,
     output:
-        first=f"{LAYER}/sample.{S.sweep.normalisations[0]}.safetensors",
-        also=[f"{LAYER}/sample.{name}.safetensors" for name in S.sweep.normalisations[1:]],
+        first=f"{LAYER}/sample.{NORMALISATIONS[0]}.safetensors",
+        also=[f"{LAYER}/sample.{name}.safetensors" for name in NORMALISATIONS[1:]],
     log:
         "results/logs/sweep_samples/{layer}.log",
     benchmark:
@@ -79,8 +80,8 @@ rule sweep_samples:
         cuts=all_cuts,
         alignment=all_alignments,
         speakers=with_speakers,
-        first=S.sweep.normalisations[0],
-        also=[f"{name}={LAYER}/sample.{name}.safetensors" for name in S.sweep.normalisations[1:]],
+        first=NORMALISATIONS[0],
+        also=[f"{name}={LAYER}/sample.{name}.safetensors" for name in NORMALISATIONS[1:]],
         options=lambda wildcards: unit_options(KMEANS, SPEAKERS, ABX, ["normalisation"], layer=int(wildcards.layer)),
         seed=S.seed,
     shell:
@@ -142,46 +143,48 @@ rule sweep_quality:
 rule sweep_units:
     input:
         cuts="results/corpus/cuts.{shard}.jsonl.gz",
+        alignment="results/alignment/{shard}.parquet",
         audio=lambda wildcards: audio([wildcards.shard]),
-        utterances="results/tokens/utterances.parquet",
-        codebooks=extracted,
-        speakers=sweep_speakers,
+        codebook=f"{SWEEP}/codebooks/{{codebook}}.safetensors",
+        speakers=point_speakers,
     output:
-        directory(f"{LAYER}/units/{{shard}}"),
+        units=f"{POINT}/units/{{shard}}.parquet",
+        rejected=f"{POINT}/units/rejected.{{shard}}.jsonl",
     log:
-        "results/logs/sweep_units/{layer}.{shard}.log",
+        "results/logs/sweep_units/{codebook}.{shard}.log",
     benchmark:
-        "results/costs/sweep_units/{layer}.{shard}.tsv"
+        "results/costs/sweep_units/{codebook}.{shard}.tsv"
     conda:
         UNITS_ENV
     params:
         version=VERSIONS["units"],
         speakers=with_speakers,
-        options=of_layer(SAMPLING, KMEANS, SPEAKERS, ABX),
+        options=of_point(SAMPLING, KMEANS, SPEAKERS, ABX),
     shell:
-        '"$UNITS_PYTHON" "$SCRIPTS"/sweep_extract.py --cuts {input.cuts} --shard {wildcards.shard} --utterances {input.utterances}'
-        " --codebooks {input.codebooks} {params.speakers} --out {output} {params.options} 2>&1 | tee {log}"
+        '"$UNITS_PYTHON" "$SCRIPTS"/extract_units.py --cuts {input.cuts} --alignment {input.alignment}'
+        " --centroids {input.codebook} {params.speakers} --out {output.units} --rejected {output.rejected}"
+        " {params.options} 2>&1 | tee {log}"
 
 
 rule sweep_item_units:
     input:
         stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
-        codebooks=extracted,
-        speakers=sweep_voices,
+        codebook=f"{SWEEP}/codebooks/{{codebook}}.safetensors",
+        speakers=point_voices,
     output:
-        directory(expand(f"{SWEEP}/layer{{{{layer}}}}/items/{{task}}", task=TASKS)),
+        expand(f"{SWEEP}/{{{{codebook}}}}/items/{{task}}.parquet", task=TASKS),
     log:
-        "results/logs/sweep_item_units/{layer}.log",
+        "results/logs/sweep_item_units/{codebook}.log",
     benchmark:
-        "results/costs/sweep_item_units/layer{layer}.tsv"
+        "results/costs/sweep_item_units/{codebook}.tsv"
     conda:
         UNITS_ENV
     params:
         version=VERSIONS["units"],
         speakers=with_speakers,
-        options=of_layer(SAMPLING, KMEANS, SPEAKERS, ABX),
+        options=of_point(SAMPLING, KMEANS, SPEAKERS, ABX),
     shell:
-        '"$UNITS_PYTHON" "$SCRIPTS"/sweep_extract.py --items {input.stimuli} --codebooks {input.codebooks} {params.speakers}'
+        '"$UNITS_PYTHON" "$SCRIPTS"/extract_units.py --items {input.stimuli} --centroids {input.codebook} {params.speakers}'
         " --out {output} {params.options} 2>&1 | tee {log}"
 
 
@@ -190,7 +193,7 @@ rule sweep_tokens:
         utterances="results/tokens/utterances.parquet",
         cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
         alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
-        units=shard_units,
+        units=point_units,
     output:
         directory(f"{POINT}/tokens/{{unit_rung}}"),
     log:
@@ -203,7 +206,7 @@ rule sweep_tokens:
         version=VERSIONS["tokens"],
         cuts=all_cuts,
         alignment=all_alignments,
-        units=sweep_shards,
+        units=point_shards,
         options=lambda wildcards: token_options(S, wildcards.unit_rung),
         clusters=lambda wildcards: point_of(wildcards).clusters,
     shell:
@@ -236,7 +239,7 @@ rule sweep_item_tokens:
     input:
         tokens=f"{POINT}/tokens/{{unit_rung}}",
         stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
-        units=item_units,
+        units=point_items,
     output:
         expand(f"{SWEEP}/{{{{codebook}}}}/benchmarks/{{task}}/{{{{unit_rung}}}}.parquet", task=TASKS),
     log:
@@ -247,10 +250,9 @@ rule sweep_item_tokens:
         ENV
     params:
         version=VERSIONS["item_tokens"],
-        units=lambda wildcards, input: [f"{folder}/{wildcards.codebook}.parquet" for folder in input.units],
     shell:
         'python "$SCRIPTS"/tokenize_items.py --tokens {input.tokens} --items {input.stimuli}'
-        " --units {params.units} --out {output} 2>&1 | tee {log}"
+        " --units {input.units} --out {output} 2>&1 | tee {log}"
 
 
 rule sweep_scores:
@@ -297,10 +299,11 @@ rule units_sweep:
     params:
         version=VERSIONS["analysis"],
         options=as_options(S.analysis),
+        split=f"--split {S.benchmarks.slm21_splits[0]}" if S.benchmarks.slm21 else "",
         points=[point.name for point in POINTS],
         trained=[f"{point.name}={home_of(point)}" for point in TO_TRAIN],
         seed=S.seed,
     shell:
         'python "$SCRIPTS"/make_units_sweep.py --results results --points {params.points} --quality {input.quality}'
         " --trained {params.trained} --out {output.table} --figures results/figures --seed {params.seed}"
-        " {params.options} 2>&1 | tee {log}"
+        " {params.split} {params.options} 2>&1 | tee {log}"

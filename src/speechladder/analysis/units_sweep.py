@@ -87,16 +87,18 @@ def write_units_sweep(
     out: Path,
     seed: int,
     analysis: Analysis,
+    split: str | None = None,
 ) -> None:
     """Write `out`, rows in the order of `points`.
 
     `quality` are the layers' figures; `trained` maps the names of points to the folders that hold their lm/ and
-    scores/; `results` is the run's own, with phone-repeat's. Raises UserError naming what is missing.
+    scores/; `results` is the run's own, with phone-repeat's; `split` the one of sLM21 that table.csv has. Raises
+    UserError naming what is missing.
     """
     figures: dict[str, Any] = {}
     for path in quality:
         figures |= read_json(path)
-    before = read_scores(results, [BEFORE]) if trained else {}
+    before = read_scores(results, [BEFORE], split) if trained else {}
     rows = []
     for point in points:
         if point.codebook not in figures:
@@ -107,7 +109,7 @@ def write_units_sweep(
         row = dict(zip(CHOICES, map(str, choices), strict=True))
         row |= quality_cells(figures[point.codebook], point.dedup) | dict.fromkeys(TRAINED, "")
         if folder := trained.get(point.name):
-            scores = read_scores(folder, [point.rung])
+            scores = read_scores(folder, [point.rung], split)
             facts = model_facts(folder, point.rung, scores[point.rung, TASKS[0]].seeds)
             row |= trained_cells(before, scores, facts, point, seed, analysis)
         rows.append(row)

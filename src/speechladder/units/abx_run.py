@@ -1,5 +1,6 @@
 """ABX of a run: which speech it is measured on, and the figures of features and of units for units/quality.json."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ import numpy as np
 from speechladder.alignment.frames import WINDOW
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.io.audio import AudioError, frame_count
+from speechladder.io.files import write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT, read_table
-from speechladder.settings import SAMPLE_RATE
+from speechladder.settings import SAMPLE_RATE, Units
 from speechladder.units import abx
+from speechladder.units.encoder import open_encoder
 from speechladder.units.normalise import Normaliser
 
 SPEAKERS = 8  # who speak, a like part of the minutes each
@@ -103,6 +106,15 @@ def features_of(encoder: Any, normaliser: Normaliser, given: Speech) -> dict[str
     """ABX of an encoder's features, normalised as the units will be."""
     found = encoded(encoder, given)
     return of_features(given, {at: normaliser.apply(values, given.cuts[at].speaker) for at, values in found.items()})
+
+
+def write_features(
+    cuts: list[Path], alignments: list[Path], out: Path, units: Units, seed: int, speakers: Sequence[Path] = ()
+) -> None:
+    """Write units/abx.json: ABX of the features under `units.normalisation`, on `units.abx_minutes` of speech."""
+    given = speech(cuts, alignments, units.abx_minutes, seed)
+    found = features_of(open_encoder(units), Normaliser.of(units.normalisation, speakers), given)
+    write_json(out, {"features": found})
 
 
 def of_features(given: Speech, features: dict[int, np.ndarray]) -> dict[str, Any]:

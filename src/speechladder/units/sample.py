@@ -12,13 +12,11 @@ from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.phones import SIL
 from speechladder.io.audio import AudioError, frame_count
 from speechladder.io.errors import UserError
-from speechladder.io.files import write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, read_table
 from speechladder.settings import SAMPLE_RATE, Units
-from speechladder.units import abx_run
 from speechladder.units.encoder import MIN_SAMPLES, Encoder, open_encoder
 from speechladder.units.kmeans.reservoir import SHARE, SPARE, Candidate, Reservoir, Turn, pick
 from speechladder.units.kmeans.store import Store
@@ -192,13 +190,11 @@ def write_sample(
     seed: int,
     speakers: Sequence[Path] = (),
     also: dict[str, Path] | None = None,
-    abx: Path | None = None,
 ) -> None:
     """Write units/sample.safetensors: `features` (frames, dim) float32, under `units.normalisation`. Raises UserError.
 
     `speakers`: the statistics that normalisation by speaker needs. `also`: more files, by the name of their
-    normalisation, with the same frames, encoded once. `abx`: a file for the features' ABX under `units.normalisation`,
-    measured here, where the encoder is loaded.
+    normalisation, with the same frames, encoded once.
     """
     encoder = open_encoder(units)
     wanted = {**(also or {}), units.normalisation: out}
@@ -209,7 +205,3 @@ def write_sample(
     seen = take(encoder, turns, units.sample_silence, seed, sinks)
     for kind, store in stores.items():
         store.write({**_said(encoder, policy, units, seen), **normalisers[kind].provenance})
-    if abx:
-        given = abx_run.speech(cuts, alignments, units.abx_minutes, seed) if units.abx_minutes else None
-        found = abx_run.features_of(encoder, normalisers[units.normalisation], given) if given else None
-        write_json(abx, {"features": found})

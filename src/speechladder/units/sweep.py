@@ -1,31 +1,28 @@
-"""One pass of the encoder over speech for all codebooks of a layer: figures of quality, and units of the corpus.
+"""One pass of the encoder over some speech for all codebooks of a layer: their figures of quality.
 
 A sweep's points differ in layer, clusters, normalisation, de-duplication and the seed of k-means; what costs is the
 encoder, and that knows only the layer.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.io.columns import growing_table
 from speechladder.io.errors import UserError
-from speechladder.io.files import atomic_folder, write_json
+from speechladder.io.files import write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
-from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_table
+from speechladder.io.tables import ALIGNMENT, read_table
 from speechladder.settings import Units
 from speechladder.units import abx_run
 from speechladder.units.codebook import Codebook, load
-from speechladder.units.decode import Job, Wave, waves
+from speechladder.units.decode import Wave, waves
 from speechladder.units.encoder import Encoder, open_encoder
-from speechladder.units.extract import ROWS, item_waves, jobs_of, metadata, workers
+from speechladder.units.extract import jobs_of, workers
 from speechladder.units.normalise import Normaliser
 from speechladder.units.quality import frame_phones, quality
 from speechladder.units.stream import Quantiser, units_of
@@ -135,55 +132,3 @@ def measure(
             }
         figures[book.name] |= row
     write_json(out, figures)
-
-
-def _write(
-    out: Path, label: str, seconds: float, encoder: Encoder, books: list[Book], speech: Iterable[tuple[Job, Wave]]
-) -> None:
-    """A UNITS table per codebook, {out}/{codebook}.parquet, all written as the units come."""
-    with atomic_folder(out) as folder, ExitStack() as files, progress(label, seconds, "h of speech per h") as meter:
-        tables = [
-            files.enter_context(
-                growing_table(
-                    folder / f"{book.name}.parquet", UNITS.with_metadata(metadata(encoder, book.codebook)), ROWS
-                )
-            )
-            for book in books
-        ]
-        for job, found in units_of(encoder, [book.quantiser for book in books], speech, meter):
-            for table, row in zip(tables, found, strict=True):
-                table.append({"id": [job.id], "units": [row]})
-
-
-def extract_shard(
-    cuts: Path, utterances: Path, shard: int, codebooks: list[Path], speakers: list[Path], out: Path, units: Units
-) -> None:
-    """Write {out}/{codebook}.parquet, the units of a shard's utterances that every rung sees (UTTERANCES). Raises
-    UserError naming one that cannot be read: the run's own units have it."""
-    encoder = open_encoder(units)
-    books = open_books(encoder, codebooks, speakers)
-    table = read_table(utterances, UTTERANCES, columns=["id", "shard", "seconds"])
-    mine = table.filter(pc.equal(table["shard"], shard))
-    wanted = dict(zip(mine["id"].to_pylist(), mine["seconds"].to_pylist(), strict=True))
-
-    def speech() -> Iterator[tuple[Job, Wave]]:
-        jobs = jobs_of(cut for cut in read_cuts(cuts) if cut.id in wanted)
-        for job, wave in waves(jobs, workers(units, encoder)):
-            if isinstance(wave, str):
-                raise UserError(f"{job.source!s}, utterance '{job.id}': {wave}; run the units again")
-            yield job, wave
-
-    _write(out, f"units {shard}", sum(wanted.values()), encoder, books, speech())
-
-
-def extract_items(
-    items: list[Path], codebooks: list[Path], speakers: list[Path], out: list[Path], units: Units
-) -> None:
-    """Write {out}/{codebook}.parquet for each table of items, where `id` is the item. Raises UserError naming an item
-    without units."""
-    encoder = open_encoder(units)
-    books = open_books(encoder, codebooks, speakers)
-    for path, folder in zip(items, out, strict=True):
-        seconds = sum(read_table(path, ITEMS, columns=["item", "seconds"])["seconds"].to_pylist())
-        speech = item_waves(path, workers(units, encoder))
-        _write(folder, f"units {path.parent.name}", seconds, encoder, books, speech)
