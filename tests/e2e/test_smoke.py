@@ -177,11 +177,8 @@ def test_the_units_sweep_runs_beside_the_ladder(smoke):
     assert (smoke / "results" / "figures" / "units_sweep.svg").is_file()
     assert {path: path.stat().st_mtime_ns for path in before} == before
     more = _counts(run(smoke, "-n", *words, sweep.replace("seeds: [1]", "seeds: [1, 2]")))
-    assert (more["sweep_kmeans"], more["sweep_units"], more["sweep_lm"]) == (
-        1,
-        1,
-        1,
-    )  # what the new point has for itself
+    own = [more[rule] for rule in ("sweep_kmeans", "sweep_units", "sweep_lm")]
+    assert own == [1, 1, 1]  # what the new point has for itself
 
 
 def test_the_report_is_made_and_holds_the_figures(smoke):

@@ -366,16 +366,8 @@ def test_the_papers_point_is_the_papers():
 
 def dry_run(root: Path, folder: Path, *words: str, check: bool = True) -> str:
     """What Snakemake says that it would run, or why not."""
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "-n",
-        "--snakefile",
-        str(root / "Snakefile"),
-        "--directory",
-        str(folder),
-    ]
+    where = ["--snakefile", str(root / "Snakefile"), "--directory", str(folder)]
+    command = [sys.executable, "-m", "snakemake", "-n", *where]
     environment = os.environ | {"PYTHONPATH": str(root / "src")}
     done = subprocess.run([*command, *words], capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode == 0) == check, done.stderr[-3000:]
