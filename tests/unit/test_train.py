@@ -20,7 +20,8 @@ from speechladder.io.tables import TOKEN_INDEX, write_table
 from speechladder.lm import card, checkpoint
 from speechladder.lm import train as loop
 from speechladder.lm.batches import Batches
-from speechladder.lm.model import PackedAttention, attention_blocks, build
+from speechladder.lm.attention import PackedAttention, attention_blocks
+from speechladder.lm.model import build
 from speechladder.rungs.data import TokenData
 from speechladder.settings import LM
 

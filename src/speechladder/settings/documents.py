@@ -4,7 +4,8 @@ import json
 import textwrap
 from typing import Any
 
-from speechladder.settings.models import Section, Settings
+from speechladder.settings.models import Settings
+from speechladder.settings.section import Section
 
 
 def _sections() -> dict[str, type[Section]]:
@@ -17,7 +18,7 @@ def _sections() -> dict[str, type[Section]]:
 
 def as_yaml(settings: type[Settings]) -> str:
     """`config.yaml`: every field with its default, its description as a comment above it."""
-    lines = ["# The default run. Written by scripts/make_config_docs.py from src/speechladder/settings/models.py:"]
+    lines = ["# The default run. Written by scripts/make_config_docs.py from src/speechladder/settings:"]
     lines += ["# change a default there; change a run here, in a preset (--configfile), or by --config."]
 
     def emit(name: str, field: Any, indent: str) -> None:
@@ -44,7 +45,7 @@ def as_markdown(settings: type[Settings]) -> str:
     lines = [
         "# Configuration",
         "",
-        "Generated from `src/speechladder/settings/models.py` by `scripts/make_config_docs.py`. A run's configuration",
+        "Generated from `src/speechladder/settings` by `scripts/make_config_docs.py`. A run's configuration",
         "is `config.yaml`, overridden by `--configfile PRESET.yaml`, overridden by `--config section='{key: value}'`.",
         "",
     ]

@@ -10,15 +10,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from speechladder.io.errors import UserError
-from speechladder.settings.models import Corpus, Section, Settings
+from speechladder.settings.models import Corpus, Settings
+from speechladder.settings.section import Section
 
 # Settings that never change a byte of a result. Scripts read them from the environment and not from options, which
 # Snakemake would track: following the advice to raise corpus.max_rejected must not make everything anew.
-_UNTRACKED = {
-    "max_rejected": "SPEECHLADDER_MAX_REJECTED",
-    "checkpoint_every": "SPEECHLADDER_CHECKPOINT_EVERY",
-    "batch": "SPEECHLADDER_BATCH",
-}
+# How a training is done is among them: its result is the same up to rounding, and nobody trains for a week anew because
+# he gave the second half to more GPUs.
+HOW = (
+    *("checkpoint_every", "keep_checkpoints", "resume", "processes", "parallel", "micro_windows"),
+    *("activation_checkpointing", "attention", "compile"),
+)  # fields of lm
+_UNTRACKED = {name: f"SPEECHLADDER_{name.upper()}" for name in ("max_rejected", "batch", *HOW)}
 
 
 # How files are fetched: other addresses of the same file must not fetch it anew, and nothing that follows.
@@ -27,8 +30,8 @@ DOWNLOADS = "SPEECHLADDER_DOWNLOADS"
 
 def untracked(settings: Settings) -> dict[str, str]:
     """The environment that hands a run's untracked settings to its scripts."""
-    values = {"max_rejected": settings.corpus.max_rejected, "checkpoint_every": settings.lm.checkpoint_every}
-    values |= {"batch": settings.continuation.batch}
+    values = {"max_rejected": settings.corpus.max_rejected, "batch": settings.continuation.batch}
+    values |= {name: getattr(settings.lm, name) for name in HOW}
     return {variable: json.dumps(values[name]) for name, variable in _UNTRACKED.items()} | {
         DOWNLOADS: settings.downloads.model_dump_json()
     }
