@@ -24,9 +24,9 @@ def build(settings: LM, meta: dict[str, Any], seed: int) -> LlamaForCausalLM:
     With lm.init the blocks and the last norm are that model's (lm.warm_start); raises UserError where it has none.
     """
     torch.manual_seed(seed)
-    source = warm_start.place(settings.init) if settings.init else None
-    found = warm_start.read_json(source / "config.json") if source else {}
-    settings = warm_start.sized(settings, found)
+    settings = warm_start.resolved(settings)
+    source = Path(settings.init) if settings.init else None
+    found = warm_start.config_of(settings.init) if source else {}
     config = LlamaConfig(
         vocab_size=meta["vocab_size"],
         hidden_size=settings.hidden_size,

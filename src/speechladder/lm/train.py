@@ -13,9 +13,10 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,8 @@ class _Run:
 
     def __init__(self, tokens: Path, out: Path, seed: int, settings: LM, device: torch.device, ranks: Ranks) -> None:
         self.tokens, self.out, self.seed, self.device, self.ranks = tokens, out, seed, device, ranks
-        self.settings = settings = warm_start.sized(settings)
+        self.init = settings.init
+        self.settings = settings = warm_start.resolved(settings)
         data, valid = TokenData(tokens, "train"), TokenData(tokens, "valid")
         for found, split in ((data, "train"), (valid, "valid")):
             if not len(found):
@@ -89,7 +91,6 @@ class _Run:
         self.state, self.best = State(), {}
 
         model = build(settings, self.meta, seed)
-        self.settings = settings = warm_start.sized(settings)  # a hub's config.json is there now
         vocabulary, bf16 = self.meta["vocab_size"], self.precision == "bf16"
         memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
         self.fit = fit(settings, vocabulary, ranks.size, bf16, memory)
@@ -165,7 +166,7 @@ class _Run:
         with (
             self._log() as record,
             _sigterm() as came,
-            progress(self.label, (total - state.step) * per_step, "tokens/s") as meter,
+            self._progress((total - state.step) * per_step) as meter,
             checkpoint.Writer() as writer,
             Prefetch(self.batches, state.step, *dealing) as data,
         ):
@@ -204,6 +205,11 @@ class _Run:
                     self.say(f"{self.label}: interrupted at step {state.step}; the same command goes on from there")
                     sys.exit(INTERRUPTED)
         return "converged" if state.stale >= s.patience else "hours" if over else "limit"
+
+    def _progress(self, tokens: int) -> AbstractContextManager[Any]:
+        """The bar, of one process."""
+        quiet = SimpleNamespace(advance=lambda amount, note="": None)
+        return progress(self.label, tokens, "tokens/s") if self.ranks.first else nullcontext(quiet)
 
     @contextmanager
     def _log(self) -> Iterator[Any]:
@@ -261,7 +267,7 @@ class _Run:
             "tokens_per_second": meta["tokens_per_second"],
             "vocab_size": meta["vocab_size"],
             "precision": self.precision,
-            "init": self.settings.init,
+            "init": self.init,
             "stopped": stopped,
         }
         write_output(model, self.tokens, self.folder, self.out, summary, self.settings, meta)

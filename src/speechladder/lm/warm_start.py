@@ -108,6 +108,14 @@ def place(init: str) -> Path:
         ) from None
 
 
+def resolved(settings: LM) -> LM:
+    """`settings` with lm.init a folder, fetched where it was a hub's, and with its dimensions."""
+    if not settings.init:
+        return settings
+    folder = str(place(settings.init))
+    return sized(settings, config_of(folder)).model_copy(update={"init": folder})
+
+
 def weights(folder: Path) -> list[Path]:
     """A model's files of weights; raises UserError where there is none."""
     found = sorted(folder.glob("model*.safetensors"))
