@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -151,8 +150,7 @@ def test_a_dead_process_ends_the_training_with_its_reason_and_nothing_hangs(fold
     errors = started.communicate(timeout=60)[1]
     assert started.returncode == 2
     assert f"exitcode  : -9 (pid: {victim.pid})" in errors  # torchrun's own report of the first that failed
-    assert "process 0 of 2 lost the others" in errors or "Sending process" in errors
+    assert "process 0 of 2 lost the others" in errors
     assert "train_lm.py: error: one of 2 processes failed" in errors
     assert not out.exists() and list(checkpoints.glob("step*"))
     assert not torchrun.is_running()
-    assert signal.SIGKILL == 9

@@ -7,7 +7,8 @@ from speechladder.lm.batches import Batches
 from speechladder.settings import LM
 
 WARM = 5  # steps
-PLAN_SHARE, PLAN_STEPS = 0.002, 20  # of lm.max_hours, and steps, after which the hours' steps are counted, once
+PLAN_SHARE, PLAN_STEPS = 0.005, 20  # of lm.max_hours, and steps, after which the hours' steps are counted, once
+MARGIN = 0.03  # of the hours left that stay free: the cosine should end before they do
 
 
 @dataclass
@@ -40,7 +41,9 @@ def plan_hours(settings: LM, state: State, total: int) -> int:
     if state.step < PLAN_STEPS or state.seconds < PLAN_SHARE * settings.max_hours * 3600:
         return 0
     left = settings.max_hours * 3600 - state.seconds
-    fitting = state.step + int(left * (state.step - WARM) / max(state.seconds - state.warm_seconds, 1e-9))
+    fitting = state.step + int(
+        (1 - MARGIN) * left * (state.step - WARM) / max(state.seconds - state.warm_seconds, 1e-9)
+    )
     return min(total, max(state.step + 1, fitting))
 
 

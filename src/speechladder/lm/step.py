@@ -41,7 +41,7 @@ class Trainee:
         self.model, self.device, self.precision, self.ranks = model.to(device), device, precision, ranks
         self.clip = settings.clip
         if recompute:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False})
         if settings.compile == "on" or (settings.compile == "auto" and device.type == "cuda"):
             for layer in model.model.layers:  # one compiled layer serves all: a fraction of compiling the whole model
                 layer.compile()

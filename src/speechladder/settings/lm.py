@@ -8,7 +8,7 @@ from speechladder.settings.section import Fraction, Section
 
 DIMENSIONS = ("hidden_size", "layers", "heads", "kv_heads", "intermediate_size")
 # Llamas by name. Parameters depend on the vocabulary, 2 x vocabulary x width for embeddings and head, which are not tied:
-# 0.9 M, 27 M, 88 M, 312 M and 0.98 B with one of 2048.
+# 1.3 M, 28 M, 88 M, 313 M and 0.98 B with one of 2048.
 MODELS = {
     name: dict(zip(DIMENSIONS, sizes))
     for name, sizes in {
@@ -67,7 +67,7 @@ class LM(Section):
     max_hours: float | None = Field(
         None,
         gt=0,
-        description="Training also stops after this many hours, earlier runs of an interrupted one included; after 0.2 % of "
+        description="Training also stops after this many hours, earlier runs of an interrupted one included; after 0.5 % of "
         "them the cosine is shortened once, to the steps that fit.",
     )
     patience: int = Field(
