@@ -4,7 +4,8 @@ training_vs_hf_trainer: tokens/s of lm's step over those of transformers' Traine
 and device, fed as slamkit feeds it without flash-attention: a document a row, 8 rows, padded; only real tokens count.
 training_vs_hf_trainer_windows: the same, fed with full windows and attention across documents, the fastest way.
 mfu: of the bare matrix product's rate, measured in the same run. masking_cost: a step within documents over one of
-plain causal attention, less one. checkpoint: what one costs of the time between two. scoring_vs_batch_one: lm_scoring.py.
+plain causal attention, less one. checkpoint: what one costs of the time between two. scoring_vs_batch_one: see
+lm_scoring.py.
 On a CPU the default run's model (micro), else TinyLlama 1.1B, window 2048. Needs accelerate for the Trainer
 (pip install -e '.[bench]'). Run it alone on the machine:
 

@@ -75,24 +75,26 @@ class Bench:
         self.ceiling = flops.matmul_ceiling(device.type, self.precision)
         memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
         self.fit = fit(self.settings, SPECIAL["vocab_size"], 1, self.precision == "bf16", memory)
+        head = self.settings.hidden_size // self.settings.heads
+        self.flex = resolve_attention("auto", device, head) == "flex"
         self.steps = STEPS[device.type]
 
     def trainee(self) -> Trainee:
         """Our model with its optimiser."""
         model = build(self.settings, SPECIAL, 0)
-        return Trainee(model, self.settings, self.device, self.precision, recompute=self.fit.recompute)
+        how = {"recompute": self.fit.recompute, "compiled": self.flex}
+        return Trainee(model, self.settings, self.device, self.precision, **how)
 
-    def data(self, trainee: Trainee) -> Prefetch:
+    def data(self) -> Prefetch:
         """Our batches."""
-        flex = resolve_attention("auto", self.device, trainee.model.config.head_dim) == "flex"
         kind = torch.bfloat16 if self.precision == "bf16" else torch.float32
         batches = Batches(self.documents, 0, self.settings.window, self.settings.batch_windows)
-        return Prefetch(batches, 0, 0, 1, self.fit.micro, flex, kind, self.device.type == "cuda")
+        return Prefetch(batches, 0, 0, 1, self.fit.micro, self.flex, kind, self.device.type == "cuda")
 
     def ours(self) -> dict[str, Any]:
         """Tokens/s of lm's step, with the share of it that waits for data and that the optimiser takes."""
         trainee, per_step = self.trainee(), self.settings.window * self.settings.batch_windows
-        with self.data(trainee) as data:
+        with self.data() as data:
             feed = iter(data)
             for _ in range(WARM):
                 trainee.step(next(feed), 1e-4)
@@ -193,7 +195,7 @@ class Bench:
                 return *(t.to(device, non_blocking=True) for t in (self.inputs, self.targets, self.positions)), None
 
         trainee = self.trainee()
-        with self.data(trainee) as data:
+        with self.data() as data:
             work = [next(iter(data)) for _ in range(2)]
         plain = [type(w)([Plain(m.inputs, m.targets, m.positions, []) for m in w.micros], w.predicted) for w in work]
         for kind in (work, plain):
@@ -214,7 +216,7 @@ class Bench:
         both, which it costs where no core is free.
         """
         trainee = self.trainee()
-        with self.data(trainee) as data:
+        with self.data() as data:
             trainee.step(next(iter(data)), 1e-4)
         best = {k: v.detach().cpu().clone() for k, v in trainee.model.state_dict().items()}
         begun = self.clock.now()

@@ -115,7 +115,7 @@ def training(device: torch.device, settings: LM, name: str, steps: int) -> Rates
     layout = fit(settings, vocabulary, 1, bf16, memory)
     model = build(settings, SPECIAL, 0)
     flex = resolve_attention("auto", device, model.config.head_dim) == "flex"
-    trainee = Trainee(model, settings, device, precision, recompute=layout.recompute)
+    trainee = Trainee(model, settings, device, precision, recompute=layout.recompute, compiled=flex)
     batches = Batches(Random(400, 600), 0, settings.window, settings.batch_windows)
     kind = torch.bfloat16 if bf16 else torch.float32
     with Prefetch(batches, 0, 0, 1, layout.micro, flex, kind, device.type == "cuda") as data:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from speechladder.io.errors import UserError
-from speechladder.lm.attention import FlexBlocks, resolve_attention
+from speechladder.lm.attention import FlexBlocks, resolve_attention, resolve_compile
 from speechladder.lm.batches import IGNORE, Batch, deal
 from speechladder.lm.flops import matmul_ceiling, parameters, train_flops
 from speechladder.lm.memory import fit
@@ -177,6 +177,13 @@ def test_flex_attention_under_our_blocks_is_masked_attention(length: int) -> Non
     if T % 128 == 0:
         for name in ("kv_num_blocks", "full_kv_num_blocks", "q_num_blocks", "full_q_num_blocks"):
             assert torch.equal(getattr(blocks, name), getattr(theirs, name)), name
+
+
+def test_layers_are_compiled_with_flex_attention_alone() -> None:
+    assert [resolve_compile("auto", flex) for flex in (True, False)] == [True, False]
+    assert resolve_compile("off", True) is False
+    with pytest.raises(UserError, match=r"lm\.compile: on needs flex_attention"):
+        resolve_compile("on", False)
 
 
 def test_flex_attention_is_for_gpus_and_heads_that_it_takes() -> None:

@@ -173,6 +173,14 @@ def _attend(module, q, k, v, mask, blocks=None, **_):
 AttentionInterface.register("packed", _attend)
 
 
+def resolve_compile(compile: str, flex: bool) -> bool:
+    """Whether layers are compiled; auto: with flex_attention. PackedAttention, whose blocks have other shapes in each
+    batch, would be compiled anew for each."""
+    if compile == "on" and not flex:
+        raise UserError("lm.compile: on needs flex_attention, and so a GPU; set it to auto")
+    return flex and compile != "off"
+
+
 def resolve_attention(attention: str, device: torch.device, head: int) -> str:
     """'packed' or 'flex' for heads of width `head`; auto takes flex on a GPU where its kernels take such a head."""
     fits = head >= FLEX_HEAD and head & (head - 1) == 0

@@ -37,12 +37,13 @@ class Trainee:
         parallel: str = "none",
         ranks: int = 1,
         recompute: bool = False,
+        compiled: bool = False,
     ) -> None:
         self.model, self.device, self.precision, self.ranks = model.to(device), device, precision, ranks
         self.clip = settings.clip
         if recompute:
             model.activation_checkpointing_enable({"use_reentrant": False})
-        if settings.compile == "on" or (settings.compile == "auto" and device.type == "cuda"):
+        if compiled:
             for layer in model.model.layers:  # one compiled layer serves all: a fraction of compiling the whole model
                 layer.compile()
         self.module: nn.Module = lay_out(model, parallel, precision == "bf16")

@@ -28,7 +28,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import atomic
 from speechladder.io.progress import progress, say
 from speechladder.lm import checkpoint, flops, warm_start
-from speechladder.lm.attention import resolve_attention
+from speechladder.lm.attention import resolve_attention, resolve_compile
 from speechladder.lm.batches import Batches
 from speechladder.lm.distributed import Ranks, gather
 from speechladder.lm.memory import fit
@@ -99,8 +99,9 @@ class _Run:
         lengths = data.lengths.astype(np.float64)
         self.flops = flops.train_flops(settings, vocabulary, float((lengths**2).sum() / lengths.sum()))
         self.ceiling = ranks.size * flops.matmul_ceiling(device.type, self.precision)
+        compiled = resolve_compile(settings.compile, self.flex)
         self.trainee = Trainee(
-            model, settings, device, self.precision, self.fit.parallel, ranks.size, self.fit.recompute
+            model, settings, device, self.precision, self.fit.parallel, ranks.size, self.fit.recompute, compiled
         )
 
     def say(self, text: str) -> None:

@@ -124,7 +124,9 @@ class LM(Section):
         description="Attention within documents. packed: in blocks, ours, anywhere; flex: torch's compiled flex_attention, on a "
         "GPU; auto: flex on a GPU.",
     )
-    compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile of each layer; auto: on a GPU.")
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile of each layer; auto: with attention flex."
+    )
     seeds: list[int] = Field([0], min_length=1, description="One model per seed and rung.")
 
     @model_validator(mode="before")
