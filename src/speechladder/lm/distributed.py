@@ -107,16 +107,21 @@ def lay_out(model: LlamaForCausalLM, parallel: str, bf16: bool) -> nn.Module:
     """The module to call in a step: the model itself, a DistributedDataParallel around it, or the model in parts.
 
     fsdp (FSDP2) cuts the parameters in place. Each piece that is called by itself (a layer, the embeddings, the last
-    norm, the head) is a group of its own, so that validation may call model.model and lm_head apart. In bf16 it
-    computes with bf16 copies, the residual stream too; sums of gradients and the optimiser are fp32.
+    norm, the head) is a group of its own, so that validation may call model.model and lm_head apart. In bf16 layers and
+    head are gathered as bf16, half the traffic; their products are those of autocast. Embeddings, the residual stream,
+    rotary angles, sums of gradients and the optimiser stay fp32.
     """
     if parallel == "ddp":
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
     if parallel == "fsdp":
-        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
-        for piece in (model.model.embed_tokens, *model.model.layers, model.model.norm, model.lm_head):
-            fully_shard(piece, mp_policy=policy)
-        fully_shard(model, mp_policy=policy)
+        full = half = MixedPrecisionPolicy(cast_forward_inputs=False)
+        if bf16:
+            half = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+        for piece in (model.model.embed_tokens, model.model.norm):
+            fully_shard(piece, mp_policy=full)
+        for piece in (*model.model.layers, model.lm_head):
+            fully_shard(piece, mp_policy=half)
+        fully_shard(model, mp_policy=full)
     return model
 
 
