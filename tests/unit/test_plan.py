@@ -457,7 +457,7 @@ def test_configurations_merge_as_snakemake_merges_them(tmp_path):
     (tmp_path / "a.yaml").write_text("corpus: {shards: 7}\nlm: {lr: 1.0e-4}\n")
     found = inputs.configuration([tmp_path / "a.yaml"], ["corpus={hours: 2}", "seed=3"])
     assert (found["corpus"]["shards"], found["corpus"]["hours"], found["seed"]) == (7, 2, 3)
-    assert (found["lm"]["lr"], found["lm"]["layers"]) == (1e-4, LM().layers)  # config.yaml underneath
+    assert (found["lm"]["lr"], found["lm"]["window"]) == (1e-4, LM().window)  # config.yaml underneath
     for words, why in {"corpus": "is no KEY=VALUE", "corpus={": "not YAML"}.items():
         with pytest.raises(UserError, match=why):
             inputs.configuration([], [words])
