@@ -9,7 +9,7 @@ lm_scoring.py.
 On a CPU the default run's model (micro), else TinyLlama 1.1B, window 2048. Needs accelerate for the Trainer
 (pip install -e '.[bench]'). Run it alone on the machine:
 
-    python benchmarks/lm.py --out benchmarks/results
+    python benchmarks/lm.py --out benchmarks/measured
 """
 
 import argparse
