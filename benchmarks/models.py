@@ -9,10 +9,14 @@ import torch
 import transformers
 
 from speechladder.continuation.decoding import generate
+from speechladder.lm import flops as lm_flops
+from speechladder.lm.attention import resolve_attention
 from speechladder.lm.batches import Batches
 from speechladder.lm.likelihood import sequence_nll
+from speechladder.lm.memory import fit
 from speechladder.lm.model import build, resolve_precision
-from speechladder.lm.train import _optimizer, _step
+from speechladder.lm.prefetch import Prefetch
+from speechladder.lm.step import Trainee
 from speechladder.plan import rates as formulas
 from speechladder.settings import LM, SAMPLE_RATE
 from speechladder.units.codebook import assign, kmeans
@@ -20,9 +24,10 @@ from speechladder.units.encoder import Encoder
 
 SPECIAL = {"vocab_size": 2052, "pad_id": 0, "bos_id": 1, "eos_id": 2}
 CLUSTERS = 500
-SMALL = LM(hidden_size=512, layers=8, heads=8, kv_heads=8, intermediate_size=1408, window=1024, batch_windows=1)
-BASE = LM(hidden_size=768, layers=12, heads=12, kv_heads=12, intermediate_size=2048, window=2048, batch_windows=16)
-TINYLLAMA = LM(hidden_size=2048, layers=22, heads=32, kv_heads=4, intermediate_size=5632, window=2048, batch_windows=2)
+WARM = 2  # steps of training that are not counted: kernels are compiled and chosen in them
+SMALL = LM(model="30m", window=1024, batch_windows=1)
+BASE = LM(model="125m", window=2048, batch_windows=16)
+TINYLLAMA = LM(model="tinyllama-1.1b", window=2048, batch_windows=16)
 Rates = dict[str, dict[str, Any]]
 
 
@@ -106,17 +111,25 @@ class Random:
 
 def training(device: torch.device, settings: LM, name: str, steps: int) -> Rates:
     """Steps of lm.train over documents of 600 tokens (12 s at 50 Hz)."""
-    precision = resolve_precision("auto", device)
-    model = build(settings, SPECIAL, 0).to(device)
-    optimizer = _optimizer(model, settings)
+    precision, vocabulary = resolve_precision("auto", device), SPECIAL["vocab_size"]
+    bf16 = precision == "bf16"
+    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    layout = fit(settings, vocabulary, 1, bf16, memory)
+    model = build(settings, SPECIAL, 0)
+    flex = resolve_attention("auto", device, model.config.head_dim) == "flex"
+    trainee = Trainee(model, settings, device, precision, recompute=layout.recompute, compiled=flex)
     batches = Batches(Random(400, 600), 0, settings.window, settings.batch_windows)
-    _step(model, optimizer, batches, 0, 1e-4, 1.0, precision)
-    clock = Clock(device)
-    for step in range(1, steps + 1):
-        _step(model, optimizer, batches, step, 1e-4, 1.0, precision)
-    tokens, taken = steps * batches.tokens_per_step, clock.seconds()
-    flops = tokens * formulas.train_flops(settings, SPECIAL["vocab_size"], 600)
-    size = formulas.parameters(settings, SPECIAL["vocab_size"])
+    kind = torch.bfloat16 if bf16 else torch.float32
+    with Prefetch(batches, 0, 0, 1, layout.micro, flex, kind, device.type == "cuda") as data:
+        feed = iter(data)
+        for _ in range(WARM):
+            trainee.step(next(feed), 1e-4)
+        clock = Clock(device)
+        for _ in range(steps):
+            trainee.step(next(feed), 1e-4)
+        tokens, taken = steps * batches.tokens_per_step, clock.seconds()
+    flops = tokens * lm_flops.train_flops(settings, vocabulary, 600)
+    size = lm_flops.parameters(settings, vocabulary)
     what = f"lm.train, {size / 1e6:.1f} M parameters, {precision}, {tokens / taken:,.0f} tokens/s"
     return {name: rate(flops / taken, "FLOP/s", what)}
 
@@ -131,13 +144,13 @@ def scoring(device: torch.device) -> Rates:
     sequence_nll(model, items, 4096, layers=True)
     scored = clock.seconds()
     size = SPECIAL["vocab_size"]
-    flops = sum(map(len, items)) * formulas.score_flops(settings, size, 150, layers=True)
+    flops = sum(map(len, items)) * lm_flops.score_flops(settings, size, 150, layers=True)
     prompts = [[1, *rng.integers(4, size, 99).tolist()] for _ in range(12)]
     clock = Clock(device)
     done = [0.0]
     generate(model, prompts, rng.random((12, 3, 60)), 1.0, 0.9, 36, lambda n: done.__setitem__(0, done[0] + n))
     taken = clock.seconds()
-    new = (done[0] + 12 * 100) * 2 * formulas.active_parameters(settings, size)
+    new = (done[0] + 12 * 100) * 2 * lm_flops.active_parameters(settings, size)
     return {
         "score_flops": rate(flops / scored, "FLOP/s", "scoring of every layer, fp32"),
         "generate_flops": rate(new / taken, "FLOP/s", "sampling, fp64, 36 rows"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.settings import TASKS, Section, Settings, Units, as_options, load
+from speechladder.settings import DIMENSIONS, LM, TASKS, Section, Settings, Units, as_options, load
 
 SHIPPED = "hubert-micro"
 ASSETS = Path(__file__).parent / "assets"
@@ -120,6 +120,8 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     for task in TASKS:
         values["benchmarks"][task] = [place(f"benchmarks.{task}", p) for p in values["benchmarks"][task]]
     _place_models(values["continuation"], home)
+    if settings.lm.init:
+        values["lm"] |= _init(settings, home)
     values["continuation"]["judge_text"] = [
         place("continuation.judge_text", path) for path in settings.continuation.judge_text
     ]
@@ -153,6 +155,18 @@ def units_are_frames(settings: Settings) -> bool:
     from speechladder.units.given.read import has_durations
 
     return units.rate == 50 and (units.repeat or not has_durations(units.path))
+
+
+def _init(settings: Settings, home: Path) -> dict[str, Any]:
+    """`lm.init` as the stages take it, an absolute folder or a hub's OWNER/NAME, and its dimensions where it
+    is there."""
+    from speechladder.lm.warm_start import sized, weights
+
+    lm = settings.lm.model_copy(update={"init": _placed(settings.lm.init, home)})
+    found = sized(lm).model_dump(include={"init", *DIMENSIONS})
+    if Path(lm.init).is_dir():
+        weights(Path(lm.init))
+    return found
 
 
 def _placed(given: str, home: Path) -> str:
@@ -227,6 +241,9 @@ def check_hubs(settings: Settings) -> None:
     from speechladder.continuation.judge.check import check_config as check_judge
     from speechladder.continuation.vocoder.check import check_config as check_vocoder
 
+    if settings.lm.init and not Path(settings.lm.init).exists():
+        require(settings.lm.init, "lm.init")
+        _check_init(read_json(config(settings.lm.init, "lm.init")), settings.lm)
     wanted = settings.continuation
     used = {
         "vocoder": wanted.vocoder != "run" and units_are_heard(settings),
@@ -244,6 +261,13 @@ def check_hubs(settings: Settings) -> None:
             check_vocoder(file, settings.units.clusters, _runs_are_heard(settings))
         else:
             (check_whisper if field == "whisper" else check_judge)(read_json(file), given)
+
+
+def _check_init(file: dict[str, Any], lm: LM) -> None:
+    from speechladder.lm.warm_start import check_config, sized
+
+    check_config(file, lm.init)
+    sized(lm, file)
 
 
 def _runs_are_heard(settings: Settings) -> bool:

@@ -76,3 +76,33 @@ def test_sharing_is_asked_for(monkeypatch):
 def test_without_a_gpu_it_is_the_cpu(locks):
     assert devices.claim([]) == "cpu"
     assert not list(locks.iterdir())
+
+
+def test_several_are_leased_together_or_none(capsys):
+    """Half a job's GPUs are never held while it waits, so that two such jobs cannot wait for each other."""
+    job, has = other("b")
+    try:
+        assert has == "cuda:0"
+        assert devices.claim_several(2, ["a", "b", "c"]) == ["a", "c"]
+        devices.release()
+        got = []
+        waiting = threading.Thread(target=lambda: got.append(devices.claim_several(2, ["a", "b"], every=0.02)))
+        waiting.start()
+        time.sleep(0.2)
+        second, also = other("a")  # which the one that waits does not hold
+        assert also == "cuda:0" and not got
+        second.kill()
+        job.kill()
+        waiting.join(5)
+        assert got == [["a", "b"]]
+        assert "waiting for 2 of 2 GPUs" in capsys.readouterr().err
+    finally:
+        job.kill()
+
+
+def test_a_job_of_several_takes_what_there_is(monkeypatch):
+    assert devices.claim_several(4, []) == []
+    assert devices.claim_several(4, ["a", "b"]) == ["a", "b"]
+    devices.release()
+    monkeypatch.setenv(devices.SHARE, "1")
+    assert devices.claim_several(2, ["a", "b"]) == []

@@ -17,6 +17,7 @@ from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
 from speechladder.io.tables import UTTERANCES, write_table
+from speechladder.lm import flops
 from speechladder.plan import evaluation, hours, inputs, models, rates, report, stages, table
 from speechladder.plan.context import Context
 from speechladder.plan.figures import Figure
@@ -110,23 +111,23 @@ def test_parameters_are_those_of_transformers(vocabulary):
     )
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
-    assert rates.parameters(TINY, vocabulary) == model.num_parameters()
-    assert rates.active_parameters(TINY, vocabulary) == model.num_parameters() - model.model.embed_tokens.weight.numel()
+    assert flops.parameters(TINY, vocabulary) == model.num_parameters()
+    assert flops.active_parameters(TINY, vocabulary) == model.num_parameters() - model.model.embed_tokens.weight.numel()
     assert stages.SAMPLE_SHARE == SHARE
 
 
 def test_tinyllama_with_its_own_vocabulary_has_the_parameters_of_its_name():
     paper = load(yaml.safe_load((ROOT / "presets/paper.yaml").read_text())).lm
-    assert rates.parameters(paper, 32_000) == 1_100_048_384  # as its card says
+    assert flops.parameters(paper, 32_000) == 1_100_048_384  # as its card says
 
 
 def test_training_operations_by_hand():
     # a block: q and o 2 x 64, k and v 2 x 8 x 4, feed-forward 3 x 8 x 16, norms 2 x 8; then the last norm, the head
-    assert rates.active_parameters(TINY, 32) == 2 * 592 + 8 + 256
-    assert rates.train_flops(TINY, 32, 6) == 6 * 1448 + 12 * 2 * 8 * 3  # a token sees three others of a document of six
-    assert rates.train_flops(TINY, 32, 600) == 6 * 1448 + 12 * 2 * 8 * 5  # never beyond the window of ten
-    assert rates.score_flops(TINY, 32, 6, layers=False) == rates.train_flops(TINY, 32, 6) / 3
-    extra = rates.score_flops(TINY, 32, 6, layers=True) - rates.score_flops(TINY, 32, 6, layers=False)
+    assert flops.active_parameters(TINY, 32) == 2 * 592 + 8 + 256
+    assert flops.train_flops(TINY, 32, 6) == 6 * 1448 + 12 * 2 * 8 * 3  # a token sees three others of a document of six
+    assert flops.train_flops(TINY, 32, 600) == 6 * 1448 + 12 * 2 * 8 * 5  # never beyond the window of ten
+    assert flops.score_flops(TINY, 32, 6, layers=False) == flops.train_flops(TINY, 32, 6) / 3
+    extra = flops.score_flops(TINY, 32, 6, layers=True) - flops.score_flops(TINY, 32, 6, layers=False)
     assert extra == 2 * 2 * 32 * 8  # the head once more for each layer
 
 
@@ -268,16 +269,16 @@ def test_the_plan_of_a_small_run_by_hand(book):
     assert kmeans.cost.cpu.value == pytest.approx(2 * 9000 * 100 * 192 * 10 / 1e9 / 3600 + 0.36 / 3600)
 
     document = 12.3 * 50 + 2
-    flops = 6 * (2 * 592 + 8 + 104 * 8) + 12 * 2 * 8 * 50
+    operations = 6 * (2 * 592 + 8 + 104 * 8) + 12 * 2 * 8 * 50
     validated = 2 * 100 * 50 / 3
-    speaking = flops * (100 * 200 + validated) / 1e9 / 3600
+    speaking = operations * (100 * 200 + validated) / 1e9 / 3600
     model = plan.models[1]
     assert (model.steps, model.tokens, model.vocabulary) == (100, 20_000, 104)
     assert model.pass_tokens == pytest.approx(100.6 * 3600 / 12.3 * document)
     assert model.cpu.value == pytest.approx(speaking)
     train = row(plan, "train")
     assert train.jobs == 2
-    both = rates.parameters(lm := found.lm, 104) + rates.parameters(lm, 32)
+    both = flops.parameters(lm := found.lm, 104) + flops.parameters(lm, 32)
     assert train.cost.disk == Figure(4 * 2 * both, "derived")  # final weights and one snapshot
     assert train.wall.value == pytest.approx(max(m.hours for m in plan.models))  # at once, on two of four cores
 
@@ -344,14 +345,26 @@ def test_vocabularies_are_the_tokenizers():
     assert sizes == {"text-bpe": 300, "text-raw": 32, "phone-raw": 90, "speech-hubert": 81}
 
 
-def test_a_step_that_fits_no_gpu_is_said(book):
-    paper = load(yaml.safe_load((ROOT / "presets/paper.yaml").read_text()))
+def test_a_training_that_fits_no_gpu_is_said(book):
+    paper = yaml.safe_load((ROOT / "presets/paper.yaml").read_text())
     found = hours.Hours(50_000, 40, 16.5, "published", "x")
-    model = models.plan_model("text-bpe", paper, found, book, inputs.Machine(1, 1, "A100-80GB"))
-    assert "neither accumulates gradients" in models.too_large(model, paper, 80e9)
-    small = settings()
-    model = models.plan_model("text-bpe", small, found, book, inputs.Machine(1, 1, "A100-80GB"))
-    assert models.too_large(model, small, 80e9) is None
+    machine = inputs.Machine(1, 4, "A100-80GB")
+
+    def verdict(memory: float, **lm: object) -> str | None:
+        asked = load(paper | {"lm": paper["lm"] | lm})
+        return models.too_large(models.plan_model("text-bpe", asked, found, book, machine), asked, memory)
+
+    assert verdict(80e9) is None  # gradients accumulate to the 128 windows
+    assert verdict(80e9, processes=1) is None
+    assert "0.98 B parameters needs some" in verdict(8e9, processes=1)
+    assert "raise lm.processes, with lm.parallel: fsdp" in verdict(8e9, processes=1)
+    assert verdict(8e9, processes=16) is None  # in parts
+
+
+def test_processes_share_a_models_hours(book):
+    one, two = (planned(book, settings(lm={"processes": n}), inputs.Jobs({}, "no"), gpus=2) for n in (1, 2))
+    assert row(two, "train").cost == row(one, "train").cost
+    assert row(two, "train").wall.value == pytest.approx(sum(m.hours for m in two.models) / 2)
 
 
 def test_official_items_are_counted_and_capped(book):
@@ -450,7 +463,7 @@ def test_configurations_merge_as_snakemake_merges_them(tmp_path):
     (tmp_path / "a.yaml").write_text("corpus: {shards: 7}\nlm: {lr: 1.0e-4}\n")
     found = inputs.configuration([tmp_path / "a.yaml"], ["corpus={hours: 2}", "seed=3"])
     assert (found["corpus"]["shards"], found["corpus"]["hours"], found["seed"]) == (7, 2, 3)
-    assert (found["lm"]["lr"], found["lm"]["layers"]) == (1e-4, LM().layers)  # config.yaml underneath
+    assert (found["lm"]["lr"], found["lm"]["window"]) == (1e-4, LM().window)  # config.yaml underneath
     for words, why in {"corpus": "is no KEY=VALUE", "corpus={": "not YAML"}.items():
         with pytest.raises(UserError, match=why):
             inputs.configuration([], [words])

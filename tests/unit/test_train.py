@@ -8,6 +8,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,8 +20,13 @@ from speechladder.io.errors import UserError
 from speechladder.io.tables import TOKEN_INDEX, write_table
 from speechladder.lm import card, checkpoint
 from speechladder.lm import train as loop
+from speechladder.lm.attention import PackedAttention, attention_blocks
 from speechladder.lm.batches import Batches
-from speechladder.lm.model import PackedAttention, attention_blocks, build
+from speechladder.lm.model import build
+from speechladder.lm.prefetch import Prefetch
+from speechladder.lm.resume import fingerprint
+from speechladder.lm.schedule import learning_rate, planned_steps
+from speechladder.lm.step import Trainee
 from speechladder.rungs.data import TokenData
 from speechladder.settings import LM
 
@@ -41,6 +47,9 @@ TINY = LM(
 )
 
 
+OF_THE_CLOCK = {"tokens_per_second", "mfu", "data_wait", "checkpoint_share", "memory_gb"}
+
+
 def tiny(**changes: object) -> LM:
     return LM(**(TINY.model_dump() | changes))
 
@@ -59,7 +68,7 @@ def trained(rung: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def log_of(folder: Path) -> list[dict]:
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in rows]
+    return [{k: v for k, v in row.items() if k not in OF_THE_CLOCK} for row in rows]
 
 
 def assert_same_run(one: Path, other: Path) -> None:
@@ -152,18 +161,28 @@ def test_same_seed_same_bits_and_another_seed_others(trained: Path, rung: Path, 
 KILLED = """
 import json, os, shutil, signal, sys
 from pathlib import Path
+from speechladder.lm import checkpoint
 from speechladder.lm import train as loop
+from speechladder.lm.step import Trainee
 from speechladder.settings import LM
 
 tokens, out, where, settings = *map(Path, sys.argv[1:3]), sys.argv[3], LM(**json.loads(sys.argv[4]))
-step, save_file, rmtree = loop._step, loop.save_file, shutil.rmtree
+step, save_file, rmtree, done = Trainee.step, loop.save_file, shutil.rmtree, []
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def in_a_step(*args):
-    die() if args[3] == 25 else None
+    while len(done) == 25 and not (Path(f"{out}.checkpoints") / "step0000020").exists():
+        pass  # it is written aside
+    die() if len(done) == 25 else done.append(1)
     return step(*args)
+
+def in_a_checkpoint(tensors, path, **options):
+    if "step0000020" in str(path):
+        path.write_bytes(b"half")
+        die()
+    save_file(tensors, path, **options)
 
 def in_a_snapshot(tensors, path, **options):
     if "learning" in str(path) and str(15 * 96) in path.name:
@@ -179,7 +198,9 @@ def in_the_removal(path, *args, **options):
     rmtree(path, *args, **options)
 
 if where == "step":
-    loop._step = in_a_step
+    Trainee.step = in_a_step
+elif where == "checkpoint":
+    checkpoint.save_file = in_a_checkpoint
 elif where == "snapshot":
     loop.save_file = in_a_snapshot
 else:
@@ -188,7 +209,7 @@ loop.train(tokens, out, 0, settings)
 """
 
 
-@pytest.mark.parametrize(("where", "resumed"), [("step", 20), ("snapshot", 10), ("removal", None)])
+@pytest.mark.parametrize(("where", "resumed"), [("step", 20), ("checkpoint", 10), ("snapshot", 10), ("removal", None)])
 def test_killed_it_resumes_to_the_same_bits(
     trained: Path, rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, resumed: int | None
 ) -> None:
@@ -216,10 +237,10 @@ def test_a_checkpoint_without_its_snapshots_is_passed_over(tmp_path: Path, capsy
     (tmp_path / "learning").mkdir()
     (tmp_path / "learning" / "7.safetensors").touch()
     names = {7: "7.safetensors", 15: "15.safetensors", 30: "30.safetensors"}
-    assert checkpoint.load(tmp_path, {}, names)[1] == {"step": 10}
+    assert checkpoint.find(tmp_path, {}, lambda state: names) == 10
     assert "step0000020: checkpoint without its snapshots 15.safetensors" in capsys.readouterr().err
     (tmp_path / "learning" / "15.safetensors").touch()
-    assert checkpoint.load(tmp_path, {}, names)[1] == {"step": 20}
+    assert checkpoint.find(tmp_path, {}, lambda state: names) == 20
 
 
 def test_commit_is_that_of_this_checkout_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,19 +251,20 @@ def test_commit_is_that_of_this_checkout_only(monkeypatch: pytest.MonkeyPatch) -
 def test_terminated_it_keeps_the_last_step(
     trained: Path, rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = loop._step
+    step, done = Trainee.step, []
 
     def terminated(*args: object) -> torch.Tensor:
-        if args[3] == 12:
+        if len(done) == 12:
             os.kill(os.getpid(), signal.SIGTERM)
+        done.append(1)
         return step(*args)
 
-    monkeypatch.setattr(loop, "_step", terminated)
+    monkeypatch.setattr(Trainee, "step", terminated)
     with pytest.raises(SystemExit) as exit_:
         loop.train(rung, tmp_path / "seed0", 0, TINY)
     assert exit_.value.code == 75
     assert (tmp_path / "seed0.checkpoints" / "step0000013").is_dir()
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(Trainee, "step", step)
     loop.train(rung, tmp_path / "seed0", 0, TINY)
     assert_same_run(trained, tmp_path / "seed0")
 
@@ -260,9 +282,9 @@ def test_stops_when_validation_has_converged_and_keeps_the_best(tmp_path: Path) 
 def test_pass_limit_shortens_the_cosine(rung: Path) -> None:
     batches = Batches(TokenData(rung, "train"), 0, 48, 2)
     settings = tiny(max_passes=2.0, warmup_steps=2, max_steps=1000)
-    total = loop.planned_steps(settings, batches)
+    total = planned_steps(settings, batches)
     assert total == -(-2 * batches.tokens_per_pass // 96) < settings.max_steps
-    rates = [loop.learning_rate(settings, step, total) for step in range(total)]
+    rates = [learning_rate(settings, step, total) for step in range(total)]
     assert rates[:2] == [settings.lr / 2, settings.lr] and rates[-1] == pytest.approx(0.1 * settings.lr)
     assert rates[1:] == sorted(rates[1:], reverse=True)
 
@@ -271,27 +293,28 @@ def test_damaged_checkpoints_are_passed_over(tmp_path: Path, capsys: pytest.Capt
     for step in (1, 2, 3):
         checkpoint.save(tmp_path, step, {"a": torch.full((4,), float(step))}, {"step": step}, {"lm.lr": 1})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step0000002", "step0000003"]
-    tensors, state = checkpoint.load(tmp_path, {"lm.lr": 1})
+    assert checkpoint.find(tmp_path, {"lm.lr": 1}) == 3
+    tensors, state = checkpoint.load(tmp_path, 3)
     assert state == {"step": 3} and tensors["a"][0] == 3
     path = tmp_path / "step0000003" / "state.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    tensors, state = checkpoint.load(tmp_path, {"lm.lr": 1})
-    assert state == {"step": 2} and tensors["a"][0] == 2
+    assert checkpoint.find(tmp_path, {"lm.lr": 1}) == 2
     assert "step0000003: damaged checkpoint" in capsys.readouterr().err
-    assert checkpoint.load(tmp_path, {"lm.lr": 2}) is None
-    assert "lm.lr: 1 there, 2 now" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"lm\.lr was 1, is 2\..*lm\.resume: never"):
+        checkpoint.find(tmp_path, {"lm.lr": 2})
 
 
 def test_changed_data_and_settings_are_not_resumed(rung: Path, tmp_path: Path) -> None:
     data = TokenData(rung, "train")
     cpu = torch.device("cpu")
-    before = loop._fingerprint(TINY, 0, "fp32", cpu, data)
-    assert loop._fingerprint(tiny(checkpoint_every=3, seeds=[0, 1]), 0, "fp32", cpu, data) == before
-    assert loop._fingerprint(tiny(lr=0.5), 0, "fp32", cpu, data) != before
+    before = fingerprint(TINY, 0, "fp32", cpu, data)
+    how = {"checkpoint_every": 3, "micro_windows": 1, "processes": 2, "parallel": "fsdp", "resume": "never"}
+    assert fingerprint(tiny(seeds=[0, 1], **how), 0, "fp32", cpu, data) == before
+    assert fingerprint(tiny(lr=0.5), 0, "fp32", cpu, data) != before
     other = TokenData(write_rung(tmp_path / "toy", seed=5), "train")
-    assert loop._fingerprint(TINY, 0, "fp32", cpu, other) != before
+    assert fingerprint(TINY, 0, "fp32", cpu, other) != before
 
 
 def test_no_validation_data_is_said(tmp_path: Path) -> None:
@@ -300,3 +323,108 @@ def test_no_validation_data_is_said(tmp_path: Path) -> None:
     write_table(rung / "valid.parquet", [], TOKEN_INDEX)
     with pytest.raises(UserError, match=r"corpus\.valid_fraction"):
         loop.train(rung, tmp_path / "seed0", 0, TINY)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(rung: Path, tmp_path: Path) -> None:
+    """Windows have unequally many targets, so that a mean of means would be another loss."""
+    whole = tiny(batch_windows=5, precision="fp32")
+    loop.train(rung, tmp_path / "whole", 0, whole)
+    loop.train(rung, tmp_path / "parts", 0, whole.model_copy(update={"micro_windows": 2}))
+    losses = [[row["loss"] for row in log_of(tmp_path / name)] for name in ("whole", "parts")]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=2e-5)
+    parts = weights(tmp_path / "parts")
+    for name, value in weights(tmp_path / "whole").items():
+        torch.testing.assert_close(parts[name], value, rtol=1e-3, atol=2e-4)
+
+
+def test_recomputed_activations_change_nothing(trained: Path, rung: Path, tmp_path: Path) -> None:
+    loop.train(rung, tmp_path / "seed0", 0, tiny(activation_checkpointing="on"))
+    assert (trained / "model.safetensors").read_bytes() == (tmp_path / "seed0" / "model.safetensors").read_bytes()
+
+
+def test_never_resume_starts_over(trained: Path, rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "seed0"
+    checkpoint.save(checkpoint.folder_for(out), 20, {"a": torch.zeros(1)}, {"step": 20}, {"lm.lr": 5})
+    with pytest.raises(UserError, match=r"lm\.lr was 5, is 0\.01"):
+        loop.train(rung, out, 0, TINY)
+    assert [p.name for p in checkpoint.folder_for(out).glob("step*")] == ["step0000020"]  # nothing is lost
+    loop.train(rung, out, 0, tiny(resume="never"))
+    assert_same_run(trained, out)
+
+
+class Clock:
+    """A hundredth of a second between two looks."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        self.now += 0.01
+        return self.now
+
+
+def test_hours_end_the_cosine_and_are_counted_over_interruptions(
+    rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny(max_hours=2 / 3600, max_steps=10**6, max_passes=10**6, patience=10**6, learning_points=3)
+    monkeypatch.setattr(loop, "time", Clock())
+    summary = loop.train(rung, tmp_path / "whole", 0, settings)
+    # 20 steps take 0.2 s; of the 1.8 s left 97 % are 174 steps more, down to the cosine's end
+    assert (summary["stopped"], summary["steps"]) == ("limit", 194)
+    assert log_of(tmp_path / "whole")[-1]["lr"] == pytest.approx(0.1 * settings.lr)
+    learning = (tmp_path / "whole" / "learning").iterdir()
+    assert sorted(int(p.stem) for p in learning) == [24 * 96, 48 * 96, 97 * 96]
+
+    step, done = Trainee.step, []
+
+    def terminated(*args: object) -> torch.Tensor:
+        done.append(1)
+        if len(done) == 60:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*args)
+
+    monkeypatch.setattr(Trainee, "step", terminated)
+    with pytest.raises(SystemExit):
+        loop.train(rung, tmp_path / "parts", 0, settings)
+    later = Clock()
+    later.now = 50.0
+    monkeypatch.setattr(loop, "time", later)
+    loop.train(rung, tmp_path / "parts", 0, settings)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_hours_that_are_over_end_the_training(rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "time", Clock())
+    summary = loop.train(rung, tmp_path / "seed0", 0, tiny(max_hours=0.15 / 3600))  # before a plan is made
+    assert summary["stopped"] == "hours" and summary["steps"] in (15, 16)
+    assert log_of(tmp_path / "seed0")[-1]["step"] == summary["best_step"] == summary["steps"]
+
+
+def test_no_random_number_is_drawn_and_the_rate_is_logged(rung: Path, tmp_path: Path) -> None:
+    states = []
+    with pytest.MonkeyPatch.context() as patch:
+        step = Trainee.step
+        patch.setattr(Trainee, "step", lambda *a: states.append(torch.get_rng_state()) or step(*a))
+        loop.train(rung, tmp_path / "seed0", 0, TINY)
+    assert all(torch.equal(state, states[0]) for state in states)
+    rows = [json.loads(line) for line in (tmp_path / "seed0" / "log.jsonl").read_text().splitlines()]
+    assert all(row.keys() >= OF_THE_CLOCK for row in rows)
+    assert all(0 < row["mfu"] < 1 and 0 <= row["data_wait"] <= 1 and row["memory_gb"] > 0 for row in rows)
+
+
+def test_what_goes_wrong_aside_is_raised(tmp_path: Path) -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="could not be written"), checkpoint.Writer() as writer:
+        writer(full)
+        writer(lambda: None)
+    batches = SimpleNamespace(at=lambda step: 1 / 0)
+    with Prefetch(batches, 0, 0, 1, 1, False, torch.float32, False) as data, pytest.raises(ZeroDivisionError):
+        next(iter(data))

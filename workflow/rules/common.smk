@@ -138,6 +138,13 @@ def no_sweep(wildcards):
     )
 
 
+def init_files(wildcards):
+    """The text LM that a warm start begins from, where it lies on disk: other weights, other models."""
+    folder = Path(S.lm.init) if S.lm.init else None
+    names = ("model*.safetensors", "config.json")
+    return sorted(str(path) for name in names for path in folder.glob(name)) if folder and folder.is_dir() else []
+
+
 def pairs_files(wildcards):
     """The user's own pairs files for a task, if any."""
     return getattr(S.benchmarks, wildcards.task)

@@ -226,7 +226,7 @@ rule train_judge:
     params:
         version=VERSIONS["judge"],
         options=asr_options(S, "judge_steps"),
-        lm=as_options(S.lm, exclude=["seeds", "max_steps", "learning_points"]),
+        lm=as_options(S.lm, exclude=["seeds", "max_steps", "max_tokens", "max_hours", "learning_points"]),
         tokens=as_options(S.tokens, exclude=["phone_vocab", "stress", "silence", "word_boundary"]),
         seed=S.seed,
     shell:

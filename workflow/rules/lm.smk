@@ -1,10 +1,12 @@
 # One Llama per rung and seed. Checkpoints lie beside the declared output, in lm/{rung}/seed{seed}.checkpoints/, since
-# Snakemake deletes declared outputs before a job runs, and a killed training must find them again.
+# Snakemake deletes declared outputs before a job runs, and a killed training must find them again. With lm.processes
+# above 1 the script starts them by torchrun (lm/launch.py).
 
 
 rule train_lm:
     input:
-        "results/tokens/{rung}",
+        tokens="results/tokens/{rung}",
+        init=init_files,
     output:
         directory("results/lm/{rung}/seed{seed}"),
     log:
@@ -13,10 +15,10 @@ rule train_lm:
         "results/costs/train_lm/{rung}.seed{seed}.tsv"
     conda:
         ENV
-    threads: S.lm.threads
+    threads: S.lm.threads * S.lm.processes
     params:
         version=VERSIONS["lm"],
         options=as_options(S.lm, exclude=["seeds"]),
     shell:
-        'python "$SCRIPTS"/train_lm.py --tokens {input} --out {output} --seed {wildcards.seed} {params.options}'
+        'python "$SCRIPTS"/train_lm.py --tokens {input.tokens} --out {output} --seed {wildcards.seed} {params.options}'
         " 2>&1 | tee {log}"

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from transformers import AttentionInterface, LlamaForCausalLM
 
+from speechladder.lm.attention import PackedAttention, attention_blocks
 from speechladder.lm.batches import padded
-from speechladder.lm.model import PackedAttention, attention_blocks
 from speechladder.rungs.tokenizers import BOS, EOS, PAD, UNK
 
 NEVER = [PAD, BOS, UNK]  # ids that are not sampled

@@ -59,6 +59,31 @@ def claim(names: Sequence[str] | None = None, every: float = 0.5) -> str:
         time.sleep(every)
 
 
+def claim_several(count: int, names: Sequence[str], every: float = 0.5) -> list[str]:
+    """The names of `count` GPUs, leased together until this process ends; fewer where there are fewer, none where shared.
+
+    All or none: a job that held some while it waits for the others could wait for one that does the same.
+    """
+    count = min(count, len(names))
+    if os.environ.get(SHARE, "0") not in ("", "0") or not count:
+        return []
+    folder, told = _folder(), False
+    while True:
+        got = {}
+        for name in names:
+            if len(got) < count and (lock := _lock(folder / f"{name}.lock")):
+                got[name] = lock
+        if len(got) == count:
+            _held.update(got)
+            return list(got)
+        for lock in got.values():
+            lock.close()
+        if not told:
+            say(f"waiting for {count} of {len(names)} GPUs, which other jobs have; {SHARE}=1 shares them")
+            told = True
+        time.sleep(every)
+
+
 def release() -> None:
     """Give the lease back before the process ends."""
     for lock in _held.values():

@@ -71,6 +71,25 @@ class Batches:
         return Batch(inputs, np.where(targets == BOS, IGNORE, targets), index - starts, starts)
 
 
+def deal(batch: Batch, rank: int, ranks: int, micro: int) -> list[Batch]:
+    """A step's windows for process `rank` of `ranks`, in parts of at most `micro` windows, for gradients to accumulate.
+
+    Every process gets equally many parts, of equal size where there are several processes; what is lacking for that
+    is made up by windows without targets, in which each token sees itself alone.
+    """
+    count, window = batch.inputs.shape
+    share = -(-count // ranks)
+    parts = -(-share // micro)
+    mine = np.array_split(np.arange(count), ranks)[rank]
+    size = parts * min(micro, share) if ranks > 1 else len(mine)
+    if len(mine) < size:
+        order = np.arange(window)
+        empty = Batch(np.full_like(order, PAD), np.full_like(order, IGNORE), np.zeros_like(order), order)
+        batch = Batch(*(np.concatenate([a, b[None]]) for a, b in zip(batch, empty)))
+        mine = np.concatenate([mine, np.full(size - len(mine), count)])
+    return [Batch(*(a[mine[i : i + micro]] for a in batch)) for i in range(0, size, micro)]
+
+
 def by_length(lengths: Sequence[int] | np.ndarray, batch_tokens: int) -> list[np.ndarray]:
     """Indices in batches of similar length, longest first, each of one sequence or at most `batch_tokens`, padded."""
     lengths = np.asarray(lengths)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from speechladder.io.files import atomic
-from speechladder.settings import LM
+from speechladder.settings import HOW, LM
 
 
 def commit() -> str:
@@ -28,8 +28,9 @@ def _git(*words: str) -> str:
 def write_card(path: Path, summary: dict[str, Any], settings: LM, meta: dict[str, Any]) -> None:
     """Write README.md of an lm/{rung}/seed{n} folder from train.json's content, the settings and tokens' meta.json."""
     s = summary
-    fields = settings.model_dump(mode="json", exclude={"seeds", "checkpoint_every"})
+    fields = settings.model_dump(mode="json", exclude={"seeds", *HOW})
     rows = "\n".join(f"| {k} | {v} |" for k, v in fields.items())
+    source = f"from the text LM {settings.init}" if settings.init else "from random weights"
     text = f"""---
 library_name: transformers
 pipeline_tag: text-generation
@@ -37,7 +38,7 @@ tags: [speechladder]
 ---
 # {s["rung"]}, seed {s["seed"]}
 
-A Llama of {s["parameters"]:,} parameters, trained from random weights by speechladder on one rung of its ladder:
+A Llama of {s["parameters"]:,} parameters, trained {source} by speechladder on one rung of its ladder:
 `{s["rung"]}`, {s["vocab_size"]} ids, {s["tokens_per_second"]:.2f} tokens per second of speech. It is made to be
 compared with the models of the other rungs, which saw the same utterances, and is of no other use.
 

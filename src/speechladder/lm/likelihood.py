@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 
+from speechladder.lm.attention import attention_blocks
 from speechladder.lm.batches import by_length, padded
-from speechladder.lm.model import attention_blocks
 
 HEAD_TOKENS = 4096  # tokens whose logits are in memory at a time
 

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechladder.io.files import read_json
+from speechladder.lm.flops import parameters, train_flops
+from speechladder.lm.memory import fit
+from speechladder.lm.warm_start import sized
 from speechladder.plan.figures import Figure
 from speechladder.plan.hours import Hours
 from speechladder.plan.inputs import Machine
-from speechladder.plan.rates import LARGE, Rates, parameters, train_flops, worst
+from speechladder.plan.rates import LARGE, Rates, worst
 from speechladder.rungs import registry
 from speechladder.settings import Settings, Units
 
@@ -26,9 +29,6 @@ USUAL_TOKENS = {"text": 14.5, "alignment": 10.0, "units": 50.0, "audio": 50.0}  
 SPECIALS = 4  # <pad>, <s>, </s>, <unk>
 SMALL = 50_000_000  # parameters below which a GPU waits for its kernels
 ADAM = 16  # bytes per parameter of a checkpoint: weights, best weights, two moments, in fp32
-CHECKPOINTS = 2  # kept while a model trains
-IN_MEMORY = 20  # bytes per parameter while training: those and gradients
-ACTIVATIONS = 34  # bytes per token, layer and width (Korthikanti et al. 2022, without attention), in half precision
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,16 @@ def vocabulary(rung: str, settings: Settings) -> int:
 def plan_model(
     rung: str, settings: Settings, hours: Hours, rates: Rates, machine: Machine, results: Path = Path("results")
 ) -> Model:
-    """A rung's model. Steps are the smaller of lm.max_steps and what lm.max_passes asks for, as lm.train plans them;
-    stopping earlier, when validation has converged, cannot be foreseen."""
-    lm, rate, size = settings.lm, token_rate(rung, results, settings.units), vocabulary(rung, settings)
+    """A rung's model. Steps are the least of lm.max_steps and what lm.max_passes and lm.max_tokens ask for, as lm.train
+    plans them; stopping earlier, when validation has converged or at lm.max_hours, is not foreseen."""
+    lm, rate = sized(settings.lm), token_rate(rung, results, settings.units)
+    size = vocabulary(rung, settings)
     count = parameters(lm, size)
     document = hours.utterance * rate.value + 2  # <s> and </s>
     pass_tokens = hours.train * 3600 / hours.utterance * document
     step = lm.window * lm.batch_windows
-    steps = max(1, min(lm.max_steps, math.ceil(lm.max_passes * pass_tokens / step)))
+    limits = [lm.max_steps, lm.max_passes * pass_tokens / step, (lm.max_tokens or math.inf) / step]
+    steps = max(1, math.ceil(min(limits)))
     validated = min(lm.valid_seconds, hours.other * 3600) * rate.value * math.ceil(steps / lm.valid_every)
     flops = train_flops(lm, size, document) * (steps * step + validated / 3)
     bases = (rate.basis, hours.basis)
@@ -109,21 +111,19 @@ def plan_model(
         cpu=cpu,
         gpu=gpu,
         kept=4.0 * count * (1 + lm.learning_points),
-        while_training=float(CHECKPOINTS * ADAM * count),
+        while_training=float((lm.keep_checkpoints + 1) * ADAM * count),  # one more while it is written
     )
 
 
 def too_large(model: Model, settings: Settings, memory: float) -> str | None:
-    """Why a step does not fit into a GPU of `memory` bytes, if it does not: lm.train takes a whole batch at once."""
-    lm = settings.lm
-    tokens = lm.window * lm.batch_windows
-    needed = IN_MEMORY * model.parameters + ACTIVATIONS * tokens * lm.layers * lm.hidden_size
-    if needed <= memory:
+    """Why a training does not fit into its GPUs of `memory` bytes each, if it does not, however it is laid out."""
+    lm = sized(settings.lm)
+    found = fit(lm, model.vocabulary, lm.processes, lm.precision != "fp32", memory)
+    if found.needed <= memory:
         return None
     return (
-        f"A step of {tokens:,} tokens through {model.parameters / 1e9:.2g} B parameters needs some "
-        f"{needed / 1e9:,.0f} GB of a GPU that has {memory / 1e9:.0f}: train_lm neither accumulates gradients nor uses "
-        "several GPUs yet. The hours are those of a training that does."
+        f"A model of {model.parameters / 1e9:.2g} B parameters needs some {found.needed / 1e9:,.0f} GB on each of "
+        f"{lm.processes} GPUs that have {memory / 1e9:.0f}, {found}: raise lm.processes, with lm.parallel: fsdp."
     )
 
 

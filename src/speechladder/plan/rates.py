@@ -11,7 +11,7 @@ from typing import Any
 
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.settings import LM, SAMPLE_RATE
+from speechladder.settings import SAMPLE_RATE
 
 FILE = Path(__file__).resolve().parents[3] / "benchmarks" / "rates.json"
 BASES = ("measured", "published", "derived", "assumed")  # from the best to the worst
@@ -38,33 +38,6 @@ HUBERT_LARGE = HUBERT_BASE | {
     "feat_extract_norm": "layer",
     "conv_bias": True,
 }
-
-
-def parameters(lm: LM, vocabulary: int) -> int:
-    """Parameters of transformers' LlamaForCausalLM of these dimensions, embeddings and head not tied."""
-    width, shared = lm.hidden_size, lm.hidden_size // lm.heads * lm.kv_heads
-    block = 2 * width * width + 2 * width * shared + 3 * width * lm.intermediate_size + 2 * width
-    return 2 * vocabulary * width + lm.layers * block + width
-
-
-def active_parameters(lm: LM, vocabulary: int) -> int:
-    """Those that a token is multiplied with: all but the embeddings, which are looked up."""
-    return parameters(lm, vocabulary) - vocabulary * lm.hidden_size
-
-
-def train_flops(lm: LM, vocabulary: int, document: float) -> float:
-    """FLOP of training on one token, forward and backward: 6 P + 12 L d c.
-
-    P active parameters, L layers of width d, c tokens that a token attends to on average, half of a document
-    (`document` tokens) or half of the window where that is shorter: attention never crosses documents.
-    """
-    context = min(document, lm.window) / 2
-    return 6 * active_parameters(lm, vocabulary) + 12 * lm.layers * lm.hidden_size * context
-
-
-def score_flops(lm: LM, vocabulary: int, document: float, layers: bool) -> float:
-    """FLOP of scoring one token, a third of training; with `layers` the head once more for each layer."""
-    return train_flops(lm, vocabulary, document) / 3 + layers * lm.layers * 2 * vocabulary * lm.hidden_size
 
 
 def encoder_flops(config: Mapping[str, Any], layers: int, utterance: float) -> float:

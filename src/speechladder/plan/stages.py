@@ -226,7 +226,8 @@ def _tokens(context: Context, models: list[Model]) -> Cost:
 
 
 def _training(context: Context, models: list[Model], left: int) -> Stage:
-    """The models that are not there yet, each one on one GPU or on lm.threads cores, the longest first."""
+    """The models that are not there yet, each one on lm.processes GPUs or as many times lm.threads cores, the longest
+    first; as if many processes lost nothing to talking."""
     s = context.settings
     todo = [
         model
@@ -240,8 +241,9 @@ def _training(context: Context, models: list[Model], left: int) -> Stage:
     for model in todo if left else ():
         disk = Figure(model.kept, "derived")
         cost += Cost(cpu=model.cpu, gpu=model.gpu, disk=disk)
-    lanes = context.machine.gpus or max(1, context.machine.cpus // s.lm.threads)
-    wall = makespan([model.hours for model in todo] if left else [], lanes)
+    places = context.machine.gpus or context.machine.cpus // s.lm.threads
+    together = min(s.lm.processes, max(1, places))
+    wall = makespan([model.hours / together for model in todo] if left else [], max(1, places // together))
     basis = worst([cost.cpu.basis, cost.gpu.basis])
     return Stage("train", left, Figure(), cost, Figure(wall, basis))
 

@@ -5,10 +5,10 @@
 command-line options from `add_options`, so that a stage run by hand and a stage run by Snakemake read the same names.
 """
 
+from speechladder.settings.lm import DIMENSIONS, LM, MODELS
 from speechladder.settings.loading import load
 from speechladder.settings.models import (
     CORPORA,
-    LM,
     PAPER_RUNGS,
     SAMPLE_RATE,
     TASKS,
@@ -22,19 +22,22 @@ from speechladder.settings.models import (
     Download,
     Downloads,
     Scores,
-    Section,
     Settings,
     Sweep,
     Tokens,
     Units,
     rung_names,
 )
-from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, untracked
+from speechladder.settings.options import HOW, add_max_rejected, add_options, as_options, from_options, untracked
 from speechladder.settings.points import Point
+from speechladder.settings.section import Section
 
 __all__ = [
     "CORPORA",
+    "DIMENSIONS",
+    "HOW",
     "LM",
+    "MODELS",
     "PAPER_RUNGS",
     "SAMPLE_RATE",
     "TASKS",

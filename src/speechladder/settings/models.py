@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from speechladder.settings.lm import LM
 from speechladder.settings.section import Fraction, Section
 from speechladder.settings.units import Sweep, Units
 
@@ -266,76 +267,6 @@ class Tokens(Section):
         if self.phone_vocab < least:
             why = " and vowels with stress" if self.stress else ""
             raise ValueError(f"phone_vocab: {self.phone_vocab} does not hold the phones{why}; at least {least}")
-        return self
-
-
-class LM(Section):
-    """One Llama per rung, from scratch."""
-
-    hidden_size: int = Field(128, ge=8, description="Width.")
-    layers: int = Field(4, ge=1, description="Transformer blocks.")
-    heads: int = Field(4, ge=1, description="Attention heads.")
-    kv_heads: int = Field(4, ge=1, description="Key-value heads (grouped-query attention).")
-    intermediate_size: int = Field(352, ge=8, description="Width of the feed-forward layer.")
-    window: int = Field(1024, ge=8, description="Tokens in a training window; attention never crosses a document.")
-    batch_windows: int = Field(4, ge=1, description="Windows per optimiser step.")
-    lr: float = Field(3e-3, gt=0, description="Peak learning rate (paper: 4e-4).")
-    min_lr_ratio: Fraction = Field(
-        0.1, description="Final learning rate as a share of the peak, at the end of the cosine."
-    )
-    warmup_steps: int = Field(40, ge=0, description="Steps of linear warm-up.")
-    weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay on matrices.")
-    clip: float = Field(1.0, gt=0, description="Gradient norm clipping.")
-    max_steps: int = Field(320, ge=1, description="The cosine ends, and training stops, after this many steps.")
-    max_passes: float = Field(
-        14.0,
-        gt=0,
-        description="Training also stops after this many passes over the data; shortens the cosine.",
-    )
-    patience: int = Field(
-        5,
-        ge=1,
-        description="Converged: stop after this many validations without improvement. The best validated weights are kept.",
-    )
-    valid_every: int = Field(50, ge=1, description="Steps between validations.")
-    valid_seconds: float = Field(
-        1200.0,
-        gt=0,
-        description="Speech validated on at most, in seconds; the same utterances for every rung.",
-    )
-    checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints (resume).")
-    learning_points: int = Field(
-        4,
-        ge=0,
-        description="Snapshots in the first passes for the learning curve, at equal ratios of tokens seen.",
-    )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 autocast on a GPU or on a CPU with AVX512-BF16 or AMX, else fp32."
-    )
-    threads: int = Field(
-        1,
-        ge=1,
-        description="CPU threads of one training job; part of the result's bits, so not taken from --cores.",
-    )
-    seeds: list[int] = Field([0], min_length=1, description="One model per seed and rung.")
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) != len(seeds):
-            raise ValueError("seeds must differ from each other")
-        if min(seeds) < 0:
-            raise ValueError("a seed is 0 or more")
-        return seeds
-
-    @model_validator(mode="after")
-    def _divides(self) -> "LM":
-        if self.hidden_size % self.heads or self.heads % self.kv_heads:
-            raise ValueError("heads must divide hidden_size, and kv_heads must divide heads")
-        if self.hidden_size // self.heads % 2:
-            raise ValueError(
-                f"hidden_size / heads is {self.hidden_size // self.heads}; rotary positions need an even number"
-            )
         return self
 
 

@@ -18,6 +18,7 @@ from speechladder.settings import LM, Continuation, Tokens
 
 WORDS_PER_SECOND = 2.5  # English read aloud, 150 words a minute
 SPLITS = ("train", "valid")
+FROM_SCRATCH = {"init": None, "max_tokens": None, "max_hours": None, "processes": 1}
 
 
 Normalise = Callable[[str], str]
@@ -34,16 +35,18 @@ def train_judge(
 ) -> dict[str, Any]:
     """Pack text/train.txt and text/valid.txt (a document per line) and train: the folder `out`.
 
-    The size and schedule are those of `lm`, but for `judge_steps`; there is no learning curve. Returns train.json's
+    The size and schedule are those of `lm`, but for `judge_steps`, from scratch and in one process; there is no
+    learning curve. Returns train.json's
     content. Until it is done all lies in judge.checkpoints beside it, from which the same call goes on. Raises
     UserError when a file is missing or empty, SystemExit(75) after SIGTERM.
     """
     from speechladder.lm.train import train
+    from speechladder.lm.warm_start import sized
 
     out = Path(out)
     running = out.with_name(out.name + ".checkpoints")
     pack_text(text, running / "tokens", options, normalise)
-    lm = lm.model_copy(update={"max_steps": settings.judge_steps, "learning_points": 0})
+    lm = sized(lm).model_copy(update={"max_steps": settings.judge_steps, "learning_points": 0, **FROM_SCRATCH})
     summary = train(running / "tokens", running / "model", seed, lm)
     if out.exists():
         shutil.rmtree(out)

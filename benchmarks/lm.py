@@ -1,0 +1,79 @@
+"""Training and scoring of the language models against named alternatives: the last line is one JSON object.
+
+training_vs_hf_trainer: tokens/s of lm's step over those of transformers' Trainer, the same model, documents, precision
+and device, fed as slamkit feeds it without flash-attention: a document a row, 8 rows, padded; only real tokens count.
+training_vs_hf_trainer_windows: the same, fed with full windows and attention across documents, the fastest way.
+mfu: of the bare matrix product's rate, measured in the same run. masking_cost: a step within documents over one of
+plain causal attention, less one. checkpoint: what one costs of the time between two. scoring_vs_batch_one: see
+lm_scoring.py.
+On a CPU the default run's model (micro), else TinyLlama 1.1B, window 2048. Needs accelerate for the Trainer
+(pip install -e '.[bench]'). Run it alone on the machine:
+
+    python benchmarks/lm.py --out benchmarks/measured
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import sys
+from datetime import date
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+import transformers
+from rates import hardware
+
+from speechladder.io.files import write_json
+from speechladder.lm.card import commit
+from speechladder.lm.model import prepare_torch
+from speechladder.settings import MODELS
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--document", type=float, default=600.0, help="mean tokens of a document; 12 s at 50 Hz")
+    parser.add_argument("--model", choices=MODELS, help="default: micro on a CPU, tinyllama-1.1b on a GPU")
+    parser.add_argument("--only", choices=("training", "scoring"), help="one half")
+    parser.add_argument("--out", type=Path, help="folder for lm-DATE-DEVICE.json too")
+    args = parser.parse_args()
+    if args.only != "scoring" and not importlib.util.find_spec("accelerate"):
+        sys.exit("lm.py: transformers' Trainer needs accelerate: pip install -e '.[bench]', or --only scoring")
+    device = prepare_torch(1)
+    about = {
+        "hardware": hardware(device),
+        "date": date.today().isoformat(),
+        "commit": commit(),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "python": platform.python_version(),
+        "load": os.getloadavg()[0],
+    }
+    found: dict[str, object] = {}
+    if args.only != "scoring":
+        import lm_training
+
+        training = lm_training.measure(device, args.document, args.model)
+        print(
+            f"training: {training['tokens_per_second']:,.0f} tokens/s, {training['mfu']:.1%} of matrix products; waits "
+            f"for data {training['data_wait']:.1%}, optimiser {training['optimizer_share']:.1%} of the step.\n"
+            f"limited by {training['limited_by']}"
+        )
+        found |= training
+    if args.only != "training":
+        import lm_scoring
+
+        found |= lm_scoring.measure()
+    result = found | about
+    if args.out:
+        write_json(args.out / f"lm-{about['date']}-{device.type}.json", result)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""The training half of benchmarks/lm.py: lm's steps against Hugging Face's Trainer and against the bare matrix product.
+
+The same model, documents and precision on the same device. On a CPU seconds are the process' own (its threads' too),
+which on a shared machine say more than the clock's; on a GPU they are the clock's.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from speechladder.lm import checkpoint, flops
+from speechladder.lm.attention import resolve_attention
+from speechladder.lm.batches import PAD, Batches
+from speechladder.lm.memory import fit
+from speechladder.lm.model import build, resolve_precision
+from speechladder.lm.prefetch import Micro, Prefetch
+from speechladder.lm.resume import pack
+from speechladder.lm.step import Trainee
+from speechladder.settings import DIMENSIONS, LM
+
+SPECIAL = {"vocab_size": 2052, "pad_id": PAD, "bos_id": 1, "eos_id": 2}
+SIZES = {
+    "cpu": LM(precision="auto"),  # the default run's
+    "cuda": LM(model="tinyllama-1.1b", window=2048, batch_windows=32, checkpoint_every=1000, lr=4e-4),
+}
+STEPS = {"cpu": 8, "cuda": 10}  # of one round; three are taken of each, in turn
+ROUNDS, WARM = 3, 3
+ROWS = 8  # of a batch of the Trainer: slamkit's per_device_train_batch_size
+PAPER_STEP = 128 * 2048  # tokens
+
+
+class Documents:
+    """Documents of random tokens, as rungs.data.TokenData has them; lengths as of utterances of 2 to 30 s at 50 Hz."""
+
+    def __init__(self, count: int, mean: float, longest: int) -> None:
+        rng = np.random.default_rng(0)
+        self.lengths = np.clip(rng.gamma(3.0, mean / 3.0, count), 20, longest).astype(np.int32)
+        self.offsets = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+        self.tokens = rng.integers(4, SPECIAL["vocab_size"], int(self.lengths.sum())).astype(np.uint16)
+        self.tokens[self.offsets] = SPECIAL["bos_id"]
+        self.tokens[self.offsets + self.lengths - 1] = SPECIAL["eos_id"]
+
+
+class Clock:
+    """Seconds: of this process' CPU, or of the clock where a GPU works."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+
+    def now(self) -> float:
+        """Since some time."""
+        if self.cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() if self.cuda else time.process_time()
+
+
+class Bench:
+    """One device's measurements."""
+
+    def __init__(self, device: torch.device, mean: float, model: str | None = None) -> None:
+        self.device, self.clock = device, Clock(device)
+        base = SIZES[device.type]
+        self.settings = base.model_copy(update=LM(model=model).model_dump(include=set(DIMENSIONS))) if model else base
+        self.precision = resolve_precision("auto", device)
+        self.documents = Documents(4000, mean, self.settings.window)
+        lengths = self.documents.lengths.astype(np.float64)
+        self.document = float((lengths**2).sum() / lengths.sum())
+        self.flops = flops.train_flops(self.settings, SPECIAL["vocab_size"], self.document)
+        self.ceiling = flops.matmul_ceiling(device.type, self.precision)
+        memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+        self.fit = fit(self.settings, SPECIAL["vocab_size"], 1, self.precision == "bf16", memory)
+        head = self.settings.hidden_size // self.settings.heads
+        self.flex = resolve_attention("auto", device, head) == "flex"
+        self.steps = STEPS[device.type]
+
+    def trainee(self) -> Trainee:
+        """Our model with its optimiser."""
+        model = build(self.settings, SPECIAL, 0)
+        how = {"recompute": self.fit.recompute, "compiled": self.flex}
+        return Trainee(model, self.settings, self.device, self.precision, **how)
+
+    def data(self) -> Prefetch:
+        """Our batches."""
+        kind = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        batches = Batches(self.documents, 0, self.settings.window, self.settings.batch_windows)
+        return Prefetch(batches, 0, 0, 1, self.fit.micro, self.flex, kind, self.device.type == "cuda")
+
+    def ours(self) -> dict[str, Any]:
+        """Tokens/s of lm's step, with the share of it that waits for data and that the optimiser takes."""
+        trainee, per_step = self.trainee(), self.settings.window * self.settings.batch_windows
+        with self.data() as data:
+            feed = iter(data)
+            for _ in range(WARM):
+                trainee.step(next(feed), 1e-4)
+            waited, begun = data.waited, self.clock.now()
+            wall = time.perf_counter()
+            for _ in range(self.steps):
+                trainee.step(next(feed), 1e-4)
+            taken, wall = self.clock.now() - begun, time.perf_counter() - wall
+            waited = data.waited - waited
+        begun = self.clock.now()
+        for _ in range(self.steps):
+            torch.nn.utils.clip_grad_norm_(trainee.model.parameters(), 1.0)
+            trainee.optimizer.step()
+        update = self.clock.now() - begun
+        return {
+            "tokens_per_second": self.steps * per_step / taken,
+            "data_wait": waited / wall,
+            "optimizer": update / taken,
+            "memory_gb": torch.cuda.max_memory_allocated() / 1e9 if self.clock.cuda else None,
+        }
+
+    def trainer(self, padded: bool) -> float:
+        """Real tokens/s of transformers' Trainer, SDPA attention, AdamW fused, bf16 where ours is.
+
+        `padded`: a document a row, ROWS rows padded to the longest, as slamkit feeds it where there is no
+        flash-attention (its DataCollatorForLanguageModeling). Else windows of documents end to end, a step as large as
+        ours, causal attention across documents: the fastest way to feed it, and not the same computation.
+        """
+        from transformers import Trainer, TrainerCallback, TrainingArguments
+
+        window, total = self.settings.window, WARM + self.steps
+        documents = [self.documents.tokens[o : o + n] for o, n in zip(self.documents.offsets, self.documents.lengths)]
+        order = np.random.default_rng(1).permutation(len(documents))
+        if padded:
+            rows = [documents[i].astype(np.int64) for i in order]
+            batch, parts = ROWS, 1
+        else:
+            stream = np.concatenate([documents[i] for i in order]).astype(np.int64)
+            rows = list(stream[: len(stream) // window * window].reshape(-1, window))
+            parts = -(-self.settings.batch_windows // self.fit.micro)
+            batch = self.settings.batch_windows // parts
+        rows = [rows[i % len(rows)] for i in range(batch * parts * total)]
+
+        def collate(some: list[np.ndarray]) -> dict[str, torch.Tensor]:
+            width = max(map(len, some))
+            ids = torch.full((len(some), width), PAD)
+            for row, ids_ in zip(ids, some):
+                row[: len(ids_)] = torch.from_numpy(ids_)
+            real = torch.arange(width) < torch.tensor([len(r) for r in some])[:, None]
+            out = {"input_ids": ids, "labels": torch.where(real, ids, -100)}
+            return out | ({"attention_mask": real.long()} if padded else {})
+
+        clock = self.clock
+
+        class Stop(TrainerCallback):
+            began, ended = 0.0, 0.0
+
+            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+                if state.global_step == WARM:
+                    self.began = clock.now()
+                if state.global_step == total:
+                    self.ended = clock.now()
+
+        model, stop = build(self.settings, SPECIAL, 0), Stop()
+        model.set_attn_implementation("sdpa")
+        with tempfile.TemporaryDirectory() as folder:
+            cuda = self.device.type == "cuda"
+            arguments = TrainingArguments(
+                output_dir=folder,
+                max_steps=total,
+                per_device_train_batch_size=batch,
+                gradient_accumulation_steps=parts,
+                bf16=self.precision == "bf16",
+                use_cpu=not cuda,
+                optim="adamw_torch_fused",
+                learning_rate=self.settings.lr,
+                lr_scheduler_type="cosine",
+                max_grad_norm=1.0,
+                weight_decay=0.1,
+                adam_beta2=0.95,
+                logging_steps=10**6,
+                save_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                dataloader_num_workers=4 if cuda else 0,  # slamkit's 4; one core has no room for them
+                gradient_checkpointing=self.fit.recompute,
+                remove_unused_columns=False,
+            )
+            Trainer(model, arguments, data_collator=collate, train_dataset=rows, callbacks=[stop]).train()
+        # the sampler shuffles: the mean of all rows stands for the rows between the two looks
+        return float(np.mean([len(row) for row in rows])) * batch * parts * (total - WARM) / (stop.ended - stop.began)
+
+    def masking(self) -> float:
+        """How much longer a step takes with document boundaries than with plain causal attention over the window."""
+
+        class Plain(Micro):
+            def to(self, device: torch.device) -> tuple[Any, ...]:
+                return *(t.to(device, non_blocking=True) for t in (self.inputs, self.targets, self.positions)), None
+
+        trainee = self.trainee()
+        with self.data() as data:
+            work = [next(iter(data)) for _ in range(2)]
+        plain = [type(w)([Plain(m.inputs, m.targets, m.positions, []) for m in w.micros], w.predicted) for w in work]
+        for kind in (work, plain):
+            trainee.step(kind[0], 1e-4)
+        times: dict[str, list[float]] = {"within": [], "plain": []}
+        for _ in range(ROUNDS * 2):
+            for name, kind in (("within", work), ("plain", plain)):
+                begun = self.clock.now()
+                for one in kind:
+                    trainee.step(one, 1e-4)
+                times[name].append(self.clock.now() - begun)
+        return median(times["within"]) / median(times["plain"]) - 1
+
+    def checkpoints(self, rate: float) -> dict[str, float]:
+        """A checkpoint's seconds: those that training waits, and those that a thread writes and hashes beside it.
+
+        Shares of the time between two checkpoints, at our rate: of the copy, which training always waits for, and of
+        both, which it costs where no core is free.
+        """
+        trainee = self.trainee()
+        with self.data() as data:
+            trainee.step(next(iter(data)), 1e-4)
+        best = {k: v.detach().cpu().clone() for k, v in trainee.model.state_dict().items()}
+        begun = self.clock.now()
+        tensors = pack(trainee, best, keep=True)
+        copied = self.clock.now() - begun
+        with tempfile.TemporaryDirectory() as folder:
+            wall, begun = time.perf_counter(), time.process_time()
+            checkpoint.save(Path(folder), 1, tensors, {}, {})
+            written = time.perf_counter() - wall if self.clock.cuda else time.process_time() - begun
+            size = sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file())
+        between = self.settings.checkpoint_every * self.settings.window * self.settings.batch_windows / rate
+        if self.device.type == "cuda":
+            between = self.settings.checkpoint_every * PAPER_STEP / rate
+        return {
+            "gb": size / 1e9,
+            "waits_seconds": copied,
+            "writes_seconds": written,
+            "waits_share": copied / between,
+            "whole_share": (copied + written) / between,
+        }
+
+
+def limit(figures: dict[str, Any]) -> str:
+    """What keeps the step from being faster, from its shares."""
+    if figures["data_wait"] > 0.1:
+        return "data: the step waits for batches"
+    if figures["mfu"] > 0.45:
+        return "compute: matrix products take most of the step"
+    return "memory and overhead: what is no matrix product (element-wise, attention, optimiser, launches) takes most"
+
+
+def measure(device: torch.device, mean: float = 600.0, model: str | None = None) -> dict[str, Any]:
+    """All figures of a device, rounds of ours and of the Trainer's in turn; a ratio is the median of its rounds'."""
+    bench = Bench(device, mean, model)
+    rounds: list[dict[str, Any]] = []
+    for _ in range(ROUNDS):
+        ours = bench.ours()
+        windows, padded = bench.trainer(padded=False), bench.trainer(padded=True)
+        rounds.append(ours | {"hf_windows": windows, "hf_padded": padded})
+
+    def middle(of: Callable[[dict[str, Any]], float]) -> float:
+        return median(map(of, rounds))
+
+    rate = middle(lambda r: r["tokens_per_second"])
+    figures = {
+        "training_vs_hf_trainer": middle(lambda r: r["tokens_per_second"] / r["hf_padded"]),
+        "training_vs_hf_trainer_windows": middle(lambda r: r["tokens_per_second"] / r["hf_windows"]),
+        "tokens_per_second": rate,
+        "hf_trainer_tokens_per_second": middle(lambda r: r["hf_padded"]),
+        "hf_trainer_windows_tokens_per_second": middle(lambda r: r["hf_windows"]),
+        "mfu": rate * bench.flops / bench.ceiling,
+        "matmul_tflops": bench.ceiling / 1e12,
+        "flops_per_token": bench.flops,
+        "data_wait": middle(lambda r: r["data_wait"]),
+        "optimizer_share": middle(lambda r: r["optimizer"]),
+        "memory_gb": rounds[-1]["memory_gb"],
+        "masking_cost": bench.masking(),
+        "checkpoint": bench.checkpoints(rate),
+        "parameters": flops.parameters(bench.settings, SPECIAL["vocab_size"]),
+        "window": bench.settings.window,
+        "windows_per_step": bench.settings.batch_windows,
+        "windows_at_once": bench.fit.micro,
+        "mean_document": float(bench.documents.lengths.mean()),
+        "precision": bench.precision,
+        "rounds": [{k: v for k, v in r.items() if v is not None} for r in rounds],
+    }
+    return figures | {"limited_by": limit(figures)}

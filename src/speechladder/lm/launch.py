@@ -1,0 +1,77 @@
+"""Start the processes of one training on this node by torchrun, as `torchrun --standalone --nproc-per-node N` does.
+
+What it adds: SIGTERM goes to the processes themselves, so that they write their checkpoint in their own time (torchrun
+would kill them after 30 seconds); an interrupted training ends with 75 here too; all of them end with this process; and
+their GPUs are leased (io.devices), so that no other job of the project computes on them.
+Loads no torch.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from speechladder.io.devices import claim_several
+from speechladder.io.errors import UserError
+from speechladder.io.lifetime import RUNNER
+
+INTERRUPTED = 75
+LAUNCHED = "SPEECHLADDER_LAUNCHED"  # environment variable: the launcher waits, and an interruption is no failure
+
+
+def is_worker() -> bool:
+    """Whether torchrun has started this process."""
+    return "RANK" in os.environ
+
+
+def launch(script: Path, arguments: Sequence[str], processes: int, out: Path) -> None:
+    """Run `script` with `arguments` in `processes` processes, until all have ended.
+
+    Raises UserError where one failed, with its exit status or signal; SystemExit(75) where SIGTERM interrupted them.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command += ["--monitor-interval=0.2", str(script), *arguments]
+    env = os.environ | {LAUNCHED: str(os.getpid()), RUNNER: str(os.getpid())}
+    if leased := claim_several(processes, _gpus()):
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(f"GPU-{name}" for name in leased)
+    torchrun = subprocess.Popen(command, env=env, start_new_session=True)
+
+    def forward(number: int, frame: object) -> None:
+        for worker in _workers(torchrun.pid):
+            worker.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, forward)
+    try:
+        status = torchrun.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if torchrun.poll() is None:  # Ctrl-C
+            for worker in _workers(torchrun.pid):
+                worker.kill()
+            torchrun.kill()
+    if status:
+        raise UserError(
+            f"one of {processes} processes failed, and torchrun ended the others; the first that failed says why above "
+            "(exitcode -9: it was killed, by a lack of memory if by nobody). The same command goes on from the last "
+            "checkpoint"
+        )
+    if not out.is_dir():
+        raise SystemExit(INTERRUPTED)
+
+
+def _gpus() -> list[str]:
+    """`devices.gpus()`, asked by a process of its own: looking at a GPU loads torch and takes memory of the first."""
+    command = [sys.executable, "-c", "from speechladder.io.devices import gpus; print(*gpus())"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def _workers(pid: int) -> list[psutil.Process]:
+    """torchrun's own children."""
+    try:
+        return psutil.Process(pid).children()
+    except psutil.NoSuchProcess:
+        return []

@@ -1,0 +1,179 @@
+"""The language models' settings: their size, their schedule, and how the machine does it."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from speechladder.settings.section import Fraction, Section
+
+DIMENSIONS = ("hidden_size", "layers", "heads", "kv_heads", "intermediate_size")
+# Llamas by name. Parameters depend on the vocabulary, 2 x vocabulary x width for embeddings and head, which are not tied:
+# 1.3 M, 28 M, 88 M, 313 M and 0.98 B with one of 2048.
+MODELS = {
+    name: dict(zip(DIMENSIONS, sizes))
+    for name, sizes in {
+        "micro": (128, 4, 4, 4, 352),
+        "30m": (512, 8, 8, 8, 1408),
+        "125m": (768, 12, 12, 12, 2048),
+        "350m": (1024, 24, 16, 16, 2816),
+        "tinyllama-1.1b": (2048, 22, 32, 4, 5632),  # with its own vocabulary of 32,000: 1.10 B
+    }.items()
+}
+DEFAULT_MODEL = "micro"
+
+
+class LM(Section):
+    """One Llama per rung, from scratch or from a text LM."""
+
+    model: Literal["custom", "micro", "30m", "125m", "350m", "tinyllama-1.1b"] = Field(
+        "custom",
+        description="A Llama by name (docs/training.md has the sizes); custom: the dimensions below, those that are null as in "
+        "micro. A name and another dimension than its own is an error.",
+    )
+    hidden_size: int | None = Field(None, ge=8, description="Width; null: that of the model.")
+    layers: int | None = Field(None, ge=1, description="Transformer blocks; null: those of the model.")
+    heads: int | None = Field(None, ge=1, description="Attention heads; null: those of the model.")
+    kv_heads: int | None = Field(
+        None, ge=1, description="Key-value heads (grouped-query attention); null: those of the model."
+    )
+    intermediate_size: int | None = Field(
+        None, ge=8, description="Width of the feed-forward layer; null: that of the model."
+    )
+    init: str | None = Field(
+        None,
+        description="Warm start (TWIST): a folder or OWNER/NAME of a Llama text LM whose body is taken, dimensions too; "
+        "embeddings and head are drawn anew for the rung's vocabulary. null: from scratch.",
+    )
+    window: int = Field(1024, ge=8, description="Tokens in a training window; attention never crosses a document.")
+    batch_windows: int = Field(
+        4, ge=1, description="Windows per optimiser step, over all processes and accumulated gradients (paper: 128)."
+    )
+    lr: float = Field(3e-3, gt=0, description="Peak learning rate (paper: 4e-4).")
+    min_lr_ratio: Fraction = Field(
+        0.1, description="Final learning rate as a share of the peak, at the end of the cosine."
+    )
+    warmup_steps: int = Field(40, ge=0, description="Steps of linear warm-up.")
+    weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay on matrices.")
+    clip: float = Field(1.0, gt=0, description="Gradient norm clipping.")
+    max_steps: int = Field(320, ge=1, description="The cosine ends, and training stops, after this many steps.")
+    max_passes: float = Field(
+        14.0,
+        gt=0,
+        description="Training also stops after this many passes over the data; shortens the cosine.",
+    )
+    max_tokens: float | None = Field(
+        None, gt=0, description="Training also stops after this many tokens; shortens the cosine."
+    )
+    max_hours: float | None = Field(
+        None,
+        gt=0,
+        description="Training also stops after this many hours, earlier runs of an interrupted one included; after 0.5 % of "
+        "them the cosine is shortened once, to the steps that fit.",
+    )
+    patience: int = Field(
+        5,
+        ge=1,
+        description="Converged: stop after this many validations without improvement. The best validated weights are kept.",
+    )
+    valid_every: int = Field(50, ge=1, description="Steps between validations.")
+    valid_seconds: float = Field(
+        1200.0,
+        gt=0,
+        description="Speech validated on at most, in seconds; the same utterances for every rung.",
+    )
+    checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints (resume).")
+    keep_checkpoints: int = Field(
+        2, ge=1, description="Checkpoints kept while training, the newest; each holds the best validated weights too."
+    )
+    resume: Literal["auto", "never"] = Field(
+        "auto",
+        description="auto: go on from the newest whole checkpoint, and refuse one of other settings or data; never: start "
+        "over, and delete what there is.",
+    )
+    learning_points: int = Field(
+        4,
+        ge=0,
+        description="Snapshots in the first passes for the learning curve, at equal ratios of tokens seen.",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 autocast on a GPU or on a CPU with AVX512-BF16 or AMX, else fp32."
+    )
+    threads: int = Field(
+        1,
+        ge=1,
+        description="CPU threads of one training process; part of the result's bits, so not taken from --cores.",
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        description="Processes of one training on one node (torchrun), one per GPU; more nodes: docs/training.md.",
+    )
+    parallel: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="Several processes: ddp, a whole model in each; fsdp, a part in each; auto: fsdp where the model and its "
+        "optimiser do not fit a GPU.",
+    )
+    micro_windows: int | None = Field(
+        None, ge=1, description="Windows that a process takes at once; gradients accumulate. null: as many as fit."
+    )
+    activation_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto", description="Compute activations again in the backward pass; auto: where one window does not fit else."
+    )
+    attention: Literal["auto", "packed", "flex"] = Field(
+        "auto",
+        description="Attention within documents. packed: in blocks, ours, anywhere; flex: torch's compiled flex_attention, on a "
+        "GPU; auto: flex on a GPU.",
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile of each layer; auto: with attention flex."
+    )
+    seeds: list[int] = Field([0], min_length=1, description="One model per seed and rung.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dimensions(cls, values: Any) -> Any:
+        """Put in the dimensions of the model; without any, those of `init` are not known here and stay null."""
+        if not isinstance(values, dict):
+            return values
+        given = {name: values[name] for name in DIMENSIONS if values.get(name) is not None}
+        model = values.get("model") or "custom"
+        if model == "custom":
+            return values if values.get("init") else values | (MODELS[DEFAULT_MODEL] | given)
+        if not isinstance(model, str) or model not in MODELS:
+            return values | MODELS[DEFAULT_MODEL]  # the field's own error is enough
+        named = MODELS[model]
+        other = [f"{name}: {value}" for name, value in given.items() if str(value) != str(named[name])]
+        if other:
+            raise ValueError(
+                f"model: {model} has other dimensions than {', '.join(other)}; set those to null, or model to custom"
+            )
+        return values | named
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("seeds must differ from each other")
+        if min(seeds) < 0:
+            raise ValueError("a seed is 0 or more")
+        return seeds
+
+    @model_validator(mode="after")
+    def _divides(self) -> "LM":
+        if self.init and None in (self.hidden_size, self.heads, self.kv_heads):
+            return self
+        if self.hidden_size % self.heads or self.heads % self.kv_heads:
+            raise ValueError("heads must divide hidden_size, and kv_heads must divide heads")
+        if self.hidden_size // self.heads % 2:
+            raise ValueError(
+                f"hidden_size / heads is {self.hidden_size // self.heads}; rotary positions need an even number"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fits(self) -> "LM":
+        if self.processes > self.batch_windows:
+            raise ValueError(
+                f"processes: {self.processes} processes have nothing to do with batch_windows: {self.batch_windows}"
+            )
+        return self
