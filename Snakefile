@@ -29,6 +29,7 @@ include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/continuation.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/variability.smk"
+include: "workflow/rules/scaling.smk"
 
 
 localrules:

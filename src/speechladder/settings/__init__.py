@@ -22,13 +22,14 @@ from speechladder.settings.models import (
     Download,
     Downloads,
     Scores,
-    Section,
     Settings,
     Tokens,
     Units,
     rung_names,
 )
 from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, untracked
+from speechladder.settings.scaling import Scaling
+from speechladder.settings.section import Section
 
 __all__ = [
     "CORPORA",
@@ -45,6 +46,7 @@ __all__ = [
     "Corpus",
     "Download",
     "Downloads",
+    "Scaling",
     "Scores",
     "Section",
     "Settings",

@@ -4,7 +4,8 @@ import json
 import textwrap
 from typing import Any
 
-from speechladder.settings.models import Section, Settings
+from speechladder.settings.models import Settings
+from speechladder.settings.section import Section
 
 
 def _sections() -> dict[str, type[Section]]:

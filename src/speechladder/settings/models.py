@@ -1,9 +1,13 @@
 """The fields of a configuration, with their defaults, bounds and meaning."""
 
-from typing import Annotated, Any, Literal
+import difflib
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
+
+from speechladder.settings.scaling import Scaling, sized
+from speechladder.settings.section import Fraction, Section
 
 PAPER_RUNGS = ("text-bpe", "text-raw", "phone-bpe", "phone-raw", "phone-repeat", "speech-hubert")
 TASKS = ("swuggy", "sblimp", "topic")
@@ -51,9 +55,9 @@ VERSIONS = {
     "judge": 1,
     "perplexity": 1,
     "analysis": 4,
+    "fractions": 1,
+    "scaling": 1,
 }
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 def _registered(name: str) -> str:
@@ -67,22 +71,6 @@ RungName = Annotated[
     AfterValidator(_registered),
     Field(json_schema_extra=lambda schema: schema.update(enum=list(rung_names()))),
 ]
-
-
-class Section(BaseModel):
-    """A section of the configuration: unknown keys are errors, and so are values of another type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_yes_for_a_number(cls, values: Any) -> Any:
-        # Text is read as a number, since Snakemake's --config gives text and YAML 1.1 takes 1e-3 for text; but pydantic would
-        # also take true for 1.
-        for name, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, bool) and name in cls.model_fields and cls.model_fields[name].annotation is not bool:
-                raise ValueError(f"{name}: {str(value).lower()} is not a value of this field")
-        return values
 
 
 class Corpus(Section):
@@ -532,6 +520,7 @@ class Settings(Section):
     scores: Scores = Field(Scores(), description=Scores.__doc__)
     continuation: Continuation = Field(Continuation(), description=Continuation.__doc__)
     analysis: Analysis = Field(Analysis(), description=Analysis.__doc__)
+    scaling: Scaling = Field(Scaling(), description=Scaling.__doc__)
 
     @field_validator("rungs")
     @classmethod
@@ -539,6 +528,23 @@ class Settings(Section):
         if len(set(rungs)) != len(rungs):
             raise ValueError("a rung is named twice")
         return rungs
+
+    @model_validator(mode="after")
+    def _scales(self) -> "Settings":
+        for number, rung in enumerate(self.scaling.rungs):
+            if rung not in rung_names():
+                near = difflib.get_close_matches(rung, rung_names(), n=1, cutoff=0.4)
+                hint = f"did you mean '{near[0]}'? " if near else ""
+                raise ValueError(
+                    f"scaling.rungs.{number}: {rung!r} is not allowed; {hint}allowed: {', '.join(rung_names())}"
+                )
+        for size in self.scaling.sizes:
+            sized(self.lm, size)
+        return self
+
+    def scaled_lm(self, name: str) -> LM:
+        """The settings of the models of a size under scaling.sizes."""
+        return next(sized(self.lm, size) for size in self.scaling.sizes if size["name"] == name)
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "Settings":

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from speechladder.io.errors import UserError
-from speechladder.settings.models import Corpus, Section, Settings
+from speechladder.settings.models import Corpus, Settings
+from speechladder.settings.section import Section
 
 # Settings that never change a byte of a result. Scripts read them from the environment and not from options, which
 # Snakemake would track: following the advice to raise corpus.max_rejected must not make everything anew.
