@@ -1,5 +1,7 @@
 """A share of the training data: nested, the same utterances on every rung, validation untouched."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from toy_rung import write_rung
@@ -27,7 +29,7 @@ def test_a_smaller_share_lies_within_a_larger_one(rung, tmp_path):
     found = shares(rung, tmp_path, 0.1, 0.4, 0.8, 1.0)
     whole = TokenData(rung, "train")
     total = whole.seconds.sum()
-    for smaller, larger in zip(found, found[1:]):
+    for smaller, larger in pairwise(found):
         assert set(smaller.ids) < set(larger.ids)
     for fraction, data in zip((0.1, 0.4, 0.8), found):
         # up to the utterance with which it is reached

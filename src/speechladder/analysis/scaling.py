@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from speechladder.analysis.accuracy import NORMS, accuracy, generator, match_halves, of_split
 from speechladder.analysis.csv_tables import fixed, percent, read_csv, write_csv
-from speechladder.analysis.power_law import Fit, Interval, fit
+from speechladder.analysis.power_law import HIGHEST, LOWEST, Fit, Interval, fit
 from speechladder.analysis.table import ACCURACIES
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
@@ -140,6 +140,8 @@ def law(rows: Sequence[dict[str, str]], confidence: float) -> Law:
     for axis, term in zip(varied, found.terms):
         if term.exponent is None:
             notes.append(f"{axis}: the loss does not fall with them")
+        elif not LOWEST * 1.01 < term.exponent.value < HIGHEST / 1.01:
+            notes.append(f"{axis}: no power law, its exponent is at the end of what is looked at")
     return Law(found, tuple(varied), count, "; ".join(notes))
 
 

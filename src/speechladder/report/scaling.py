@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from speechladder.analysis.csv_tables import read_csv
 from speechladder.analysis.scaling import AXES, COLUMNS, Law, law
@@ -30,9 +30,13 @@ def draw_scaling(path: Path, confidence: float, folder: Path) -> None:
             axis.set(title=TITLES[name], xlabel=LABELS[name], xscale="log", yscale="log")
             axis.grid(axis="y", color="0.92")
             _plain_ticks(axis.yaxis)
-        axes[0].xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes[0].xaxis.set_minor_formatter(NullFormatter())
-        _plain_ticks(axes[1].xaxis)
+        _plain_ticks(axes[0].xaxis, EngFormatter(sep=""))
+        hours = np.unique([float(row["hours"]) for row in rows])
+        if len(hours) <= 6:
+            axes[1].set_xticks(hours, [f"{value:.3g}" for value in hours])
+            axes[1].xaxis.set_minor_locator(NullLocator())
+        else:
+            _plain_ticks(axes[1].xaxis)
         axes[1].sharey(axes[0])
         axes[0].set_ylabel("validation, bits per second of speech")
         _exponents(axes[2], rungs, laws)
@@ -89,13 +93,13 @@ def _exponents(axis, rungs: list[str], laws: dict[str, Law]) -> None:
         face = style["color"] if number == 0 else "white"
         axis.plot(exponent.value, place, **style, linestyle="none", markerfacecolor=face, markersize=6.5, zorder=3)
     axis.set_yticks(range(len(rungs)), rungs)
-    axis.set(ylim=(len(rungs) - 0.5, -0.5), xlabel="filled: alpha, of parameters; open: beta, of hours")
+    axis.set(ylim=(len(rungs) - 0.5, -0.5), xlabel="alpha: filled; beta: open")
     axis.grid(axis="x", color="0.92")
     axis.margins(x=0.05)
 
 
-def _plain_ticks(axis) -> None:
+def _plain_ticks(axis, formatter=None) -> None:
     """Numbers as they are, at 1, 2 and 5 of each decade."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(formatter or FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
