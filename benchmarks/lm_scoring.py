@@ -1,8 +1,8 @@
 """Scoring 10,000 sWUGGY-like pairs with benchmarks.score against scoring one item at a time: one JSON line.
 
-Both score the same items with the same model in the same precision (fp32): ours as `score_rung` does it, the other as a
-plain loop over items does it, `model(input_ids)` of transformers with its own attention (sdpa), log-softmax, sum. A pair
-is a word and a non-word of random tokens, of the length of isolated words at 50 Hz (--rate), with a common beginning
+Both score the same items with the same model in the same precision (fp32): ours as `score_rung` does it, the other
+as a plain loop over items does it, `model(input_ids)` of transformers with its own attention (sdpa), log-softmax, sum.
+A pair is a word and a non-word of random tokens, as long as isolated words at 50 Hz (--rate), with a common beginning
 (--shared). The plain loop runs over a sample of the items (--sample), evenly spread over their lengths, and is scaled
 by tokens; ours runs over all. Rounds alternate. `scoring_vs_batch_one` is of the clock on a GPU and of the process'
 seconds on a CPU, which on a shared machine say more than the clock. The script fails where the two differ in a score.
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=104)
     parser.add_argument("--shared", type=float, default=0.25, help="share of a word that its non-word begins with too")
     parser.add_argument("--sample", type=int, default=1000, help="items scored one at a time")
-    parser.add_argument("--batch-tokens", type=int, help="scores.batch_tokens; default: 4,096 on a CPU, 65,536 on a GPU")
+    parser.add_argument("--batch-tokens", type=int, help="scores.batch_tokens; default: 2048 on a CPU, 65536 on a GPU")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()

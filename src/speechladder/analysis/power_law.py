@@ -21,9 +21,9 @@ import numpy as np
 from scipy import stats
 
 LOWEST, HIGHEST = 0.02, 5.0  # exponents that are looked at
-GRID = 40  # points per axis at first
-ZOOM = 9  # and in each round after it
-ROUNDS = 7
+GRID = 20  # points per axis at first
+ZOOM = 9  # and in each round after it, which halves the cube: valleys are narrow and oblique
+ROUNDS = 12
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _minimise(
         values = function(points)
         chosen = values.argmin(1)
         centre, least = points[np.arange(rows), chosen], values[np.arange(rows), chosen]
-        width, count = 1.5 * (steps[1] - steps[0]), ZOOM
+        width, count = 2 * (steps[1] - steps[0]), ZOOM
     return least, centre
 
 

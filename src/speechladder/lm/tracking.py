@@ -1,4 +1,4 @@
-"""Weights & Biases or TensorBoard beside log.jsonl, off by default. Neither changes a training, and neither can end one.
+"""Weights & Biases or TensorBoard beside log.jsonl, off by default. Neither changes a training or can end one.
 
 lm/{rung}/seed{n}.tracking/
     run.json            the run's id, so that a training that goes on goes on in the same run
