@@ -31,6 +31,7 @@ include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/continuation.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/variability.smk"
+include: "workflow/rules/scaling.smk"
 
 
 if S.units.source != "given":

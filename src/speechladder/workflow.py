@@ -11,6 +11,7 @@ from typing import Any
 
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
+from speechladder.lm.tracking import check as check_tracking
 from speechladder.settings import DIMENSIONS, LM, TASKS, Section, Settings, Units, as_options, load
 
 SHIPPED = "hubert-micro"
@@ -122,6 +123,7 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     _place_models(values["continuation"], home)
     if settings.lm.init:
         values["lm"] |= _init(settings, home)
+    check_tracking(settings.lm.tracking)
     values["continuation"]["judge_text"] = [
         place("continuation.judge_text", path) for path in settings.continuation.judge_text
     ]

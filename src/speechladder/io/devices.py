@@ -60,7 +60,7 @@ def claim(names: Sequence[str] | None = None, every: float = 0.5) -> str:
 
 
 def claim_several(count: int, names: Sequence[str], every: float = 0.5) -> list[str]:
-    """The names of `count` GPUs, leased together until this process ends; fewer where there are fewer, none where shared.
+    """The names of `count` GPUs, leased together until this process ends: all there are, or none where shared.
 
     All or none: a job that held some while it waits for the others could wait for one that does the same.
     """

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,6 +39,8 @@ from speechladder.lm.prefetch import Prefetch
 from speechladder.lm.resume import copied, fingerprint, pack, restore
 from speechladder.lm.schedule import WARM, State, learning_rate, plan_hours, planned_steps, snapshot_steps
 from speechladder.lm.step import Trainee
+from speechladder.lm.tracking import folder_for as tracked
+from speechladder.lm.tracking import open_tracker
 from speechladder.lm.validation import Validation
 from speechladder.rungs.data import TokenData
 from speechladder.settings import LM
@@ -218,11 +220,16 @@ class _Run:
         if not self.ranks.first:
             yield lambda row: None
             return
-        with (self.folder / "log.jsonl").open("a") as file:
+        name = f"{self.meta['rung']} seed {self.seed}"
+        tracker = open_tracker(
+            self.settings.tracking, tracked(self.out), name, self.settings.model_dump(), self.state.step
+        )
+        with (self.folder / "log.jsonl").open("a") as file, closing(tracker):
 
             def record(row: dict[str, Any]) -> None:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
+                tracker.log(row, row["step"])
 
             yield record
 

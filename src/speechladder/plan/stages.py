@@ -19,7 +19,7 @@ RULES = {  # of each stage; the first is the one whose jobs tell how much is lef
     "unpack": ("unpack_archive", "index_archive"),
     "corpus": ("build_corpus", "split_manifest", "audit_corpus"),
     "align": ("align", "fetch_mfa", "prepare_mfa", "train_mfa", "alignment_quality", "phone_durations"),
-    "k-means sample": ("sample_features",),
+    "k-means sample": ("sample_features", "features_abx", "speaker_statistics", "voice_statistics"),
     "k-means": ("train_kmeans",),
     "units": ("extract_units", "units_quality", "deal_units"),
     "tokens": ("tokenize_rung", "select_utterances"),

@@ -14,7 +14,9 @@ class TokenData:
 
     `tokens` (n,) uint16 read-only memmap of `<s> tokens </s>` utterances end to end; `offsets` (m,) int64 and
     `lengths` (m,) int32 of the utterances in tokens, specials included; `seconds` (m,) float64; `ids` their names;
-    `meta` the rung's meta.json. Raises UserError when files are missing or the memmap is not what the index says.
+    `meta` the rung's meta.json. A folder that `rungs.fraction` wrote shares the memmap of the whole and indexes some of
+    its utterances only (`meta["fraction"]`). Raises UserError when files are missing or the memmap is not what the
+    index says.
     """
 
     def __init__(self, folder: str | Path, split: str) -> None:
@@ -28,12 +30,19 @@ class TokenData:
         self.seconds: np.ndarray = index.column("seconds").to_numpy()
         if not path.is_file():
             raise UserError(f"{path}: no such file; run tokenize_rung again")
-        total, size = int(self.lengths.sum(dtype=np.int64)), path.stat().st_size
-        contiguous = np.array_equal(self.offsets, np.cumsum(self.lengths, dtype=np.int64) - self.lengths)
-        if size != 2 * total or not contiguous:
+        part = self.meta.get("fraction") if split == "train" else None
+        total = part["of_tokens"] if part else int(self.lengths.sum(dtype=np.int64))
+        size, ends = path.stat().st_size, self.offsets + self.lengths
+        if part:
+            fits = not len(ends) or (
+                self.offsets[0] >= 0 and ends[-1] <= total and (ends[:-1] <= self.offsets[1:]).all()
+            )
+        else:
+            fits = np.array_equal(self.offsets, np.cumsum(self.lengths, dtype=np.int64) - self.lengths)
+        if size != 2 * total or not fits:
             raise UserError(
                 f"{path}: {size} bytes, but its index {split}.parquet says {2 * total}; it is truncated or of another "
-                f"run; delete {folder} and run tokenize_rung again"
+                f"run; delete {folder} and run {'take_fraction' if part else 'tokenize_rung'} again"
             )
         # an empty file cannot be mapped
         self.tokens: np.ndarray = np.memmap(path, np.uint16, "r") if total else np.empty(0, np.uint16)

@@ -5,7 +5,7 @@
 command-line options from `add_options`, so that a stage run by hand and a stage run by Snakemake read the same names.
 """
 
-from speechladder.settings.lm import DIMENSIONS, LM, MODELS
+from speechladder.settings.lm import DIMENSIONS, HOW, LM, MODELS
 from speechladder.settings.loading import load
 from speechladder.settings.models import (
     CORPORA,
@@ -28,8 +28,9 @@ from speechladder.settings.models import (
     Units,
     rung_names,
 )
-from speechladder.settings.options import HOW, add_max_rejected, add_options, as_options, from_options, untracked
+from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, untracked
 from speechladder.settings.points import Point
+from speechladder.settings.scaling import Scaling
 from speechladder.settings.section import Section
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Download",
     "Downloads",
     "Point",
+    "Scaling",
     "Scores",
     "Section",
     "Settings",

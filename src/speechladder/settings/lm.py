@@ -20,6 +20,12 @@ MODELS = {
     }.items()
 }
 DEFAULT_MODEL = "micro"
+# How a training is done, and who looks on. Its result is the same up to rounding, and nobody trains for a week anew because
+# he gave the second half to more GPUs: these are untracked (settings.options).
+HOW = (
+    *("checkpoint_every", "keep_checkpoints", "resume", "processes", "parallel", "micro_windows"),
+    *("activation_checkpointing", "attention", "compile", "tracking"),
+)
 
 
 class LM(Section):
@@ -126,6 +132,10 @@ class LM(Section):
     )
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile of each layer; auto: with attention flex."
+    )
+    tracking: Literal["none", "tensorboard", "wandb"] = Field(
+        "none",
+        description="TensorBoard or Weights & Biases beside log.jsonl (docs/interop.md); the package is not part of the install.",
     )
     seeds: list[int] = Field([0], min_length=1, description="One model per seed and rung.")
 

@@ -1,11 +1,13 @@
 """The fields of a configuration, with their defaults, bounds and meaning."""
 
+import difflib
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from speechladder.settings.lm import LM
+from speechladder.settings.scaling import Scaling, sized
 from speechladder.settings.section import Fraction, Section
 from speechladder.settings.units import Sweep, Units
 
@@ -57,6 +59,8 @@ VERSIONS = {
     "judge": 1,
     "perplexity": 1,
     "analysis": 4,
+    "fractions": 1,
+    "scaling": 1,
 }
 
 
@@ -327,7 +331,11 @@ class Benchmarks(Section):
 class Scores(Section):
     """Likelihood comparison."""
 
-    batch_tokens: int = Field(4096, ge=64, description="Tokens per scoring batch, padding included.")
+    batch_tokens: int = Field(
+        2048,
+        ge=64,
+        description="Tokens per scoring batch, padding included; a GPU takes 65536, a CPU is slower beyond 2048.",
+    )
     layers: bool = Field(True, description="Score every layer through the final norm and the head (paper, Figs. 2-3).")
     learning: bool = Field(True, description="Score the learning-curve snapshots (paper, Fig. 1).")
     learning_pairs: int = Field(
@@ -420,6 +428,7 @@ class Settings(Section):
     scores: Scores = Field(Scores(), description=Scores.__doc__)
     continuation: Continuation = Field(Continuation(), description=Continuation.__doc__)
     analysis: Analysis = Field(Analysis(), description=Analysis.__doc__)
+    scaling: Scaling = Field(Scaling(), description=Scaling.__doc__)
 
     @field_validator("rungs")
     @classmethod
@@ -427,6 +436,23 @@ class Settings(Section):
         if len(set(rungs)) != len(rungs):
             raise ValueError("a rung is named twice")
         return rungs
+
+    @model_validator(mode="after")
+    def _scales(self) -> "Settings":
+        for number, rung in enumerate(self.scaling.rungs):
+            if rung not in rung_names():
+                near = difflib.get_close_matches(rung, rung_names(), n=1, cutoff=0.4)
+                hint = f"did you mean '{near[0]}'? " if near else ""
+                raise ValueError(
+                    f"scaling.rungs.{number}: {rung!r} is not allowed; {hint}allowed: {', '.join(rung_names())}"
+                )
+        for size in self.scaling.sizes:
+            sized(self.lm, size)
+        return self
+
+    def scaled_lm(self, name: str) -> LM:
+        """The settings of the models of a size under scaling.sizes."""
+        return next(sized(self.lm, size) for size in self.scaling.sizes if size["name"] == name)
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "Settings":

@@ -10,17 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from speechladder.io.errors import UserError
+from speechladder.settings.lm import HOW
 from speechladder.settings.models import Corpus, Settings
 from speechladder.settings.section import Section
 
 # Settings that never change a byte of a result. Scripts read them from the environment and not from options, which
 # Snakemake would track: following the advice to raise corpus.max_rejected must not make everything anew.
-# How a training is done is among them: its result is the same up to rounding, and nobody trains for a week anew because
-# he gave the second half to more GPUs.
-HOW = (
-    *("checkpoint_every", "keep_checkpoints", "resume", "processes", "parallel", "micro_windows"),
-    *("activation_checkpointing", "attention", "compile"),
-)  # fields of lm
 _UNTRACKED = {
     "corpus": ("max_rejected",),
     "units": ("workers", "sample_gigabytes"),

@@ -47,7 +47,7 @@ def train_judge(
     running = out.with_name(out.name + ".checkpoints")
     pack_text(text, running / "tokens", options, normalise)
     lm = sized(lm).model_copy(update={"max_steps": settings.judge_steps, "learning_points": 0, **FROM_SCRATCH})
-    summary = train(running / "tokens", running / "model", seed, lm)
+    summary = train(running / "tokens", running / "model", seed, lm.model_copy(update={"tracking": "none"}))
     if out.exists():
         shutil.rmtree(out)
     running.replace(out)

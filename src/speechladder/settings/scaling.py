@@ -1,0 +1,96 @@
+"""The settings of results/scaling.csv: which models are trained on how much of the training data."""
+
+import difflib
+import re
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from speechladder.settings.lm import DIMENSIONS, HOW
+from speechladder.settings.section import Section
+
+EVERY_RUN = ("seeds", *HOW)  # fields of lm that are none of a size
+
+
+class Scaling(Section):
+    """Sizes x shares of the training data, for results/scaling.csv; no part of the default target."""
+
+    rungs: list[str] = Field(
+        ["text-bpe", "phone-raw", "speech-hubert"],
+        min_length=1,
+        description="Rungs that are scaled.",
+    )
+    sizes: list[dict[str, Any]] = Field(
+        [
+            {"name": "xs", "hidden_size": 32, "layers": 2, "heads": 2, "kv_heads": 2, "intermediate_size": 88},
+            {"name": "s", "hidden_size": 64, "layers": 3, "heads": 2, "kv_heads": 2, "intermediate_size": 176},
+            {"name": "lm"},
+        ],
+        min_length=1,
+        description="Name of each size, and the fields of lm in which it differs from the run's own model (any: "
+        "dimensions, lr, max_steps, ...). A name alone is that model itself, which is not trained twice.",
+    )
+    fractions: list[float] = Field(
+        [0.25, 0.5, 1.0],
+        min_length=1,
+        description="Shares of the training speech, by time; a smaller one lies within a larger one, and is the same "
+        "utterances on every rung. Validation and items are those of the run.",
+    )
+    seeds: list[int] = Field([0], min_length=1, description="One model per seed, rung, size and fraction.")
+
+    @field_validator("rungs", "fractions", "seeds")
+    @classmethod
+    def _distinct(cls, values: list[Any]) -> list[Any]:
+        if len(set(values)) != len(values):
+            raise ValueError("one is named twice")
+        return values
+
+    @field_validator("fractions")
+    @classmethod
+    def _shares(cls, fractions: list[float]) -> list[float]:
+        for fraction in fractions:
+            if not 0 < fraction <= 1:
+                raise ValueError(f"{fraction:g} is no share of the data; above 0, at most 1")
+        return fractions
+
+    @field_validator("seeds")
+    @classmethod
+    def _counted(cls, seeds: list[int]) -> list[int]:
+        if min(seeds) < 0:
+            raise ValueError("a seed is 0 or more")
+        return seeds
+
+    @field_validator("sizes")
+    @classmethod
+    def _names(cls, sizes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        names = [size.get("name") for size in sizes]
+        for name in names:
+            # part of a folder's name, {size}-{fraction}
+            if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.]*", name):
+                raise ValueError(f"each needs a name of letters, digits, '.' and '_'; {name!r} is none")
+        if len(set(names)) != len(names):
+            raise ValueError("two have one name")
+        return sizes
+
+
+def sized(lm: Section, size: dict[str, Any]) -> Any:
+    """The settings `lm` with the changes of `size`; raises ValueError naming the field of it that is wrong."""
+    fields, name, changes = type(lm).model_fields, size["name"], {k: v for k, v in size.items() if k != "name"}
+    for field in changes:
+        if field not in fields or field in EVERY_RUN:
+            allowed = [f for f in fields if f not in EVERY_RUN]
+            near = difflib.get_close_matches(field, allowed, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise ValueError(f"scaling.sizes.{name}.{field}: unknown key; {hint}allowed here: {', '.join(allowed)}")
+    base = lm.model_dump()
+    if "model" in changes:  # a name brings dimensions of its own, and other dimensions are of no name
+        base = {field: value for field, value in base.items() if field not in DIMENSIONS}
+    elif set(DIMENSIONS) & set(changes):
+        base |= {"model": "custom"}
+    try:
+        return type(lm).model_validate(base | changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["scaling.sizes", name, *map(str, first["loc"])])
+        got = f" (got {first['input']!r})" if first["loc"] else ""
+        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}{got}") from None
