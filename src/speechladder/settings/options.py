@@ -18,6 +18,8 @@ _UNTRACKED = {
     "max_rejected": "SPEECHLADDER_MAX_REJECTED",
     "checkpoint_every": "SPEECHLADDER_CHECKPOINT_EVERY",
     "batch": "SPEECHLADDER_BATCH",
+    "workers": "SPEECHLADDER_WORKERS",
+    "sample_gigabytes": "SPEECHLADDER_SAMPLE_GIGABYTES",
 }
 
 
@@ -33,6 +35,7 @@ def untracked(settings: Settings) -> dict[str, str]:
     """The environment that hands a run's untracked settings to its scripts."""
     values = {"max_rejected": settings.corpus.max_rejected, "checkpoint_every": settings.lm.checkpoint_every}
     values |= {"batch": settings.continuation.batch}
+    values |= {name: getattr(settings.units, name) for name in ("workers", "sample_gigabytes")}
     return {variable: json.dumps(values[name]) for name, variable in _UNTRACKED.items()} | {
         DOWNLOADS: settings.downloads.model_dump_json()
     }
