@@ -98,7 +98,7 @@ class Encoder:
             small = sum(weight.numel() for weight in model.parameters()) < _SMALL
             fast = not (small and place.type == "cpu" and precision == "fp32")
         front = None
-        if fast and model.config.feat_extract_activation == "gelu":
+        if fast:
             front = Front(model.feature_extractor.conv_layers, PRECISIONS[precision], place)
             speed_up(model, PRECISIONS[precision], place)
         if compiled:
