@@ -63,7 +63,9 @@ def test_what_is_drawn_is_aligned_and_does_not_depend_on_the_shards(corpus, tmp_
     whole = abx_run.speech(*save(tmp_path / "corpus", corpus), 0.14, seed=0)
     together = {name: about for shard in corpus[::-1] for name, about in shard.items()}
     assert abx_run.speech(*save(tmp_path / "one", [together]), 0.14, seed=0) == whole
-    assert len(whole.cuts) == 2 * abx_run.SPEAKERS  # 1.05 s each are one utterance of 0.7 s, and one that reaches beyond
+    assert (
+        len(whole.cuts) == 2 * abx_run.SPEAKERS
+    )  # 1.05 s each are one utterance of 0.7 s, and one that reaches beyond
     assert not any(cut.id.endswith("-5") for cut in whole.cuts)
     assert len(whole.groups) > 0
     assert abx_run.speech(*save(tmp_path / "again", corpus), 0.14, seed=1).cuts != whole.cuts
