@@ -84,7 +84,10 @@ def test_a_second_run_does_nothing(smoke):
     assert "Nothing to be done" in run(smoke, "results/table.csv")
 
 
-@pytest.mark.parametrize("config", ["corpus={max_rejected: 0.6}", "lm={checkpoint_every: 7}"])
+@pytest.mark.parametrize(
+    "config",
+    ["corpus={max_rejected: 0.6}", "lm={checkpoint_every: 7}", "units={workers: 1, sample_gigabytes: 0.1}"],
+)
 def test_a_setting_that_changes_no_result_reruns_nothing(smoke, config):
     assert "Nothing to be done" in run(smoke, "-n", "--config", config, "--", "results/table.csv")
 

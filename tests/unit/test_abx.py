@@ -183,3 +183,19 @@ def test_pairs_in_blocks_are_the_same(monkeypatch):
     whole = distances(pieces, angles)
     monkeypatch.setattr(abx, "_CELLS", 100)
     assert (distances(pieces, angles) == whole).all()
+
+
+def test_one_long_token_does_not_make_every_batch_small(monkeypatch):
+    rng = np.random.default_rng(5)
+    pieces = [rng.integers(0, 9, n) for n in [200, *rng.integers(1, 9, 60)]]
+    real, seen = abx.warped, []
+    monkeypatch.setattr(abx, "warped", lambda costs, *sizes: seen.append(costs.shape) or real(costs, *sizes))
+    whole = distances(pieces, same_or_not)
+    assert seen == [(1770, 8, 8), (60, 200, 8)]
+    seen.clear()
+    monkeypatch.setattr(abx, "_CELLS", 200 * 200)
+    assert (distances(pieces, same_or_not) == whole).all()
+    assert all(np.prod(shape) <= 200 * 200 for shape in seen)
+    alone = sum(200 in shape for shape in seen)
+    assert alone == 60  # the pairs with the long one, each as large as is allowed
+    assert len(seen) - alone <= 4  # 1770 short ones of 64 frame distances at most, 113,280 in all

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from speechladder.continuation.asr import check, load, normaliser
+from speechladder.continuation.asr import whisper as asr_whisper
 from speechladder.continuation.asr.adapt import CODEBOOKS, Parameters, features, model_folder
 from speechladder.continuation.asr.check import SIZES
 from speechladder.continuation.asr.pocketsphinx import PocketSphinx, _pcm, build
@@ -225,6 +226,43 @@ def test_random_whispers_of_both_kinds_hear_the_same_twice(tiny_whisper, speech)
     assert heard[-1] == "" and all(heard[:2])
     assert load(settings, None).transcribe(speech[::-1])[::-1] == heard[:2]
     assert asr.normalise("Colour, it's twenty-two!") == "color it is 22"
+
+
+def test_a_whisper_on_a_gpu_runs_in_float16_on_whole_batches(tiny_whisper, monkeypatch) -> None:
+    """`claim` names the card, cuda:0; the card is made up, so that what is loaded stays on the CPU."""
+    import torch
+
+    seen: dict[str, object] = {}
+
+    def noting(owner: object, name: str, field: str, **instead: str) -> None:
+        real = getattr(owner, name)
+
+        def call(*args: object, **options: object) -> object:
+            seen[field] = options[field]
+            return real(*args, **{**options, **instead})
+
+        monkeypatch.setattr(owner, name, call)
+
+    monkeypatch.setattr(asr_whisper, "claim", lambda: "cuda:0")
+    if tiny_whisper.is_file():
+        import whisper
+
+        noting(whisper, "load_model", "device", device="cpu")
+        noting(whisper, "DecodingOptions", "fp16")
+        wanted = {"device": "cuda:0", "fp16": True}
+    else:
+        import transformers
+
+        noting(transformers.WhisperForConditionalGeneration, "from_pretrained", "dtype")
+        monkeypatch.setattr(torch.nn.Module, "to", lambda module, *place: seen.update(device=place[0]) or module)
+        wanted = {"device": "cuda:0", "dtype": torch.float16}
+    asr = load(_whisper(tiny_whisper), None)
+    assert seen == wanted
+
+    asked: list[int] = []
+    asr._decode = lambda batch: asked.append(len(batch)) or [""] * len(batch)
+    asr.transcribe([np.zeros(8000, np.float32)] * (asr_whisper.BATCH + 1))
+    assert asked == [asr_whisper.BATCH, 1]
 
 
 def test_the_judge_reads_with_the_recognisers_normaliser(tiny_whisper) -> None:

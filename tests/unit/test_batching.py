@@ -56,6 +56,18 @@ def test_nearest_is_the_codebooks(clusters):
     assert Nearest(centroids, torch.device("cpu"))(torch.empty(0, 12)).shape == (0,)
 
 
+def test_nearest_is_the_codebooks_where_ten_centroids_are_equal():
+    rng = np.random.default_rng(0)
+    centroids = rng.normal(size=(50, 12)).astype(np.float32)
+    centroids[[3, *range(10, 16), 20, 30, 49]] = centroids[49]
+    centroids[5], centroids[7] = 0.0, -0.0
+    near = centroids[[3, 5, 8]].repeat(1000, axis=0)
+    features = (near + rng.normal(0, 0.1, near.shape)).astype(np.float32)
+    got = Nearest(centroids, torch.device("cpu"))(torch.from_numpy(features))
+    assert (got.numpy() == assign(features, centroids)).all()
+    assert set(got[:1000].tolist()) == {3} and set(got[1000:2000].tolist()) == {5}
+
+
 def jobs_in(folder, count: int) -> list[Job]:
     rng = np.random.default_rng(0)
     for i in range(count):

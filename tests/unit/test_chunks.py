@@ -7,6 +7,7 @@ import torch
 from speechladder.units.chunks import MARGIN, pieces
 from speechladder.units.codebook import assign, kmeans
 from speechladder.units.encoder import Encoder
+from speechladder.units.fast import Front
 from tests import tiny_hubert
 
 
@@ -54,6 +55,21 @@ def test_without_attention_pieces_are_exact(tmp_path, speech, kind, fast):
     for a, b in zip(whole, cut, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)  # float32, in other blocks
     assert len(whole[0]) == 999
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_the_statistics_of_a_recording_are_computed_once(tmp_path, speech, monkeypatch, fast):
+    """Else the work on a recording in pieces grows with the square of its length."""
+    folded = []
+    fold = Front.fold
+    monkeypatch.setattr(Front, "fold", lambda front, wave: folded.append(len(wave)) or fold(front, wave))
+    tiny_hubert.save(tmp_path, "base")
+    encoder = Encoder.load(str(tmp_path), 1, device="cpu", chunk_seconds=10.0, fast=fast)
+    once = encoder.encode([speech, speech[:300_000]])
+    assert sorted(folded) == [300_000, 320_000]
+    again = encoder.encode([0.5 * speech[::-1], speech])  # kept within a call alone
+    assert len(folded) == 4
+    np.testing.assert_array_equal(again[1], once[0])
 
 
 def test_without_a_margin_they_would_not_be(tmp_path, speech, monkeypatch):

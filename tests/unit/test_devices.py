@@ -1,7 +1,10 @@
 """The lease on a GPU: one job each, gone with its process. GPUs are made up, flock is not."""
 
+import fcntl
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -106,3 +109,69 @@ def test_a_job_of_several_takes_what_there_is(monkeypatch):
     devices.release()
     monkeypatch.setenv(devices.SHARE, "1")
     assert devices.claim_several(2, ["a", "b"]) == []
+
+
+def places(monkeypatch, runtime, temporary):
+    """This process' own folders of locks, as it sees them."""
+    monkeypatch.delenv(devices.LOCKS, raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    return [folder / f"speechladder-gpus-{os.getuid()}" / "a.lock" for folder in (runtime, temporary)]
+
+
+def test_locks_lie_in_the_runtime_folder_and_in_the_temporary_one(tmp_path, monkeypatch):
+    for name in ("run", "tmp"):
+        (tmp_path / name).mkdir()
+    runtime, temporary = places(monkeypatch, tmp_path / "run", tmp_path / "tmp")
+    assert devices.claim(["a"]) == "cuda:0"
+    assert runtime.read_text() == temporary.read_text() == str(os.getpid())
+    devices.release()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "of another machine"))  # a scheduler hands it on
+    assert devices.claim(["a"]) == "cuda:0"
+    assert not (tmp_path / "of another machine").exists()
+
+
+@pytest.mark.parametrize("shared", ["run", "tmp"])
+def test_jobs_that_share_either_folder_know_of_each_other(shared, tmp_path, monkeypatch, capsys):
+    for name in ("run", "tmp", "run2", "tmp2"):
+        (tmp_path / name).mkdir()
+    places(monkeypatch, tmp_path / "run", tmp_path / "tmp")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    first, has = other("a")
+    try:
+        assert has == "cuda:0"
+        own = {"run": "run2", "tmp": "tmp2"} | {shared: shared}
+        places(monkeypatch, tmp_path / own["run"], tmp_path / own["tmp"])
+        assert devices.claim(["a", "b"]) == "cuda:1"  # not a, and nothing waits
+        devices.release()
+        waiting = threading.Thread(target=lambda: devices.claim(["a"], every=0.02))
+        waiting.start()
+        time.sleep(0.2)
+        assert waiting.is_alive()
+        assert f"process {first.pid}" in capsys.readouterr().err
+        first.kill()
+        first.wait()
+        waiting.join(5)
+        assert not waiting.is_alive()
+    finally:
+        first.kill()
+
+
+def test_a_lock_file_that_a_cleaner_deletes_as_it_is_taken_is_no_lease(locks, monkeypatch):
+    """Another job would make a file of the same name, lock it, and compute on the same GPU."""
+    real, deleted = fcntl.flock, []
+
+    def flock(handle, how):
+        if not deleted:
+            deleted.append(1)
+            (locks / "a.lock").unlink()
+        return real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert devices.claim(["a", "b"]) == "cuda:0"
+    assert (locks / "a.lock").read_text() == str(os.getpid())
+    job, has = other("a", "b")
+    try:
+        assert has == "cuda:1"
+    finally:
+        job.kill()

@@ -227,6 +227,7 @@ def test_what_cannot_be_loaded_is_named(checkpoints, tmp_path):
     assert "config.json" in broken(lambda f: (f / "config.json").unlink())
     assert "'unispeech' model" in broken(lambda f: config(f, model_type="unispeech"))
     assert "400 every 320" in broken(lambda f: config(f, conv_stride=[5, 2, 2, 2, 2, 2, 1]))
+    assert "'relu'; the units need gelu" in broken(lambda f: config(f, feat_extract_activation="relu"))
     assert "k_proj" in broken(drop_a_tensor)
     assert "8000" in broken(lambda f: transformers.Wav2Vec2FeatureExtractor(sampling_rate=8000).save_pretrained(f))
 

@@ -138,6 +138,25 @@ def test_fewer_points_per_centroid_where_asked_for(blobs):
     assert some.objective[-1] < 0.5 * every.objective[-1]  # a sum over a sixth of the frames
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_iterations_are_told_per_frame_that_is_trained_on(blobs, backend):
+    told = []
+    got = fit(blobs[0], Plan(6, 3, 0, 50, backend=backend, restarts=2), lambda *line: told.append(line))
+    wanted = [(s, i, value / 300) for s, start in enumerate(got.starts) for i, value in enumerate(start, 1)]
+    assert told == wanted  # 6 clusters of 50 frames, of 1800
+    told.clear()
+    fit(blobs[0], Plan(6, 1, 0, backend=backend), lambda *line: told.append(line))
+    assert told[0][2] == pytest.approx(fit(blobs[0], Plan(6, 1, 0, backend=backend)).objective[0] / 1800)
+
+
+def test_torch_tells_an_iteration_when_it_is_over(blobs, monkeypatch):
+    passes, told = [], []
+    real = torch_backend._pass
+    monkeypatch.setattr(torch_backend, "_pass", lambda *given: passes.append(1) or real(*given))
+    fit(blobs[0], Plan(6, 3, 0, backend="torch"), lambda *_: told.append(len(passes)))
+    assert told == [1, 2, 3]
+
+
 def test_enough_is_enough(blobs):
     every = fit(blobs[0], Plan(6, 9, 0, backend="torch")).objective
     assert fit(blobs[0], Plan(6, 9, 0, backend="torch", enough=every[2])).objective == every[:3]

@@ -322,6 +322,29 @@ def test_of_a_half_finished_run_the_rest_is_planned(book, tmp_path):
     assert rest.unknown == {"polish": 3}  # said, not guessed at
 
 
+OWN_TARGETS = re.compile(r"\w*sweep\w*|variability\w*|list_to_encode")  # rules that no table needs
+
+
+def test_every_rule_of_a_table_belongs_to_a_stage():
+    texts = [path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk")]
+    rules = {name for text in texts for name in re.findall(r"(?m)^ *rule (\w+):", text)}
+    known = [rule for stage in stages.RULES.values() for rule in stage]
+    assert len(known) == len(set(known))
+    assert {name for name in rules if not OWN_TARGETS.fullmatch(name)} == set(known)
+
+
+def test_statistics_of_speakers_are_jobs_of_the_stages_that_wait_for_them(book):
+    plain, spoken = (
+        planned(book, settings(units={"normalisation": kind}), inputs.Jobs({}, "no")) for kind in ("none", "speaker")
+    )
+    for name in ("k-means sample", "items"):
+        assert row(spoken, name).jobs == row(plain, name).jobs + 1
+    jobs = {"speaker_statistics": 1, "sample_features": 1, "voice_statistics": 1, "make_items": 3}
+    some = planned(book, settings(units={"normalisation": "speaker"}), inputs.Jobs(jobs))
+    assert some.unknown == {}
+    assert (row(some, "k-means sample").jobs, row(some, "items").jobs) == (2, 4)
+
+
 def test_passes_end_a_short_rung_before_the_steps_do(book):
     found = settings(lm={"max_steps": 10_000, "max_passes": 2})
     context = Context(found, hours.hours(found, Path("nowhere")), book, inputs.Machine(1, 0, None))

@@ -18,6 +18,7 @@ from speechladder.settings import (
     Corpus,
     Settings,
     Tokens,
+    Units,
     add_max_rejected,
     add_options,
     as_options,
@@ -146,6 +147,19 @@ def test_untracked_settings_travel_in_the_environment(monkeypatch):
     add_max_rejected(alone)
     assert alone.parse_args([]).max_rejected == 0.7
     assert alone.parse_args(["--max-rejected", "0.1"]).max_rejected == 0.1
+
+
+@pytest.mark.parametrize("workers", [0, 3, None])
+def test_how_units_are_made_travels_in_the_environment_and_in_no_command(monkeypatch, workers):
+    """Else following the advice to lower units.workers would make the ladder anew."""
+    settings = load({"units": {"workers": workers, "sample_gigabytes": 0.5}})
+    assert as_options(settings.units) == as_options(load({}).units)
+    for name, value in untracked(settings).items():
+        monkeypatch.setenv(name, value)
+    parser = argparse.ArgumentParser()
+    add_options(parser, Units)
+    assert from_options(parser.parse_args([]), Units) == settings.units
+    assert from_options(parser.parse_args(["--workers", "1"]), Units).workers == 1
 
 
 def test_paths_are_found_from_where_the_command_was_typed(tmp_path, monkeypatch):

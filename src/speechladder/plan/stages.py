@@ -19,12 +19,12 @@ RULES = {  # of each stage; the first is the one whose jobs tell how much is lef
     "unpack": ("unpack_archive", "index_archive"),
     "corpus": ("build_corpus", "split_manifest", "audit_corpus"),
     "align": ("align", "fetch_mfa", "prepare_mfa", "train_mfa", "alignment_quality", "phone_durations"),
-    "k-means sample": ("sample_features", "features_abx", "speaker_statistics", "voice_statistics"),
+    "k-means sample": ("sample_features", "features_abx", "speaker_statistics"),
     "k-means": ("train_kmeans",),
     "units": ("extract_units", "units_quality", "deal_units"),
     "tokens": ("tokenize_rung", "select_utterances"),
     "train": ("train_lm",),
-    "items": ("make_items", "transcribe_stories", "extract_item_units", "tokenize_items"),
+    "items": ("make_items", "transcribe_stories", "voice_statistics", "extract_item_units", "tokenize_items"),
     "scores": ("score_rung",),
     "continue": (
         "continue_rung",
@@ -114,18 +114,26 @@ def _wholes(context: Context, files: list[File], models: list[Model]) -> dict[st
     tars = len(s.corpus.archives) if s.corpus.name in CORPORA else 0
     sampled, sample_bytes = _sample(context)
     codebooks = int(s.units.source != "given")
+    speakers = int(codebooks and s.units.normalisation == "speaker")
     return {
         "download": _Whole(len(absent), one, Cost(disk=_size(absent)), 1),
         "unpack": _Whole(tars, one, _unpacking(context, packed), min(cores, max(tars, 1))),
         "corpus": _Whole(shards, speech, _corpus(context), min(shards, cores), 2),
         "align": _Whole(shards, speech, _aligning(context), cores, 1),
-        "k-means sample": _Whole(codebooks, sampled, context.encode(sampled.value) + Cost(disk=sample_bytes), 1),
+        "k-means sample": _Whole(
+            codebooks, sampled, context.encode(sampled.value) + Cost(disk=sample_bytes), 1, speakers
+        ),
         "k-means": _Whole(codebooks, one, _kmeans(context), 1),
         "units": _Whole(shards, speech, _units(context), min(shards, encoders), 1),
         "tokens": _Whole(rungs, speech.times(rungs), _tokens(context, models), min(rungs, cores), 1),
         "train": _Whole(rungs * len(s.lm.seeds), one, Cost(), 1),
         "items": _Whole(
-            3, Figure(found.hours, found.basis), evaluation.making(context, found), 1, rungs + 2, min(ITEM_CORES, cores)
+            3,
+            Figure(found.hours, found.basis),
+            evaluation.making(context, found),
+            1,
+            rungs + 2 + speakers,
+            min(ITEM_CORES, cores),
         ),
         "scores": _Whole(rungs, one, evaluation.scoring(context, models, found), min(rungs, encoders)),
         "continue": _Whole(

@@ -141,11 +141,14 @@ def distances(pieces: Sequence[np.ndarray], cost: Cost) -> np.ndarray:
     a, b = np.triu_indices(len(pieces), 1)
     order = np.lexsort((np.minimum(lengths[a], lengths[b]), np.maximum(lengths[a], lengths[b])))
     a, b = a[order], b[order]
+    longest = np.maximum(lengths[a], lengths[b])
     out = np.zeros((len(pieces), len(pieces)))
     at = 0
     while at < len(a):
-        # pairs of similar lengths together, so that little is padding
-        size = max(1, _CELLS // int(max(lengths[a[at:]].max(), lengths[b[at:]].max())) ** 2)
+        # pairs of similar lengths together, so that little is padding; as many as fit when each is as long as their last
+        ahead = longest[at : at + max(1, _CELLS // int(longest[at]) ** 2)]
+        cells = ahead**2 * np.arange(1, len(ahead) + 1)
+        size = max(1, int(np.searchsorted(cells, _CELLS, side="right")))
         x, y = a[at : at + size], b[at : at + size]
         height, width = int(lengths[x].max()), int(lengths[y].max())
         rows = np.minimum(starts[x][:, None] + np.arange(height), len(between) - 1)

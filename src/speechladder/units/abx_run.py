@@ -40,36 +40,37 @@ class Speech:
         }
 
 
-def _drawn(cuts: list[Path], aligned: list[set[str]], minutes: float, seed: int) -> list[Cut]:
-    """Utterances of the speakers first by hash, each speaker's by hash, up to its part of the minutes."""
-    held: dict[str, list[Cut]] = {}
-    for path, known in zip(cuts, aligned, strict=True):
+def _drawn(cuts: list[Path], alignments: list[Path], minutes: float, seed: int) -> list[tuple[int, Cut]]:
+    """Aligned utterances of the speakers first by hash, each speaker's by hash, up to its part of the minutes; with the
+    place of their shard. No more is held than one shard's ids and those speakers' cuts."""
+    held: dict[str, list[tuple[int, Cut]]] = {}
+    for shard, (path, alignment) in enumerate(zip(cuts, alignments, strict=True)):
+        known = set(read_table(alignment, ALIGNMENT, columns=["id"])["id"].to_pylist())
         for cut in read_cuts(path):
             if cut.id not in known:
                 continue
-            held.setdefault(cut.speaker, []).append(cut)
+            held.setdefault(cut.speaker, []).append((shard, cut))
             if len(held) > SPEAKERS:  # who is among the first of all is among the first so far: nobody is missed
                 del held[max(held, key=lambda speaker: stable_hash("abx", seed, speaker))]
     out = []
     for speaker in sorted(held):
-        ordered = sorted(held[speaker], key=lambda cut: stable_hash("abx", seed, cut.id))
-        ends = np.cumsum([cut.duration for cut in ordered])
+        ordered = sorted(held[speaker], key=lambda found: stable_hash("abx", seed, found[1].id))
+        ends = np.cumsum([cut.duration for _, cut in ordered])
         out += ordered[: int(np.searchsorted(ends, 60 * minutes / len(held))) + 1]
     return out
 
 
 def speech(cuts: list[Path], alignments: list[Path], minutes: float, seed: int) -> Speech:
     """Draw utterances of every split that are aligned; `minutes` together at most, and little more."""
-    aligned = [set(read_table(path, ALIGNMENT, columns=["id"])["id"].to_pylist()) for path in alignments]
-    drawn = _drawn(cuts, aligned, minutes, seed)
-    wanted = {cut.id for cut in drawn}
+    found = _drawn(cuts, alignments, minutes, seed)
+    drawn = [cut for _, cut in found]
     phones: dict[str, list[Span]] = {}
-    for path, known in zip(alignments, aligned, strict=True):
-        if known & wanted:
-            table = read_table(path, ALIGNMENT, columns=["id", "phones"])
-            for row, name in enumerate(table["id"].to_pylist()):
-                if name in wanted:
-                    phones[name] = from_rows(table["phones"][row].as_py())
+    for shard in sorted({shard for shard, _ in found}):
+        wanted = {cut.id for place, cut in found if place == shard}
+        table = read_table(alignments[shard], ALIGNMENT, columns=["id", "phones"])
+        for row, name in enumerate(table["id"].to_pylist()):
+            if name in wanted:
+                phones[name] = from_rows(table["phones"][row].as_py())
     tokens = [
         token
         for at, cut in enumerate(drawn)

@@ -84,6 +84,8 @@ def train(
     def report(start: int, iteration: int, objective: float) -> None:
         say(f"k-means start {start}, iteration {iteration}: {objective:.4f} per frame")
 
+    used = f"{plan.frames_used(len(features)):,} of {len(features):,} frames"
+    say(f"k-means on {used}: {clusters} clusters, {iterations} iterations (faiss tells them when a start is over)")
     trained = fit(features, plan, report)
     made_by = dict(trained.made_by or {})
     many = {"objectives": [start[-1] for start in trained.starts], "kept": trained.kept} if plan.restarts > 1 else {}
@@ -96,7 +98,7 @@ def train(
         "seed": seed,
         "sample": {k: v for k, v in origin.items() if k not in ("encoder", *_MUST_MATCH, *_NORMALISED)},
         "sample_sha256": _sha256(features),
-        "frames_used": min(len(features), clusters * max_points_per_centroid),
+        "frames_used": plan.frames_used(len(features)),
         **made_by,
         **plan.unusual,
         **many,

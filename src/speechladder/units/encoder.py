@@ -98,7 +98,7 @@ class Encoder:
             small = sum(weight.numel() for weight in model.parameters()) < _SMALL
             fast = not (small and place.type == "cpu" and precision == "fp32")
         front = None
-        if fast and model.config.feat_extract_activation == "gelu":
+        if fast:
             front = Front(model.feature_extractor.conv_layers, PRECISIONS[precision], place)
             speed_up(model, PRECISIONS[precision], place)
         if compiled:
@@ -154,20 +154,21 @@ class Encoder:
         margin = max(MARGIN, int(self.model.config.num_conv_pos_embeddings) // 2)
         cut = [p for i, w in enumerate(waves) for p in pieces(i, frame_count(len(w.samples)), longest, margin)]
         join = _Join(cut, self.dim)
+        folds: dict[int, Any] = {}  # of utterances in pieces, whose statistics are those of the whole
         for batch in buckets([piece.frames for piece in cut], self.batch * SAMPLE_RATE / HOP):
             chosen = [cut[at] for at in batch]
             # TF32 and autotuning would make a GPU's units differ from a CPU's and from one run to the next
             exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
             with torch.inference_mode(), exact:
-                states = self._encode(chosen, waves)
+                states = self._encode(chosen, waves, folds)
                 found = join(chosen, states)
             if found:
                 yield found
 
-    def _encode(self, batch: list[Piece], waves: Sequence[Wave]) -> list[torch.Tensor]:
-        """Pieces that go together -> each its (frames, dim) float32 on the device."""
+    def _encode(self, batch: list[Piece], waves: Sequence[Wave], folds: dict[int, Any]) -> list[torch.Tensor]:
+        """Pieces that go together -> each its (frames, dim) float32 on the device. `folds`: see `_fold`."""
         plain = self.front is None and batch[0].whole
-        hidden = self._plain(waves[batch[0].utterance]) if plain else self._fronts(batch, waves)
+        hidden = self._plain(waves[batch[0].utterance]) if plain else self._fronts(batch, waves, folds)
         low = self.precision != "fp32"
         with torch.autocast(self.device.type, PRECISIONS[self.precision] if low else None, enabled=low):
             projected = self.model.feature_projection(hidden)
@@ -188,11 +189,11 @@ class Encoder:
         samples = torch.from_numpy(self._normal(wave)).to(self.device)
         return self.model.feature_extractor(samples[None]).transpose(1, 2)
 
-    def _fronts(self, batch: list[Piece], waves: Sequence[Wave]) -> torch.Tensor:
+    def _fronts(self, batch: list[Piece], waves: Sequence[Wave], folds: dict[int, Any]) -> torch.Tensor:
         """Pieces -> (batch, frames, channels) float32, padded."""
         front = self.front or Front(self.model.feature_extractor.conv_layers, torch.float32, self.device)
         if self.device.type == "cpu":
-            parts = [front(*self._one(front, piece, waves))[0] for piece in batch]
+            parts = [front(*self._one(front, piece, waves, folds))[0] for piece in batch]
             return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True).float()
         parts = [torch.from_numpy(waves[piece.utterance].samples[piece.samples]) for piece in batch]
         host = torch.zeros(len(batch), max(map(len, parts)), pin_memory=True)
@@ -203,22 +204,29 @@ class Encoder:
             taken = torch.tensor([[waves[p.utterance].mean, waves[p.utterance].scale] for p in batch]).pin_memory()
             taken = taken.to(self.device, non_blocking=True)
             on_device = (on_device - taken[:, :1]) / taken[:, 1:]
-        folds = [self._fold(front, piece, waves, row) for piece, row in zip(batch, on_device, strict=True)]
-        return front(on_device, folds).float()
+        own = [self._fold(front, piece, waves, row, folds) for piece, row in zip(batch, on_device, strict=True)]
+        return front(on_device, own).float()
 
-    def _one(self, front: Front, piece: Piece, waves: Sequence[Wave]) -> tuple[torch.Tensor, list[Any]]:
+    def _one(
+        self, front: Front, piece: Piece, waves: Sequence[Wave], folds: dict[int, Any]
+    ) -> tuple[torch.Tensor, list[Any]]:
         """One piece for a front on a CPU."""
         samples = torch.from_numpy(self._normal(waves[piece.utterance], piece.samples))
-        return samples[None], [self._fold(front, piece, waves, samples)]
+        return samples[None], [self._fold(front, piece, waves, samples, folds)]
 
-    def _fold(self, front: Front, piece: Piece, waves: Sequence[Wave], samples: torch.Tensor) -> Any:
-        """The group norm of the whole utterance, of which `samples` (padded) may be all."""
+    def _fold(
+        self, front: Front, piece: Piece, waves: Sequence[Wave], samples: torch.Tensor, folds: dict[int, Any]
+    ) -> Any:
+        """The group norm of the whole utterance, of which `samples` (padded) may be all; computed for its first piece,
+        and kept in `folds`."""
         if front.group is None:
             return None
         wave = waves[piece.utterance]
         if piece.whole:
             return front.fold(samples[: len(wave.samples)])
-        return front.fold(torch.from_numpy(self._normal(wave)).to(self.device))
+        if piece.utterance not in folds:
+            folds[piece.utterance] = front.fold(torch.from_numpy(self._normal(wave)).to(self.device))
+        return folds[piece.utterance]
 
 
 def _mask(frames: list[int], device: torch.device) -> torch.Tensor | None:

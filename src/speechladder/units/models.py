@@ -119,6 +119,11 @@ def _check_config(config: Any, folder: Path, layer: int, source: str) -> None:
         raise UserError(
             f"units.encoder: {folder} frames by {window} samples every {hop}; the ladder needs 400 every 320 (50 Hz)"
         )
+    if config.feat_extract_activation != "gelu":  # of every release; the fast front end computes no other
+        raise UserError(
+            f"units.encoder: {folder}/config.json: feat_extract_activation is '{config.feat_extract_activation}'; the "
+            "units need gelu, as HuBERT, WavLM and wav2vec 2.0 have it"
+        )
 
 
 def _read_model(folder: Path, kind: str) -> tuple[Any, bool]:

@@ -13,10 +13,13 @@ _FEW = 4  # centroids that could be the nearest, of which float32 cannot tell wh
 
 
 class Nearest:
-    """Centroids (clusters, dim) float32 on a device."""
+    """Centroids (clusters, dim) float32 on a device, of equal ones the first."""
 
     def __init__(self, centroids: np.ndarray, device: torch.device) -> None:
-        wide = torch.from_numpy(np.ascontiguousarray(centroids)).to(device).double()
+        # more than _FEW equal ones would crowd the lowest index out (+ 0: of two zeros that differ in sign)
+        first = np.sort(np.unique(centroids + np.float32(0), axis=0, return_index=True)[1])
+        self.indices = torch.from_numpy(first).to(device)
+        wide = torch.from_numpy(np.ascontiguousarray(centroids[first])).to(device).double()
         self.largest = (wide**2).sum(1).max()
         self.origin = wide.mean(0)
         self.wide = wide - self.origin
@@ -40,4 +43,5 @@ class Nearest:
         # the margin of codebook.assign, whose distances are from 0
         there = nearest + ((wide**2).sum(1) - (whole**2).sum(1))[:, None]
         margin = 1e-10 * (there.abs() + self.largest)
-        return few.masked_fill(distance > nearest + margin, len(self.norms)).amin(1).int()
+        lowest = few.masked_fill(distance > nearest + margin, len(self.norms)).amin(1)
+        return self.indices[lowest].int()

@@ -97,7 +97,8 @@ def _package(given: str) -> Any:
 
 def _load_openai(given: str) -> Whisper:
     whisper = _package(given)
-    device = claim()
+    device = claim()  # cpu or cuda:N
+    on_gpu = device != "cpu"
     try:
         model = whisper.load_model(given, device=device).eval()
     except Exception as error:  # torch, urllib and the package each have their own
@@ -105,7 +106,7 @@ def _load_openai(given: str) -> Whisper:
             f"{FIELD}: {given} cannot be loaded as a Whisper ({type(error).__name__}: {error}); fetch the checkpoint "
             "where there is a network and name its .pt file here"
         ) from None
-    options = whisper.DecodingOptions(language="en", without_timestamps=True, temperature=0.0, fp16=device == "cuda")
+    options = whisper.DecodingOptions(language="en", without_timestamps=True, temperature=0.0, fp16=on_gpu)
 
     def decode(batch: list[np.ndarray]) -> list[str]:
         import torch
@@ -114,7 +115,7 @@ def _load_openai(given: str) -> Whisper:
         found = whisper.decode(model, whisper.log_mel_spectrogram(audio, model.dims.n_mels), options)
         return [result.text for result in found]
 
-    return Whisper(decode, whisper.normalizers.EnglishTextNormalizer(), BATCH if device == "cuda" else 1)
+    return Whisper(decode, whisper.normalizers.EnglishTextNormalizer(), BATCH if on_gpu else 1)
 
 
 def _fetched(name: str) -> Path:
@@ -136,8 +137,9 @@ def _load_transformers(folder: Path) -> Whisper:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    device = claim()
-    kind = torch.float16 if device == "cuda" else torch.float32
+    device = claim()  # cpu or cuda:N
+    on_gpu = device != "cpu"
+    kind = torch.float16 if on_gpu else torch.float32
     try:
         processor = transformers.WhisperProcessor.from_pretrained(folder, local_files_only=True)
         model, info = transformers.WhisperForConditionalGeneration.from_pretrained(
@@ -173,4 +175,4 @@ def _load_transformers(folder: Path) -> Whisper:
         return processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
     spelling = processor.tokenizer.english_spelling_normalizer
-    return Whisper(decode, english_normaliser(spelling), BATCH if device == "cuda" else 1)
+    return Whisper(decode, english_normaliser(spelling), BATCH if on_gpu else 1)

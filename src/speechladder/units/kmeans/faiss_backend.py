@@ -6,7 +6,7 @@ import numpy as np
 
 from speechladder.io.devices import claim
 from speechladder.io.errors import UserError
-from speechladder.units.kmeans.fit import Plan, Trained
+from speechladder.units.kmeans.fit import Plan, Told, Trained
 
 
 def _gpus() -> int:
@@ -29,8 +29,8 @@ def choose(wanted: str) -> str:
     return "faiss-gpu" if gpus else "faiss"
 
 
-def run(features: np.ndarray, plan: Plan, centroids: np.ndarray | None) -> Trained:
-    """One start from `centroids` (clusters, dim), or from frames that faiss draws.
+def run(features: np.ndarray, plan: Plan, centroids: np.ndarray | None, told: Told | None = None) -> Trained:
+    """One start from `centroids` (clusters, dim), or from frames that faiss draws. Its iterations are `told` at its end.
 
     faiss takes 256 points per centroid unless told otherwise, without a word: beyond `max_points_per_centroid` x
     clusters frames it still subsamples. A mapped sample is read once per iteration, in its order.
@@ -47,6 +47,8 @@ def run(features: np.ndarray, plan: Plan, centroids: np.ndarray | None) -> Train
         resources = faiss.StandardGpuResources()
         index = faiss.index_cpu_to_gpu(resources, int((plan.device or claim()).partition(":")[2] or 0), index)
     found, objective = train(features, plan, centroids, index)
+    for value in objective if told else ():
+        told(value)
     if on_gpu:
         rows = range(0, len(features), 1 << 18)
         used = np.unique(np.concatenate([np.unique(index.search(features[r : r + (1 << 18)], 1)[1]) for r in rows]))

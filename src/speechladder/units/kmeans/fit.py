@@ -7,6 +7,7 @@ large cluster, drawn by size; torch splits the cluster with the largest sum of d
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from speechladder.units.kmeans.start import first_centroids, seed_of
 
 _ROWS = 1 << 16  # frames looked at at once: a mapped sample is never held
 
-Report = Callable[[int, int, float], None]  # start, iteration (from 1), objective per frame
+Report = Callable[[int, int, float], None]  # start, iteration (from 1), objective per frame that is trained on
+Told = Callable[[float], None]  # the objective of the next iteration of a start
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Plan:
     precision: str = "fp32"
     device: str | None = None
     enough: float = 0.0
+
+    def frames_used(self, frames: int) -> int:
+        """How many of a sample's frames are trained on: beyond `max_points_per_centroid` backends subsample."""
+        return min(frames, self.clusters * self.max_points_per_centroid)
 
     @property
     def unusual(self) -> dict[str, Any]:
@@ -75,7 +81,10 @@ def check(features: np.ndarray, clusters: int) -> None:
 
 
 def fit(features: np.ndarray, plan: Plan, report: Report | None = None) -> Trained:
-    """k-means of features (frames, dim) float32, in memory or mapped from a file. Raises UserError."""
+    """k-means of features (frames, dim) float32, in memory or mapped from a file. Raises UserError.
+
+    `report` is called after each iteration by torch, and by faiss, which says nothing before, at the end of each start.
+    """
     check(features, plan.clusters)
     from speechladder.units.kmeans.faiss_backend import choose
 
@@ -87,9 +96,18 @@ def fit(features: np.ndarray, plan: Plan, report: Report | None = None) -> Train
     for start in range(plan.restarts):
         one = replace(plan, backend=backend, seed=seed_of(plan.seed, start))
         drawn_by_faiss = backend != "torch" and plan.init == "random"
-        found.append(run(features, one, None if drawn_by_faiss else first_centroids(features, one)))
-        for iteration, objective in enumerate(found[-1].objective, 1):
-            if report:
-                report(start, iteration, objective / len(features))
+        first = None if drawn_by_faiss else first_centroids(features, one)
+        found.append(run(features, one, first, _teller(report, start, plan.frames_used(len(features)))))
     kept = min(range(len(found)), key=lambda start: found[start].objective[-1])
     return replace(found[kept], starts=tuple(tuple(one.objective) for one in found), kept=kept)
+
+
+def _teller(report: Report | None, start: int, frames: int) -> Told:
+    """Counts the iterations of a start, and tells them to `report` if there is one."""
+    iterations = count(1)
+
+    def told(objective: float) -> None:
+        if report:
+            report(start, next(iterations), objective / frames)
+
+    return told

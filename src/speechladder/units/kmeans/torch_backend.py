@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from speechladder.io.devices import claim
-from speechladder.units.kmeans.fit import Plan, Trained
+from speechladder.units.kmeans.fit import Plan, Told, Trained
 from speechladder.units.kmeans.start import take
 
 _ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 28}  # of a chunk's distances, and of its features: what a CPU's cache holds
@@ -114,10 +114,10 @@ def _split_empty(centroids: torch.Tensor, counts: torch.Tensor, spread: torch.Te
     return len(empty)
 
 
-def run(features: np.ndarray, plan: Plan, first: np.ndarray) -> Trained:
-    """One start from `first` (clusters, dim); `empty` counts the last centroids' own."""
+def run(features: np.ndarray, plan: Plan, first: np.ndarray, told: Told | None = None) -> Trained:
+    """One start from `first` (clusters, dim); `empty` counts the last centroids' own. Each iteration is `told`."""
     device = torch.device(plan.device or claim())
-    clusters, most = plan.clusters, plan.clusters * plan.max_points_per_centroid
+    clusters, most = plan.clusters, plan.frames_used(len(features))
     if len(features) > most:
         rng = np.random.default_rng([plan.seed, 8])
         features = take(features, np.sort(rng.choice(len(features), most, replace=False)))
@@ -132,6 +132,8 @@ def run(features: np.ndarray, plan: Plan, first: np.ndarray) -> Trained:
             for _ in range(plan.iterations):
                 value, counts, sums, spread = _pass(chunks, centroids, plan.precision)
                 objective.append(value)
+                if told:
+                    told(value)
                 centroids = torch.where(counts[:, None] > 0, (sums / counts.clamp(min=1)[:, None]).float(), centroids)
                 reseeded += _split_empty(centroids, counts, spread)
                 if value <= plan.enough:
