@@ -132,6 +132,19 @@ def test_what_the_points_do_not_say_is_empty_and_said(tmp_path, sizes, hours, fi
             assert row["E_low"] == row["alpha_high"] == ""
 
 
+def test_an_exponent_that_nothing_fixes_is_said_and_not_drawn(tmp_path):
+    """Losses that hardly move with the hours, as those of a budget that reads the data once."""
+    rows = read(table(tmp_path / "t.csv", (1e5, 1e6, 1e7), (1, 2, 4), rungs=("speech-hubert",)))
+    noise = np.random.default_rng(3).normal(0, 0.005, len(rows))
+    for row, part in zip(rows, noise):
+        loss = (90 + 3000 * float(row["active_parameters"]) ** -0.5) * (1 + part) + 0.1 / float(row["hours"])
+        row["valid_bits_per_second"] = f"{loss:.4f}"
+    found = law(rows, 0.95)
+    term = found.fit.terms[1]
+    assert term.exponent is None or term.exponent.low is None
+    assert found.note.startswith("hours: ")
+
+
 def test_one_axis_alone_is_fitted_at_the_largest_of_the_other(tmp_path):
     rows = read(table(tmp_path / "t.csv", (1e5, 1e6), (1, 4, 16, 64), noise=0, rungs=("text-bpe",)))
     found = law(rows, 0.95)

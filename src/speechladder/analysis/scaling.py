@@ -142,6 +142,8 @@ def law(rows: Sequence[dict[str, str]], confidence: float) -> Law:
             notes.append(f"{axis}: the loss does not fall with them")
         elif not LOWEST * 1.01 < term.exponent.value < HIGHEST / 1.01:
             notes.append(f"{axis}: no power law, its exponent is at the end of what is looked at")
+        elif found.dof and term.exponent.low is term.exponent.high is None:
+            notes.append(f"{axis}: any exponent fits these points")
     return Law(found, tuple(varied), count, "; ".join(notes))
 
 

@@ -68,14 +68,14 @@ def _slices(axis, name: str, rows: list[dict[str, str]], found: Law, style: dict
 
 
 def _exponents(axis, rungs: list[str], laws: dict[str, Law]) -> None:
-    """alpha and beta of each rung with their intervals; an end without a bound is an arrow."""
+    """alpha and beta of each rung with their intervals; an arrow where it has no bound, nothing where it has none."""
     axis.set_title(TITLES["exponents"])
     terms = [
         (at, rung, list(AXES).index(laws[rung].axes[k]), term.exponent)
         for at, rung in enumerate(rungs)
         if laws[rung].fit
         for k, term in enumerate(laws[rung].fit.terms)
-        if term.exponent
+        if term.exponent and not (laws[rung].fit.dof and term.exponent.low is term.exponent.high is None)
     ]
     if not terms:
         _no_rows(axis, "no law was fitted\n(three values on an axis are needed)")
