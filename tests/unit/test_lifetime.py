@@ -9,18 +9,19 @@ import time
 import pytest
 
 from speechladder.io.errors import UserError
-from speechladder.io.lifetime import RUNNER, hold_lock
+from speechladder.io.lifetime import RUNNER, hold_lock, runner, unlock
 
 SLEEPER = "from speechladder.io.errors import script\nimport time\nscript(lambda: time.sleep(60))()"
 
 
 def test_a_script_dies_with_its_runner():
-    runner = subprocess.Popen(["sleep", "60"])
-    job = subprocess.Popen([sys.executable, "-c", SLEEPER], env=os.environ | {RUNNER: str(runner.pid)})
+    parent = subprocess.Popen(["sleep", "60"])
+    value = runner(parent.pid)
+    job = subprocess.Popen([sys.executable, "-c", SLEEPER], env=os.environ | {RUNNER: value})
     time.sleep(1.0)
     assert job.poll() is None
-    runner.kill()
-    runner.wait()
+    parent.kill()
+    parent.wait()
     assert job.wait(timeout=10) == 137
 
 
