@@ -10,7 +10,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help table smoke plan audit test lint configuration report clean
+.PHONY: help table smoke plan audit stages test test-cluster lint configuration report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -34,6 +34,11 @@ $(VENV)/.installed-test: requirements-test.lock $(VENV)/.installed
 	$(BIN)/python -m pip install -q -r requirements-test.lock
 	@touch $@
 
+# --no-deps: all that they need is in requirements.lock
+$(VENV)/.installed-cluster: requirements-cluster.lock $(VENV)/.installed-test
+	$(BIN)/python -m pip install -q --no-deps -r requirements-cluster.lock
+	@touch $@
+
 table: $(VENV)/.installed ## the default run: results/table.csv and figures (about 14 minutes on 2 cores)
 	snakemake --cores $(CORES) results/table.csv
 	@python scripts/print_table.py results
@@ -48,8 +53,14 @@ plan: $(VENV)/.installed ## what a run would take, before anything is spent: mak
 audit: $(VENV)/.installed ## hold a corpus against the disk: make audit PRESET=libriheavy-small [ARGS="--config ..."]
 	snakemake --cores $(CORES) $(if $(PRESET),--configfile presets/$(PRESET).yaml) $(ARGS) -- results/corpus/audit.json
 
+stages: $(VENV)/.installed ## each stage with what it makes and needs: make stages [PRESET=paper] [ARGS="--config ..."]
+	@python scripts/list_stages.py $(if $(PRESET),--preset $(PRESET)) $(ARGS)
+
 test: $(VENV)/.installed-test ## every test (at most 10 minutes on 2 cores)
 	python -m pytest -n 2 --dist loadgroup tests
+
+test-cluster: $(VENV)/.installed-cluster ## the smoke run through a real SLURM on this machine (root; apt-get install slurm-wlm munge)
+	SPEECHLADDER_TEST_CLUSTER=1 python -m pytest tests/cluster
 
 lint: $(VENV)/.installed-test ## ruff, snakefmt, snakemake --lint
 	ruff check .
