@@ -118,7 +118,11 @@ class Cluster:
         self._daemon("slurmctld", "-D", "-i")
         for number in range(self.nodes):
             self._daemon("slurmd", "-D", "-N", f"node{number}", log=f"slurmd.{number}.log")
-        _until(lambda: self.ask("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T").split() == ["idle"] * self.nodes, 60, self._trouble)
+        _until(
+            lambda: self.ask("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T").split() == ["idle"] * self.nodes,
+            60,
+            self._trouble,
+        )
 
     def stop(self) -> None:
         """End every job and daemon, and remove all that was written."""

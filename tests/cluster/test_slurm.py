@@ -29,7 +29,12 @@ class Run:
         environ |= {"SPEECHLADDER_PARTITION": "cpu", "SPEECHLADDER_GPU_PARTITION": "gpu"}
         environ |= {"SPEECHLADDER_SCRATCH": str(folder.parent)} | ({"HOME": str(home)} if home else {})
         command = [str(Path(sys.executable).parent / "snakemake"), "--snakefile", str(ROOT / "Snakefile")]
-        command += ["--profile", str(ROOT / "workflow/profiles/slurm"), "--slurm-init-seconds-before-status-checks", "2"]
+        command += [
+            "--profile",
+            str(ROOT / "workflow/profiles/slurm"),
+            "--slurm-init-seconds-before-status-checks",
+            "2",
+        ]
         command += ["--configfile", str(ROOT / "presets/smoke.yaml"), "--directory", str(folder), *words]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
@@ -157,14 +162,21 @@ dist.destroy_process_group()
 def test_several_processes_meet_over_the_nodes_of_a_job(cluster, tmp_path, nodes, processes):
     (tmp_path / "ranks.py").write_text(RANKS)
     launch = f"{sys.executable} {ROOT}/scripts/launch_lm.py --trainer {tmp_path}/ranks.py -- {tmp_path}/rank"
-    (tmp_path / "Snakefile").write_text(f'rule train_lm:\n    output: "done"\n    shell: "{launch} && touch {{output}}"\n')
+    (tmp_path / "Snakefile").write_text(
+        f'rule train_lm:\n    output: "done"\n    shell: "{launch} && touch {{output}}"\n'
+    )
     environ = os.environ | {"SPEECHLADDER_LM_NODES": str(nodes), "SPEECHLADDER_LM_GPUS": str(processes)}
     environ |= {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
         [str(Path(sys.executable).parent / "snakemake"), "--profile", str(ROOT / "workflow/profiles/slurm")]
         + ["--slurm-init-seconds-before-status-checks", "2", "--retries", "0", "--directory", str(tmp_path)]
         + ["--snakefile", str(tmp_path / "Snakefile"), "done"],
-        capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=300, check=False,
+        capture_output=True,
+        text=True,
+        env=environ,
+        cwd=tmp_path,
+        timeout=300,
+        check=False,
     )
     logs = "".join(path.read_text() for path in tmp_path.glob(".snakemake/slurm_logs/**/*.log"))
     assert done.returncode == 0, done.stdout + done.stderr + logs

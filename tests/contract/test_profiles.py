@@ -74,7 +74,9 @@ def test_every_rule_of_a_profile_exists(monkeypatch):
 def test_what_may_compute_on_a_gpu_asks_for_one(monkeypatch, name):
     asking = _gpu_rules(_profile(name, monkeypatch, CUDA_VISIBLE_DEVICES="0"))
     assert _on_gpu() - asking == set()
-    assert asking - _on_gpu() <= {"train_kmeans"}  # its faiss is that of the environment, on a GPU where it is faiss-gpu's
+    assert asking - _on_gpu() <= {
+        "train_kmeans"
+    }  # its faiss is that of the environment, on a GPU where it is faiss-gpu's
 
 
 def test_a_job_of_gpus_is_one_task(monkeypatch):
@@ -85,7 +87,9 @@ def test_a_job_of_gpus_is_one_task(monkeypatch):
 
 
 def test_a_training_over_nodes_has_its_share_of_gpus_on_each(monkeypatch):
-    train = _profile("slurm", monkeypatch, SPEECHLADDER_LM_GPUS="16", SPEECHLADDER_LM_NODES="2")["set-resources"]["train_lm"]
+    train = _profile("slurm", monkeypatch, SPEECHLADDER_LM_GPUS="16", SPEECHLADDER_LM_NODES="2")["set-resources"][
+        "train_lm"
+    ]
     # the plugin's own srun cannot start one task over two nodes' GPUs: "mpi" keeps it away, and asks for a task a node
     assert (train["nodes"], train["tasks"], train["gres"], train["mpi"]) == (2, 2, "gpu:8", "srun")
     assert "gpu" not in train
@@ -105,7 +109,9 @@ def test_account_and_partitions_have_one_place(monkeypatch):
         assert given["slurm_partition"] == ("'a100'" if rule in _gpu_rules(profile) else "'long'"), rule
     plain = _profile("slurm", monkeypatch)
     assert "slurm_partition" not in plain["default-resources"]
-    cpu = _profile("slurm", monkeypatch, SPEECHLADDER_GPUS="0", SPEECHLADDER_PARTITION="long", SPEECHLADDER_GPU_PARTITION="a100")
+    cpu = _profile(
+        "slurm", monkeypatch, SPEECHLADDER_GPUS="0", SPEECHLADDER_PARTITION="long", SPEECHLADDER_GPU_PARTITION="a100"
+    )
     assert _gpu_rules(cpu) == set()
     assert {given["slurm_partition"] for given in cpu["set-resources"].values()} == {"'long'"}
 

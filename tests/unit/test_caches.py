@@ -21,7 +21,9 @@ def test_what_the_user_has_set_stays(tmp_path):
     given = {"HOME": str(tmp_path), "MPLCONFIGDIR": "/m", "HF_HOME": "/hf", "TRITON_CACHE_DIR": "/t"}
     found = caches(RUNS, FILES, given)
     assert not {"MPLCONFIGDIR", "TRITON_CACHE_DIR", "HF_HUB_CACHE", "HF_TOKEN_PATH"} & set(found)
-    assert not {"XDG_CACHE_HOME", "HF_HUB_CACHE"} & set(caches(RUNS, FILES, {"HOME": str(tmp_path), "XDG_CACHE_HOME": "/x"}))
+    assert not {"XDG_CACHE_HOME", "HF_HUB_CACHE"} & set(
+        caches(RUNS, FILES, {"HOME": str(tmp_path), "XDG_CACHE_HOME": "/x"})
+    )
 
 
 def test_models_that_are_at_home_are_used_there(tmp_path):

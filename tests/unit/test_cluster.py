@@ -27,10 +27,15 @@ TORCHRUN = "python -m torch.distributed.run --nproc-per-node={} --shutdown-timeo
     [
         pytest.param({}, None, f"python {RUN}", id="a laptop"),
         pytest.param({"CUDA_VISIBLE_DEVICES": ""}, None, f"python {RUN}", id="no GPU allowed"),
-        pytest.param({"CUDA_VISIBLE_DEVICES": "0,1"}, None, f"{TORCHRUN.format(2)} --standalone {RUN}", id="a workstation"),
+        pytest.param(
+            {"CUDA_VISIBLE_DEVICES": "0,1"}, None, f"{TORCHRUN.format(2)} --standalone {RUN}", id="a workstation"
+        ),
         pytest.param({"CUDA_VISIBLE_DEVICES": "0,1"}, 1, f"python {RUN}", id="a workstation, one process"),
         pytest.param(
-            {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "1", "SLURM_GPUS_ON_NODE": "1"}, None, f"python {RUN}", id="1 node, 1 GPU"
+            {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "1", "SLURM_GPUS_ON_NODE": "1"},
+            None,
+            f"python {RUN}",
+            id="1 node, 1 GPU",
         ),
         pytest.param(
             {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "1", "SLURM_GPUS_ON_NODE": "4"},

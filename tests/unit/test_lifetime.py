@@ -54,7 +54,9 @@ def test_a_runner_on_another_machine_is_not_looked_for_here():
     # a process of a training on the second node of a job: the snakemake's number means another process there, or none
     gone = subprocess.Popen(["true"])
     gone.wait()
-    job = subprocess.Popen([sys.executable, "-c", SLEEPER], env=os.environ | {RUNNER: f"another-boot.4026531836:{gone.pid}"})
+    job = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER], env=os.environ | {RUNNER: f"another-boot.4026531836:{gone.pid}"}
+    )
     with pytest.raises(subprocess.TimeoutExpired):
         job.wait(timeout=1.5)
     job.kill()
@@ -108,7 +110,9 @@ def test_unlock_takes_the_lock_of_a_dead_machine_and_not_of_a_living_run(tmp_pat
     lock.write_text("4711 node17")
     unlock(lock)
     assert not lock.exists()
-    code = f"from speechladder.io.lifetime import hold_lock; hold_lock({str(lock)!r}); print('held', flush=True); input()"
+    code = (
+        f"from speechladder.io.lifetime import hold_lock; hold_lock({str(lock)!r}); print('held', flush=True); input()"
+    )
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(UserError, match=f"process {holder.pid}"):

@@ -42,5 +42,7 @@ def cancel_leftovers(folder: Path, wait: float = WAIT, every: float = 1.0) -> No
     deadline = time.monotonic() + wait
     while jobs := leftovers(folder):
         if time.monotonic() > deadline:
-            raise UserError(f"jobs of an earlier run do not end: {' '.join(jobs)}; see squeue, and start again after them")
+            raise UserError(
+                f"jobs of an earlier run do not end: {' '.join(jobs)}; see squeue, and start again after them"
+            )
         time.sleep(every)

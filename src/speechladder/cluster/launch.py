@@ -49,7 +49,9 @@ def allocation(environ: Mapping[str, str], ask: Callable[[str], str] | None = No
 
 def _scontrol(job: str) -> str:
     try:
-        done = subprocess.run(["scontrol", "--oneliner", "show", "job", job], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["scontrol", "--oneliner", "show", "job", job], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(f"SLURM_JOB_ID is {job}, but `scontrol show job {job}` fails: {error}") from None
     return done.stdout
