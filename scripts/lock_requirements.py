@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write requirements.lock and those of tests and clusters beside it: what pyproject.toml asks for, with all it needs, as
+"""Write requirements.lock and those of tests and clusters beside it: what pyproject.toml asks for and all it needs, as
 installed in this environment. Run it in the environment whose versions were tested together."""
 
 import argparse

@@ -50,7 +50,8 @@ KillWait={kill_wait}
 GresTypes=gpu
 # what the profile asks for at paper scale is more memory than a laptop has: nothing here is held to it
 SlurmdParameters=config_overrides
-NodeName=node[0-{last}] NodeHostname={host} NodeAddr=127.0.0.1 Port={ports} CPUs={cpus} RealMemory=4000000 Gres=gpu:{gpus} State=UNKNOWN
+NodeName=DEFAULT CPUs={cpus} RealMemory=4000000 Gres=gpu:{gpus} State=UNKNOWN
+NodeName=node[0-{last}] NodeHostname={host} NodeAddr=127.0.0.1 Port={ports}
 PartitionName=cpu Nodes=node[0-{last}] Default=YES MaxTime=7-0 State=UP
 PartitionName=gpu Nodes=node[0-{last}] MaxTime=7-0 State=UP
 """
@@ -94,7 +95,7 @@ class Cluster:
         if reason := missing():
             raise RuntimeError(reason)
         _end_stale()
-        self.folder = Path(tempfile.mkdtemp(prefix="speechladder-slurm-", dir="/tmp"))  # noqa: S108 (a short socket path)
+        self.folder = Path(tempfile.mkdtemp(prefix="speechladder-slurm-", dir="/tmp"))  # sockets have short paths
         self.folder.chmod(0o755)  # who may use the socket is munge's own business
         for name in ("state", *(f"spool.node{number}" for number in range(self.nodes))):
             (self.folder / name).mkdir()

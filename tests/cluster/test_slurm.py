@@ -167,17 +167,10 @@ def test_several_processes_meet_over_the_nodes_of_a_job(cluster, tmp_path, nodes
     )
     environ = os.environ | {"SPEECHLADDER_LM_NODES": str(nodes), "SPEECHLADDER_LM_GPUS": str(processes)}
     environ |= {"PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "snakemake"), "--profile", str(ROOT / "workflow/profiles/slurm")]
-        + ["--slurm-init-seconds-before-status-checks", "2", "--retries", "0", "--directory", str(tmp_path)]
-        + ["--snakefile", str(tmp_path / "Snakefile"), "done"],
-        capture_output=True,
-        text=True,
-        env=environ,
-        cwd=tmp_path,
-        timeout=300,
-        check=False,
-    )
+    command = [str(Path(sys.executable).parent / "snakemake"), "--profile", str(ROOT / "workflow/profiles/slurm")]
+    command += ["--slurm-init-seconds-before-status-checks", "2", "--retries", "0", "--directory", str(tmp_path)]
+    command += ["--snakefile", str(tmp_path / "Snakefile"), "done"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=900)
     logs = "".join(path.read_text() for path in tmp_path.glob(".snakemake/slurm_logs/**/*.log"))
     assert done.returncode == 0, done.stdout + done.stderr + logs
     total = sum(range(1, processes + 1))

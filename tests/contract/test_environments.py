@@ -1,4 +1,4 @@
-"""Containers and conda files: the lock's versions, one base image, nothing that the repository lacks. (None is built here.)"""
+"""Containers and conda files: the lock's versions, one base image, nothing that is not there. None is built here."""
 
 import re
 import tomllib

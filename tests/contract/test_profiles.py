@@ -1,4 +1,4 @@
-"""The profiles: every rule that may compute on a GPU asks for one, no rule is named that is none, one place for a cluster."""
+"""The profiles: what may compute on a GPU asks for one, every rule that is named exists, one place for a cluster."""
 
 import ast
 import re

@@ -82,14 +82,13 @@ def test_scripts_run_by_hand_on_files_given_by_path(smoke, tmp_path):
     # elsewhere, without Snakemake, its working directory or its environment: the same bytes as the run's own
     settings = load(yaml.safe_load((ROOT / "presets/smoke.yaml").read_text()))
     made = smoke / "results"
-    parts = (
-        f"--cuts {made}/corpus/cuts.0.jsonl.gz --alignment {made}/alignment/0.parquet --units {made}/units/0.parquet"
-    )
+    cuts, alignment = f"--cuts {made}/corpus/cuts.0.jsonl.gz", f"{made}/alignment/0.parquet"
+    parts = f"{cuts} --alignment {alignment} --units {made}/units/0.parquet"
+    rung = f"--rung text-bpe --clusters 32 {token_options(settings, 'text-bpe')}"
     commands = {
-        "alignment/durations.json": f"phone_durations.py --cuts {made}/corpus/cuts.0.jsonl.gz --alignments {made}/alignment/0.parquet --out durations.json",
+        "alignment/durations.json": f"phone_durations.py {cuts} --alignments {alignment} --out durations.json",
         "tokens/utterances.parquet": f"select_utterances.py {parts} --out utterances.parquet --rejected rejected.jsonl",
-        "tokens/text-bpe": f"tokenize_rung.py --rung text-bpe --utterances utterances.parquet {parts} --clusters 32 --out text-bpe "
-        + token_options(settings, "text-bpe"),
+        "tokens/text-bpe": f"tokenize_rung.py {rung} --utterances utterances.parquet {parts} --out text-bpe",
     }
     for name, words in commands.items():
         script, *arguments = shlex.split(words)

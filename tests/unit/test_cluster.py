@@ -1,4 +1,4 @@
-"""How a training is started on what a SLURM job gives, and what an earlier run's jobs come to. A real SLURM: tests/cluster."""
+"""How a training is started on what a SLURM job gives, and what becomes of an earlier run's jobs."""
 
 import sys
 from pathlib import Path
@@ -48,8 +48,8 @@ TORCHRUN = "python -m torch.distributed.run --nproc-per-node={} --shutdown-timeo
             {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "2", "SLURM_NNODES": "1", "SLURM_GPUS_ON_NODE": "8"}
             | {"SLURM_CPUS_PER_TASK": "32", "SLURM_RESTART_COUNT": "1"},
             None,
-            "srun --overlap --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 --gpus-per-node=8"
-            f" --cpus-per-task=32 {TORCHRUN.format(8)} --nnodes=2 --rdzv-backend=c10d --rdzv-id=41.1"
+            "srun --overlap --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1"
+            f" --gpus-per-node=8 --cpus-per-task=32 {TORCHRUN.format(8)} --nnodes=2 --rdzv-backend=c10d --rdzv-id=41.1"
             f" --rdzv-endpoint=node7:10041 {RUN}",
             id="2 nodes, 8 GPUs each",
         ),

@@ -1,4 +1,4 @@
-"""How a training is started: plain python, torchrun on one node, or srun with a torchrun on each node of a SLURM job."""
+"""How a training is started: plain python, torchrun on one node, or srun and a torchrun on each node of a SLURM job."""
 
 import re
 import subprocess
@@ -28,8 +28,8 @@ class Allocation:
 def allocation(environ: Mapping[str, str], ask: Callable[[str], str] | None = None) -> Allocation:
     """The allocation that the variables of the environment tell of.
 
-    A job's own are read (SLURM_JOB_NUM_NODES), not those of the step of one task that this process may be (SLURM_NNODES).
-    Snakemake's plugin takes most of them away; then `ask` tells (a job's number -> `scontrol show job`).
+    A job's own are read (SLURM_JOB_NUM_NODES), not those of the step of one task that this process may be
+    (SLURM_NNODES). Snakemake's plugin takes most away; then `ask` tells (a job's number -> `scontrol show job`).
     """
     gpus = None
     if environ.get("SLURM_GPUS_ON_NODE"):

@@ -1,5 +1,5 @@
-"""Where libraries keep what they can make or fetch again: beside a run, since a home directory on a cluster is small, slow,
-shared by all nodes, and sometimes not there at all."""
+"""Where libraries keep what they can make or fetch again: beside a run, since a home directory on a cluster is small,
+slow, shared by all nodes, and sometimes not there at all."""
 
 import os
 from collections.abc import Mapping, Sequence
