@@ -1,4 +1,4 @@
-"""Jobs of an earlier run that are still on the cluster: SLURM runs them on when snakemake is killed or its node dies."""
+"""Jobs of an earlier run that are still on the cluster: SLURM runs them on when snakemake is killed or its node dies"""
 
 import shutil
 import subprocess
