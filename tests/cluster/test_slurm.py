@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from tests.cluster.one_machine import Cluster
-from tests.e2e.conftest import ROOT, run
+from tests.e2e.conftest import ROOT, kill_all, run
 
 TABLES = ("table.csv", "factors.csv", "layers.csv", "learning.csv", "continuation.csv", "rejected.csv")
 # a training that lasts some ten seconds and more
@@ -23,23 +24,22 @@ MODEL = "results/lm/text-bpe/seed0"
 class Run:
     """A snakemake with the profile, whose output is kept in a file."""
 
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
+
     def __init__(self, folder: Path, *words: str, home: Path | None = None) -> None:
         self.folder, self.log = folder, folder.parent / f"{folder.name}.log"
         environ = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME"}
         environ |= {"SPEECHLADDER_PARTITION": "cpu", "SPEECHLADDER_GPU_PARTITION": "gpu"}
         environ |= {"SPEECHLADDER_SCRATCH": str(folder.parent)} | ({"HOME": str(home)} if home else {})
         command = [str(Path(sys.executable).parent / "snakemake"), "--snakefile", str(ROOT / "Snakefile")]
-        command += [
-            "--profile",
-            str(ROOT / "workflow/profiles/slurm"),
-            "--slurm-init-seconds-before-status-checks",
-            "2",
-        ]
+        command += ["--profile", str(ROOT / "workflow/profiles/slurm")]
+        command += ["--slurm-init-seconds-before-status-checks", "2"]  # 20 spare a large cluster's controller
         command += ["--configfile", str(ROOT / "presets/smoke.yaml"), "--directory", str(folder), *words]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=ROOT, env=environ, start_new_session=True
             )
+        self.started.append(self.process)
 
     def until(self, ready: Callable[[], object], seconds: float = 180) -> object:
         """What `ready` returns, as soon as it is true."""
@@ -54,6 +54,15 @@ class Run:
         """Wait for success; what was said."""
         assert self.process.wait(seconds) == 0, self.log.read_text()[-8000:]
         return self.log.read_text()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left() -> Iterator[None]:
+    """No snakemake outlives these tests."""
+    yield
+    for process in Run.started:
+        if process.poll() is None:
+            kill_all(process)
 
 
 def _job(cluster: Cluster, rule: str) -> str | None:
@@ -120,10 +129,11 @@ def uninterrupted(smoke, tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_training_survives_scancel_requeue_and_the_death_of_snakemake(cluster, smoke, uninterrupted, tmp_path):
+def test_a_training_survives_scancel_and_the_death_of_snakemake(cluster, smoke, uninterrupted, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(smoke, folder, copy_function=shutil.copy2)
     words = ("--config", LONG, "--", MODEL)
+    (folder / "results/logs/train_lm/text-bpe.seed0.log").unlink()  # of the model that is there
     log = folder / "results/logs/train_lm/text-bpe.seed0.log"
     going = Run(folder, *words)
 
@@ -136,7 +146,7 @@ def test_a_training_survives_scancel_requeue_and_the_death_of_snakemake(cluster,
     cluster.ask("scancel", first)  # SIGTERM: a checkpoint at whatever step it is
     going.until(lambda: "Trying to restart job" in going.log.read_text())
     failed = next((folder / ".snakemake/slurm_logs/rule_train_lm").rglob(f"{first}.log")).read_text()
-    assert "interrupted at step" in failed
+    assert "interrupted at step" in failed, failed + str(sorted(folder.glob(f"{MODEL}.checkpoints/*")))
     second = str(going.until(lambda: training(first) and "resuming from step" in log.read_text() and training(first)))
     os.killpg(going.process.pid, signal.SIGKILL)  # as when the node dies on which snakemake runs
     going.process.wait()
