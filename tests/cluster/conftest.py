@@ -27,8 +27,8 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def smoke(cluster, tmp_path_factory) -> Path:
-    """The smoke preset on this machine, without SLURM, as long as it takes; or SPEECHLADDER_SMOKE, the folder of one that
-    this very code has made."""
+    """The smoke preset on this machine, without SLURM, as long as it takes; or SPEECHLADDER_SMOKE, the folder of one
+    that this very code has made."""
     if given := os.environ.get("SPEECHLADDER_SMOKE"):
         return Path(given)
     folder = tmp_path_factory.mktemp("smoke") / "run"

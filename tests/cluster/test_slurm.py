@@ -145,13 +145,13 @@ def test_a_training_survives_scancel_and_the_death_of_snakemake(cluster, smoke, 
     time.sleep(2)
     cluster.ask("scancel", first)  # SIGTERM: a checkpoint at whatever step it is
     going.until(lambda: "Trying to restart job" in going.log.read_text())
-    failed = next((folder / ".snakemake/slurm_logs/rule_train_lm").rglob(f"{first}.log")).read_text()
-    assert "interrupted at step" in failed, failed + str(sorted(folder.glob(f"{MODEL}.checkpoints/*")))
+    # checkpoint_every is never reached: SIGTERM wrote it
+    assert list(folder.glob(f"{MODEL}.checkpoints/step*")), going.log.read_text()[-3000:]
     second = str(going.until(lambda: training(first) and "resuming from step" in log.read_text() and training(first)))
     os.killpg(going.process.pid, signal.SIGKILL)  # as when the node dies on which snakemake runs
     going.process.wait()
     assert _job(cluster, "train_lm") == second  # SLURM does not know, and runs it on
-    assert "cancelling 1 jobs" in Run(folder, *words).end()
+    assert "ending 1 jobs" in Run(folder, *words).end()
     for name in ("model.safetensors", "train.json"):
         assert (folder / MODEL / name).read_bytes() == (uninterrupted / MODEL / name).read_bytes()
 

@@ -114,10 +114,21 @@ def test_jobs_of_this_folder_s_dead_run_are_cancelled(tmp_path, queue):
         f"7|rule_align_wildcards_0|{run}\n8|rule_align_wildcards_0|{tmp_path}\n9|(null)|{run}\n12_3|rule_train_lm|{run}\n"
     )
     assert leftovers(run) == ["7", "12_3"]
+    words = "--state=PENDING 7 12_3\n"
     cancel_leftovers(run)
-    assert (tmp_path / "cancelled").read_text() == "7 12_3\n"
-    cancel_leftovers(run)
-    assert (tmp_path / "cancelled").read_text() == "7 12_3\n"
+    assert (tmp_path / "cancelled").read_text().startswith(words)
+    before = (tmp_path / "cancelled").read_text()
+    cancel_leftovers(run)  # nothing is left
+    assert (tmp_path / "cancelled").read_text() == before
+
+
+def test_what_does_not_listen_to_sigterm_is_cancelled(tmp_path, queue):
+    run = tmp_path / "run"
+    queue.write_text(f"7|rule_align|{run}\n")
+    stubborn = f'#!/bin/sh\ncase "$1" in --*) ;; *) : > {queue} ;; esac\necho "$@" >> {tmp_path}/cancelled\n'
+    (tmp_path / "bin" / "scancel").write_text(stubborn)
+    cancel_leftovers(run, gentle=0.05, hard=5, every=0.02)
+    assert (tmp_path / "cancelled").read_text() == "--state=PENDING 7\n--signal=TERM 7\n7\n"
 
 
 def test_a_folder_that_never_saw_slurm_asks_nobody(tmp_path, queue):
@@ -130,4 +141,4 @@ def test_jobs_that_do_not_end_stop_the_run(tmp_path, queue):
     queue.write_text(f"7|rule_align|{run}\n")
     (tmp_path / "bin" / "scancel").write_text("#!/bin/sh\n")
     with pytest.raises(UserError, match="jobs of an earlier run do not end: 7"):
-        cancel_leftovers(run, wait=0.1, every=0.02)
+        cancel_leftovers(run, gentle=0.05, hard=0.05, every=0.02)

@@ -8,7 +8,8 @@ from pathlib import Path
 from speechladder.io.errors import UserError
 from speechladder.io.progress import say
 
-WAIT = 120.0  # seconds: SLURM's own between SIGTERM and SIGKILL (KillWait) is 30, unless a site changed it
+GENTLE = 300.0  # seconds for a training to write its checkpoint after SIGTERM
+HARD = 120.0  # seconds after scancel, which itself leaves 30 (KillWait) unless a site changed it
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -28,21 +29,35 @@ def leftovers(folder: Path) -> list[str]:
     return [job for job, comment, work in rows if comment.startswith("rule_") and Path(work).resolve() == here]
 
 
-def cancel_leftovers(folder: Path, wait: float = WAIT, every: float = 1.0) -> None:
-    """Cancel the jobs of a run that is gone, so that none writes beside those of this one; waits until they are.
+def cancel_leftovers(folder: Path, gentle: float = GENTLE, hard: float = HARD, every: float = 1.0) -> None:
+    """End the jobs of a run that is gone, so that none writes beside those of this one; waits until they are.
 
-    To be called by whoever holds the folder's lock: then no run lives whose jobs these are. A training that is
-    cancelled writes a checkpoint first. Raises UserError where they do not end within `wait` seconds.
+    To be called by whoever holds the folder's lock: then no run lives whose jobs these are. Their processes get SIGTERM
+    and `gentle` seconds, in which a training writes its checkpoint; then they are cancelled. Raises UserError where they
+    do not end within `hard` seconds more.
     """
     jobs = leftovers(folder)
     if not jobs:
         return
-    say(f"cancelling {len(jobs)} jobs that an earlier run of this folder left on the cluster: {' '.join(jobs)}")
-    subprocess.run(["scancel", *jobs], capture_output=True, timeout=60, check=False)
-    deadline = time.monotonic() + wait
-    while jobs := leftovers(folder):
+    say(f"ending {len(jobs)} jobs that an earlier run of this folder left on the cluster: {' '.join(jobs)}")
+    _scancel("--state=PENDING", *jobs)
+    _scancel("--signal=TERM", *jobs)
+    if _gone(folder, gentle, every):
+        return
+    _scancel(*leftovers(folder))
+    if not _gone(folder, hard, every):
+        left = " ".join(leftovers(folder))
+        raise UserError(f"jobs of an earlier run do not end: {left}; see squeue, and start again after them")
+
+
+def _scancel(*words: str) -> None:
+    subprocess.run(["scancel", *words], capture_output=True, timeout=60, check=False)
+
+
+def _gone(folder: Path, seconds: float, every: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while leftovers(folder):
         if time.monotonic() > deadline:
-            raise UserError(
-                f"jobs of an earlier run do not end: {' '.join(jobs)}; see squeue, and start again after them"
-            )
+            return False
         time.sleep(every)
+    return True
