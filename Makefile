@@ -34,9 +34,10 @@ $(VENV)/.installed-test: requirements-test.lock $(VENV)/.installed
 	$(BIN)/python -m pip install -q -r requirements-test.lock
 	@touch $@
 
-# --no-deps: all that they need is in requirements.lock
-$(VENV)/.installed-cluster: requirements-cluster.lock $(VENV)/.installed-test
-	$(BIN)/python -m pip install -q --no-deps -r requirements-cluster.lock
+# Beside the environment: installed into it, the plugin would cost each start of Snakemake 10 s where SLURM's commands are and no
+# controller. --no-deps: all that it needs is in requirements.lock.
+.work/slurm/.installed: requirements-cluster.lock $(VENV)/.installed-test
+	$(BIN)/python -m pip install -q --no-deps --upgrade --target .work/slurm -r requirements-cluster.lock
 	@touch $@
 
 table: $(VENV)/.installed ## the default run: results/table.csv and figures (about 14 minutes on 2 cores)
@@ -59,8 +60,8 @@ stages: $(VENV)/.installed ## each stage with what it makes and needs: make stag
 test: $(VENV)/.installed-test ## every test (at most 10 minutes on 2 cores)
 	python -m pytest -n 2 --dist loadgroup tests
 
-test-cluster: $(VENV)/.installed-cluster ## the smoke run through a real SLURM on this machine (root; apt-get install slurm-wlm munge)
-	SPEECHLADDER_TEST_CLUSTER=1 python -m pytest tests/cluster
+test-cluster: .work/slurm/.installed ## the smoke run through a real SLURM on this machine (root; apt-get install slurm-wlm munge)
+	PYTHONPATH=$(abspath .work/slurm) SPEECHLADDER_TEST_CLUSTER=1 python -m pytest tests/cluster
 
 lint: $(VENV)/.installed-test ## ruff, snakefmt, snakemake --lint
 	ruff check .

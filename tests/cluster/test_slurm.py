@@ -176,7 +176,7 @@ def test_several_processes_meet_over_the_nodes_of_a_job(cluster, tmp_path, nodes
         f'rule train_lm:\n    output: "done"\n    shell: "{launch} && touch {{output}}"\n'
     )
     environ = os.environ | {"SPEECHLADDER_LM_NODES": str(nodes), "SPEECHLADDER_LM_GPUS": str(processes)}
-    environ |= {"PYTHONPATH": str(ROOT / "src")}
+    environ |= {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), os.environ.get("PYTHONPATH", "")))}
     command = [str(Path(sys.executable).parent / "snakemake"), "--profile", str(ROOT / "workflow/profiles/slurm")]
     command += ["--slurm-init-seconds-before-status-checks", "2", "--retries", "0", "--directory", str(tmp_path)]
     command += ["--snakefile", str(tmp_path / "Snakefile"), "done"]

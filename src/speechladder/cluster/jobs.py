@@ -32,9 +32,9 @@ def leftovers(folder: Path) -> list[str]:
 def cancel_leftovers(folder: Path, gentle: float = GENTLE, hard: float = HARD, every: float = 1.0) -> None:
     """End the jobs of a run that is gone, so that none writes beside those of this one; waits until they are.
 
-    To be called by whoever holds the folder's lock: then no run lives whose jobs these are. Their processes get SIGTERM
-    and `gentle` seconds, in which a training writes its checkpoint; then they are cancelled. Raises UserError where they
-    do not end within `hard` seconds more.
+    To be called by whoever holds the folder's lock: then no run lives whose jobs these are. Their processes get
+    SIGTERM and `gentle` seconds, in which a training writes its checkpoint; then they are cancelled. Raises UserError
+    where they do not end within `hard` seconds more.
     """
     jobs = leftovers(folder)
     if not jobs:
