@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help table smoke plan audit s3prl test test-s3prl lint configuration report clean
+.PHONY: help table smoke plan audit stages s3prl test test-s3prl test-cluster lint configuration report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -43,6 +43,12 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 	$(BIN)/python -m pip --python $(S3PRL_VENV)/bin/python install -q -r requirements-s3prl.lock
 	@touch $@
 
+# Beside the environment: installed into it, the plugin would cost each start of Snakemake 10 s where SLURM's commands are and no
+# controller. --no-deps: all that it needs is in requirements.lock.
+.work/slurm/.installed: requirements-cluster.lock $(VENV)/.installed-test
+	$(BIN)/python -m pip install -q --no-deps --upgrade --target .work/slurm -r requirements-cluster.lock
+	@touch $@
+
 table: $(VENV)/.installed ## the default run: results/table.csv and figures (about 14 minutes on 2 cores)
 	snakemake --cores $(CORES) results/table.csv
 	@python scripts/print_table.py results
@@ -57,6 +63,9 @@ plan: $(VENV)/.installed ## what a run would take, before anything is spent: mak
 audit: $(VENV)/.installed ## hold a corpus against the disk: make audit PRESET=libriheavy-small [ARGS="--config ..."]
 	snakemake --cores $(CORES) $(if $(PRESET),--configfile presets/$(PRESET).yaml) $(ARGS) -- results/corpus/audit.json
 
+stages: $(VENV)/.installed ## each stage with what it makes and needs: make stages [PRESET=paper] [ARGS="--config ..."]
+	@python scripts/list_stages.py $(if $(PRESET),--preset $(PRESET)) $(ARGS)
+
 s3prl: $(S3PRL_VENV)/.installed ## the environment of units.source: s3prl, in .venv-s3prl
 
 test: $(VENV)/.installed-test ## every test (at most 10 minutes on 2 cores)
@@ -64,6 +73,9 @@ test: $(VENV)/.installed-test ## every test (at most 10 minutes on 2 cores)
 
 test-s3prl: $(S3PRL_VENV)/.installed $(VENV)/.installed-test ## s3prl against transformers, in both environments
 	S3PRL_PYTHON=$(abspath $(S3PRL_VENV)/bin/python) python -m pytest tests/e2e/test_s3prl.py
+
+test-cluster: .work/slurm/.installed ## the smoke run through a real SLURM on this machine (root; apt-get install slurm-wlm munge)
+	PYTHONPATH=$(abspath .work/slurm) SPEECHLADDER_TEST_CLUSTER=1 python -m pytest tests/cluster
 
 lint: $(VENV)/.installed-test ## ruff, snakefmt, snakemake --lint
 	ruff check .

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write requirements.lock and requirements-test.lock: what pyproject.toml asks for, with all that it needs, as
+"""Write requirements.lock and those of tests and clusters beside it: what pyproject.toml asks for and all it needs, as
 installed in this environment. Run it in the environment whose versions were tested together. With --s3prl, in that of
 s3prl, requirements-s3prl.lock."""
 
@@ -68,10 +68,15 @@ def main() -> None:
     extra = closure(
         project["dependencies"] + project["optional-dependencies"]["test"] + project["optional-dependencies"]["whisper"]
     )
+    cluster = closure(project["dependencies"] + project["optional-dependencies"]["cluster"])
     (ROOT / "requirements.lock").write_text(head + lines(base))
     rest = sorted(set(extra) - set(base))
     (ROOT / "requirements-test.lock").write_text(
         head + "-r requirements.lock\n" + "".join(f"{n}=={extra[n]}\n" for n in rest)
+    )
+    rest = sorted(set(cluster) - set(base))
+    (ROOT / "requirements-cluster.lock").write_text(
+        head + "# beside requirements.lock: pip install --no-deps -r\n" + "".join(f"{n}=={cluster[n]}\n" for n in rest)
     )
 
 

@@ -4,6 +4,7 @@ Snakemake's option takes any number of words: `snakemake --config corpus='{path:
 the target as one more (broken) setting. A setting always holds '=', a target of ours never does: that tells them apart.
 """
 
+import os
 import sys
 
 
@@ -30,8 +31,10 @@ def main() -> None:
     """Run Snakemake."""
     from snakemake.cli import main as snakemake
 
+    from speechladder.io.caches import of_snakemake
     from speechladder.io.lifetime import die_with_runner
 
+    os.environ.update(of_snakemake(sys.argv[1:]))
     die_with_runner()  # the runs of the dial are started by a run
     # the Snakefile imports the package of its own checkout, which need not be the one that is installed
     for name in [m for m in sys.modules if m.split(".")[0] == "speechladder"]:

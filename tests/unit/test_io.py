@@ -133,3 +133,19 @@ def test_a_script_says_its_peak_memory_when_it_is_large(capsys, monkeypatch):
         monkeypatch.setattr("resource.getrusage", lambda who, kib=kib: SimpleNamespace(ru_maxrss=kib))
         script(lambda: None)()
         assert capsys.readouterr().err == said
+
+
+def test_files_and_folders_are_readable_as_the_umask_says(tmp_path):
+    # on a cluster a group shares a run; mkdtemp and safetensors write for the owner alone
+    code = (
+        "import os; os.umask(0o027)\n"
+        "from speechladder.io.files import atomic, atomic_folder\n"
+        "from safetensors.numpy import save_file\n"
+        "import numpy as np\n"
+        "with atomic('a.safetensors') as path: save_file({'x': np.zeros(1)}, path)\n"
+        "with atomic_folder('folder') as path: save_file({'x': np.zeros(1)}, path / 'a.safetensors')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("a.safetensors", "folder")}
+    assert modes == {"a.safetensors": 0o640, "folder": 0o750}
+    assert (tmp_path / "folder" / "a.safetensors").stat().st_mode & 0o777 == 0o640

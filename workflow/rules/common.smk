@@ -4,10 +4,12 @@ import os
 import shlex
 
 from speechladder.alignment.mfa import check_mfa
+from speechladder.cluster.jobs import cancel_leftovers
 from speechladder.corpora.local import audio_state, transcripts
-from speechladder.io.download import check_room
+from speechladder.io.caches import RUN, caches
+from speechladder.io.download import check_room, folder_of
 from speechladder.io.errors import UserError
-from speechladder.io.lifetime import RUNNER, hold_lock
+from speechladder.io.lifetime import RUNNER, hold_lock, runner, unlock
 from speechladder.places import audio_inputs, missing
 from speechladder.settings import TASKS, VERSIONS, Point, Units, as_options, untracked
 from speechladder.settings.options import DOWNLOADS
@@ -55,27 +57,40 @@ EXPORTS = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": 1,
     "PYTHONUNBUFFERED": 1,
-    RUNNER: os.getpid(),
+    RUNNER: runner(),
     **untracked(S),
 }
 # in no command, since Snakemake shows one that fails: an address may hold a password
 os.environ[DOWNLOADS] = EXPORTS.pop(DOWNLOADS)
+os.environ.update(caches(RUN.resolve(), folder_of(S.downloads).resolve()))
+# A job that is stopped (scancel, preemption, the end of its time) gets SIGTERM in all its processes: shell and tee stay until
+# the stage has ended, since SLURM kills what is left of a job whose shell is gone, and a training is writing its checkpoint.
 shell.prefix(
-    f'set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" '
+    'set -euo pipefail; trap : TERM; tee() (trap "" TERM; exec tee "$@"); '
+    f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" '
     + " ".join(f"{name}={shlex.quote(str(value))}" for name, value in EXPORTS.items())
     + "; "
 )
 
 
+LOCK = ".snakemake/speechladder.lock"
+if "--unlock" in sys.argv:
+    try:
+        unlock(LOCK)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
 def start():
     """Keep a second run out of this folder, until this one ends in whatever way; no job without its model, no download
-    without room for it."""
+    without room for it, no job of a run that is gone."""
     try:
         check_hubs(S)
         check_mfa(S.alignment, conda=CONDA)
         check_s3prl(S.units, HOME, conda=CONDA)
         check_room(missing(S), S.downloads)
-        hold_lock(".snakemake/speechladder.lock")
+        hold_lock(LOCK)
+        cancel_leftovers(Path.cwd())
     except UserError as error:
         raise WorkflowError(str(error)) from None
 

@@ -29,7 +29,8 @@ rule take_fraction:
 
 use rule train_lm as train_scaled with:
     input:
-        lambda wildcards: scaled_tokens(wildcards.rung, wildcards.fraction),
+        tokens=lambda wildcards: scaled_tokens(wildcards.rung, wildcards.fraction),
+        init=init_files,
     output:
         directory("results/scaling/{rung}/{size}-{fraction}/seed{seed}"),
     log:

@@ -215,24 +215,16 @@ rule sweep_tokens:
         " --out {output} {params.options} 2>&1 | tee {log}"
 
 
-rule sweep_lm:
+use rule train_lm as sweep_lm with:
     input:
-        f"{POINT}/tokens/{{unit_rung}}",
+        tokens=f"{POINT}/tokens/{{unit_rung}}",
+        init=init_files,
     output:
         directory(f"{POINT}/lm/{{unit_rung}}/seed{{seed}}"),
     log:
         "results/logs/sweep_lm/{codebook}.{unit_rung}.seed{seed}.log",
     benchmark:
         "results/costs/sweep_lm/{codebook}.{unit_rung}.seed{seed}.tsv"
-    conda:
-        ENV
-    threads: S.lm.threads
-    params:
-        version=VERSIONS["lm"],
-        options=as_options(S.lm, exclude=["seeds"]),
-    shell:
-        'python "$SCRIPTS"/train_lm.py --tokens {input} --out {output} --seed {wildcards.seed} {params.options}'
-        " 2>&1 | tee {log}"
 
 
 rule sweep_item_tokens:

@@ -13,7 +13,7 @@ rule variability_run:
         "results/costs/variability_run/{dial}.tsv"
     conda:
         ENV
-    threads: workflow.cores
+    threads: 16
     params:
         version=str(VERSIONS),
         config=dial_words,

@@ -103,7 +103,7 @@ def _folders() -> list[Path]:
     if given := os.environ.get(LOCKS):
         return [Path(given)]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    there = [runtime] if runtime and os.path.isdir(runtime) and os.access(runtime, os.W_OK | os.X_OK) else []
+    there = [runtime] if runtime and Path(runtime).is_dir() and os.access(runtime, os.W_OK | os.X_OK) else []
     return [Path(folder) / f"speechladder-gpus-{os.getuid()}" for folder in [*there, tempfile.gettempdir()]]
 
 

@@ -13,6 +13,9 @@ from typing import Any
 
 from speechladder.io.errors import UserError
 
+_UMASK = os.umask(0)  # there is no other way to read it
+os.umask(_UMASK)
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -29,6 +32,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
+        _share(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -47,7 +51,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
     try:
         yield temporary
-        temporary.chmod(0o755)
+        for part in (temporary, *temporary.rglob("*")):
+            _share(part)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
@@ -83,6 +88,12 @@ def files_below(root: Path) -> list[Path]:
         names[:] = inside
         out += [Path(folder, name) for name in files]
     return sorted(out)
+
+
+def _share(path: Path) -> None:
+    """Let those read a file or folder whom the umask lets: mkdtemp and safetensors make theirs for the owner alone."""
+    if not path.is_symlink():
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~_UMASK | path.stat().st_mode & 0o111)
 
 
 def _remove_remains(path: Path, pattern: str) -> None:

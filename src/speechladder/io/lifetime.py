@@ -1,16 +1,35 @@
 """Whoever is killed takes its children along, and its lock: so that the same command can be given again at once."""
 
+import atexit
 import fcntl
 import os
+import socket
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from speechladder.io.errors import UserError
+from speechladder.io.progress import say
 
-RUNNER = "SPEECHLADDER_RUNNER"  # environment variable: the process id of the snakemake on this machine
-_held: list[Any] = []  # open lock files; the kernel frees a lock with its last descriptor
+RUNNER = "SPEECHLADDER_RUNNER"  # environment variable: the snakemake that started a job, as `runner` writes it
+BEAT = 20.0  # seconds between a lock's signs of life
+DEAD = 6 * BEAT  # without one for so long, a run on another machine is gone
+_held: dict[Path, Any] = {}  # open lock files; the kernel frees a lock with its last descriptor
+
+
+def _machine() -> str:
+    """What a process id belongs to: this boot of this machine and its namespace of processes (containers)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return socket.gethostname()
+
+
+def runner(pid: int | None = None) -> str:
+    """The value of RUNNER: a process (this one) and its machine, since another node of a job does not see it."""
+    return f"{_machine()}:{os.getpid() if pid is None else pid}"
 
 
 def _alive(pid: int) -> bool:
@@ -27,10 +46,12 @@ def die_with_runner(every: float = 0.3) -> None:
     """End this process soon after the snakemake that started it is gone.
 
     After kill -9 of snakemake its jobs would go on as orphans, and write beside those of the next run. Does nothing
-    outside of Snakemake. `every`: seconds between looks.
+    outside of Snakemake, and where the snakemake runs on another machine: there the cluster ends what belongs to a
+    job. `every`: seconds between looks.
     """
-    pid = int(os.environ.get(RUNNER, "0"))
-    if not pid or pid == os.getpid():
+    machine, _, number = os.environ.get(RUNNER, "").rpartition(":")
+    pid = int(number or "0")
+    if not pid or pid == os.getpid() or machine != _machine():
         return
 
     def watch() -> None:
@@ -41,25 +62,99 @@ def die_with_runner(every: float = 0.3) -> None:
     threading.Thread(target=watch, daemon=True, name="runner watch").start()
 
 
-def hold_lock(path: str | Path) -> None:
+def hold_lock(path: str | Path, beat: float = BEAT) -> None:
     """Keep other runs out of a folder until this process ends, however it ends.
 
-    Raises UserError with the other run's process id when there is one.
+    The kernel's lock (flock) does it on one machine, and on file systems that share locks. For those that do not (NFS
+    mounted with local locks, Lustre without), the file also names the run, and is touched every `beat` seconds: a run
+    of another machine with a fresh sign of life is believed. After a dead node that means two minutes, or `--unlock`.
+    Raises UserError that names the other run when there is one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = path.open("a+")
+    shared = True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.seek(0)
-        other = handle.read().strip() or "unknown"
+    except BlockingIOError:
+        other = _holder(path)
         handle.close()
-        raise UserError(
-            f"another run (process {other}) is at work in {path.parent.parent.resolve()}; "
-            "wait for it, end it, or work in a folder of its own with --directory"
-        ) from None
+        raise _taken(path, other) from None
+    except OSError as error:
+        shared = False
+        say(f"{path}: this file system has no locks ({error.strerror}); runs keep apart by signs of life alone")
+    pid, host = _holder(path)
+    if pid:
+        here = host == socket.gethostname()
+        # after a dead run of this machine the kernel has freed its lock; where it keeps none, ask for the process
+        alive = (not shared and pid != os.getpid() and _alive(pid)) if here else _age(path) < 6 * beat
+        if alive:
+            handle.close()
+            raise _taken(path, (pid, host))
     handle.truncate(0)
-    handle.write(str(os.getpid()))
+    handle.write(f"{os.getpid()} {socket.gethostname()}")
     handle.flush()
-    _held.append(handle)
+    _held[path] = handle
+    atexit.register(_release, path, os.getpid())
+
+    def live() -> None:
+        while path in _held:
+            try:
+                os.utime(path)
+            except OSError:
+                return  # removed by --unlock
+            time.sleep(beat)
+
+    threading.Thread(target=live, daemon=True, name="lock").start()
+
+
+def unlock(path: str | Path) -> None:
+    """Take away the lock of a run that is gone with its machine, for `snakemake --unlock`.
+
+    Raises UserError where the run lives on this machine, which the kernel knows for certain.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    pid, host = _holder(path)
+    with path.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if host == socket.gethostname() and _alive(pid):
+                raise _taken(path, (pid, host)) from None
+        except OSError:
+            pass  # a file system without locks
+        path.unlink(missing_ok=True)  # a lock that a dead node left with the server goes with its file
+
+
+def _holder(path: Path) -> tuple[int, str]:
+    """Process and machine of the run that holds, or held, the lock; (0, "") where none is named."""
+    pid, _, host = path.read_text().strip().partition(" ")
+    return (int(pid), host or socket.gethostname()) if pid.isdigit() else (0, "")
+
+
+def _age(path: Path) -> float:
+    """Seconds since the lock's last sign of life, by the clock of its file system."""
+    probe = path.with_name(f".{path.name}.{os.getpid()}.now")
+    probe.touch()
+    now = probe.stat().st_mtime
+    probe.unlink()
+    return now - path.stat().st_mtime
+
+
+def _taken(path: Path, other: tuple[int, str]) -> UserError:
+    pid, host = other
+    who = f"process {pid} on {host}" if pid else "unknown"
+    wait = "wait for it, end it, or work in a folder of its own with --directory"
+    if host and host != socket.gethostname():
+        wait += f"; if {host} died, wait {DEAD:.0f} s or give the same command with --unlock"
+    return UserError(f"another run ({who}) is at work in {path.parent.parent.resolve()}; {wait}")
+
+
+def _release(path: Path, pid: int) -> None:
+    """At the end of the run: the next one, on whatever machine, need not wait."""
+    handle = _held.pop(path, None)
+    if handle and pid == os.getpid():  # not in a forked child
+        handle.truncate(0)
+        handle.close()

@@ -1,4 +1,5 @@
-"""Start the processes of one training on this node by torchrun, as `torchrun --standalone --nproc-per-node N` does.
+"""Start the processes of one training by torchrun, as `torchrun --standalone --nproc-per-node N` does on one node; in a
+SLURM job of several nodes by srun, a torchrun on each (lm.nodes).
 
 What it adds: SIGTERM goes to the processes themselves, so that they write their checkpoint in their own time (torchrun
 would kill them after 30 seconds); an interrupted training ends with 75 here too; all of them end with this process; and
@@ -8,6 +9,7 @@ Loads no torch.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,7 +19,9 @@ import psutil
 
 from speechladder.io.devices import claim_several
 from speechladder.io.errors import UserError
-from speechladder.io.lifetime import RUNNER
+from speechladder.io.lifetime import RUNNER, runner
+from speechladder.lm.nodes import Allocation, allocation
+from speechladder.lm.nodes import command as over_nodes
 
 INTERRUPTED = 75
 LAUNCHED = "SPEECHLADDER_LAUNCHED"  # environment variable: the launcher waits, and an interruption is no failure
@@ -29,19 +33,23 @@ def is_worker() -> bool:
 
 
 def launch(script: Path, arguments: Sequence[str], processes: int, out: Path) -> None:
-    """Run `script` with `arguments` in `processes` processes, until all have ended.
+    """Run `script` with `arguments` in `processes` processes on each node, until all have ended.
 
     Raises UserError where one failed, with its exit status or signal; SystemExit(75) where SIGTERM interrupted them.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += ["--monitor-interval=0.2", str(script), *arguments]
-    env = os.environ | {LAUNCHED: str(os.getpid()), RUNNER: str(os.getpid())}
-    if leased := claim_several(processes, _gpus()):
+    job = allocation(os.environ) if "SLURM_JOB_ID" in os.environ else Allocation()
+    if job.nodes > 1:
+        command = over_nodes(script, arguments, job, socket.gethostname(), processes * job.nodes)
+    else:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command += ["--monitor-interval=0.2", str(script), *arguments]
+    env = os.environ | {LAUNCHED: str(os.getpid()), RUNNER: runner()}
+    if job.nodes == 1 and (leased := claim_several(processes, _gpus())):
         env["CUDA_VISIBLE_DEVICES"] = ",".join(f"GPU-{name}" for name in leased)
     torchrun = subprocess.Popen(command, env=env, start_new_session=True)
 
     def forward(number: int, frame: object) -> None:
-        for worker in _workers(torchrun.pid):
+        for worker in _workers(torchrun.pid) if job.nodes == 1 else [torchrun]:  # srun hands it on
             worker.send_signal(number)
 
     before = signal.signal(signal.SIGTERM, forward)

@@ -112,7 +112,7 @@ class LM(Section):
     processes: int = Field(
         1,
         ge=1,
-        description="Processes of one training on one node (torchrun), one per GPU; more nodes: docs/training.md.",
+        description="Processes of one training on a node (torchrun), one per GPU; several nodes: docs/clusters.md.",
     )
     parallel: Literal["auto", "ddp", "fsdp"] = Field(
         "auto",

@@ -145,7 +145,7 @@ def distances(pieces: Sequence[np.ndarray], cost: Cost) -> np.ndarray:
     out = np.zeros((len(pieces), len(pieces)))
     at = 0
     while at < len(a):
-        # pairs of similar lengths together, so that little is padding; as many as fit when each is as long as their last
+        # pairs of similar lengths together, so that little is padding: as many as fit if each is as long as the last
         ahead = longest[at : at + max(1, _CELLS // int(longest[at]) ** 2)]
         cells = ahead**2 * np.arange(1, len(ahead) + 1)
         size = max(1, int(np.searchsorted(cells, _CELLS, side="right")))

@@ -30,7 +30,7 @@ def choose(wanted: str) -> str:
 
 
 def run(features: np.ndarray, plan: Plan, centroids: np.ndarray | None, told: Told | None = None) -> Trained:
-    """One start from `centroids` (clusters, dim), or from frames that faiss draws. Its iterations are `told` at its end.
+    """One start from `centroids` (clusters, dim), or from frames that faiss draws; all iterations are `told` after it.
 
     faiss takes 256 points per centroid unless told otherwise, without a word: beyond `max_points_per_centroid` x
     clusters frames it still subsamples. A mapped sample is read once per iteration, in its order.
