@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ def cluster() -> Iterator[Cluster]:
         pytest.skip("the SLURM plugin is not installed: pip install --no-deps -r requirements-cluster.lock")
     if reason := missing():
         pytest.skip(reason)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does: what was started is ended
     with Cluster() as made:
         yield made
 
