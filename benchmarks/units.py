@@ -1,7 +1,7 @@
 """From audio to units, and k-means, against what others do: the last line is one JSON object.
 
     python benchmarks/units.py                      # a few minutes on a CPU: HuBERT-Base-shaped; on a GPU HuBERT-Large
-    python benchmarks/units.py --out benchmarks/results/units-DATE.json
+    python benchmarks/units.py --out benchmarks/measured/units-DATE.json
 
 Extraction is the stage's own `extract_shard`: files in, a table of units out. Against it, on the same files, random
 weights, layer, centroids and number of threads:
