@@ -3,10 +3,10 @@
 nothing. Other words go to snakemake: python scripts/list_stages.py --configfile presets/smoke.yaml (docs/stages.md)."""
 
 import argparse
-from pathlib import Path
 
 from speechladder.io.errors import script
-from speechladder.stages import HOME, stages, table
+from speechladder.plan.inputs import preset as preset_file
+from speechladder.stages import stages, table
 
 
 @script
@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", help="a file of presets/, without .yaml")
     args, words = parser.parse_known_args()
-    preset = ["--configfile", str(Path(HOME) / "presets" / f"{args.preset}.yaml")] if args.preset else []
+    preset = ["--configfile", str(preset_file(args.preset))] if args.preset else []
     print(table(stages([*preset, *words])))
 
 

@@ -52,12 +52,22 @@ def _encoder(units: Units, home: Path) -> str:
                 f"units.encoder: {error}; {hint}allowed: {SHIPPED}, a folder, or OWNER/NAME of a hub"
             ) from None
     try:
-        layers = int(read_json(folder / "config.json")["num_hidden_layers"])
-    except (UserError, KeyError, TypeError, ValueError) as error:
+        found = read_json(folder / "config.json")
+    except UserError as error:
         raise UserError(f"units.encoder: {given} is no model folder: {error!s}") from None
+    _check_encoder(found, given, units)
+    return given if given == SHIPPED else str(folder)
+
+
+def _check_encoder(config: dict[str, Any], given: str, units: Units) -> None:
+    """Raise UserError where an encoder's config.json is of another kind than `units.source`, or of fewer layers."""
+    kind, layers = config.get("model_type"), config.get("num_hidden_layers")
+    if not isinstance(layers, int):
+        raise UserError(f"units.encoder: {given} is no model folder: its config.json has no num_hidden_layers")
+    if units.source not in ("auto", kind):
+        raise UserError(f"units.source: {units.source}, but {given} is a {kind!r} model; write source: auto")
     if units.layer > layers:
         raise UserError(f"units.layer: {units.layer} is out of range; {given} has the layers 1 to {layers}")
-    return given if given == SHIPPED else str(folder)
 
 
 def check_sweep(settings: Settings, home: Path) -> None:
@@ -246,6 +256,10 @@ def check_hubs(settings: Settings) -> None:
     if settings.lm.init and not Path(settings.lm.init).exists():
         require(settings.lm.init, "lm.init")
         _check_init(read_json(config(settings.lm.init, "lm.init")), settings.lm)
+    units = settings.units
+    if units.source not in ("given", "s3prl") and units.encoder != SHIPPED and not Path(units.encoder).exists():
+        require(units.encoder, "units.encoder")
+        _check_encoder(read_json(config(units.encoder, "units.encoder")), units.encoder, units)
     wanted = settings.continuation
     used = {
         "vocoder": wanted.vocoder != "run" and units_are_heard(settings),

@@ -19,7 +19,7 @@ def _command(environ: dict[str, str], processes: int | None = None) -> str:
 
 
 RUN = "scripts/train_lm.py --tokens t --out o"
-TORCHRUN = "python -m torch.distributed.run --nproc-per-node={} --shutdown-timeout=600"
+TORCHRUN = "python -m torch.distributed.run --nproc-per-node={} --shutdown-timeout=240"
 
 
 @pytest.mark.parametrize(

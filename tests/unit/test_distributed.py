@@ -14,9 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from toy_rung import write_rung
+from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 
 from speechladder.lm import train as loop
-from speechladder.settings import LM
+from speechladder.settings import DIMENSIONS, LM
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = {"hidden_size": 32, "layers": 2, "heads": 2, "kv_heads": 1, "intermediate_size": 64, "window": 64}
@@ -92,7 +93,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("distributed")
     tokens = write_rung(folder / "toy")
     loop.train(tokens, folder / "alone", 0, BASE)
+    settings = LlamaConfig(
+        vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        intermediate_size=64, rms_norm_eps=1e-3, rope_parameters={"rope_type": "default", "rope_theta": 50.0},
+    )  # fmt: skip
+    LlamaForCausalLM(settings).save_pretrained(folder / "text-lm")
     variants = {
+        "warm": (
+            LM(
+                **(
+                    {k: v for k, v in BASE.model_dump().items() if k not in DIMENSIONS}
+                    | {"init": str(folder / "text-lm"), "parallel": "fsdp", "max_steps": 4}
+                )
+            ),
+            0,
+        ),
         "ddp": (changed(parallel="ddp"), 0),
         "fsdp": (changed(parallel="fsdp", micro_windows=2, activation_checkpointing="on"), 0),
         "interrupted": (changed(parallel="ddp", micro_windows=1), 5),
@@ -114,6 +129,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     errors = [rank.communicate(timeout=300)[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
     return folder
+
+
+def test_a_warm_start_by_fsdp_is_written_as_it_was_trained(folder):
+    """Rotary base and eps are the text LM's in config.json too, else what was trained is not what is scored."""
+    found = AutoConfig.from_pretrained(folder / "warm")
+    assert (found.rope_parameters["rope_theta"], found.rms_norm_eps) == (50.0, 1e-3)
+    summary = json.loads((folder / "warm" / "train.json").read_text())
+    assert summary["valid_bits_per_token"] == pytest.approx(
+        min(rows(folder / "warm", "valid_bits_per_token")), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp"])

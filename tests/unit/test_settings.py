@@ -228,3 +228,8 @@ def test_the_dial_needs_the_world():
     values = {word.split("=", 1)[0]: yaml.safe_load(word.split("=", 1)[1]) for word in words}
     assert load(values).corpus.variability == 2
     assert load(values).rungs == ["speech-hubert"]
+
+
+def test_an_encoder_of_another_kind_than_its_source_is_refused_before_any_job(root):
+    with pytest.raises(UserError, match=r"units\.source: wavlm, but hubert-micro is a 'hubert' model"):
+        checked({"units": {"source": "wavlm"}}, root)

@@ -304,6 +304,9 @@ def test_damaged_checkpoints_are_passed_over(tmp_path: Path, capsys: pytest.Capt
     assert "step0000003: damaged checkpoint" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"lm\.lr was 1, is 2\..*lm\.resume: never"):
         checkpoint.find(tmp_path, {"lm.lr": 2})
+    # what goes on from 2 takes the damaged one away: it would count as the newest, and push out the good one
+    checkpoint.start(tmp_path, 2)
+    assert [p.name for p in sorted(tmp_path.glob("step*"))] == ["step0000002"]
 
 
 def test_changed_data_and_settings_are_not_resumed(rung: Path, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 # What the rules of scaling.smk ask the settings: the points of the grid, and where their files lie.
-from speechladder.settings import TASKS
+from speechladder.settings import DIMENSIONS, TASKS
 
 SCALING = S.scaling
-POINTS = [
+GRID = [
     (rung, size["name"], fraction) for rung in SCALING.rungs for size in SCALING.sizes for fraction in SCALING.fractions
 ]
 
@@ -21,7 +21,26 @@ def scaled_models(rung, size, fraction):
 
 def over_points(function):
     """What `function` gives for each rung, size and fraction, in their order."""
-    return [path for point in POINTS for path in function(*point)]
+
+    def found(wildcards):
+        if missing := [rung for rung in SCALING.rungs if rung not in S.rungs]:
+            raise WorkflowError(
+                f"scaling.rungs: {', '.join(missing)} is not among rungs; add it there, or leave it out here"
+            )
+        return of_all
+
+    of_all = [path for point in GRID for path in function(*point)]
+    return found
+
+
+def scaled_init(wildcards):
+    """As init_files; a warm start has one size."""
+    lm = S.scaled_lm(wildcards.size)
+    if S.lm.init and any(getattr(lm, name) != getattr(S.lm, name) for name in DIMENSIONS):
+        raise WorkflowError(
+            f"scaling.sizes: {wildcards.size} has other dimensions than lm.init; leave it out, or lm.init"
+        )
+    return init_files(wildcards)
 
 
 def point_models(wildcards):

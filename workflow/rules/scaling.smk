@@ -30,7 +30,7 @@ rule take_fraction:
 use rule train_lm as train_scaled with:
     input:
         tokens=lambda wildcards: scaled_tokens(wildcards.rung, wildcards.fraction),
-        init=init_files,
+        init=scaled_init,
     output:
         directory("results/scaling/{rung}/{size}-{fraction}/seed{seed}"),
     log:

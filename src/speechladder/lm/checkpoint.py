@@ -147,9 +147,11 @@ def start(folder: Path, step: int) -> None:
     shutil.rmtree(_removed(folder), ignore_errors=True)
     for remains in sorted(folder.rglob(".tmp-*"), reverse=True):  # the content of a folder before the folder
         shutil.rmtree(remains) if remains.is_dir() else remains.unlink()
-    if step == 0:
-        for path in (*_all(folder), folder / "learning"):
+    for path in _all(folder):
+        if step == 0 or path.name > path_of(folder, step).name:  # `find` passed over it: it would count as the newest
             shutil.rmtree(path, ignore_errors=True)
+    if step == 0:
+        shutil.rmtree(folder / "learning", ignore_errors=True)
     write_jsonl(folder / "log.jsonl", _log_until(folder / "log.jsonl", step))
 
 

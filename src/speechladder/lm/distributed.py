@@ -96,6 +96,17 @@ class Ranks:
             raise self.lost(error) from None
         return told.tolist()
 
+    def least(self, value: float) -> float:
+        """The smallest over all processes."""
+        if self.size == 1:
+            return value
+        found = torch.tensor([value], dtype=torch.float64)
+        try:
+            dist.all_reduce(found, dist.ReduceOp.MIN, group=self._control)
+        except RuntimeError as error:
+            raise self.lost(error) from None
+        return found.item()
+
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """The sum of each element over all processes."""
         if self.size > 1:

@@ -20,7 +20,7 @@ import psutil
 from speechladder.io.devices import claim_several
 from speechladder.io.errors import UserError
 from speechladder.io.lifetime import RUNNER, runner
-from speechladder.lm.nodes import Allocation, allocation
+from speechladder.lm.nodes import SHUTDOWN, Allocation, allocation
 from speechladder.lm.nodes import command as over_nodes
 
 INTERRUPTED = 75
@@ -42,15 +42,20 @@ def launch(script: Path, arguments: Sequence[str], processes: int, out: Path) ->
         command = over_nodes(script, arguments, job, socket.gethostname(), processes * job.nodes)
     else:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        command += ["--monitor-interval=0.2", str(script), *arguments]
+        # a scheduler signals torchrun too, which would kill a checkpoint that takes longer than 30 seconds
+        command += ["--monitor-interval=0.2", f"--shutdown-timeout={SHUTDOWN}", str(script), *arguments]
     env = os.environ | {LAUNCHED: str(os.getpid()), RUNNER: runner()}
     if job.nodes == 1 and (leased := claim_several(processes, _gpus())):
         env["CUDA_VISIBLE_DEVICES"] = ",".join(f"GPU-{name}" for name in leased)
     torchrun = subprocess.Popen(command, env=env, start_new_session=True)
 
+    came: list[int] = []
+
     def forward(number: int, frame: object) -> None:
-        for worker in _workers(torchrun.pid) if job.nodes == 1 else [torchrun]:  # srun hands it on
-            worker.send_signal(number)
+        came.append(number)
+        # srun hands it on; where there are no workers yet, it is torchrun that ends
+        for process in (_workers(torchrun.pid) if job.nodes == 1 else []) or [torchrun]:
+            process.send_signal(number)
 
     before = signal.signal(signal.SIGTERM, forward)
     try:
@@ -61,6 +66,8 @@ def launch(script: Path, arguments: Sequence[str], processes: int, out: Path) ->
             for worker in _workers(torchrun.pid):
                 worker.kill()
             torchrun.kill()
+    if came and not out.is_dir():
+        raise SystemExit(INTERRUPTED)
     if status:
         raise UserError(
             f"one of {processes} processes failed, and torchrun ended the others; the first that failed says why above "

@@ -10,7 +10,7 @@ from pathlib import Path
 from speechladder.io.errors import UserError
 
 PORTS = range(10_000, 30_000)  # below those that the system gives away itself
-SHUTDOWN = 600  # seconds that torchrun leaves its processes to write a checkpoint after SIGTERM; its own default is 30
+SHUTDOWN = 240  # seconds that torchrun leaves its processes to write a checkpoint after SIGTERM; its own default is 30
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class Trainee:
         if recompute:
             model.activation_checkpointing_enable({"use_reentrant": False})
         if compiled:
+            # which would cut each compiled layer at DDP's buckets; layers are apart already
+            torch._dynamo.config.optimize_ddp = False
             for layer in model.model.layers:  # one compiled layer serves all: a fraction of compiling the whole model
                 layer.compile()
         self.module: nn.Module = lay_out(model, parallel, precision == "bf16")

@@ -19,7 +19,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
@@ -95,11 +94,12 @@ class _Run:
         model = build(settings, self.meta, seed)
         vocabulary, bf16 = self.meta["vocab_size"], self.precision == "bf16"
         memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+        memory = ranks.least(memory) if memory else None  # all lay it out alike: fsdp waits in every micro-batch
         self.fit = fit(settings, vocabulary, ranks.size, bf16, memory)
         self.flex = resolve_attention(settings.attention, device, model.model.layers[0].self_attn.head_dim) == "flex"
         self.parameters = sum(p.numel() for p in model.parameters())
-        lengths = data.lengths.astype(np.float64)
-        self.flops = flops.train_flops(settings, vocabulary, float((lengths**2).sum() / lengths.sum()))
+        attended = float(self.batches.at(0).positions.mean()) + 1  # windows cut documents, and positions begin again
+        self.flops = flops.train_flops(settings, vocabulary, 2 * attended)
         self.ceiling = ranks.size * flops.matmul_ceiling(device.type, self.precision)
         compiled = resolve_compile(settings.compile, self.flex)
         self.trainee = Trainee(
@@ -256,7 +256,8 @@ class _Run:
         state, meta, model = self.state, self.meta, self.trainee.model
         if self.fit.parallel == "fsdp":  # whose parts are no whole model any more
             self.trainee.optimizer, self.trainee.module = None, None
-            model = build(self.settings.model_copy(update={"init": None}), meta, self.seed).to(self.device)
+            # with init: rotary base, eps and width of a head come from its config.json
+            model = build(self.settings, meta, self.seed).to(self.device)
         model.load_state_dict(self.best)
         bits_per_token, bits_per_second = self.validation.bits(model)
         per_step = self.batches.tokens_per_step

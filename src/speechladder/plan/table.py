@@ -20,7 +20,6 @@ WALL = (
     "Hours on the wall: each stage spread over all GPUs or cores, a job on one of them, one stage after the other. "
     "CPU-hours leave out the core that waits for a GPU."
 )
-UNSHARED = "Nothing deals jobs to several GPUs yet: without a CUDA_VISIBLE_DEVICES of its own each job takes the first."
 
 
 def as_text(report: Report) -> str:
@@ -61,7 +60,8 @@ def _cells(stage: Stage) -> list[str]:
 
 
 def _model_rows(report: Report) -> list[list[str]]:
-    rows = [["model", "parameters", "vocabulary", "tokens/s", "tokens a pass", "steps", "tokens", "hours each"]]
+    kind = "GPU" if report.context.machine.gpus else "CPU"
+    rows = [["model", "parameters", "vocabulary", "tokens/s", "tokens a pass", "steps", "tokens", f"{kind}-hours each"]]
     for m in report.plan.models:
         each = Figure(m.hours, (m.gpu if m.gpu.value else m.cpu).basis)
         rows.append(
@@ -108,8 +108,6 @@ def _notes(report: Report) -> list[str]:
     context, plan = report.context, report.plan
     notes = []
     training = any(stage.name == "train" for stage in plan.stages)
-    if context.machine.gpus > 1:
-        notes.append(UNSHARED)
     if context.machine.gpus and training:
         memory = float(context.rates.content["gpus"][context.machine.gpu]["memory"])
         notes += [found for model in plan.models[:1] if (found := too_large(model, context.settings, memory))]

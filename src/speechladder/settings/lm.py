@@ -184,6 +184,7 @@ class LM(Section):
     def _fits(self) -> "LM":
         if self.processes > self.batch_windows:
             raise ValueError(
-                f"processes: {self.processes} processes have nothing to do with batch_windows: {self.batch_windows}"
+                f"processes: {self.processes} processes share {self.batch_windows} windows a step; raise batch_windows to "
+                f"{self.processes} at least, or lower processes"
             )
         return self

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 from speechladder.settings.lm import DIMENSIONS, HOW
 from speechladder.settings.section import Section
 
-EVERY_RUN = ("seeds", *HOW)  # fields of lm that are none of a size
+EVERY_RUN = ("seeds", "init", *HOW)  # fields of lm that are none of a size
 
 
 class Scaling(Section):
