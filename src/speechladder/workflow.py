@@ -3,12 +3,12 @@
 import difflib
 import json
 import os
-import re
 import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from speechladder.continuation.hub import is_hub_name
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.lm.tracking import check as check_tracking
@@ -44,7 +44,7 @@ def _encoder(units: Units, home: Path) -> str:
         try:
             folder = Path(find(given, home))
         except UserError as error:
-            if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", given):
+            if is_hub_name(given):
                 return given  # a hub's; how many layers it has is known where it is loaded
             near = difflib.get_close_matches(given, [SHIPPED], cutoff=0.4)
             hint = f"did you mean {SHIPPED!r}? " if near else ""
@@ -94,7 +94,7 @@ def _upstream(given: str, home: Path) -> str:
     try:
         return f"{name}:{find(checkpoint, home)}"
     except UserError as error:
-        if name.startswith("hf_") and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", checkpoint):
+        if name.startswith("hf_") and is_hub_name(checkpoint):
             return given
         raise UserError(f"units.encoder: {error}") from None
 
@@ -249,7 +249,7 @@ def check_hubs(settings: Settings) -> None:
     """Whether the hub gives the models that the run names by OWNER/NAME, and their config.json says what is needed;
     asks the network, so once, when jobs start."""
     from speechladder.continuation.asr.check import check_config as check_whisper
-    from speechladder.continuation.hub import config, is_hub_name, require
+    from speechladder.continuation.hub import config, require
     from speechladder.continuation.judge.check import check_config as check_judge
     from speechladder.continuation.vocoder.check import check_config as check_vocoder
 

@@ -5,12 +5,12 @@ epsilon, width of a head). Embeddings and head are drawn anew from the seed, as 
 ids mean something else than a text LM's. What is written in the end is a plain LlamaForCausalLM.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
+from speechladder.io.hashing import files_sha256
 from speechladder.settings import DIMENSIONS, LM
 
 FIELD = "lm.init"
@@ -126,11 +126,7 @@ def weights(folder: Path) -> list[Path]:
 
 def digest(folder: Path) -> str:
     """SHA-256 over a model's weights: what a checkpoint of a warm start must agree on."""
-    out = hashlib.sha256()
-    for path in weights(folder):
-        with path.open("rb") as handle:
-            out.update(hashlib.file_digest(handle, "sha256").digest())
-    return out.hexdigest()
+    return files_sha256(weights(folder))
 
 
 def body(folder: Path, wanted: set[str]) -> dict[str, Any]:

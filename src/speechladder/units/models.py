@@ -1,6 +1,5 @@
 """Encoders of the wav2vec 2.0 family as transformers has them: found, checked and read up to the wanted layer."""
 
-import hashlib
 import logging
 import re
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from speechladder.io.errors import UserError
+from speechladder.io.hashing import files_sha256
 from speechladder.settings import SAMPLE_RATE
 
 MICRO = "hubert-micro"
@@ -56,11 +56,7 @@ def _weights(folder: Path) -> list[Path]:
 
 def fingerprint(folder: Path) -> str:
     """sha256 (hex) over the weights in `folder`: the same for the same model wherever it lies."""
-    digest = hashlib.sha256()
-    for file in _weights(folder):
-        with file.open("rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()
+    return files_sha256(_weights(folder))
 
 
 @dataclass(frozen=True)
