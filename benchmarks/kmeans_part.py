@@ -136,7 +136,7 @@ def main() -> None:
     args = parser.parse_args()
     features = None
     if args.sample:
-        from speechladder.units.tensors import read_tensor
+        from speechladder.io.tensors import read_tensor
 
         features = read_tensor(args.sample, "features")[0]
     found = compare(args.frames, args.dim, args.clusters, args.seed, args.threads, args.only, features)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import transformers
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.decoding import generate
 from speechladder.lm import flops as lm_flops
 from speechladder.lm.attention import resolve_attention
@@ -18,7 +19,7 @@ from speechladder.lm.model import build, resolve_precision
 from speechladder.lm.prefetch import Prefetch
 from speechladder.lm.step import Trainee
 from speechladder.plan import rates as formulas
-from speechladder.settings import LM, SAMPLE_RATE
+from speechladder.settings import LM
 from speechladder.units.codebook import assign, kmeans
 from speechladder.units.encoder import Encoder
 

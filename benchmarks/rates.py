@@ -31,6 +31,7 @@ from manifest import write_manifest
 from models import BASE, CLUSTERS, SMALL, TINYLLAMA, Clock, Rates, clustering, encoding, rate, scoring, training
 
 from speechladder.alignment.pocketsphinx import Aligner, AlignmentError
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.dealing import split_manifests
 from speechladder.corpora.text import normalise
@@ -43,7 +44,7 @@ from speechladder.lm.model import prepare_torch
 from speechladder.plan import rates as formulas
 from speechladder.rungs.pack import pack
 from speechladder.rungs.utterances import select
-from speechladder.settings import LM, PAPER_RUNGS, SAMPLE_RATE, Corpus, Tokens, as_options
+from speechladder.settings import LM, PAPER_RUNGS, Corpus, Tokens, as_options
 from speechladder.units.codebook import assign, kmeans
 from speechladder.units.encoder import Encoder
 

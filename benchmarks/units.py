@@ -38,17 +38,18 @@ import transformers
 from hardware import about
 from kmeans_part import compare
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import read_audio
 from speechladder.io.files import write_json
 from speechladder.io.tables import ALIGNMENT, UNITS, read_table, write_table
+from speechladder.io.tensors import write_tensors
 from speechladder.plan.rates import HUBERT_BASE, HUBERT_LARGE, encoder_flops
-from speechladder.settings import SAMPLE_RATE, Units
+from speechladder.settings import Units
 from speechladder.units.decode import Wave
 from speechladder.units.encoder import Encoder, open_encoder
 from speechladder.units.extract import extract_shard
 from speechladder.units.models import read
-from speechladder.units.tensors import write_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
 AUDIO = ROOT.parent / "shared" / "data" / "librispeech" / "LibriSpeech"

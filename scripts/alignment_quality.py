@@ -8,7 +8,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from speechladder import settings
-from speechladder.io.errors import UserError, script
+from speechladder.command import script
+from speechladder.io.errors import UserError
 from speechladder.io.files import write_json
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from speechladder import settings
-from speechladder.io.errors import script
+from speechladder.command import script
 
 
 @script

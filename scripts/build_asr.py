@@ -7,7 +7,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from speechladder.io.errors import script
+from speechladder.command import script
 
 
 @script

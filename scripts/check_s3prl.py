@@ -4,7 +4,7 @@
 import argparse
 import json
 
-from speechladder.io.errors import script
+from speechladder.command import script
 
 
 @script

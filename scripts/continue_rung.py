@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import Continuation, add_options, from_options
 
 

@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 
 from speechladder import settings
-from speechladder.io.errors import UserError, script
+from speechladder.command import script
+from speechladder.io.errors import UserError
 from speechladder.settings.options import DOWNLOADS
 
 
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--bytes", help="its size")
     args = parser.parse_args()
 
-    from speechladder.io.download import fetch, link
+    from speechladder.fetch.download import fetch, link
 
     name, checks = args.name or args.out.name, {"md5": args.md5, "sha256": args.sha256, "bytes": args.bytes}
     if args.url:

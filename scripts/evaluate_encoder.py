@@ -8,7 +8,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.io.files import write_json
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the figures, as JSON")
     args = parser.parse_args()
 
-    from speechladder.units import compare
+    from speechladder.units.diagnostics import compare
 
     figures = {}
     if args.natural:

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 
 
 @script

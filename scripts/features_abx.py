@@ -5,7 +5,7 @@ import argparse
 import os
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import Units, add_options, from_options
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     units = from_options(args, Units)
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from speechladder.units.abx_run import write_features
+    from speechladder.units.diagnostics.abx_run import write_features
 
     write_features(args.cuts, args.alignment, args.out, units, args.seed, args.speakers)
 

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 
 
 @script
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--rejected", type=Path, required=True, help="JSON lines of the members left out, with reasons")
     args = parser.parse_args()
 
-    from speechladder.io.archives import write_index
+    from speechladder.fetch.archives import write_index
 
     write_index(args.archive, args.out, args.rejected)
 

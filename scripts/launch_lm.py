@@ -11,7 +11,7 @@ import shlex
 import socket
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.lm.nodes import allocation, command
 
 

@@ -4,9 +4,9 @@ nothing. Other words go to snakemake: python scripts/list_stages.py --configfile
 
 import argparse
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.plan.inputs import preset as preset_file
-from speechladder.stages import stages, table
+from speechladder.workflow.listing import stages, table
 
 
 @script

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 
 
 @script
@@ -20,7 +20,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
-    from speechladder.units.given.listing import write_listing
+    from speechladder.units.external.listing import write_listing
 
     write_listing(args.items, args.cuts, args.out, args.copy_cuts)
 

@@ -5,7 +5,7 @@ import argparse
 import json
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import Settings
 from speechladder.settings.documents import as_markdown, as_yaml
 

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import TASKS, Alignment, Benchmarks, add_max_rejected, add_options, from_options
 
 

@@ -4,7 +4,8 @@ import argparse
 from itertools import product
 from pathlib import Path
 
-from speechladder.io.errors import UserError, script
+from speechladder.command import script
+from speechladder.io.errors import UserError
 from speechladder.settings import TASKS, Analysis, add_options, from_options
 
 

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from speechladder.io.errors import UserError, script
+from speechladder.command import script
+from speechladder.io.errors import UserError
 from speechladder.settings import Analysis, Point, add_options, from_options
 
 

@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 
 
 @script

@@ -12,7 +12,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from speechladder.io.errors import script
+from speechladder.command import script
 
 
 @script

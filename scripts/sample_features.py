@@ -5,7 +5,8 @@ import argparse
 import os
 from pathlib import Path
 
-from speechladder.io.errors import UserError, script
+from speechladder.command import script
+from speechladder.io.errors import UserError
 from speechladder.settings import Units, add_options, from_options
 
 

@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import Scores, add_options, from_options
 
 

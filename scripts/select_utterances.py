@@ -5,7 +5,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import add_max_rejected
 
 

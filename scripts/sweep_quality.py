@@ -5,7 +5,7 @@ import argparse
 import os
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import Sweep, Units, add_options, from_options
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     units = from_options(args, Units)
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from speechladder.units.sweep import measure
+    from speechladder.units.diagnostics.sweep import measure
 
     speech = args.cuts, args.alignment
     measure(*speech, args.codebooks, args.speakers, args.out, units, args.minutes, args.seed)

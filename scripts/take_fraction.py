@@ -2,7 +2,7 @@
 
 import argparse
 
-from speechladder.io.errors import script
+from speechladder.command import script
 
 
 @script

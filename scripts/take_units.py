@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import Units, add_max_rejected, add_options, from_options
 
 
@@ -35,14 +35,14 @@ def main() -> None:
         parser.error("--out needs as many files as there are --items")
     if not args.items and not args.cuts:
         parser.error("--cuts is needed")
-    from speechladder.units.given.read import files_of
+    from speechladder.units.external.read import files_of
 
     if args.deal:
-        from speechladder.units.given.deal import deal
+        from speechladder.units.external.partition import deal
 
         deal(files_of(units.path), args.cuts, args.out[0])
         return
-    from speechladder.units.given.take import take_items, take_shard
+    from speechladder.units.external.load import take_items, take_shard
 
     if args.items:
         field = "units.items_path" if units.items_path else "units.path"

@@ -6,7 +6,8 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from speechladder.io.errors import UserError, script
+from speechladder.command import script
+from speechladder.io.errors import UserError
 
 
 @script

@@ -6,7 +6,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import Tokens, Units, add_options, from_options
 
 

@@ -5,7 +5,7 @@ import argparse
 import os
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import Units, add_options, from_options
 
 

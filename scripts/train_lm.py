@@ -13,7 +13,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost a shared machine more than they give
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import LM, add_options, from_options
 
 

@@ -8,7 +8,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the thread count is part of the weights' 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import Continuation, add_options, from_options
 
 

@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings import Continuation, add_options, from_options
 
 

@@ -5,7 +5,7 @@ import argparse
 import os
 from pathlib import Path
 
-from speechladder.io.errors import script
+from speechladder.command import script
 
 
 @script
@@ -31,7 +31,7 @@ def main() -> None:
         parser.error("--centroids or --clusters is needed")
     items = {i.parent.name: (i, u) for i, u in zip(args.items, args.item_units, strict=True)}
     if args.centroids:
-        from speechladder.units.quality import write_quality
+        from speechladder.units.diagnostics.quality import write_quality
 
         write_quality(
             cuts=args.cuts,
@@ -45,7 +45,7 @@ def main() -> None:
             features_abx=args.features_abx,
         )
     else:
-        from speechladder.units.given.quality import write_given_quality
+        from speechladder.units.external.quality import write_given_quality
 
         write_given_quality(
             args.cuts, args.alignment, args.units, args.clusters, items, args.out, args.seed, args.abx_minutes

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from speechladder import settings
-from speechladder.io.errors import script
+from speechladder.command import script
 from speechladder.settings.options import DOWNLOADS
 
 
@@ -22,8 +22,8 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, help="where it is really unpacked")
     args = parser.parse_args()
 
-    from speechladder.io.archives import unpack, unpack_once
-    from speechladder.io.download import folder_of
+    from speechladder.fetch.archives import unpack, unpack_once
+    from speechladder.fetch.download import folder_of
 
     kept = args.kept
     if kept is None and DOWNLOADS in os.environ:

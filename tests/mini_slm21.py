@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from speechladder.corpora import world
+from speechladder.benchmarks.generation import sentences as generated
 from speechladder.corpora.speak import pronounce, speak, voices
 from speechladder.io.hashing import stable_hash
 
@@ -90,7 +90,7 @@ def _lexical(words, spelt):
 
 def _syntactic(sentences):
     counts: dict[str, int] = {}
-    for number, pair in enumerate(world.sblimp_pairs(0, sentences)):
+    for number, pair in enumerate(generated.sblimp_pairs(0, sentences)):
         subtype = f"{pair.type}_{number % 2}"
         counts[subtype] = counts.get(subtype, 0) + 1  # ids count within type and subtype
         place = {"id": str(counts[subtype]), "type": pair.type, "subtype": subtype}

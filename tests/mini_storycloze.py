@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from speechladder.corpora import world
+from speechladder.benchmarks.generation import sentences
 from speechladder.corpora.speak import speak, voices
 from tests.mini_slm21 import wav
 
@@ -15,7 +15,7 @@ FAULTS = ("notes.txt", "tSC.wav", "17_tSC_correct.wav")
 def stories(count: int) -> list[tuple[str, str, str]]:
     """(name of the pair, story with its own ending, with another one) of the world."""
     names = ("{n}_tSC", "a-{n}_b_tSC", "8f2c-{n}_tSC")
-    return [(names[n % 3].format(n=n), pair.good, pair.bad) for n, pair in enumerate(world.topic_pairs(0, count))]
+    return [(names[n % 3].format(n=n), pair.good, pair.bad) for n, pair in enumerate(sentences.topic_pairs(0, count))]
 
 
 def make(said: Iterable[tuple[str, str, str]], faults: bool = True, speech: bool = True) -> dict[str, bytes]:

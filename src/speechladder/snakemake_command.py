@@ -31,8 +31,8 @@ def main() -> None:
     """Run Snakemake."""
     from snakemake.cli import main as snakemake
 
-    from speechladder.io.caches import of_snakemake
-    from speechladder.io.lifetime import die_with_runner
+    from speechladder.io.processes import die_with_runner
+    from speechladder.workflow.caches import of_snakemake
 
     os.environ.update(of_snakemake(sys.argv[1:]))
     die_with_runner()  # the runs of the dial are started by a run

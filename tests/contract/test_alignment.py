@@ -60,11 +60,11 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _align(shard: Path, out: Path, max_rejected: float = 1.0, truth: Path | None = None, **settings: str) -> list[dict]:
     align_shard(
         shard / "cuts.0.jsonl.gz",
-        truth,
         Alignment(**settings),
-        max_rejected,
         out / "0.parquet",
         out / "rejected.0.jsonl",
+        truth,
+        max_rejected=max_rejected,
     )
     return read_table(out / "0.parquet", ALIGNMENT).to_pylist()
 
@@ -126,13 +126,12 @@ def _with_mfa(shard: Path, mfa: Path, max_rejected: float = 1.0) -> list[dict]:
     prepare([shard / "cuts.0.jsonl.gz"], mfa / "models", None, mfa / "mfa", 1)
     align_shard(
         shard / "cuts.0.jsonl.gz",
-        None,
         Alignment(aligner="mfa"),
-        max_rejected,
         out / "0.parquet",
         out / "rejected.0.jsonl",
-        jobs=2,
         models=mfa / "mfa",
+        jobs=2,
+        max_rejected=max_rejected,
     )
     return read_table(out / "0.parquet", ALIGNMENT).to_pylist()
 

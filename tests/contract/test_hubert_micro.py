@@ -52,7 +52,7 @@ def test_plain_transformers_loads_it():
 @pytest.mark.shared
 def test_knows_phones_better_than_mfcc(shared_data):
     """A third of test-other: a floor well under the card's figure, above what chance or a broken front end gives."""
-    from speechladder.units.compare import natural_speech, pnmi
+    from speechladder.units.diagnostics.compare import natural_speech, pnmi
     from speechladder.units.encoder import Encoder
     from speechladder.units.mfcc import mfcc
 

@@ -16,7 +16,7 @@ from speechladder.plan.inputs import HUB_SIZES, SIZES, job_stats, machine
 from speechladder.plan.rates import Rates
 from speechladder.plan.stages import RULES
 from speechladder.settings import DIMENSIONS, HOW, PAPER_RUNGS, Settings, load
-from speechladder.workflow import checked
+from speechladder.workflow.config import checked
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ("paper", "libriheavy-small", "librispeech-100")

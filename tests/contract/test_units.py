@@ -19,10 +19,10 @@ from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table, write_ta
 from speechladder.settings import Units
 from speechladder.units import codebook
 from speechladder.units.decode import Job, Wave
+from speechladder.units.diagnostics.quality import write_quality
 from speechladder.units.encoder import Encoder
 from speechladder.units.extract import extract_items, extract_shard
 from speechladder.units.normalise import Normaliser
-from speechladder.units.quality import write_quality
 from speechladder.units.sample import draw, write_sample
 from speechladder.units.stream import Quantiser, units_of
 from tests import tiny_hubert

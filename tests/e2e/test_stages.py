@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from speechladder.settings import load
-from speechladder.stages import outputs, stages
-from speechladder.workflow import token_options
+from speechladder.workflow.config import token_options
+from speechladder.workflow.listing import outputs, stages
 
 from .conftest import ROOT, run
 from .test_smoke import _counts

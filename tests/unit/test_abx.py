@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from speechladder.io.spans import Span
-from speechladder.units import abx
-from speechladder.units.abx import Token, angles, choose, distances, errors, looked_up, same_or_not, tokens_of
+from speechladder.units.diagnostics import abx
+from speechladder.units.diagnostics.abx import (
+    Token,
+    angles,
+    choose,
+    distances,
+    errors,
+    looked_up,
+    same_or_not,
+    tokens_of,
+)
 
 
 def warp(costs):

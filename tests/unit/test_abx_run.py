@@ -4,7 +4,7 @@ import pytest
 
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.tables import ALIGNMENT, write_table
-from speechladder.units import abx_run
+from speechladder.units.diagnostics import abx_run
 
 PHONES = ["B", "AA1", "S", "B", "IY0", "S", "B"]
 

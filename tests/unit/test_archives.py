@@ -19,12 +19,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechladder.io import archives, audio, members, transfer
-from speechladder.io.archives import index_tar, open_store, unpack, unpack_once, write_index
+from speechladder.fetch import archives, members, transfer
+from speechladder.fetch.archives import index_tar, open_store, unpack, unpack_once, write_index
+from speechladder.fetch.members import Seen, checked_name, shown
+from speechladder.io import audio
 from speechladder.io.audio import AudioError, audio_info, encode_flac, member_path, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
-from speechladder.io.members import Seen, checked_name, shown
 from speechladder.io.tables import INDEX, read_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -393,7 +394,7 @@ def test_many_members_take_little_memory(tmp_path):
             file.write(info.tobuf(tarfile.GNU_FORMAT))
         file.truncate(count * step + 10_240)
     code = (
-        "import resource, sys; from speechladder.io.archives import index_tar\n"
+        "import resource, sys; from speechladder.fetch.archives import index_tar\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "table, rejects = index_tar(sys.argv[1])\n"
         "print(table.num_rows, len(rejects), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from speechladder.io.caches import RUN, caches, of_snakemake
+from speechladder.workflow.caches import RUN, caches, of_snakemake
 
 RUNS, FILES = Path("/run/.snakemake/cache"), Path("/data/downloads")
 

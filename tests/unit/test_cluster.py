@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from speechladder.cluster.jobs import cancel_leftovers, leftovers
 from speechladder.io.errors import UserError
 from speechladder.lm.nodes import Allocation, allocation, command
+from speechladder.workflow.leftovers import cancel_leftovers, leftovers
 
 TRAINER = Path("scripts/train_lm.py")
 ARGUMENTS = ["--tokens", "t", "--out", "o"]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from speechladder.fetch import transfer
+from speechladder.fetch.download import check_room, fetch, local
+from speechladder.fetch.partial import safe_url, whole
 from speechladder.io import progress as progress_module
-from speechladder.io import transfer
-from speechladder.io.download import check_room, fetch, local
 from speechladder.io.errors import UserError
-from speechladder.io.partial import safe_url, whole
 from speechladder.io.progress import duration, progress
 from speechladder.settings import Download, Downloads, load, untracked
 from speechladder.settings.options import DOWNLOADS
@@ -103,7 +103,7 @@ def test_a_server_that_brings_nothing_is_given_up_after_the_retries(run, server,
 
 def test_pauses_double_and_retry_after_is_honoured(run, server, monkeypatch):
     pauses = []
-    monkeypatch.setattr("speechladder.io.download.time.sleep", pauses.append)
+    monkeypatch.setattr("speechladder.fetch.download.time.sleep", pauses.append)
     server.fault(NAME, busy=4)
     run(retries=8, backoff=1.0)
     assert pauses == [1, 2, 4, 8]
@@ -323,7 +323,7 @@ def test_no_room_is_said_before_a_byte_is_written(run, server, monkeypatch):
     server.fault(NAME, cut=[150_000])
     monkeypatch.setattr(free, "free", 400_000)
     with pytest.raises(UserError, match="needs"):
-        monkeypatch.setattr("speechladder.io.download.time.sleep", lambda s: setattr(free, "free", 150_000))
+        monkeypatch.setattr("speechladder.fetch.download.time.sleep", lambda s: setattr(free, "free", 150_000))
         run()
     monkeypatch.setattr(free, "free", 152_000)  # enough for the rest and its margin
     assert run().read_bytes() == CONTENT
@@ -344,7 +344,7 @@ def test_a_full_disk_keeps_what_has_arrived(run, server, monkeypatch):
         def __getattr__(self, name):
             return getattr(self.handle, name)
 
-    from speechladder.io.partial import Part
+    from speechladder.fetch.partial import Part
 
     real = Part.open
     monkeypatch.setattr(Part, "open", lambda part: (real(part), setattr(part, "_handle", Full(part._handle)))[0])
@@ -462,7 +462,7 @@ def test_the_script_takes_its_file_from_the_environment_and_links(server, tmp_pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["download.py", "--name", NAME, "--out", "results/downloads/" + NAME])
     monkeypatch.setenv(DOWNLOADS, untracked(settings)[DOWNLOADS])
-    monkeypatch.setattr("speechladder.io.lifetime.die_with_runner", lambda: None)
+    monkeypatch.setattr("speechladder.command.die_with_runner", lambda: None)
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import download
 

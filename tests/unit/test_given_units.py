@@ -19,14 +19,14 @@ from speechladder.io.tables import ALIGNMENT, GIVEN_UNITS, ITEMS, UTTERANCES, re
 from speechladder.rungs import registry
 from speechladder.rungs.utterances import read_items, read_utterances, select
 from speechladder.settings import Settings, Tokens, Units, load
-from speechladder.units.given import times
-from speechladder.units.given.deal import deal, dealt
-from speechladder.units.given.listing import write_listing
-from speechladder.units.given.names import file_name, spellings
-from speechladder.units.given.quality import write_given_quality
-from speechladder.units.given.read import as_integers, files_of, has_durations, rows
-from speechladder.units.given.take import take_items, take_shard
-from speechladder.workflow import dial_config, silent_rungs, spoken_rungs, units_are_frames
+from speechladder.units.external import times
+from speechladder.units.external.listing import write_listing
+from speechladder.units.external.load import take_items, take_shard
+from speechladder.units.external.names import file_name, spellings
+from speechladder.units.external.partition import deal, dealt
+from speechladder.units.external.quality import write_given_quality
+from speechladder.units.external.read import as_integers, files_of, has_durations, rows
+from speechladder.workflow.config import dial_config, silent_rungs, spoken_rungs, units_are_frames
 
 SLAMKIT = Path("/work/shared/data/units_slamkit")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from speechladder.continuation import hub as models
-from speechladder.continuation.hub import is_hub_name
+from speechladder.io import hub as models
 from speechladder.io.errors import UserError
+from speechladder.io.hub import is_hub_name
 from speechladder.settings import load
-from speechladder.workflow import check_hubs
+from speechladder.workflow.config import check_hubs
 
 
 class _Hub(BaseHTTPRequestHandler):
@@ -44,7 +44,7 @@ def hub():
 
 
 def _ask(name, tmp_path, **environment):
-    code = f"from speechladder.continuation.hub import require; require({name!r}, 'continuation.judge_model')"
+    code = f"from speechladder.io.hub import require; require({name!r}, 'continuation.judge_model')"
     unset = ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_ENDPOINT")
     env = {k: v for k, v in os.environ.items() if k not in unset} | {"HF_HOME": str(tmp_path)} | environment
     return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from speechladder.command import script
 from speechladder.io.audio import AudioError, encode_flac, frame_count, read_audio
-from speechladder.io.errors import UserError, script
+from speechladder.io.errors import UserError
 from speechladder.io.files import atomic, atomic_folder, read_json, read_jsonl, write_jsonl
 from speechladder.io.hashing import share, stable_hash
 from speechladder.io.rejects import Rejects
@@ -128,7 +129,7 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
 
 
 def test_a_script_says_its_peak_memory_when_it_is_large(capsys, monkeypatch):
-    monkeypatch.setattr("speechladder.io.lifetime.die_with_runner", lambda: None)
+    monkeypatch.setattr("speechladder.command.die_with_runner", lambda: None)
     for kib, said in ((512 * 1024, "peak memory 512 MB\n"), (1024, "")):
         monkeypatch.setattr("resource.getrusage", lambda who, kib=kib: SimpleNamespace(ru_maxrss=kib))
         script(lambda: None)()

@@ -11,7 +11,7 @@ from speechladder.alignment.aligners import Aligned
 from speechladder.alignment.durations import Durations
 from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.benchmarks import items, spoken
-from speechladder.corpora import world
+from speechladder.benchmarks.generation import sentences
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.speak import speak, voices
 from speechladder.io.audio import AudioError, encode_flac, read_audio
@@ -68,7 +68,7 @@ def test_generated_items_are_what_the_synthesizer_says(tmp_path, monkeypatch, ta
     options = Benchmarks(swuggy_pairs=5, topic_pairs=2, voices=2)
     paths = [tmp_path / name for name in ("items.parquet", "rejected.jsonl")]
     items.build_items(task, options, items.Speaker(Alignment()), 3, 7, *paths, 0.0, about=tmp_path / "about.json")
-    pairs = world.topic_pairs(7, 2) if task == "topic" else items.generate("swuggy", options, 7, [])
+    pairs = sentences.topic_pairs(7, 2) if task == "topic" else items.generate("swuggy", options, 7, [])
     expected, count, pool = [], 1 if task == "topic" else 2, voices(3)
     for number, pair in enumerate(pairs):
         for k in range(count):

@@ -5,11 +5,11 @@ import pytest
 
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
+from speechladder.io.tensors import map_tensor, write_tensors
 from speechladder.units import codebook
 from speechladder.units.codebook import assign
 from speechladder.units.kmeans import Plan, faiss_backend, fit, torch_backend
 from speechladder.units.kmeans.start import first_centroids, plus_plus, seed_of, take
-from speechladder.units.tensors import map_tensor, write_tensors
 
 BACKENDS = ("faiss", "torch")
 

@@ -11,9 +11,10 @@ import time
 import pytest
 
 from speechladder.io.errors import UserError
-from speechladder.io.lifetime import RUNNER, hold_lock, runner, unlock
+from speechladder.io.processes import RUNNER, runner
+from speechladder.workflow.lock import hold_lock, unlock
 
-SLEEPER = "from speechladder.io.errors import script\nimport time\nscript(lambda: time.sleep(60))()"
+SLEEPER = "from speechladder.command import script\nimport time\nscript(lambda: time.sleep(60))()"
 
 
 def test_a_script_dies_with_its_runner():
@@ -39,7 +40,7 @@ def test_a_script_without_a_runner_lives_on():
 def test_a_lock_is_gone_with_its_holder(tmp_path):
     lock = tmp_path / ".snakemake" / "lock"
     code = (
-        f"from speechladder.io.lifetime import hold_lock; hold_lock({str(lock)!r}); print('held', flush=True); input()"
+        f"from speechladder.workflow.lock import hold_lock as h; h({str(lock)!r}); print('held', flush=True); input()"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
@@ -78,7 +79,7 @@ def test_a_fresh_lock_of_another_machine_is_believed_and_an_old_one_is_not(tmp_p
 def test_a_lock_is_kept_alive_and_freed_at_the_end(tmp_path):
     lock = tmp_path / ".snakemake" / "lock"
     code = (
-        "import os, sys, time\nfrom speechladder.io.lifetime import hold_lock\n"
+        "import os, sys, time\nfrom speechladder.workflow.lock import hold_lock\n"
         f"hold_lock({str(lock)!r}, beat=0.05)\nos.utime({str(lock)!r}, (1, 1))\ntime.sleep(0.5)\n"
         f"assert os.stat({str(lock)!r}).st_mtime > 1e9\n"
     )
@@ -93,7 +94,7 @@ def test_a_file_system_without_locks_still_keeps_runs_apart(tmp_path, monkeypatc
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr("speechladder.io.lifetime.fcntl.flock", no_locks)
+    monkeypatch.setattr("speechladder.workflow.lock.fcntl.flock", no_locks)
     other = subprocess.Popen(["sleep", "60"])
     lock.write_text(f"{other.pid} {socket.gethostname()}")
     with pytest.raises(UserError, match=f"process {other.pid}"):
@@ -111,7 +112,7 @@ def test_unlock_takes_the_lock_of_a_dead_machine_and_not_of_a_living_run(tmp_pat
     unlock(lock)
     assert not lock.exists()
     code = (
-        f"from speechladder.io.lifetime import hold_lock; hold_lock({str(lock)!r}); print('held', flush=True); input()"
+        f"from speechladder.workflow.lock import hold_lock as h; h({str(lock)!r}); print('held', flush=True); input()"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from speechladder.constants import HOP, RECEPTIVE_FIELD
 from speechladder.io.audio import frame_count
-from speechladder.units.mfcc import HOP, WINDOW, deltas, log_mel, mel_filters, mel_to_hz, mfcc, normalise
+from speechladder.units.mfcc import deltas, log_mel, mel_filters, mel_to_hz, mfcc, normalise
 
 
 @pytest.mark.parametrize("samples", [0, 399, 400, 719, 720, 16_000, 16_079, 16_080, 52_345])
@@ -21,7 +22,7 @@ def test_a_frame_sees_its_own_window_only():
     two = one.copy()
     frame = 7
     two[: frame * HOP - 1] = 0
-    two[frame * HOP + WINDOW :] = 0
+    two[frame * HOP + RECEPTIVE_FIELD :] = 0
     np.testing.assert_allclose(log_mel(one)[frame], log_mel(two)[frame], rtol=1e-5)
     assert abs(log_mel(one)[frame + 1] - log_mel(two)[frame + 1]).max() > 0.1
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechladder.benchmarks.generation import nonwords as nw
 from speechladder.corpora.world import documents, lexicon_words, swuggy_pairs
-from speechladder.corpora.world import nonwords as nw
 from speechladder.io.errors import UserError
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechladder.corpora.pairs import Pair, read_pairs, spread
+from speechladder.benchmarks.pairs import Pair, read_pairs, spread
 from speechladder.io.errors import UserError
 
 

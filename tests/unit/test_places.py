@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from speechladder import places
-from speechladder.io.download import check_room, fetch
+from speechladder.fetch.download import check_room, fetch
 from speechladder.io.errors import UserError
-from speechladder.places import audio_inputs, check, content, missing, place, readable, roots, tars, unpacked
 from speechladder.settings import Settings, load
+from speechladder.workflow import sources as places
+from speechladder.workflow.sources import audio_inputs, check, content, missing, place, readable, roots, tars, unpacked
 from tests.http_server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -254,7 +254,7 @@ import os, sys
 from pathlib import Path
 HOME = Path({root!r})
 sys.path.insert(0, str(HOME / "src"))
-from speechladder.places import audio_inputs, check, tars
+from speechladder.workflow.sources import audio_inputs, check, tars
 from speechladder.settings import load, untracked
 configfile: "config.yaml"
 S = load(config)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from speechladder.units.quality import (
+from speechladder.units.diagnostics.quality import (
     edit_distance,
     entropy,
     joint_counts,

@@ -17,7 +17,7 @@ from speechladder.units.decode import Wave
 from speechladder.units.encoder import open_encoder
 from speechladder.units.s3prl_encoder import S3prlEncoder, check, digest, fitted
 from speechladder.units.s3prl_environment import LOCK, VENV, check_s3prl, interpreter, split
-from speechladder.workflow import checked
+from speechladder.workflow.config import checked
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {

@@ -10,9 +10,9 @@ from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import stable_hash
 from speechladder.io.tables import UNITS, write_table
+from speechladder.io.tensors import map_tensor, write_rows, write_tensors
 from speechladder.units.kmeans.reservoir import Candidate, Reservoir, allowed, level, pick
 from speechladder.units.kmeans.store import Store
-from speechladder.units.tensors import map_tensor, write_rows, write_tensors
 
 CUT = Cut("", "r", "r.flac", 0.0, 1.0, "s", "train", "a cow", "A cow.", 16_000, 16_000)
 

@@ -27,7 +27,7 @@ from speechladder.settings import (
     untracked,
 )
 from speechladder.settings.models import PHONES, STRESSED_PHONES
-from speechladder.workflow import checked, dial_config
+from speechladder.workflow.config import checked, dial_config
 
 
 @pytest.mark.parametrize(

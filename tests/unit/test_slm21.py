@@ -10,11 +10,11 @@ import pytest
 from speechladder.analysis import slm21 as report
 from speechladder.analysis.accuracy import read_pairs
 from speechladder.analysis.csv_tables import read_csv
+from speechladder.benchmarks.gold_phones import detect, spell
 from speechladder.benchmarks.slm21 import band, read_slm21
 from speechladder.benchmarks.submission import export_slm21
-from speechladder.corpora.gold_phones import detect, spell
 from speechladder.corpora.phones import strip_stress
-from speechladder.io.archives import open_store
+from speechladder.fetch.archives import open_store
 from speechladder.io.errors import UserError
 from speechladder.io.rejects import Rejects
 from speechladder.io.tables import ITEMS, SCORES, write_table

@@ -6,7 +6,7 @@ import pytest
 
 from speechladder.benchmarks.storycloze import paired, read_storycloze, read_texts
 from speechladder.continuation.transcribe import asr_name, transcribe_stories
-from speechladder.io.archives import open_store
+from speechladder.fetch.archives import open_store
 from speechladder.io.errors import UserError
 from speechladder.io.rejects import Rejects
 from speechladder.settings import Continuation

@@ -24,12 +24,13 @@ from speechladder.io.files import read_json, write_json
 from speechladder.io.tables import ALIGNMENT, GIVEN_UNITS, ITEMS, SCORES, UNITS, UTTERANCES, read_table, write_table
 from speechladder.report.units_sweep import PAPER, draw_units_sweep
 from speechladder.settings import TASKS, Analysis, Point, Sweep, Units, load
-from speechladder.units import codebook, speakers, sweep
-from speechladder.units.abx_run import write_features
+from speechladder.units import codebook, speakers
+from speechladder.units.diagnostics import sweep
+from speechladder.units.diagnostics.abx_run import write_features
+from speechladder.units.diagnostics.quality import write_quality
+from speechladder.units.external.quality import write_given_quality
 from speechladder.units.extract import extract_items, extract_shard
-from speechladder.units.given.quality import write_given_quality
 from speechladder.units.normalise import Normaliser
-from speechladder.units.quality import write_quality
 from speechladder.units.sample import write_sample
 
 OWN = Point(3, 100, "none", 0)

@@ -15,7 +15,7 @@ from speechladder.lm import warm_start
 from speechladder.lm.model import build
 from speechladder.lm.train import train
 from speechladder.settings import LM, load
-from speechladder.workflow import checked
+from speechladder.workflow.config import checked
 
 META = {"vocab_size": VOCAB, "pad_id": 0, "bos_id": 1, "eos_id": 2}
 RUN = {"window": 48, "batch_windows": 2, "max_steps": 4, "valid_every": 2, "warmup_steps": 1, "learning_points": 0}

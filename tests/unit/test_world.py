@@ -10,18 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechladder.benchmarks.generation.sentences import PHENOMENA, minimal, sblimp_pairs, topic_pairs
 from speechladder.corpora.text import normalise
 from speechladder.corpora.world import (
     document,
     documents,
     held_out,
     lexicon_words,
-    sblimp_pairs,
-    topic_pairs,
 )
 from speechladder.corpora.world import grammar as gr
 from speechladder.corpora.world import lexicon as lx
-from speechladder.corpora.world.pairs import PHENOMENA, minimal
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +129,8 @@ def test_deterministic_in_any_process(corpus):
     """Neither the hash seed nor what was drawn before matters."""
     code = (
         "import hashlib; from speechladder.corpora.world import *;"
+        "from speechladder.benchmarks.generation.nonwords import *;"
+        "from speechladder.benchmarks.generation.sentences import *;"
         "x = [documents(3, 2000), sblimp_pairs(3, 24), topic_pairs(3, 10), swuggy_pairs(3, 20)];"
         "print(hashlib.sha256(repr(x).encode()).hexdigest())"
     )

@@ -1,6 +1,6 @@
 # What the rules of alignment.smk ask the settings: which environment, models and files an aligner needs.
 from speechladder.alignment.mfa.check import aligner_options
-from speechladder.places import place, readable
+from speechladder.workflow.sources import place, readable
 
 MFA = S.alignment.aligner == "mfa"
 # MFA lives in an environment of its own, in which every stage that aligns runs.

@@ -4,17 +4,18 @@ import os
 import shlex
 
 from speechladder.alignment.mfa import check_mfa
-from speechladder.cluster.jobs import cancel_leftovers
+from speechladder.workflow.leftovers import cancel_leftovers
 from speechladder.corpora.local import audio_state, transcripts
-from speechladder.io.caches import RUN, caches
-from speechladder.io.download import check_room, folder_of
+from speechladder.workflow.caches import RUN, caches
+from speechladder.fetch.download import check_room, folder_of
 from speechladder.io.errors import UserError
-from speechladder.io.lifetime import RUNNER, hold_lock, runner, unlock
-from speechladder.places import audio_inputs, missing
+from speechladder.io.processes import RUNNER, runner
+from speechladder.workflow.lock import hold_lock, unlock
+from speechladder.workflow.sources import audio_inputs, missing
 from speechladder.settings import TASKS, VERSIONS, Point, Units, as_options, untracked
 from speechladder.settings.options import DOWNLOADS
 from speechladder.units.s3prl_environment import check_s3prl, interpreter, split
-from speechladder.workflow import (
+from speechladder.workflow.config import (
     asr_options,
     check_hubs,
     check_sweep,

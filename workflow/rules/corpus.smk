@@ -1,5 +1,5 @@
 # Utterances: generated and spoken (world), or speech that is read in place, and what is left out of it.
-from speechladder.places import INDEX, place, roots, tars
+from speechladder.workflow.sources import INDEX, place, roots, tars
 
 LIBRIHEAVY = S.corpus.name == "libriheavy"
 

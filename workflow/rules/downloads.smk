@@ -1,8 +1,8 @@
 # Archives and manifests: fetched, unpacked or indexed. The files themselves stay in downloads.folder, which no rule
 # declares: Snakemake removes a job's outputs before it runs, and 3 TB are not to go with a changed comment. The outputs are
 # links to them, so that neither `protected` nor `update` (which copies) is needed.
-from speechladder.places import content, pattern, tars, unpacked
-from speechladder.io import archives
+from speechladder.workflow.sources import content, pattern, tars, unpacked
+from speechladder.fetch import archives
 
 
 # On the machine where snakemake runs: a cluster's nodes seldom have a network.

@@ -1,6 +1,6 @@
 # Units that the user's own tokenizer made (units.source: given), in place of units.smk: no encoder, no sample, no codebook.
-from speechladder.units.given.read import files_of
-from speechladder.workflow import silent_rungs
+from speechladder.units.external.read import files_of
+from speechladder.workflow.config import silent_rungs
 
 # Settings under `units` that these stages read.
 GIVEN = ["source", "path", "items_path", "rate", "repeat", "clusters"]

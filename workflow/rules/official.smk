@@ -1,5 +1,5 @@
 # What the rules of benchmarks.smk ask the settings: where official benchmarks are, and what their items are made of.
-from speechladder.places import place, readable
+from speechladder.workflow.sources import place, readable
 
 
 def official(wildcards):

@@ -17,11 +17,12 @@ import soundfile
 
 from speechladder.alignment import pocketsphinx
 from speechladder.alignment.pocketsphinx import AlignmentError
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.io.spans import Span
-from speechladder.settings import SAMPLE_RATE, Alignment
+from speechladder.settings import Alignment
 
 MIN_PEAK = 1e-3  # -60 dB of full scale: 33 steps of 16 bit, below which there is no speech to align
 AHEAD = 2  # utterances read ahead for each process, so that none waits

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from speechladder.alignment.pocketsphinx import SHORTEST, AlignmentError
 from speechladder.alignment.quality import PhoneStatistics
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.phones import SIL, strip_stress
 from speechladder.io.columns import SpanColumn
@@ -27,7 +28,6 @@ from speechladder.io.files import read_json, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import Span
 from speechladder.io.tables import ALIGNMENT, read_table
-from speechladder.settings import SAMPLE_RATE
 
 MOST = 20_000  # utterances that the means are taken over: two million phones
 FRAME = SAMPLE_RATE // 100  # samples whose loudness is looked at together

@@ -2,15 +2,13 @@
 
 import numpy as np
 
+from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.io.spans import Span
-from speechladder.settings import SAMPLE_RATE
-
-HOP, WINDOW = 320, 400  # samples between frames and under one frame, of every HuBERT front end
 
 
 def frame_centres(frames: int) -> np.ndarray:
     """(frames,) float64: the middle of each frame's window, in seconds: (t * 320 + 200) / 16000."""
-    return (np.arange(frames) * HOP + WINDOW // 2) / SAMPLE_RATE
+    return (np.arange(frames) * HOP + RECEPTIVE_FIELD // 2) / SAMPLE_RATE
 
 
 def frame_labels(phones: list[Span], frames: int) -> list[str]:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.phones import ARPABET, SIL, strip_stress
 from speechladder.io.spans import Span
-from speechladder.settings import SAMPLE_RATE
 
 FRAME = 0.01  # seconds between PocketSphinx's frames
 PADDING = 0.1  # seconds of dither before and after the utterance, so that speech never touches the edge

@@ -15,38 +15,44 @@ from speechladder.io.progress import Meter, progress
 from speechladder.io.rejects import Rejects
 from speechladder.io.spans import as_rows
 from speechladder.io.tables import ALIGNMENT, read_table, write_table
-from speechladder.settings import Alignment
+from speechladder.settings import Alignment, Corpus
 
 BATCH = 1000  # rows that are lists of Python's before they are a table's: those take a twentieth of the memory
 
 
 def align_shard(
     cuts: Path,
-    truth: Path | None,
-    settings: Alignment,
-    max_rejected: float,
+    alignment: Alignment,
     out: Path,
     rejected: Path,
-    jobs: int = 1,
+    truth: Path | None = None,
     models: Path | None = None,
+    jobs: int = 1,
+    max_rejected: float = Corpus().max_rejected,
 ) -> None:
-    """Align the cuts of a shard, one row of tables.ALIGNMENT for each in their order, or a line of `rejected`.
+    """Align the words and phones of a shard, one row for each cut in their order, or a line of `rejected`.
 
-    Aligner truth takes the rows from the table `truth`, textgrids from settings.textgrids; pocketsphinx and mfa align,
-    in `jobs` processes, mfa with the folder `models`. Raises UserError when these are missing or when more than
-    `max_rejected` of the cuts were rejected.
+    Raises UserError where an aligner lacks its input, or more than `max_rejected` of the cuts were rejected.
+
+    Args:
+        cuts: corpus/cuts.{shard}.jsonl.gz
+        out: alignment/{shard}.parquet to write
+        rejected: alignment/rejected.{shard}.jsonl to write
+        truth: corpus/truth.{shard}.parquet, for aligner truth
+        models: alignment/mfa, for aligner mfa
+        jobs: processes of the aligner (pocketsphinx, mfa)
     """
     rejects = Rejects()
-    if settings.aligner == "truth":
+    if alignment.aligner == "truth":
         if truth is None:
             raise UserError("alignment.aligner: truth needs the truth table of a generated corpus; use pocketsphinx")
         utterances = list(read_cuts(cuts))
         rows, total = _truth_rows(utterances, truth, rejects), len(utterances)
-    elif settings.aligner == "textgrids":
-        rows, total = _from_textgrids(cuts, settings, rejects)
+    elif alignment.aligner == "textgrids":
+        rows, total = _from_textgrids(cuts, alignment, rejects)
     else:
         with work_folder(out) as work:
-            aligner = load_aligner(settings, work, jobs, models)
+            aligner = load_aligner(alignment, work, jobs, models)
             with _metered(cuts) as meter:
                 answers = aligner.align_all(map(request_of, read_cuts(cuts)), meter.advance)
                 rows, total = _rows(read_cuts(cuts), answers, aligner.name, rejects)

@@ -6,10 +6,10 @@ from pathlib import Path
 from speechladder.alignment.aligners import Aligned, Answer, unheeded
 from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.alignment.textgrid import believed, parse_textgrid
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut
-from speechladder.io.archives import open_store
+from speechladder.fetch.archives import open_store
 from speechladder.io.errors import UserError
-from speechladder.settings import SAMPLE_RATE
 
 SUFFIX = ".textgrid"  # whatever the case
 CONDENSED = ".alignment.txt"

@@ -16,15 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from speechladder.alignment.durations import Durations
+from speechladder.benchmarks.generation import nonwords, sentences
+from speechladder.benchmarks.pairs import Pair, read_pairs, spread
 from speechladder.benchmarks.slm21 import PARTS, read_slm21
 from speechladder.benchmarks.spoken import ESTIMATED, GIVEN, Half, Speaker, Take, Utterance
 from speechladder.benchmarks.storycloze import read_storycloze
-from speechladder.corpora import world
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import read_cuts
-from speechladder.corpora.pairs import Pair, read_pairs, spread
 from speechladder.corpora.speak import Voice, pronounce, speak, voices
 from speechladder.corpora.text import normalise
-from speechladder.io.archives import open_store
+from speechladder.fetch.archives import open_store
 from speechladder.io.audio import encode_flac, read_audio
 from speechladder.io.columns import growing_table
 from speechladder.io.errors import UserError
@@ -34,7 +35,7 @@ from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
 from speechladder.io.spans import as_rows
 from speechladder.io.tables import ITEMS
-from speechladder.settings import SAMPLE_RATE, Benchmarks
+from speechladder.settings import Benchmarks
 
 __all__ = ["Sources", "Speaker", "Utterance", "build_items", "generate", "training_words", "voices_of"]
 
@@ -83,12 +84,12 @@ def generate(task: str, settings: Benchmarks, seed: int, cuts: list[Path]) -> li
     """Pairs of a task from the world's grammar; with `cuts`, sWUGGY words from their training text."""
     if task == "swuggy":
         words, every = training_words(cuts)
-        return world.swuggy_pairs(
+        return nonwords.swuggy_pairs(
             seed, settings.swuggy_pairs, words=words or None, pronounce=pronounce, also_words=every
         )
     if task == "sblimp":
-        return world.sblimp_pairs(seed, settings.sblimp_pairs)
-    return world.topic_pairs(seed, settings.topic_pairs)
+        return sentences.sblimp_pairs(seed, settings.sblimp_pairs)
+    return sentences.topic_pairs(seed, settings.topic_pairs)
 
 
 def _from_files(files: list[Path], max_pairs: int, rejects: Rejects) -> list[Pair]:

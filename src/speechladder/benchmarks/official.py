@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from speechladder.benchmarks.pairs import spread
 from speechladder.benchmarks.spoken import Take
-from speechladder.corpora.pairs import spread
-from speechladder.io.archives import Store
+from speechladder.fetch.archives import Store
 from speechladder.io.audio import AudioError, read_audio
 from speechladder.io.errors import UserError
 

@@ -17,11 +17,11 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from speechladder.benchmarks.gold_phones import Notation, detect, spell
 from speechladder.benchmarks.official import Official, OfficialPair, chosen, read_member, safe
 from speechladder.benchmarks.spoken import Half, Take
-from speechladder.corpora.gold_phones import Notation, detect, spell
 from speechladder.corpora.text import normalise
-from speechladder.io.archives import Store
+from speechladder.fetch.archives import Store
 from speechladder.io.errors import UserError
 from speechladder.io.rejects import Rejects
 

@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from speechladder.benchmarks.official import Official, OfficialPair, chosen, read_member, safe
+from speechladder.benchmarks.pairs import BadRow, table_rows
 from speechladder.benchmarks.spoken import GIVEN, Half
-from speechladder.corpora.pairs import BadRow, table_rows
 from speechladder.corpora.text import normalise
-from speechladder.io.archives import Store
+from speechladder.fetch.archives import Store
 from speechladder.io.errors import UserError
 from speechladder.io.rejects import Rejects
 

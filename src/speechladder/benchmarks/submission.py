@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechladder.benchmarks.slm21 import PARTS, folder_of, recordings
-from speechladder.io.archives import open_store
+from speechladder.fetch.archives import open_store
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder
 from speechladder.io.progress import say

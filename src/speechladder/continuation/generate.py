@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechladder.constants import FRAME_RATE
 from speechladder.continuation.decoding import generate
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
@@ -25,8 +26,6 @@ from speechladder.rungs import registry
 from speechladder.rungs.tokenizers import BOS, UNK, Codec
 from speechladder.rungs.utterances import read_items
 from speechladder.settings import Continuation, Tokens
-
-FRAME_RATE = 50  # Hz
 
 
 @dataclass(frozen=True)

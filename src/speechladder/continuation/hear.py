@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from speechladder.constants import FRAME_RATE, SAMPLE_RATE
 from speechladder.continuation.asr import ASR
 from speechladder.continuation.lexicon import Lexicon, observed
 from speechladder.continuation.sample import rows_of, train_sample
@@ -27,9 +28,8 @@ from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, CONTINUATIONS, HEARD, PROMPTS, REFERENCE, UNITS, read_table, write_table
 from speechladder.rungs import registry
 from speechladder.rungs.registry import SPACE
-from speechladder.settings import SAMPLE_RATE, Continuation
+from speechladder.settings import Continuation
 
-FRAME_RATE = 50  # Hz
 PAUSE = round(0.3 * SAMPLE_RATE)  # samples between prompt and continuation in an example
 TOGETHER = 16  # continuations given to the ASR at once
 SILENT = np.zeros(0, np.float32)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.benchmarks.items import Speaker, Utterance
+from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.sample import rows_of
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.corpora.phones import SIL
@@ -28,7 +29,7 @@ from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 from speechladder.io.spans import Span, as_rows, from_rows
 from speechladder.io.tables import ALIGNMENT, PROMPTS, write_table
-from speechladder.settings import SAMPLE_RATE, Alignment, Continuation
+from speechladder.settings import Alignment, Continuation
 
 PARTS = ("prompt", "whole")
 FEWEST = 2  # prompts: fewer have no interval

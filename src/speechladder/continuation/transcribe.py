@@ -7,7 +7,7 @@ import numpy as np
 from speechladder.benchmarks.official import read_member
 from speechladder.benchmarks.storycloze import recordings
 from speechladder.continuation.asr import ASR
-from speechladder.io.archives import open_store
+from speechladder.fetch.archives import open_store
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl

@@ -10,13 +10,13 @@ from itertools import groupby
 import numpy as np
 import soxr
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora import espeak
 from speechladder.corpora.phones import SIL, from_espeak, is_vowel, strip_stress, to_espeak
 from speechladder.corpora.speak import DITHER, EDGE, lengthen, restore_sonorants, speak
 from speechladder.corpora.text import normalise
 from speechladder.corpora.voices import Voice
 from speechladder.rungs.functions import BOUNDARY
-from speechladder.settings import SAMPLE_RATE
 
 PAUSE = round(0.4 * SAMPLE_RATE)  # samples of a SIL that has no duration: espeak-ng's pause between sentences
 LONGEST = 100  # phones spoken in one breath; espeak-ng's buffer for a clause holds 800 letters

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora import espeak
 from speechladder.corpora.phones import SIL, from_espeak, is_vowel, split_stress, strip_stress
 from speechladder.corpora.text import normalise
 from speechladder.corpora.voices import Voice, voices
 from speechladder.io.spans import Span
-from speechladder.settings import SAMPLE_RATE
 
 __all__ = ["Spoken", "Voice", "pronounce", "speak", "voices"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.speak import Spoken, Voice, speak, voices
 from speechladder.corpora.text import normalise
@@ -18,7 +19,7 @@ from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
 from speechladder.io.spans import as_rows
 from speechladder.io.tables import ALIGNMENT, write_table
-from speechladder.settings import SAMPLE_RATE, WORLD_HOURS, Corpus
+from speechladder.settings import WORLD_HOURS, Corpus
 
 SESSION = (180.0, 300.0)  # seconds of speech in a recording, drawn between these
 LEAST_SESSIONS = 8  # per shard, so that a small world has several speakers too

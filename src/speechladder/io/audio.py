@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from speechladder.settings import SAMPLE_RATE
+from speechladder.constants import SAMPLE_RATE
 
 _MEMBER = re.compile(r"(.+)#(\d+)\+(\d+)", re.DOTALL)
 

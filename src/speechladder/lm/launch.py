@@ -19,7 +19,7 @@ import psutil
 
 from speechladder.io.devices import claim_several
 from speechladder.io.errors import UserError
-from speechladder.io.lifetime import RUNNER, runner
+from speechladder.io.processes import RUNNER, runner
 from speechladder.lm.nodes import SHUTDOWN, Allocation, allocation
 from speechladder.lm.nodes import command as over_nodes
 

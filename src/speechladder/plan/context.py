@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from speechladder.constants import FRAME_RATE
 from speechladder.io.files import read_json
 from speechladder.plan.figures import Cost, Figure
 from speechladder.plan.hours import Hours
 from speechladder.plan.inputs import Machine
-from speechladder.plan.rates import FRAME_RATE, HUBERT_BASE, HUBERT_LARGE, Rates, encoder_flops, worst
+from speechladder.plan.rates import HUBERT_BASE, HUBERT_LARGE, Rates, encoder_flops, worst
 from speechladder.settings import Settings
-from speechladder.workflow import ASSETS, SHIPPED
+from speechladder.workflow.config import ASSETS, SHIPPED
 
 HUB = {"facebook/hubert-base-ls960": HUBERT_BASE, "facebook/hubert-large-ll60k": HUBERT_LARGE}
 MAX_UTTERANCE = 30.0  # seconds; attention of the encoder is counted on no longer ones

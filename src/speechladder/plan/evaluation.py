@@ -9,7 +9,7 @@ from speechladder.plan.figures import Cost, Figure
 from speechladder.plan.models import Model, hub_parameters
 from speechladder.rungs import registry
 from speechladder.settings import LM, TASKS
-from speechladder.workflow import spoken_rungs
+from speechladder.workflow.config import spoken_rungs
 
 # (recordings, seconds of each) of the official benchmarks. sLM21: 5,000 and 20,000 pairs of words, 6,300 and 63,000 of
 # sentences, each in 4 voices (Nguyen et al. 2020); Topic-StoryCloze: 1,871 stories (Hassid et al. 2023). The lengths

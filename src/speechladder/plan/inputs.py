@@ -1,6 +1,5 @@
 """What a plan is made of: the run's configuration, the machine, Snakemake's jobs, and downloads."""
 
-import difflib
 import os
 import re
 import subprocess
@@ -12,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from speechladder.continuation.hub import is_hub_name
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, suggestion
+from speechladder.io.hub import is_hub_name
 from speechladder.plan.rates import Rates
 from speechladder.settings import Settings
 
@@ -83,8 +82,7 @@ def preset(name: str) -> Path:
     for path in (Path(name).expanduser(), PRESETS / f"{name}.yaml"):
         if path.is_file():
             return path
-    near = difflib.get_close_matches(Path(name).stem, known, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = suggestion(Path(name).stem, known)
     raise UserError(f"--preset: no preset and no file {name!r}; {hint}presets: {', '.join(known)}")
 
 
@@ -184,7 +182,7 @@ def downloads(settings: Settings) -> list[File]:
 
     Raises UserError as `places` does, for what is neither there nor to be had.
     """
-    from speechladder.places import missing
+    from speechladder.workflow.sources import missing
 
     absent = set(missing(settings))
     return [

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from speechladder.constants import FRAME_RATE, SAMPLE_RATE
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.settings import SAMPLE_RATE
 
 FILE = Path(__file__).resolve().parents[3] / "benchmarks" / "rates.json"
 BASES = ("measured", "published", "derived", "assumed")  # from the best to the worst
-FRAME_RATE = 50  # Hz
 LARGE = 500_000_000  # parameters from which a model fills a GPU as TinyLlama does
 
 HUBERT_BASE: dict[str, Any] = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechladder.io.download import folder_of
+from speechladder.fetch.download import folder_of
 from speechladder.io.errors import UserError
 from speechladder.plan.context import Context
 from speechladder.plan.hours import hours
@@ -12,7 +12,7 @@ from speechladder.plan.inputs import HOME, File, Jobs, Machine, configuration, d
 from speechladder.plan.rates import Rates
 from speechladder.plan.stages import Plan, make
 from speechladder.settings import Settings, load
-from speechladder.workflow import checked
+from speechladder.workflow.config import checked
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from speechladder.constants import FRAME_RATE
 from speechladder.plan import evaluation
 from speechladder.plan.context import Context, encoder_config
 from speechladder.plan.figures import Cost, Figure
 from speechladder.plan.inputs import File, Jobs
 from speechladder.plan.models import Model, plan_model
-from speechladder.plan.rates import FRAME_RATE, worst
+from speechladder.plan.rates import worst
 from speechladder.settings import CORPORA
 
 SAMPLE_SHARE = 0.5  # of an utterance's frames that the k-means sample takes (units.sample.SHARE, which imports torch)

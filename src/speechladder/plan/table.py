@@ -3,8 +3,8 @@
 import textwrap
 from typing import Any
 
+from speechladder.fetch.transfer import free_space
 from speechladder.io.progress import aligned
-from speechladder.io.transfer import free_space
 from speechladder.plan.context import Context
 from speechladder.plan.figures import Figure
 from speechladder.plan.inputs import hub_models

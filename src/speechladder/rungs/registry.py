@@ -3,13 +3,12 @@
 Light on purpose: `speechladder.settings` asks for the names when it validates a configuration.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, suggestion
 from speechladder.io.spans import Span
 from speechladder.settings import Tokens
 
@@ -105,8 +104,7 @@ def get(name: str) -> Rung:
     import speechladder.rungs.functions  # noqa: F401 - fills RUNGS
 
     if name not in RUNGS:
-        near = difflib.get_close_matches(name, RUNGS, n=1, cutoff=0.4)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = suggestion(name, RUNGS)
         raise UserError(f"rungs: no rung {name!r}; {hint}known: {', '.join(RUNGS)}")
     return RUNGS[name]
 

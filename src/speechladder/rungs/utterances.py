@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import SPLITS, Cut, read_cuts
 from speechladder.io.audio import frame_count, read_audio
 from speechladder.io.columns import SeenIds, SpanColumn, batches, growing_table
@@ -17,7 +18,7 @@ from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_table
 from speechladder.rungs.functions import characters, phone_alphabet, phone_label
 from speechladder.rungs.registry import SPACE, Utterance
-from speechladder.settings import SAMPLE_RATE, Tokens
+from speechladder.settings import Tokens
 
 FRAME_TOLERANCE = 1  # frames that rounding of a window's ends may add or take away
 SECONDS_TOLERANCE = 0.05  # between the alignment's end and the cut's duration

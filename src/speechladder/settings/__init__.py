@@ -10,7 +10,6 @@ from speechladder.settings.loading import load
 from speechladder.settings.models import (
     CORPORA,
     PAPER_RUNGS,
-    SAMPLE_RATE,
     TASKS,
     VERSIONS,
     WORLD_HOURS,
@@ -40,7 +39,6 @@ __all__ = [
     "LM",
     "MODELS",
     "PAPER_RUNGS",
-    "SAMPLE_RATE",
     "TASKS",
     "VERSIONS",
     "WORLD_HOURS",

@@ -1,11 +1,10 @@
 """A dictionary to validated settings: every mistake by name, with what is allowed and the nearest spelling."""
 
-import difflib
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, suggestion
 from speechladder.settings.models import Settings, rung_names
 
 
@@ -37,18 +36,16 @@ def _explain(error: dict[str, Any]) -> str:
     prefix = _prefix(sections, path)
     if error["type"] == "extra_forbidden":
         known = list(sections.get(prefix, Settings).model_fields)
-        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         where = next((p for p, s in sections.items() if path[-1] in s.model_fields and "*" not in p), None)
         here = "".join(f"{p}." for p in path[:-1])
-        meant = f"{where}{path[-1]}" if where is not None else f"{here}{near[0]}" if near else ""
-        hint = f"did you mean '{meant}'? " if meant else ""
+        elsewhere = f"did you mean '{where}{path[-1]}'? " if where is not None else ""
+        hint = elsewhere or suggestion(path[-1], known, 0.5).replace("'", f"'{here}", 1)
         return f"{name}: unknown key; {hint}allowed here: {', '.join(known)}"
     got = error.get("input")
     if error["type"] in ("literal_error", "unknown_rung"):
         field = name.split(".")[0]
         allowed = list(rung_names()) if field == "rungs" else _allowed(sections, path)
-        near = difflib.get_close_matches(str(got), [str(a) for a in allowed], n=1, cutoff=0.4)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = suggestion(str(got), map(str, allowed))
         return f"{name}: {got!r} is not allowed; {hint}allowed: {', '.join(map(str, allowed))}"
     if error["type"] == "missing":
         return f"{name}: is missing; {sections[prefix].model_fields[path[-1]].description}"

@@ -1,11 +1,11 @@
 """The fields of a configuration, with their defaults, bounds and meaning."""
 
-import difflib
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from speechladder.io.errors import suggestion
 from speechladder.settings.lm import LM
 from speechladder.settings.scaling import Scaling, sized
 from speechladder.settings.section import Fraction, Section
@@ -15,7 +15,6 @@ PAPER_RUNGS = ("text-bpe", "text-raw", "phone-bpe", "phone-raw", "phone-repeat",
 TASKS = ("swuggy", "sblimp", "topic")
 CORPORA = ("librispeech", "libriheavy")  # that are downloaded, or lie in corpus.source
 WORLD_HOURS = 4.0  # of speech that the world generates where corpus.hours is null
-SAMPLE_RATE = 16_000  # Hz; every waveform inside the library
 PHONES = 45  # ids of a phone rung: 39 phones, SIL, the word boundary, 4 specials (rungs.functions.phone_alphabet)
 STRESSED_PHONES = PHONES + 45  # and 15 vowels with each of 3 stress digits
 
@@ -441,8 +440,7 @@ class Settings(Section):
     def _scales(self) -> "Settings":
         for number, rung in enumerate(self.scaling.rungs):
             if rung not in rung_names():
-                near = difflib.get_close_matches(rung, rung_names(), n=1, cutoff=0.4)
-                hint = f"did you mean '{near[0]}'? " if near else ""
+                hint = suggestion(rung, rung_names())
                 raise ValueError(
                     f"scaling.rungs.{number}: {rung!r} is not allowed; {hint}allowed: {', '.join(rung_names())}"
                 )

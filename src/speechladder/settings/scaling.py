@@ -1,11 +1,11 @@
 """The settings of results/scaling.csv: which models are trained on how much of the training data."""
 
-import difflib
 import re
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
+from speechladder.io.errors import suggestion
 from speechladder.settings.lm import DIMENSIONS, HOW
 from speechladder.settings.section import Section
 
@@ -79,8 +79,7 @@ def sized(lm: Section, size: dict[str, Any]) -> Any:
     for field in changes:
         if field not in fields or field in EVERY_RUN:
             allowed = [f for f in fields if f not in EVERY_RUN]
-            near = difflib.get_close_matches(field, allowed, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'? " if near else ""
+            hint = suggestion(field, allowed, 0.5)
             raise ValueError(f"scaling.sizes.{name}.{field}: unknown key; {hint}allowed here: {', '.join(allowed)}")
     base = lm.model_dump()
     if "model" in changes:  # a name brings dimensions of its own, and other dimensions are of no name

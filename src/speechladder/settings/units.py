@@ -1,12 +1,12 @@
 """The sections of a configuration on acoustic units: where they come from, and the sweep over them."""
 
-import difflib
 import fnmatch
 from itertools import product
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from speechladder.io.errors import suggestion
 from speechladder.settings.points import Point
 from speechladder.settings.section import Fraction, Section
 
@@ -214,8 +214,8 @@ class Sweep(Section):
         names = [point.name for point in self.points()]
         for pattern in self.train:
             if pattern != "axes" and not fnmatch.filter(names, pattern):
-                near = difflib.get_close_matches(pattern, ["axes", *names], n=1, cutoff=0)[0]
-                raise ValueError(f"train: no point is named {pattern!r}; did you mean {near!r}? There are {len(names)}")
+                hint = suggestion(pattern, ["axes", *names], 0)
+                raise ValueError(f"train: no point is named {pattern!r}; {hint}There are {len(names)}")
         return self
 
     def points(self) -> list[Point]:

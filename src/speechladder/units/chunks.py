@@ -10,7 +10,7 @@ HuBERT-Base's shape, layer 6, 100 clusters); no margin wider than 2 s made it mo
 
 from dataclasses import dataclass
 
-from speechladder.units.models import HOP, WINDOW
+from speechladder.units.models import HOP, RECEPTIVE_FIELD
 
 MARGIN = 100  # frames to each side that are encoded and thrown away
 
@@ -39,7 +39,7 @@ class Piece:
     @property
     def samples(self) -> slice:
         """The samples that exactly these frames see; of a whole utterance all, also those behind its last frame."""
-        return slice(None) if self.whole else slice(self.first * HOP, (self.last - 1) * HOP + WINDOW)
+        return slice(None) if self.whole else slice(self.first * HOP, (self.last - 1) * HOP + RECEPTIVE_FIELD)
 
     @property
     def kept(self) -> slice:

@@ -10,8 +10,8 @@ import numpy as np
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
 from speechladder.io.progress import say
+from speechladder.io.tensors import map_tensor, read_tensor, write_tensors
 from speechladder.units.kmeans import Plan, Trained, fit
-from speechladder.units.tensors import map_tensor, read_tensor, write_tensors
 
 __all__ = ["Codebook", "Trained", "assign", "kmeans", "load", "read_tensor", "train", "write_tensors"]
 

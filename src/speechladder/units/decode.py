@@ -62,7 +62,7 @@ def _read_all(jobs: list[Job]) -> list[Wave | str]:
 
 def _born(parent: int) -> None:
     """A worker ends with the process that started it, however that ends."""
-    from speechladder.io.lifetime import RUNNER, die_with_runner, runner
+    from speechladder.io.processes import RUNNER, die_with_runner, runner
 
     os.environ[RUNNER] = runner(parent)
     die_with_runner()

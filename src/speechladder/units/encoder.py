@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import frame_count
 from speechladder.io.devices import claim
 from speechladder.io.errors import UserError
-from speechladder.settings import SAMPLE_RATE, Units
+from speechladder.settings import Units
 from speechladder.units.batching import AHEAD, buckets
 from speechladder.units.chunks import MARGIN, Piece, pieces
 from speechladder.units.decode import MIN_SAMPLES, Wave

@@ -9,10 +9,9 @@ import functools
 import numpy as np
 import scipy.fft
 
+from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.io.audio import frame_count
-from speechladder.settings import SAMPLE_RATE
 
-WINDOW, HOP = 400, 320  # samples: HuBERT's receptive field and stride
 FFT = 512
 BANDS, LOWEST, HIGHEST = 40, 20.0, 8000.0  # mel bands and their range in Hz
 COEFFICIENTS = 13
@@ -48,8 +47,8 @@ def log_mel(samples: np.ndarray, bands: int = BANDS) -> np.ndarray:
         return np.zeros((0, bands), np.float32)
     x = samples.astype(np.float64)
     x = np.concatenate([x[:1] * (1 - PREEMPHASIS), x[1:] - PREEMPHASIS * x[:-1]])
-    windows = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP][:frames]
-    power = np.abs(scipy.fft.rfft(windows * np.hamming(WINDOW), FFT)) ** 2
+    windows = np.lib.stride_tricks.sliding_window_view(x, RECEPTIVE_FIELD)[::HOP][:frames]
+    power = np.abs(scipy.fft.rfft(windows * np.hamming(RECEPTIVE_FIELD), FFT)) ** 2
     return np.log(power @ mel_filters(bands).T + FLOOR).astype(np.float32)
 
 

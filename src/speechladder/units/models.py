@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
+from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import files_sha256
-from speechladder.settings import SAMPLE_RATE
 
 MICRO = "hubert-micro"
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-WINDOW, HOP = 400, 320  # samples at 16 kHz of a frame, and from one frame to the next
+
 KINDS = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}  # model_type -> class
 _WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -111,7 +111,7 @@ def _check_config(config: Any, folder: Path, layer: int, source: str) -> None:
     window, hop = 1, 1
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         window, hop = window + (kernel - 1) * hop, hop * stride
-    if (window, hop) != (WINDOW, HOP):
+    if (window, hop) != (RECEPTIVE_FIELD, HOP):
         raise UserError(
             f"units.encoder: {folder} frames by {window} samples every {hop}; the ladder needs 400 every 320 (50 Hz)"
         )

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from speechladder.io.errors import UserError
-from speechladder.units.tensors import read_tensors, write_tensors
+from speechladder.io.tensors import read_tensors, write_tensors
 
 KINDS = ("none", "utterance", "speaker")
 _FLOOR = 1e-8  # added to a variance: a dimension that never moves stays 0

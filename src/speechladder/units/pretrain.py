@@ -20,9 +20,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.io.files import atomic, write_json
 from speechladder.io.progress import progress
-from speechladder.settings import SAMPLE_RATE
 from speechladder.units.mfcc import mfcc
 from speechladder.units.pretrain_data import Augmentation, Sampler, Utterance, natural, sentences, synthesise, synthetic
 from speechladder.units.pretrain_model import Architecture, build, export, load, warped_features

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.io.audio import AudioError, frame_count, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.progress import progress
-from speechladder.settings import SAMPLE_RATE
-from speechladder.units.mfcc import HOP, WINDOW
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Sampler:
         augmentation: Augmentation,
         seed: int,
     ) -> None:
-        self.samples = frame_count(round(seconds * SAMPLE_RATE)) * HOP + WINDOW - HOP
+        self.samples = frame_count(round(seconds * SAMPLE_RATE)) * HOP + RECEPTIVE_FIELD - HOP
         self.frames = frame_count(self.samples)
         self.augmentation, self.seed, self.targets = augmentation, seed, targets
         longest = math.ceil(self.samples * (1 + augmentation.warp)) + 1
@@ -186,7 +185,7 @@ class Sampler:
             x /= x.std()
         if self.targets is None:
             return x, np.zeros((0, self.frames), np.int64)
-        centres = start + rate * (np.arange(self.frames) * HOP + WINDOW // 2)
+        centres = start + rate * (np.arange(self.frames) * HOP + RECEPTIVE_FIELD // 2)
         labels = self.targets[utterance.id]
-        at = np.clip(np.round((centres - WINDOW // 2) / HOP).astype(int), 0, labels.shape[1] - 1)
+        at = np.clip(np.round((centres - RECEPTIVE_FIELD // 2) / HOP).astype(int), 0, labels.shape[1] - 1)
         return x, labels[:, at].astype(np.int64)

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.io.audio import frame_count
 from speechladder.io.files import atomic_folder
-from speechladder.settings import SAMPLE_RATE
-from speechladder.units.mfcc import HOP, WINDOW, hz_to_mel, mel_to_hz
+from speechladder.units.mfcc import hz_to_mel, mel_to_hz
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def warped_features(model: nn.Module, samples: np.ndarray, layer: int, warps: tu
             continue
         at = np.arange(int((len(samples) - 1) / warp) + 1) * warp
         found = layer_features(model, np.interp(at, np.arange(len(samples)), samples).astype(np.float32), layer)
-        place = ((np.arange(len(total)) * HOP + WINDOW // 2) / warp - WINDOW // 2) / HOP
+        place = ((np.arange(len(total)) * HOP + RECEPTIVE_FIELD // 2) / warp - RECEPTIVE_FIELD // 2) / HOP
         place = np.clip(place, 0, len(found) - 1)
         low = np.floor(place).astype(int)
         share = (place - low)[:, None].astype(np.float32)

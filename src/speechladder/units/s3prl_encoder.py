@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import frame_count
 from speechladder.io.devices import claim
 from speechladder.io.errors import UserError
-from speechladder.settings import SAMPLE_RATE
 from speechladder.units.decode import MIN_SAMPLES, Wave
 from speechladder.units.encoder import Features
 from speechladder.units.s3prl_environment import split, upstream

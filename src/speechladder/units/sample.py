@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from speechladder.alignment.frames import frame_labels
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.phones import SIL
 from speechladder.io.audio import AudioError, frame_count
@@ -16,7 +17,7 @@ from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, read_table
-from speechladder.settings import SAMPLE_RATE, Units
+from speechladder.settings import Units
 from speechladder.units.encoder import MIN_SAMPLES, Encoder, open_encoder
 from speechladder.units.kmeans.reservoir import SHARE, SPARE, Candidate, Reservoir, Turn, pick
 from speechladder.units.kmeans.store import Store

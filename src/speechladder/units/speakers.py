@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import read_cuts
 from speechladder.io.audio import AudioError, read_audio
 from speechladder.io.columns import batches
@@ -13,7 +14,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.tables import ALIGNMENT, ITEMS, read_table
-from speechladder.settings import SAMPLE_RATE, Units
+from speechladder.settings import Units
 from speechladder.units.encoder import MIN_SAMPLES, Encoder, open_encoder
 from speechladder.units.normalise import Gathering, Normaliser
 

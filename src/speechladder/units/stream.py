@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.io.progress import Meter
-from speechladder.settings import SAMPLE_RATE
 from speechladder.units.batching import windows
 from speechladder.units.codebook import Codebook
 from speechladder.units.decode import Job, Wave

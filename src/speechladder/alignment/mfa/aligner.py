@@ -11,11 +11,11 @@ from speechladder.alignment.mfa.corpus import Corpus
 from speechladder.alignment.mfa.dictionary import pronounce_all, read_dictionary
 from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.alignment.textgrid import believed, read_textgrid
+from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.io.files import work_folder
 from speechladder.io.progress import say
-from speechladder.settings import SAMPLE_RATE
 
 NOT_FOUND = "not aligned: MFA wrote no TextGrid; the text does not fit the audio"
 

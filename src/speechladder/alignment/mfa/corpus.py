@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from speechladder.alignment.mfa.dictionary import Dictionary
+from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import encode_flac
-from speechladder.settings import SAMPLE_RATE
 
 # MFA divides its work by speaker, so a speaker who is most of a shard would be one job's. Adaptation (fMLLR) estimates
 # 40 x 41 numbers for each, for which a few minutes of speech suffice; ten cost nothing of it and leave work to divide.

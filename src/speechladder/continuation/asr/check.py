@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from speechladder.continuation.hub import is_hub_name
+from speechladder.constants import SAMPLE_RATE
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.settings import SAMPLE_RATE, Continuation
+from speechladder.io.hub import is_hub_name
+from speechladder.settings import Continuation
 
 FIELD = "continuation.whisper"
 INSTALL = "install the extra: pip install 'speechladder[whisper]' (pip install -e '.[whisper]' in a checkout)"

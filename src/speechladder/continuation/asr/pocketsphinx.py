@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from speechladder.alignment.pocketsphinx import DITHER, PADDING, _dictionary
+from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.asr.adapt import adapt
 from speechladder.continuation.asr.text import english_normaliser
 from speechladder.continuation.lexicon import observed
@@ -22,7 +23,6 @@ from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT
-from speechladder.settings import SAMPLE_RATE
 
 MINUTES = 30.0  # of speech that the acoustic model is adapted to, at most
 MAX_WORDS = 2_000_000  # of text in the language model, at most: it is made in memory

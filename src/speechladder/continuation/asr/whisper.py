@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.asr.check import FIELD, INSTALL, SIZES
 from speechladder.continuation.asr.text import english_normaliser
-from speechladder.continuation.hub import require
 from speechladder.io.devices import claim
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.settings import SAMPLE_RATE
+from speechladder.io.hub import require
 
 LONGEST = 30 * SAMPLE_RATE  # samples that Whisper hears at once
 SHORTEST = 400  # samples: one window of its spectrum

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from speechladder.continuation.hub import is_hub_name
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
+from speechladder.io.hub import is_hub_name
 from speechladder.settings import Continuation
 
 FIELD = "continuation.judge_model"

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from speechladder.continuation.hub import is_hub_name, require
 from speechladder.continuation.judge.check import FIELD, check_config
 from speechladder.io.errors import UserError
+from speechladder.io.hub import is_hub_name, require
 from speechladder.lm.batches import by_length, padded
 from speechladder.lm.model import prepare_torch
 

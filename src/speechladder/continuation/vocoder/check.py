@@ -4,16 +4,15 @@ import math
 from pathlib import Path
 from typing import Any
 
-from speechladder.continuation.hub import is_hub_name, require
+from speechladder.constants import FRAME_RATE, SAMPLE_RATE
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.settings import SAMPLE_RATE
+from speechladder.io.hub import is_hub_name, require
 
 FIELD = "continuation.vocoder"
 RUN = "run"
 KIND = "speechladder-unit-vocoder"  # model_type of the run's own
 WEIGHTS = ("*.safetensors", "g_*", "*.pt", "*.bin")  # in order of preference
-UNIT_RATE = 50  # Hz
 NO_DURATIONS = (
     "no duration predictor (dur_predictor_params), which a rung of deduplicated units needs; take a vocoder that has "
     "one, or write continuation.vocoder: run"
@@ -142,13 +141,13 @@ def _check_code_hifigan(file: Path, config: dict[str, Any]) -> None:
                 "cannot speak for a language model, take one for units alone"
             )
     rate, hop = config.get("sampling_rate", SAMPLE_RATE), math.prod(config["upsample_rates"])
-    if not isinstance(rate, int) or not 8_000 <= rate <= 96_000 or rate % UNIT_RATE:
+    if not isinstance(rate, int) or not 8_000 <= rate <= 96_000 or rate % FRAME_RATE:
         raise UserError(f"{FIELD}: {file}: sampling_rate is {rate!r} Hz; no whole number of samples per unit (50 Hz)")
     stated = config.get("code_hop_size", hop)
-    if hop != rate // UNIT_RATE or stated != hop:
+    if hop != rate // FRAME_RATE or stated != hop:
         raise UserError(
             f"{FIELD}: {file}: upsample_rates make {hop} samples of a unit (code_hop_size {stated}), but 50 units "
-            f"per second at sampling_rate {rate} are {rate // UNIT_RATE}; the config does not fit units at 50 Hz"
+            f"per second at sampling_rate {rate} are {rate // FRAME_RATE}; the config does not fit units at 50 Hz"
         )
     width = config["embedding_dim"] * (2 if config.get("multispkr") else 1)
     if config["model_in_dim"] != width:

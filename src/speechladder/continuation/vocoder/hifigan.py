@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.vocoder.check import FIELD, NO_DURATIONS, weights
 from speechladder.io.devices import claim
 from speechladder.io.errors import UserError
-from speechladder.settings import SAMPLE_RATE
 
 LONGEST = 250  # frames of one unit: a predictor astray must not fill the memory
 SLOPE = 0.1  # of the leaky rectifiers; the last has torch's default

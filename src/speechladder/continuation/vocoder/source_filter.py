@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from speechladder.settings import SAMPLE_RATE
+from speechladder.constants import SAMPLE_RATE
 from speechladder.units.mfcc import hz_to_mel, mel_to_hz
 
 HOP, FIRST = 160, 120  # samples

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
+from speechladder.constants import FRAME_RATE, HOP, SAMPLE_RATE
 from speechladder.continuation.sample import train_sample
 from speechladder.continuation.vocoder.check import KIND
 from speechladder.continuation.vocoder.model import PITCH, Envelope, Shape
@@ -22,7 +23,7 @@ from speechladder.io.files import atomic_folder, write_json, write_jsonl
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 from speechladder.rungs.utterances import read_units
-from speechladder.settings import SAMPLE_RATE, VERSIONS, Continuation
+from speechladder.settings import VERSIONS, Continuation
 
 BATCH, LENGTH = 16, 64  # windows per step, units per window
 LR, WARMUP, LOWEST_LR = 2e-3, 40, 0.02
@@ -74,11 +75,11 @@ def train_vocoder(
         "pitch": PITCH,
         "speaker_names": speech.speakers,
         "sampling_rate": SAMPLE_RATE,
-        "code_hop_size": SAMPLE_RATE // 50,
+        "code_hop_size": HOP,
         "provenance": {
             "seed": seed,
             "steps": settings.vocoder_steps,
-            "minutes": round(sum(len(row) for _, row in chosen) / 50 / 60, 2),
+            "minutes": round(sum(len(row) for _, row in chosen) / FRAME_RATE / 60, 2),
             "utterances": len(chosen),
             "units": _origin(units[0]),
             "units_sha256": digest.hexdigest(),
@@ -124,7 +125,7 @@ def gather(chosen: Iterable[tuple[Any, np.ndarray]], clusters: int) -> Speech:
     speakers = sorted({cut.speaker for cut, _ in chosen})
     parts: list[tuple[np.ndarray, ...]] = []
     runs, frames = np.zeros(clusters), np.zeros(clusters)
-    with progress("vocoder: analysis", sum(len(row) for _, row in chosen) / 50, "x real time") as meter:
+    with progress("vocoder: analysis", sum(len(row) for _, row in chosen) / FRAME_RATE, "x real time") as meter:
         for cut, row in chosen:
             row = row.astype(np.int64)
             if row.max() >= clusters:
@@ -147,7 +148,7 @@ def gather(chosen: Iterable[tuple[Any, np.ndarray]], clusters: int) -> Speech:
                     np.pad(np.ones(len(mel), np.float32), (0, gap)),
                 )
             )
-            meter.advance(len(row) / 50)
+            meter.advance(len(row) / FRAME_RATE)
     units, speaker, mel, voiced, known = (np.concatenate(column) for column in zip(*parts, strict=True))
     speech = mel[known > 0]
     mean, scale = speech.mean(axis=0, dtype=np.float64), max(float(speech.std(dtype=np.float64)), 1e-3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from speechladder.units.tensors import write_rows
+from speechladder.io.tensors import write_rows
 
 _BLOCK = 1 << 24  # bytes read back at once
 

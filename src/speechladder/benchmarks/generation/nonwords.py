@@ -16,7 +16,7 @@ from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
-from speechladder.corpora.pairs import Pair
+from speechladder.benchmarks.pairs import Pair
 from speechladder.corpora.world import lexicon as lx
 from speechladder.io.errors import UserError
 

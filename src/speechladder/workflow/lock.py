@@ -1,4 +1,4 @@
-"""Whoever is killed takes its children along, and its lock: so that the same command can be given again at once."""
+"""The lock of a results folder: one run at a time, which ends with the process that holds it."""
 
 import atexit
 import fcntl
@@ -10,56 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from speechladder.io.errors import UserError
+from speechladder.io.processes import alive
 from speechladder.io.progress import say
 
-RUNNER = "SPEECHLADDER_RUNNER"  # environment variable: the snakemake that started a job, as `runner` writes it
 BEAT = 20.0  # seconds between a lock's signs of life
 DEAD = 6 * BEAT  # without one for so long, a run on another machine is gone
 _held: dict[Path, Any] = {}  # open lock files; the kernel frees a lock with its last descriptor
-
-
-def _machine() -> str:
-    """What a process id belongs to: this boot of this machine and its namespace of processes (containers)."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:
-        return socket.gethostname()
-
-
-def runner(pid: int | None = None) -> str:
-    """The value of RUNNER: a process (this one) and its machine, since another node of a job does not see it."""
-    return f"{_machine()}:{os.getpid() if pid is None else pid}"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def die_with_runner(every: float = 0.3) -> None:
-    """End this process soon after the snakemake that started it is gone.
-
-    After kill -9 of snakemake its jobs would go on as orphans, and write beside those of the next run. Does nothing
-    outside of Snakemake, and where the snakemake runs on another machine: there the cluster ends what belongs to a
-    job. `every`: seconds between looks.
-    """
-    machine, _, number = os.environ.get(RUNNER, "").rpartition(":")
-    pid = int(number or "0")
-    if not pid or pid == os.getpid() or machine != _machine():
-        return
-
-    def watch() -> None:
-        while _alive(pid):
-            time.sleep(every)
-        os._exit(137)
-
-    threading.Thread(target=watch, daemon=True, name="runner watch").start()
 
 
 def hold_lock(path: str | Path, beat: float = BEAT) -> None:
@@ -87,8 +43,8 @@ def hold_lock(path: str | Path, beat: float = BEAT) -> None:
     if pid:
         here = host == socket.gethostname()
         # after a dead run of this machine the kernel has freed its lock; where it keeps none, ask for the process
-        alive = (not shared and pid != os.getpid() and _alive(pid)) if here else _age(path) < 6 * beat
-        if alive:
+        lives = (not shared and pid != os.getpid() and alive(pid)) if here else _age(path) < 6 * beat
+        if lives:
             handle.close()
             raise _taken(path, (pid, host))
     handle.truncate(0)
@@ -121,7 +77,7 @@ def unlock(path: str | Path) -> None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if host == socket.gethostname() and _alive(pid):
+            if host == socket.gethostname() and alive(pid):
                 raise _taken(path, (pid, host)) from None
         except OSError:
             pass  # a file system without locks

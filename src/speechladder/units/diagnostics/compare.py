@@ -17,9 +17,9 @@ from speechladder.io.audio import AudioError, frame_count, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.progress import progress
 from speechladder.units.codebook import assign, kmeans
+from speechladder.units.diagnostics.quality import joint_counts, purities
 from speechladder.units.encoder import Encoder, resolve
 from speechladder.units.mfcc import mfcc
-from speechladder.units.quality import joint_counts, purities
 
 Labelled = list[tuple[np.ndarray, list[str]]]  # (n,) samples at 16 kHz, and a phone without stress per 50 Hz frame
 

@@ -7,7 +7,8 @@ decide nothing.
 
 import random
 
-from speechladder.corpora.pairs import Pair
+from speechladder.benchmarks.generation.phenomena import PHENOMENA, Draw, Words
+from speechladder.benchmarks.pairs import Pair
 from speechladder.corpora.world import lexicon as lx
 from speechladder.corpora.world.grammar import (
     MAX_WORDS,
@@ -18,7 +19,6 @@ from speechladder.corpora.world.grammar import (
     repeats,
     scene,
 )
-from speechladder.corpora.world.phenomena import PHENOMENA, Draw, Words
 from speechladder.corpora.world.stories import held_out, story, written
 from speechladder.io.errors import UserError
 

@@ -15,10 +15,10 @@ from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
 from speechladder.io.tables import ALIGNMENT, GIVEN_UNITS, ITEMS, read_table
 from speechladder.settings import Units
-from speechladder.units.given.deal import dealt, lists
-from speechladder.units.given.names import Owners, spellings
-from speechladder.units.given.read import Row, rows
-from speechladder.units.given.times import misfit, window
+from speechladder.units.external.names import Owners, spellings
+from speechladder.units.external.partition import dealt, lists
+from speechladder.units.external.read import Row, rows
+from speechladder.units.external.times import misfit, window
 
 ROWS = 4096  # in a row group, and held before they are written
 SHOWN = 3  # ids in an error

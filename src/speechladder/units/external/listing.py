@@ -12,7 +12,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder
 from speechladder.io.progress import progress, say
 from speechladder.io.tables import ITEMS
-from speechladder.units.given.names import file_name
+from speechladder.units.external.names import file_name
 
 AT_ONCE = 256  # items whose audio is held: an official benchmark is gigabytes
 

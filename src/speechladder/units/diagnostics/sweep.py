@@ -18,13 +18,13 @@ from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.tables import ALIGNMENT, read_table
 from speechladder.settings import Units
-from speechladder.units import abx_run
 from speechladder.units.codebook import Codebook, load
 from speechladder.units.decode import Wave, waves
+from speechladder.units.diagnostics import abx_run
+from speechladder.units.diagnostics.quality import frame_phones, quality
 from speechladder.units.encoder import Encoder, open_encoder
 from speechladder.units.extract import jobs_of, workers
 from speechladder.units.normalise import Normaliser
-from speechladder.units.quality import frame_phones, quality
 from speechladder.units.stream import Quantiser, units_of
 
 

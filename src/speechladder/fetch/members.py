@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from speechladder.fetch.partial import FULL
 from speechladder.io.errors import UserError
-from speechladder.io.partial import FULL
 
 CHUNK = 1 << 20  # bytes
 LONGEST, LONGEST_PART = 2000, 255  # of a name, and of what is between two slashes, as file systems have it

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import frame_count
 from speechladder.io.files import write_json
 from speechladder.io.tables import GIVEN_UNITS, read_table
-from speechladder.settings import SAMPLE_RATE
-from speechladder.units.given.take import rate_of
-from speechladder.units.given.times import at_frames
-from speechladder.units.quality import (
+from speechladder.units.diagnostics.quality import (
     abx_figures,
     drawn,
     entropy,
@@ -21,6 +19,8 @@ from speechladder.units.quality import (
     speaker_leak,
     with_phones,
 )
+from speechladder.units.external.load import rate_of
+from speechladder.units.external.times import at_frames
 
 # Of units that have no times, nothing can be said by the frame.
 _OF_FRAMES = ("phone_purity", "cluster_purity", "pnmi", "frames", "without_silence", "mean_run_frames")

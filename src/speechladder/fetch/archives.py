@@ -12,10 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from speechladder.io.download import link
-from speechladder.io.errors import UserError
-from speechladder.io.files import atomic_folder, files_below, read_json, read_jsonl, write_json, write_jsonl
-from speechladder.io.members import (
+from speechladder.fetch.download import link
+from speechladder.fetch.members import (
     BOMB,
     CHUNK,
     BrokenArchiveError,
@@ -32,10 +30,12 @@ from speechladder.io.members import (
     summary,
     zip_members,
 )
-from speechladder.io.partial import lock
+from speechladder.fetch.partial import lock
+from speechladder.fetch.transfer import check_disk
+from speechladder.io.errors import UserError
+from speechladder.io.files import atomic_folder, files_below, read_json, read_jsonl, write_json, write_jsonl
 from speechladder.io.progress import progress, say
 from speechladder.io.tables import INDEX, write_table
-from speechladder.io.transfer import check_disk
 
 VERSION = 1  # of what unpacking gives; a folder of another one is not used again
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder
 from speechladder.io.progress import progress, say
-from speechladder.units.given.names import Names
-from speechladder.units.given.read import EMPTY, Row, rows
+from speechladder.units.external.names import Names
+from speechladder.units.external.read import EMPTY, Row, rows
 
 MEMORY = 1 << 28  # bytes of rows that wait
 STEP = 256  # rows between two looks at the bar

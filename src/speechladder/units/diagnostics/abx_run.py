@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from speechladder.alignment.frames import WINDOW
+from speechladder.constants import RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.io.audio import AudioError, frame_count
 from speechladder.io.files import write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT, read_table
-from speechladder.settings import SAMPLE_RATE, Units
-from speechladder.units import abx
+from speechladder.settings import Units
+from speechladder.units.diagnostics import abx
 from speechladder.units.encoder import open_encoder
 from speechladder.units.normalise import Normaliser
 
@@ -87,7 +87,7 @@ def encoded(encoder: Any, given: Speech) -> dict[int, np.ndarray]:
             found = cut.samples()
         except AudioError:
             continue
-        if len(found) >= WINDOW:
+        if len(found) >= RECEPTIVE_FIELD:
             samples[at] = found
     return dict(zip(samples, encoder.encode(list(samples.values())), strict=True))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from speechladder.io.errors import UserError
 
-HOME = Path(__file__).resolve().parents[2]
+HOME = Path(__file__).resolve().parents[3]
 TARGETS = ("results/table.csv",)
 
 

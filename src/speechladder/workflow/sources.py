@@ -4,7 +4,6 @@ What is fetched and unpacked stands in downloads.folder and is kept there; what 
 runs a job again, are links to it below results/.
 """
 
-import difflib
 import json
 import os
 import re
@@ -12,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from speechladder.io.download import SCHEMES, folder_of, local
-from speechladder.io.errors import UserError
-from speechladder.io.partial import asked, safe_url, whole
+from speechladder.fetch.download import SCHEMES, folder_of, local
+from speechladder.fetch.partial import asked, safe_url, whole
+from speechladder.io.errors import UserError, suggestion
 from speechladder.settings import CORPORA, Download, Settings
 
 LINKS, UNPACKED, INDEX = "results/downloads", "results/unpacked", "results/corpus/index"
@@ -50,8 +49,7 @@ def place(settings: Settings, name: str, field: str) -> str:
         return str(source)
     if name in settings.downloads.files:
         return f"{LINKS}/{name}"
-    near = difflib.get_close_matches(name, settings.downloads.files, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = suggestion(name, settings.downloads.files, 0.5)
     names = ", ".join(settings.downloads.files) or "nothing"
     raise UserError(
         f"{field}: {name}: no such file or folder, and no name under downloads.files; {hint}there is {names}"

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from speechladder.fetch.partial import CHUNK, Part, asked, misfit, safe_url, size_text, validator
 from speechladder.io.errors import UserError
-from speechladder.io.partial import CHUNK, Part, asked, misfit, safe_url, size_text, validator
 from speechladder.io.progress import progress, say
 from speechladder.settings import Download
 

@@ -1,6 +1,5 @@
 """What the Snakefile needs of the library: a configuration checked before any job, with every path found."""
 
-import difflib
 import json
 import os
 import shlex
@@ -8,14 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from speechladder.continuation.hub import is_hub_name
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, suggestion
 from speechladder.io.files import read_json
+from speechladder.io.hub import is_hub_name
 from speechladder.lm.tracking import check as check_tracking
 from speechladder.settings import DIMENSIONS, LM, TASKS, Section, Settings, Units, as_options, load
 
 SHIPPED = "hubert-micro"
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
 def find(given: str, home: Path) -> str:
@@ -46,8 +45,7 @@ def _encoder(units: Units, home: Path) -> str:
         except UserError as error:
             if is_hub_name(given):
                 return given  # a hub's; how many layers it has is known where it is loaded
-            near = difflib.get_close_matches(given, [SHIPPED], cutoff=0.4)
-            hint = f"did you mean {SHIPPED!r}? " if near else ""
+            hint = suggestion(given, [SHIPPED])
             raise UserError(
                 f"units.encoder: {error}; {hint}allowed: {SHIPPED}, a folder, or OWNER/NAME of a hub"
             ) from None
@@ -150,7 +148,7 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
 
 def _check_units(units: Units) -> None:
     """Every mistake in the user's own units that their files' first rows show."""
-    from speechladder.units.given.read import has_durations
+    from speechladder.units.external.read import has_durations
 
     durations = has_durations(units.path, "units.path")
     if units.items_path:
@@ -164,7 +162,7 @@ def units_are_frames(settings: Settings) -> bool:
     units = settings.units
     if units.source != "given":
         return True
-    from speechladder.units.given.read import has_durations
+    from speechladder.units.external.read import has_durations
 
     return units.rate == 50 and (units.repeat or not has_durations(units.path))
 
@@ -208,7 +206,7 @@ def _place_data(values: dict[str, Any], home: Path) -> None:
 def _check_data(settings: Settings) -> None:
     """Every archive, manifest and alignment that is neither there nor to be downloaded, before any job."""
     from speechladder.alignment.mfa import check_files
-    from speechladder.places import check
+    from speechladder.workflow.sources import check
 
     check(settings)
     check_files(settings.alignment, settings.downloads.files)
@@ -249,9 +247,9 @@ def check_hubs(settings: Settings) -> None:
     """Whether the hub gives the models that the run names by OWNER/NAME, and their config.json says what is needed;
     asks the network, so once, when jobs start."""
     from speechladder.continuation.asr.check import check_config as check_whisper
-    from speechladder.continuation.hub import config, require
     from speechladder.continuation.judge.check import check_config as check_judge
     from speechladder.continuation.vocoder.check import check_config as check_vocoder
+    from speechladder.io.hub import config, require
 
     if settings.lm.init and not Path(settings.lm.init).exists():
         require(settings.lm.init, "lm.init")
@@ -326,7 +324,7 @@ def reads_units(rung: str) -> bool:
 @cache
 def recordings(files: tuple[str, ...]) -> list[str]:
     """The audio that pairs files name; raises UserError as `corpora.pairs.read_pairs` does."""
-    from speechladder.corpora.pairs import read_pairs
+    from speechladder.benchmarks.pairs import read_pairs
 
     pairs = [pair for path in files for pair in read_pairs(path)[0]]
     return sorted({audio for p in pairs for audio in (p.good_audio, p.bad_audio) if audio})

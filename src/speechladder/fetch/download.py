@@ -11,8 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from speechladder.io.errors import UserError
-from speechladder.io.partial import (
+from speechladder.fetch.partial import (
     FULL,
     Digests,
     Part,
@@ -24,8 +23,9 @@ from speechladder.io.partial import (
     size_text,
     whole,
 )
+from speechladder.fetch.transfer import AddressError, LineError, check_disk, transfer
+from speechladder.io.errors import UserError
 from speechladder.io.progress import say
-from speechladder.io.transfer import AddressError, LineError, check_disk, transfer
 from speechladder.settings import Download, Downloads
 
 LONGEST_PAUSE = 60.0  # seconds between two tries, unless the server asks for more

@@ -16,8 +16,8 @@ from speechladder.io.files import read_json, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table
-from speechladder.units import abx_run
 from speechladder.units.codebook import load
+from speechladder.units.diagnostics import abx_run
 
 FRAMES = 300_000  # looked at, at most: 100 minutes, enough for the third digit of each figure
 SENTENCES = 200  # looked at per task

@@ -1,0 +1,1 @@
+"""Items that the world generates for each task."""

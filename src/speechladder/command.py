@@ -1,0 +1,142 @@
+"""A stage's function as a command line: its arguments and their help stand in its signature and docstring, once.
+
+A script names the function, and nothing else:
+
+    from speechladder.command import main
+
+    main("speechladder.alignment.run:align_shard")
+
+`--help`, the types of the options and the checks of required ones follow from the function.
+"""
+
+import argparse
+import functools
+import importlib
+import inspect
+import os
+import re
+import resource
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from speechladder.io.errors import UserError
+from speechladder.io.processes import die_with_runner
+from speechladder.settings import Section, add_max_rejected, add_options, from_options
+
+WORTH_SAYING = 100  # MB
+
+
+def script(main: Callable[[], None]) -> Callable[[], None]:
+    """Wrap a script's `main`.
+
+    A UserError becomes one message on stderr and exit status 2, without a traceback. The script ends when the snakemake
+    that started it is gone. At its end it prints the peak of its resident memory to stderr, which Snakemake's samples
+    may miss (child processes are not counted); a small peak is not printed.
+    """
+
+    @functools.wraps(main)
+    def run() -> None:
+        die_with_runner()
+        try:
+            main()
+        except UserError as error:
+            print(f"{sys.argv[0].rsplit('/', 1)[-1]}: error: {error}", file=sys.stderr)  # noqa: T201
+            sys.exit(2)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
+        if peak >= WORTH_SAYING:
+            print(f"peak memory {peak:.0f} MB", file=sys.stderr)  # noqa: T201
+
+    return run
+
+
+def main(target: str) -> None:
+    """Run `target`, "package.module:function", with the options of the command line.
+
+    A parameter becomes an option of its name: Path, str, int, float; bool (a flag); Literal (choices); list (several
+    values); dict (NAME=VALUE words); a Section of the settings (one option per field); `max_rejected` (its default is
+    the run's). A parameter without a default is required. What its help says stands under Args in the docstring.
+    """
+    # The thread count is part of a result's bits; threads that spin instead of sleeping slow a shared machine down.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    @script
+    def run() -> None:
+        module, _, name = target.partition(":")
+        function = getattr(importlib.import_module(module), name)
+        function(**parse(function, sys.argv[1:]))
+
+    run()
+
+
+def parse(function: Callable[..., None], words: Sequence[str]) -> dict[str, Any]:
+    """The arguments of `function` that command-line `words` say; raises UserError where a setting is out of range."""
+    description, helps = _documented(function)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    hints = typing.get_type_hints(function)
+    parameters = inspect.signature(function).parameters
+    for name, parameter in parameters.items():
+        if _is_section(hints[name]):
+            add_options(parser, hints[name])
+        elif name == "max_rejected":
+            add_max_rejected(parser)
+        else:
+            _add(parser, name, hints[name], parameter.default, helps.get(name, ""))
+    args = parser.parse_args(words)
+    found = {}
+    for name in parameters:
+        if _is_section(hints[name]):
+            found[name] = from_options(args, hints[name])
+        else:
+            value = getattr(args, name)
+            found[name] = dict(value) if typing.get_origin(hints[name]) is dict and value is not None else value
+    return found
+
+
+def _is_section(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Section)
+
+
+def _add(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, text: str) -> None:
+    """Give `parser` the option of one parameter."""
+    required = default is inspect.Parameter.empty
+    more: dict[str, Any] = {"required": required, "default": None if required else default, "dest": name}
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:  # X | None
+        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    origin = typing.get_origin(hint)
+    if hint is bool:
+        more = {"action": "store_true", "dest": name}
+    elif origin is typing.Literal:
+        more |= {"choices": typing.get_args(hint)}
+    elif origin is dict:
+        more |= {"nargs": "+" if required else "*", "type": _pair(typing.get_args(hint)[1]), "metavar": "NAME=VALUE"}
+    elif isinstance(origin, type) and issubclass(origin, Sequence):
+        more |= {"nargs": "+" if required else "*", "type": typing.get_args(hint)[0]}
+    else:
+        more |= {"type": hint}
+    if hint is not bool and not required and default not in (None, (), []):
+        text += f" (default: {default})"
+    parser.add_argument(f"--{name.replace('_', '-')}", help=text.replace("%", "%%"), **more)
+
+
+def _pair(kind: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:
+    def pair(word: str) -> tuple[str, Any]:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise argparse.ArgumentTypeError(f"{word!r} is not NAME=VALUE")
+        return name, kind(value)
+
+    return pair
+
+
+def _documented(function: Callable[..., None]) -> tuple[str, dict[str, str]]:
+    """A function's docstring without its Args, and what it says under Args of each parameter."""
+    text = inspect.getdoc(function) or ""
+    before, _, rest = text.partition("\nArgs:\n")
+    block = re.match(r"(?:    .*\n?|\n)*", rest)[0]
+    entries = re.findall(r"^    (\w+): ((?:.*\n?)(?:^     +.*\n?)*)", block, flags=re.M)
+    helps = {name: " ".join(words.split()) for name, words in entries}
+    return (before + "\n" + rest[len(block) :]).strip(), helps
