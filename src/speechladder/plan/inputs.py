@@ -87,7 +87,7 @@ def preset(name: str) -> Path:
 
 
 def configuration(files: Sequence[Path], words: Sequence[str]) -> dict[str, Any]:
-    """config/config.yaml, `files` and the KEY=VALUE words of --config, each merged over those before as Snakemake does."""
+    """config/config.yaml, `files` and the KEY=VALUE words of --config, merged in this order as Snakemake does."""
     from snakemake.utils import update_config
 
     out: dict[str, Any] = {}
