@@ -122,7 +122,7 @@ def check(settings: Settings) -> None:
     """Raise UserError for mistakes in archives, manifests, corpus.source and downloads, before any job runs."""
     if folder_of(settings.downloads).resolve().is_relative_to(Path("results").resolve()):
         raise UserError(
-            f"downloads.folder: {settings.downloads.folder} lies in results, which goes with a run; name a folder beside it"
+            f"downloads.folder: {settings.downloads.folder} lies in results, which goes with a run; name another folder"
         )
     if settings.corpus.source and not Path(settings.corpus.source).is_dir():
         raise UserError(
