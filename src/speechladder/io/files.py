@@ -1,5 +1,6 @@
 """Files that are there whole or not at all: written under a temporary name, flushed, renamed."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from speechladder.io.errors import UserError
+from speechladder.io.progress import say
 
 _UMASK = os.umask(0)  # there is no other way to read it
 os.umask(_UMASK)
@@ -72,6 +74,17 @@ def work_folder(output: str | Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for_lock(handle: Any, waiting: str) -> None:
+    """Lock an open file until it is closed. If another process has the lock, print `waiting` and wait."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(waiting)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:  # file systems of some clusters have no locks
+        say(f"{handle.name}: cannot be locked here ({error.strerror}); let one run at a time write there")
 
 
 def files_below(root: Path) -> list[Path]:

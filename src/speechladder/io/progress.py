@@ -79,6 +79,18 @@ def duration(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
+def size_text(size: float) -> str:
+    """A number of bytes to read: '35.2 GB', '12.3 MB', '512 bytes'."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.{1 if size < 1000 * unit else 0}f} {name}"
+    return f"{size:.0f} bytes"
+
+
+def no_progress(amount: float) -> None:
+    """No-op progress callback."""
+
+
 @contextmanager
 def progress(
     label: str, total: float | None, unit: str, scale: float = 1.0, done: float = 0.0, digits: int = 0

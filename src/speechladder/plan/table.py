@@ -3,7 +3,7 @@
 import textwrap
 from typing import Any
 
-from speechladder.fetch.transfer import free_space
+from speechladder.fetch.disk import free_space
 from speechladder.io.progress import aligned
 from speechladder.plan.context import Context
 from speechladder.plan.figures import Figure
