@@ -1,4 +1,4 @@
-"""Nothing is written outside the folder, nothing is half there, and what is left out is listed."""
+"""Nothing is written outside the folder, nothing is left half written, and every member left out is listed."""
 
 import bz2
 import gzip
@@ -49,7 +49,7 @@ def _tar(files: dict[str, bytes], special: dict[str, bytes] | None = None, form:
 
 
 def _unpack(tmp_path: Path, content: bytes, name: str = "x.tar") -> tuple[dict[str, bytes], dict[str, str]]:
-    """What lies in the folder, and the rejects with their reasons; nothing else may have been written."""
+    """The files of the folder, and the rejects with their reasons; checks that nothing else was written."""
     work = tmp_path / "work"
     work.mkdir(exist_ok=True)
     (work / name).write_bytes(content)
@@ -139,7 +139,7 @@ def test_a_link_does_not_lead_a_later_member_outside(tmp_path):
         info.size = 2
         tar.addfile(info, io.BytesIO(b"no"))
     found, rejected = _unpack(tmp_path, buffer.getvalue())
-    assert found == {"small/outside.txt": b"no"}  # below the folder, which is no link
+    assert found == {"small/outside.txt": b"no"}  # within the folder, since the link was not made
     assert rejected == {"small": "a symbolic link"}
     assert not (tmp_path / "outside.txt").exists()
 
@@ -150,7 +150,7 @@ def test_the_first_of_two_of_a_name_is_kept(tmp_path):
     assert rejected == {"a": "duplicate name, the first is kept"}
 
 
-def test_names_that_are_no_text_are_listed(tmp_path):
+def test_names_that_are_not_utf8_are_listed(tmp_path):
     content = _tar({"aXb": b"1", "good": b"2"})
     header = bytearray(content[:512])
     header[1] = 0xFF
@@ -211,7 +211,7 @@ def test_damage_is_found(tmp_path):
 
 
 def _header(**fields: object) -> bytes:
-    """A GNU header with a size as one likes it."""
+    """A GNU header with any size."""
     info = tarfile.TarInfo("x")
     raw = bytearray(info.tobuf(tarfile.GNU_FORMAT))
     raw[156:157] = fields.get("type", b"0")
@@ -231,14 +231,14 @@ def _header(**fields: object) -> bytes:
     ],
     ids=["negative", "negative name", "endless name", "endless pax header"],
 )
-def test_sizes_that_a_header_lies_about(tmp_path, content):
+def test_false_sizes_in_a_header(tmp_path, content):
     with pytest.raises(UserError, match="cannot be used"):
         _unpack(tmp_path, content + bytes(10_240))
     with pytest.raises(UserError, match="cannot be used"):
         index_tar(tmp_path / "work" / "x.tar")
     with pytest.raises(UserError, match="cannot be used"):
         _unpack(tmp_path, _tar({"a": b"1"})[:1024] + content + bytes(10_240))
-    table, rejects = index_tar(tmp_path / "work" / "x.tar")  # what goes before it is whole
+    table, rejects = index_tar(tmp_path / "work" / "x.tar")  # the member before it is whole
     assert table["member"].to_pylist() == ["a"]
     assert [r["id"] for r in rejects] == ["(the end of the archive)"]
 
@@ -285,11 +285,11 @@ def _zip(files: dict[str, bytes], modes: dict[str, int] | None = None) -> bytes:
 ZIP_HOSTILE = {name: reason for name, reason in HOSTILE.items() if name != "small/1"}
 
 
-def test_zips_are_unpacked_with_the_same_care(tmp_path):
+def test_zips_are_checked_as_tars_are(tmp_path):
     modes = {"small/link": 0o120777, "small/null": 0o020666}
     files = GOOD | {"small/folder/": b""} | dict.fromkeys(ZIP_HOSTILE, b"no") | dict.fromkeys(modes, b"/etc/passwd")
     content = bytearray(_zip(files | {"small/locked.wav": b"secret"}, modes))
-    for signature, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the bit that says encrypted
+    for signature, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the bit for encryption
         content[content.rfind(signature) + at] |= 1
     found, rejected = _unpack(tmp_path, bytes(content), "x.zip")
     assert found == _expected(GOOD)
@@ -382,7 +382,7 @@ def test_of_a_tar_that_is_cut_off_the_whole_members_are_indexed(tmp_path):
 
 
 def test_many_members_take_little_memory(tmp_path):
-    """A tar of 20,000 members (sparse on disk: 20 GB) within some tens of MB and without reading their bytes."""
+    """A tar of 20,000 members (20 GB, sparse on disk) takes some tens of MB, and its contents are not read."""
     path, size, count = tmp_path / "x.tar", 1_000_000, 20_000
     step = 512 + (size + 511) // 512 * 512
     with path.open("wb") as file:
@@ -471,7 +471,7 @@ def test_a_window_of_a_tar_that_holds_no_audio_has_its_reason(tmp_path):
         for read in (read_audio, audio_info):
             with pytest.raises(AudioError, match=r"unreadable audio: .*tar"):
                 read(tmp_path / source)
-    (tmp_path / "x#1+2").write_bytes(flac)  # a file that is called so
+    (tmp_path / "x#1+2").write_bytes(flac)  # a file with such a name
     assert audio_info(tmp_path / "x#1+2") == (len(RAMP), 16_000)
     with pytest.raises(AudioError, match="unreadable"):
         audio_info(b"no audio")

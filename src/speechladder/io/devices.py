@@ -1,11 +1,11 @@
-"""Which device a process computes on, and that no other job of the project computes on the same GPU at the same time.
+"""The device on which a process computes. Two jobs of one user never compute on the same GPU at the same time.
 
-A GPU is leased by an exclusive lock (flock) on a file of its own in a folder that the user's jobs share: one process,
-one GPU. The kernel frees the lock when the process ends, however it ends. Jobs on other machines, in containers with
-other folders, or of other users are not known of: there the scheduler decides, through CUDA_VISIBLE_DEVICES.
+A process leases a GPU by an exclusive lock (flock) on the GPU's file, in a folder that the user's jobs share. The
+kernel frees the lock when the process ends, however it ends. Jobs on other machines, in containers with other folders,
+or of other users are not seen: there the scheduler decides, through CUDA_VISIBLE_DEVICES.
 
-Not every job of a user sees the same folders: a scheduler may give each its own TMPDIR, and jobs of cron have no
-XDG_RUNTIME_DIR. So a lease is a lock in both, and two jobs that share either know of each other.
+Not every job of a user sees the same folders: a scheduler may give each job its own TMPDIR, and cron jobs have no
+XDG_RUNTIME_DIR. So a lease is a lock in both folders, and two jobs that share either of them see each other.
 """
 
 import fcntl
@@ -19,15 +19,15 @@ from typing import Any
 
 from speechladder.io.progress import say
 
-SHARE = "SPEECHLADDER_SHARE_GPU"  # set to 1: jobs take the first GPU without asking who else does
-LOCKS = "SPEECHLADDER_GPU_LOCKS"  # the folder of the locks
-_held: dict[str, ExitStack] = {}  # device -> its open lock files, for as long as this process lives
+SHARE = "SPEECHLADDER_SHARE_GPU"  # set to 1: jobs use the first GPU without a lease
+LOCKS = "SPEECHLADDER_GPU_LOCKS"  # the folder of the lock files
+_held: dict[str, ExitStack] = {}  # device -> its open lock files, which this process keeps until it ends
 
 
 def gpus() -> list[str]:
     """A name for each GPU that this process may use, in the order of cuda:0, cuda:1, ...; empty without CUDA.
 
-    Names are the cards' own (UUID), so that jobs with another CUDA_VISIBLE_DEVICES mean the same card by them.
+    A name is the card's UUID, so that jobs with different CUDA_VISIBLE_DEVICES give a card the same name.
     """
     import torch
 
@@ -36,11 +36,11 @@ def gpus() -> list[str]:
     return [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]
 
 
-def claim(names: Sequence[str] | None = None, every: float = 0.5) -> str:
-    """`cuda:N`, leased to this process until it ends, or `cpu` where there is no GPU; the same at every call.
+def acquire_gpu(names: Sequence[str] | None = None, every: float = 0.5) -> str:
+    """`cuda:N`, leased to this process until it ends, or `cpu` if there is no GPU; every call returns the same.
 
-    Waits while every GPU is another job's, and says whose. `names`: the GPUs, by default `gpus()`; `every`: seconds
-    between looks.
+    While other jobs have all GPUs, it waits and prints which processes have them. `names`: the GPUs, by default
+    `gpus()`; `every`: seconds between two tries.
     """
     if _held:
         return next(iter(_held))
@@ -66,10 +66,10 @@ def claim(names: Sequence[str] | None = None, every: float = 0.5) -> str:
         time.sleep(every)
 
 
-def claim_several(count: int, names: Sequence[str], every: float = 0.5) -> list[str]:
-    """The names of `count` GPUs, leased together until this process ends: all there are, or none where shared.
+def acquire_gpus(count: int, names: Sequence[str], every: float = 0.5) -> list[str]:
+    """The names of `count` GPUs, leased to this process until it ends; all GPUs if there are fewer, none if shared.
 
-    All or none: a job that held some while it waits for the others could wait for one that does the same.
+    All are leased together or none: two jobs that each held some GPUs while waiting for more would wait for ever.
     """
     count = min(count, len(names))
     if os.environ.get(SHARE, "0") not in ("", "0") or not count:
@@ -91,24 +91,24 @@ def claim_several(count: int, names: Sequence[str], every: float = 0.5) -> list[
         time.sleep(every)
 
 
-def release() -> None:
-    """Give the lease back before the process ends."""
+def release_gpus() -> None:
+    """End the leases of this process."""
     for locks in _held.values():
         locks.close()
     _held.clear()
 
 
 def _folders() -> list[Path]:
-    """The user's runtime folder, where there is one that can be written, and the temporary one; or what LOCKS says."""
-    if given := os.environ.get(LOCKS):
-        return [Path(given)]
+    """The folders of lock files: LOCKS; otherwise one in the user's runtime folder (if writable), one in /tmp or $TMPDIR."""
+    if configured := os.environ.get(LOCKS):
+        return [Path(configured)]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    there = [runtime] if runtime and Path(runtime).is_dir() and os.access(runtime, os.W_OK | os.X_OK) else []
-    return [Path(folder) / f"speechladder-gpus-{os.getuid()}" for folder in [*there, tempfile.gettempdir()]]
+    writable = [runtime] if runtime and Path(runtime).is_dir() and os.access(runtime, os.W_OK | os.X_OK) else []
+    return [Path(folder) / f"speechladder-gpus-{os.getuid()}" for folder in [*writable, tempfile.gettempdir()]]
 
 
 def _lease(paths: list[Path]) -> ExitStack | Path:
-    """All of these locked, in their order; or the first that another process has, and none locked."""
+    """Lock all of these files in their order; or lock none, and return the first that another process has."""
     with ExitStack() as locks:
         handles = []
         for path in paths:
@@ -123,25 +123,25 @@ def _lease(paths: list[Path]) -> ExitStack | Path:
 
 
 def _lock(path: Path) -> Any:
-    """The open and locked file, or None while another process has it."""
+    """Open and lock a file; None if another process has the lock."""
     while True:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             handle = path.open("a+")
-        except FileNotFoundError:  # the folder was there a moment ago
+        except FileNotFoundError:  # the folder was removed after mkdir
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             handle.close()
             return None
-        if _is(handle, path):
+        if _has_name(handle, path):
             return handle
-        handle.close()  # a cleaner of old files was faster: the next job would lock another file of this name
+        handle.close()  # a cleaner of old files removed the file: the next job would lock another one of this name
 
 
-def _is(handle: Any, path: Path) -> bool:
-    """Whether the open file still is the one of this name."""
+def _has_name(handle: Any, path: Path) -> bool:
+    """Whether the open file still has this name."""
     try:
         return os.path.samestat(os.fstat(handle.fileno()), path.stat())
     except FileNotFoundError:
