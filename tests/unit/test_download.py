@@ -363,7 +363,7 @@ def test_room_is_checked_for_all_files_together(run, monkeypatch, tmp_path):
         "a.tar": Download(urls=["http://127.0.0.1:9/a"], bytes=6_000_000_000),
         "b.tar.gz": Download(
             urls=["http://127.0.0.1:9/b"], bytes=2_000_000_000
-        ),  # and the same again when it is unpacked
+        ),  # counts twice: it is unpacked
         "unknown.tar": Download(urls=["http://127.0.0.1:9/c"]),
         "local.tar": Download(urls=[str(tmp_path / "here.tar")], bytes=99_000_000_000),
     }

@@ -99,7 +99,7 @@ def release_gpus() -> None:
 
 
 def _folders() -> list[Path]:
-    """The folders of lock files: LOCKS; otherwise one in the user's runtime folder (if writable), one in /tmp or $TMPDIR."""
+    """The folders of lock files: LOCKS; otherwise one in the user's runtime folder and one in the temporary folder."""
     if configured := os.environ.get(LOCKS):
         return [Path(configured)]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
