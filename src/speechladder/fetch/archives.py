@@ -41,10 +41,10 @@ from speechladder.io.files import (
     files_below,
     read_json,
     read_jsonl,
-    wait_for_lock,
     write_json,
     write_jsonl,
 )
+from speechladder.io.locks import wait_for_lock
 from speechladder.io.progress import progress, say, size_text
 from speechladder.io.tables import INDEX, write_table
 from speechladder.settings import Downloads

@@ -14,7 +14,8 @@ from typing import Any
 from speechladder.fetch.checksums import Digests, write_record
 from speechladder.fetch.disk import DISK_FULL
 from speechladder.io.errors import UserError
-from speechladder.io.files import wait_for_lock, write_json
+from speechladder.io.files import write_json
+from speechladder.io.locks import has_name, wait_for_lock
 from speechladder.io.progress import size_text
 from speechladder.settings import Download
 
@@ -57,7 +58,7 @@ class Part:
         while True:
             self._handle = self.path.open("a+b", buffering=0)
             self._lock(self._handle)
-            if self._is_current():
+            if has_name(self._handle, self.path):
                 break
             self._handle.close()  # the other process has finished: what was opened is now the whole file
         if self.size:  # without bytes, a note is left from a part that somebody deleted
@@ -69,15 +70,9 @@ class Part:
         name, folder = self.final.name, self.final.parent
         wait_for_lock(handle, f"{name}: another process is fetching it into {folder}; waiting for that")
 
-    def _is_current(self) -> bool:
-        """Whether the open file still has the name of the part."""
-        with suppress(FileNotFoundError):
-            return os.path.samestat(self.path.stat(), os.fstat(self._handle.fileno()))
-        return False
-
     def close(self) -> None:
         """Release the lock; remove a part without bytes."""
-        if not self.size and self._is_current():
+        if not self.size and has_name(self._handle, self.path):
             self.path.unlink()
             self._note.unlink(missing_ok=True)
         self._handle.close()

@@ -8,15 +8,14 @@ Not every job of a user sees the same folders: a scheduler may give each job its
 XDG_RUNTIME_DIR. So a lease is a lock in both folders, and two jobs that share either of them see each other.
 """
 
-import fcntl
 import os
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
+from speechladder.io.locks import try_lock
 from speechladder.io.progress import say
 
 SHARE = "SPEECHLADDER_SHARE_GPU"  # set to 1: jobs use the first GPU without a lease
@@ -112,7 +111,7 @@ def _lease(paths: list[Path]) -> ExitStack | Path:
     with ExitStack() as locks:
         handles = []
         for path in paths:
-            if (handle := _lock(path)) is None:
+            if (handle := try_lock(path)) is None:
                 return path
             handles.append(locks.enter_context(handle))
         for handle in handles:
@@ -120,32 +119,6 @@ def _lease(paths: list[Path]) -> ExitStack | Path:
             handle.write(str(os.getpid()))
             handle.flush()
         return locks.pop_all()
-
-
-def _lock(path: Path) -> Any:
-    """Open and lock a file; None if another process has the lock."""
-    while True:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            handle = path.open("a+")
-        except FileNotFoundError:  # the folder was removed after mkdir
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.close()
-            return None
-        if _has_name(handle, path):
-            return handle
-        handle.close()  # a cleaner of old files removed the file: the next job would lock another one of this name
-
-
-def _has_name(handle: Any, path: Path) -> bool:
-    """Whether the open file still has this name."""
-    try:
-        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _holder(path: Path) -> str:

@@ -1,6 +1,5 @@
 """Files that exist whole or not at all: written under a temporary name, flushed to disk, then renamed."""
 
-import fcntl
 import gzip
 import json
 import os
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from speechladder.io.errors import UserError
-from speechladder.io.progress import say
 
 _UMASK = os.umask(0)  # the only way to read it is to set it
 os.umask(_UMASK)
@@ -75,17 +73,6 @@ def work_folder(output: str | Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def wait_for_lock(handle: Any, waiting: str) -> None:
-    """Lock an open file until it is closed. If another process has the lock, print `waiting` and wait."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say(waiting)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError as error:  # file systems of some clusters have no locks
-        say(f"{handle.name}: cannot be locked here ({error.strerror}); let one run at a time write there")
 
 
 def files_below(root: Path) -> list[Path]:
