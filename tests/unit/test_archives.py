@@ -83,15 +83,15 @@ HOSTILE = {
     "small/../../outside.txt": "leaves the folder",
     "/tmp/speechladder-outside.txt": "absolute path",
     "//tmp/speechladder-outside.txt": "absolute path",
-    "C:/outside.txt": "a path of Windows",
-    "..\\outside.txt": "a path of Windows",
+    "C:/outside.txt": "a Windows path",
+    "..\\outside.txt": "a Windows path",
     "small/new\nline": "control characters in its name",
-    "small/1/B.json": "name differs from another's in case only",
+    "small/1/B.json": "name differs from another only in case",
     "small/1/a.flac/inside": "both a file and a folder",
     "small/1": "both a file and a folder",
-    "__MACOSX/small/1/c": "an addition of macOS",
-    "small/1/._a.flac": "an addition of macOS",
-    f"small/{'y' * 256}": "too long a name",
+    "__MACOSX/small/1/c": "a macOS metadata file",
+    "small/1/._a.flac": "a macOS metadata file",
+    f"small/{'y' * 256}": "name too long",
 }
 SPECIAL = {
     "small/link": (tarfile.SYMTYPE, "a symbolic link"),
@@ -126,7 +126,7 @@ def test_a_file_with_holes_is_not_filled(tmp_path):
     raw[148:156] = b"%06o\0 " % sum(raw)
     found, rejected = _unpack(tmp_path, bytes(raw) + b"x" * 512 + _tar({"a": b"1"}))
     assert found == {"a": b"1"}
-    assert rejected == {"huge": "a file with holes"}
+    assert rejected == {"huge": "a sparse file"}
 
 
 def test_a_link_does_not_lead_a_later_member_outside(tmp_path):
@@ -158,7 +158,7 @@ def test_names_that_are_not_utf8_are_listed(tmp_path):
     header[148:156] = b"%06o\0 " % sum(header)
     found, rejected = _unpack(tmp_path, bytes(header) + content[512:])
     assert found == {"good": b"2"}
-    assert rejected == {"a\\udcffb": "a name that is not UTF-8"}
+    assert rejected == {"a\\udcffb": "name is not UTF-8"}
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=30) | st.from_regex(r"[./\\:a\x00~C]{1,12}", fullmatch=True))
@@ -183,7 +183,7 @@ def test_a_truncated_tar_is_named_with_the_fix(tmp_path, suffix, share):
     files = {f"{n}.flac": random.Random(n).randbytes(3000) for n in range(4)}
     whole = PACKERS[suffix](_tar(files))
     content = whole[: int(share * 13_000 if not suffix else share * len(whole))]
-    with pytest.raises(UserError, match=rf"x\.tar{suffix}: cannot be used: .*Delete .*fetched anew; an md5") as error:
+    with pytest.raises(UserError, match=rf"x\.tar{suffix}: cannot be used: .*Delete .*fetched again; an md5") as error:
         _unpack(tmp_path, content, f"x.tar{suffix}")
     assert str((tmp_path / "work" / f"x.tar{suffix}").resolve()) in str(error.value)
     assert [p.name for p in (tmp_path / "work").iterdir()] == [f"x.tar{suffix}"]

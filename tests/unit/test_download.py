@@ -271,6 +271,21 @@ def test_each_of_two_wrong_mirrors_is_asked_once_and_a_correction_fetches_nothin
     assert len(server.requests) == 2
 
 
+def test_a_rejected_file_is_never_continued_from_another_address(run, server):
+    server.fault(NAME, wrong=9)
+    run.fails(md5=MD5)
+    assert (run.folder / ".small.tar.part").stat().st_size == len(CONTENT)
+    assert run(server.url("mirror.tar"), md5=MD5).read_bytes() == CONTENT
+    assert server.requests[-1].range is None
+
+
+def test_a_whole_part_of_another_address_is_not_taken_without_a_checksum(run, server):
+    (server.folder / "other.tar").write_bytes(CONTENT[::-1])
+    run.fails(server.url("other.tar"), md5=MD5)
+    assert run().read_bytes() == CONTENT
+    assert server.requests[-1].path == NAME
+
+
 def test_a_checksum_that_is_changed_later_loses_nothing_that_fits(run, server):
     run()
     run(md5=MD5, sha256=SHA256, bytes=len(CONTENT))  # checks that are added later: known from the first fetch
@@ -361,9 +376,7 @@ def test_room_is_checked_for_all_files_together(run, monkeypatch, tmp_path):
     (tmp_path / "here.tar").touch()
     files = {
         "a.tar": Download(urls=["http://127.0.0.1:9/a"], bytes=6_000_000_000),
-        "b.tar.gz": Download(
-            urls=["http://127.0.0.1:9/b"], bytes=2_000_000_000
-        ),  # counts twice: it is unpacked
+        "b.tar.gz": Download(urls=["http://127.0.0.1:9/b"], bytes=2_000_000_000),  # counts twice: it is unpacked
         "unknown.tar": Download(urls=["http://127.0.0.1:9/c"]),
         "local.tar": Download(urls=[str(tmp_path / "here.tar")], bytes=99_000_000_000),
     }

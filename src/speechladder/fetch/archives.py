@@ -50,7 +50,7 @@ from speechladder.io.tables import INDEX, write_table
 from speechladder.settings import Downloads
 from speechladder.settings.options import DOWNLOADS
 
-VERSION = 1  # of unpacked folders and indexes; those of another version are made anew
+VERSION = 1  # of unpacked folders and indexes; those of another version are made again
 
 
 def unpack_archive(archive: Path, out: Path, rejected: Path, kept: Path | None = None) -> None:
@@ -79,7 +79,7 @@ def unpack(archive: str | Path, out: str | Path, rejected: str | Path) -> None:
 
     Links, devices, encrypted or duplicate members, and members outside the folder, are not written but listed in
     `rejected` (JSON lines: id, reason, source). Files get ordinary permissions, whatever the archive says. Raises
-    UserError if the archive is broken or cut off, unpacks to an absurd size, or the disk has no room.
+    UserError if the archive is broken or cut off, unpacks to an implausible size, or the disk has no room.
     """
     archive, out = Path(archive), Path(out)
     with explain_errors(archive), Zip(archive) if is_zip(archive) else open_tar(archive) as source:
@@ -227,7 +227,7 @@ def _zip_store(path: Path) -> Store:
     rejects: list[dict[str, str]] = []
 
     def clash(member: Member) -> str:
-        bomb = "an absurd size" if is_bomb(member.size, member.info.compress_size) else ""
+        bomb = "an implausible size" if is_bomb(member.size, member.info.compress_size) else ""
         return DUPLICATE if member.name in taken else bomb
 
     for member in accepted(archive.each(), path, rejects, clash):

@@ -149,7 +149,7 @@ def _is_there(part: Part, wanted: Download) -> bool:
             f"{final}: is there, but {problem} (downloads.files.{final.name}); move it away to have it fetched, or "
             "correct the configuration"
         )
-    say(f"{final}: is there, but {problem}; fetching it anew")
+    say(f"{final}: is there, but {problem}; fetching it again")
     if final.is_symlink():
         final.unlink()
     else:

@@ -82,17 +82,17 @@ def checked_name(name: str) -> tuple[str, str]:
     if ".." in parts:
         return name, "leaves the folder"
     if "\\" in name or re.match(r"[A-Za-z]:", name):
-        return name, "a path of Windows"
+        return name, "a Windows path"
     try:
         longest = max((len(part.encode()) for part in parts), default=0)
     except UnicodeEncodeError:
-        return name, "a name that is not UTF-8"
+        return name, "name is not UTF-8"
     if not clean.isprintable():
         return name, "control characters in its name"
     if longest > LONGEST_PART or len(clean) > LONGEST:
-        return name, "too long a name"
+        return name, "name too long"
     if parts and (parts[0] == "__MACOSX" or parts[-1].startswith("._")):
-        return clean, "an addition of macOS"
+        return clean, "a macOS metadata file"
     return clean, ""
 
 
@@ -110,7 +110,7 @@ class TakenNames:
         key = unicodedata.normalize("NFC", name).casefold()
         folders = [key[: slash.start()] for slash in re.finditer("/", key)]
         if earlier := self._names.get(key):
-            return DUPLICATE if earlier == name else "name differs from another's in case only"
+            return DUPLICATE if earlier == name else "name differs from another only in case"
         if key in self._names or any(map(self._names.get, folders)):
             return "both a file and a folder"
         self._names |= {key: name} | dict.fromkeys(folders, "")
@@ -185,7 +185,7 @@ def _of_tar(info: tarfile.TarInfo) -> Member:
         elif not info.isreg():
             reason = _KINDS.get(info.type, f"of the unknown type {info.type!r}")
         elif info.issparse():
-            reason = "a file with holes"
+            reason = "a sparse file"
     return Member(name, info.size, reason, info.isdir(), info.offset_data, info)
 
 
@@ -232,7 +232,7 @@ def explain_errors(archive: Path) -> Iterator[None]:
     except BROKEN as error:
         raise UserError(
             f"{archive}: cannot be used: {error_text(error)}. Delete {archive.resolve()} and run again, and it is "
-            f"fetched anew; an md5 under downloads.files.{archive.name} detects a bad file before it is used"
+            f"fetched again; an md5 under downloads.files.{archive.name} detects a bad file before it is used"
         ) from None
     except OSError as error:
         if error.errno in DISK_FULL:

@@ -58,7 +58,7 @@ def place(settings: Settings, name: str, field: str) -> str:
 
 
 def readable(settings: Settings, name: str, field: str) -> str:
-    """What a stage opens (io.archives.open_store): a folder, a .zip or a .tar itself, or the folder that rule
+    """What a stage opens (fetch.archives.open_store): a folder, a .zip or a .tar itself, or the folder that rule
     unpack_archive makes of a compressed tar. Raises UserError as `place`, and for what is none of these."""
     found = place(settings, name, field)
     if Path(found).is_dir() or name.endswith((ZIP, TAR)):
