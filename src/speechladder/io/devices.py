@@ -46,23 +46,12 @@ def acquire_gpu(names: Sequence[str] | None = None, every: float = 0.5) -> str:
     names = gpus() if names is None else names
     if not names:
         return "cpu"
-    if os.environ.get(SHARE, "0") not in ("", "0"):
+    if _shared():
         return "cuda:0"
-    folders = _folders()
-    told = False
-    while True:
-        taken = []
-        for index, name in enumerate(names):
-            found = _lease([folder / f"{name}.lock" for folder in folders])
-            if isinstance(found, ExitStack):
-                _held[f"cuda:{index}"] = found
-                return f"cuda:{index}"
-            taken.append(found)
-        if not told:
-            holders = ", ".join(map(_holder, taken))
-            say(f"waiting for a GPU: {len(names)} taken by other jobs ({holders}); {SHARE}=1 shares them")
-            told = True
-        time.sleep(every)
+    [(name, locks)] = _lease_together(1, names, every).items()
+    device = f"cuda:{list(names).index(name)}"
+    _held[device] = locks
+    return device
 
 
 def acquire_gpus(count: int, names: Sequence[str], every: float = 0.5) -> list[str]:
@@ -71,23 +60,11 @@ def acquire_gpus(count: int, names: Sequence[str], every: float = 0.5) -> list[s
     All are leased together or none: two jobs that each held some GPUs while waiting for more would wait for ever.
     """
     count = min(count, len(names))
-    if os.environ.get(SHARE, "0") not in ("", "0") or not count:
+    if _shared() or not count:
         return []
-    folders, told = _folders(), False
-    while True:
-        got: dict[str, ExitStack] = {}
-        for name in names:
-            if len(got) < count and isinstance(found := _lease([f / f"{name}.lock" for f in folders]), ExitStack):
-                got[name] = found
-        if len(got) == count:
-            _held.update(got)
-            return list(got)
-        for lock in got.values():
-            lock.close()
-        if not told:
-            say(f"waiting for {count} of {len(names)} GPUs, which other jobs have; {SHARE}=1 shares them")
-            told = True
-        time.sleep(every)
+    leased = _lease_together(count, names, every)
+    _held.update(leased)
+    return list(leased)
 
 
 def release_gpus() -> None:
@@ -95,6 +72,35 @@ def release_gpus() -> None:
     for locks in _held.values():
         locks.close()
     _held.clear()
+
+
+def _shared() -> bool:
+    return os.environ.get(SHARE, "0") not in ("", "0")
+
+
+def _lease_together(count: int, names: Sequence[str], every: float) -> dict[str, ExitStack]:
+    """`count` of the GPUs `names`, each with its locks; waits until so many are free, and holds none meanwhile."""
+    folders, told = _folders(), False
+    while True:
+        leased: dict[str, ExitStack] = {}
+        taken = []
+        for name in names:
+            if len(leased) < count:
+                found = _lease([folder / f"{name}.lock" for folder in folders])
+                if isinstance(found, ExitStack):
+                    leased[name] = found
+                else:
+                    taken.append(found)
+        if len(leased) == count:
+            return leased
+        for locks in leased.values():
+            locks.close()
+        if not told:
+            holders = ", ".join(map(_holder, taken))
+            have = f"other jobs have {len(taken)} ({holders})"
+            say(f"waiting for {count} of {len(names)} GPUs: {have}; {SHARE}=1 shares them")
+            told = True
+        time.sleep(every)
 
 
 def _folders() -> list[Path]:
