@@ -1,4 +1,4 @@
-"""A server on loopback that serves a folder as real ones do, and fails as they do."""
+"""A server on loopback that serves a folder, and fails in the ways of real servers."""
 
 import hashlib
 import threading
@@ -6,32 +6,32 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from time import sleep  # the function itself: a test that replaces time.sleep means the client's
+from time import sleep  # the function itself: a test that replaces time.sleep replaces the client's
 from urllib.parse import unquote, urlsplit
 
 
 @dataclass
 class Fault:
-    """What is wrong with one path; counts run down as they are used."""
+    """The faults of one path; counters decrease with every use."""
 
-    cut: list[int] = field(default_factory=list)  # bytes of the body after which the connection is cut, one per answer
-    busy: int = 0  # answers of 503 before the first good one
-    retry_after: str | None = None  # of those
-    status: int | None = None  # every answer
-    wrong: int = 0  # answers whose body is another one of the same length
-    no_ranges: bool = False  # the whole file whatever is asked for
+    cut: list[int] = field(default_factory=list)  # per answer: bytes of the body after which the connection is cut
+    busy: int = 0  # number of 503 answers before the first good one
+    retry_after: str | None = None  # header of the 503 answers
+    status: int | None = None  # status of every answer
+    wrong: int = 0  # number of answers with another body of the same length
+    no_ranges: bool = False  # sends the whole file whatever range is requested
     page: bool = False  # a web page with status 200
     page_type: str = "text/html; charset=utf-8"
-    changing: bool = False  # another ETag at every answer
+    changing: bool = False  # a new ETag with every answer
     no_validators: bool = False  # neither ETag nor Last-Modified
-    no_length: bool = False  # no Content-Length: the end of the connection is that of the file
+    no_length: bool = False  # no Content-Length: the file ends with the connection
     weak: bool = False  # W/"..."
     slow: float = 0.0  # bytes per second, in pieces of a twentieth of a second
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked, and answered."""
+    """One request and the status of its answer."""
 
     path: str
     range: str | None
@@ -67,7 +67,7 @@ class Server:
         return f"http://{userinfo}127.0.0.1:{self._http.server_address[1]}/{name}"
 
     def fault(self, name: str, **fault: object) -> Fault:
-        """Make something go wrong with a file."""
+        """Give a file a fault."""
         self.faults[name] = Fault(**fault)  # type: ignore[arg-type]
         return self.faults[name]
 
@@ -80,7 +80,7 @@ class Server:
         return [request for request in self.requests if request.path == name]
 
     def ranges(self, name: str) -> list[str]:
-        """The ranges of a file that were asked for and given."""
+        """The ranges of a file that were requested and sent."""
         return [request.range for request in self.asked(name) if request.range and request.status == 206]
 
     def __enter__(self) -> "Server":
@@ -155,7 +155,7 @@ class Server:
     def _send(handler: BaseHTTPRequestHandler, body: bytes, fault: Fault) -> None:
         start = 0
         try:
-            while start < len(body):  # a test may set `slow` while this goes on
+            while start < len(body):  # a test may change `slow` meanwhile
                 end = start + max(1, int(fault.slow / 20)) if fault.slow else len(body)
                 handler.wfile.write(body[start:end])
                 handler.wfile.flush()

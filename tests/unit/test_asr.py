@@ -229,7 +229,7 @@ def test_random_whispers_of_both_kinds_hear_the_same_twice(tiny_whisper, speech)
 
 
 def test_a_whisper_on_a_gpu_runs_in_float16_on_whole_batches(tiny_whisper, monkeypatch) -> None:
-    """`claim` names the card, cuda:0; the card is made up, so that what is loaded stays on the CPU."""
+    """`acquire_gpu` names the card, cuda:0; the card is made up, so that what is loaded stays on the CPU."""
     import torch
 
     seen: dict[str, object] = {}
@@ -243,7 +243,7 @@ def test_a_whisper_on_a_gpu_runs_in_float16_on_whole_batches(tiny_whisper, monke
 
         monkeypatch.setattr(owner, name, call)
 
-    monkeypatch.setattr(asr_whisper, "claim", lambda: "cuda:0")
+    monkeypatch.setattr(asr_whisper, "acquire_gpu", lambda: "cuda:0")
     if tiny_whisper.is_file():
         import whisper
 

@@ -1,4 +1,4 @@
-"""Tables that grow, streams of batches, spans as columns: the same as the plain ways, in less memory."""
+"""Growing tables, streams of batches and columns of spans give the same as plain tables, in less memory."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_a_small_table_is_as_write_table_has_it(tmp_path: Path) -> None:
     assert (tmp_path / "grown").read_bytes() == (tmp_path / "once").read_bytes()
 
 
-def test_a_table_that_fails_is_not_there(tmp_path: Path) -> None:
+def test_a_failed_table_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), growing_table(tmp_path / "grown", TOKEN_INDEX) as table:
         table.append(columns(index(range(3))))
         raise ZeroDivisionError
@@ -59,7 +59,7 @@ def test_batches_are_the_table(tmp_path: Path) -> None:
     assert [row["length"] for part in parts for row in part.to_pylist()] == [n % 7 for n in range(25)]
 
 
-def test_what_is_wrong_with_a_table_is_said_as_ever(tmp_path: Path) -> None:
+def test_errors_of_batches_are_those_of_read_table(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file; run the stage"):
         list(batches(tmp_path / "t.parquet", TOKEN_INDEX, ["id"]))
     (tmp_path / "t.parquet").write_bytes(b"nothing of the kind")
@@ -83,12 +83,12 @@ def test_spans_by_row() -> None:
     column = SpanColumn(pa.chunked_array(parts))
     assert [column[n] for n in range(4)] == ROWS
     assert column.lengths.tolist() == [2, 0, 1, 3] and column.names == {"SIL", "K", "XX1", "YY"}
-    assert column.of_rows({"XX1", "YY", "nothing"}) == {2: {"XX1"}, 3: {"XX1", "YY"}}
-    assert column.of_rows({"nothing"}) == {}
+    assert column.rows_with({"XX1", "YY", "nothing"}) == {2: {"XX1"}, 3: {"XX1", "YY"}}
+    assert column.rows_with({"nothing"}) == {}
     sliced = SpanColumn(pa.chunked_array([parts[1].slice(1, 1)]))
     assert sliced[0] == ROWS[2] and sliced.names == {"XX1"}
     empty = SpanColumn(pa.chunked_array([], pa.list_(SPAN)))
-    assert len(empty.lengths) == 0 and empty.of_rows({"K"}) == {}
+    assert len(empty.lengths) == 0 and empty.rows_with({"K"}) == {}
 
 
 def test_spans_of_a_table(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_spans_of_a_table(tmp_path: Path) -> None:
     assert [column[n] for n in range(4)] == ROWS
 
 
-def test_ids_that_were_seen() -> None:
+def test_seen_ids_are_found_again() -> None:
     seen, known = SeenIds(), set()
     for start in range(0, 1000, 37):
         ids = [f"u{n}" for n in range(start, start + 60)]

@@ -1,4 +1,4 @@
-"""The lease on a GPU: one job each, gone with its process. GPUs are made up, flock is not."""
+"""A GPU is leased to one job, and the lease ends with its process. The GPUs are invented; flock is real."""
 
 import fcntl
 import os
@@ -18,15 +18,15 @@ def locks(tmp_path, monkeypatch):
     monkeypatch.setenv(devices.LOCKS, str(tmp_path))
     monkeypatch.delenv(devices.SHARE, raising=False)
     yield tmp_path
-    devices.release()
+    devices.release_gpus()
 
 
-HOLD = "import sys, time\nfrom speechladder.io.devices import claim\n"
-HOLD += "print(claim(sys.argv[1:]), flush=True); time.sleep(60)"
+HOLD = "import sys, time\nfrom speechladder.io.devices import acquire_gpu\n"
+HOLD += "print(acquire_gpu(sys.argv[1:]), flush=True); time.sleep(60)"
 
 
 def other(*names: str) -> tuple[subprocess.Popen, str]:
-    """Another job that has claimed one of these GPUs, and which."""
+    """Another job that has leased one of these GPUs, and the GPU."""
     job = subprocess.Popen([sys.executable, "-c", HOLD, *names], stdout=subprocess.PIPE, text=True)
     return job, job.stdout.readline().strip()
 
@@ -38,7 +38,7 @@ def test_two_jobs_never_share_and_a_third_waits_until_one_is_killed(capsys):
         second, also = other("a", "b")
         assert also == "cuda:1"
         got = []
-        third = threading.Thread(target=lambda: got.append(devices.claim(["a", "b"], every=0.02)))
+        third = threading.Thread(target=lambda: got.append(devices.acquire_gpu(["a", "b"], every=0.02)))
         third.start()
         time.sleep(0.3)
         assert not got
@@ -56,43 +56,43 @@ def test_the_same_card_under_another_number_is_the_same_card():
     job, has = other("b")
     try:
         assert has == "cuda:0"
-        assert devices.claim(["a", "b"]) == "cuda:0"
-        devices.release()
-        assert devices.claim(["b2", "b"]) == "cuda:0"
+        assert devices.acquire_gpu(["a", "b"]) == "cuda:0"
+        devices.release_gpus()
+        assert devices.acquire_gpu(["b2", "b"]) == "cuda:0"
     finally:
         job.kill()
 
 
 def test_one_process_has_one_gpu():
-    assert devices.claim(["a", "b"]) == devices.claim(["a", "b"]) == "cuda:0"
+    assert devices.acquire_gpu(["a", "b"]) == devices.acquire_gpu(["a", "b"]) == "cuda:0"
 
 
 def test_sharing_is_asked_for(monkeypatch):
     monkeypatch.setenv(devices.SHARE, "1")
     job, has = other("a")
     try:
-        assert has == devices.claim(["a"]) == "cuda:0"
+        assert has == devices.acquire_gpu(["a"]) == "cuda:0"
     finally:
         job.kill()
 
 
 def test_without_a_gpu_it_is_the_cpu(locks):
-    assert devices.claim([]) == "cpu"
+    assert devices.acquire_gpu([]) == "cpu"
     assert not list(locks.iterdir())
 
 
 def test_several_are_leased_together_or_none(capsys):
-    """Half a job's GPUs are never held while it waits, so that two such jobs cannot wait for each other."""
+    """A waiting job holds no GPU, so that two such jobs cannot wait for each other."""
     job, has = other("b")
     try:
         assert has == "cuda:0"
-        assert devices.claim_several(2, ["a", "b", "c"]) == ["a", "c"]
-        devices.release()
+        assert devices.acquire_gpus(2, ["a", "b", "c"]) == ["a", "c"]
+        devices.release_gpus()
         got = []
-        waiting = threading.Thread(target=lambda: got.append(devices.claim_several(2, ["a", "b"], every=0.02)))
+        waiting = threading.Thread(target=lambda: got.append(devices.acquire_gpus(2, ["a", "b"], every=0.02)))
         waiting.start()
         time.sleep(0.2)
-        second, also = other("a")  # which the one that waits does not hold
+        second, also = other("a")  # which the waiting job does not hold
         assert also == "cuda:0" and not got
         second.kill()
         job.kill()
@@ -104,15 +104,15 @@ def test_several_are_leased_together_or_none(capsys):
 
 
 def test_a_job_of_several_takes_what_there_is(monkeypatch):
-    assert devices.claim_several(4, []) == []
-    assert devices.claim_several(4, ["a", "b"]) == ["a", "b"]
-    devices.release()
+    assert devices.acquire_gpus(4, []) == []
+    assert devices.acquire_gpus(4, ["a", "b"]) == ["a", "b"]
+    devices.release_gpus()
     monkeypatch.setenv(devices.SHARE, "1")
-    assert devices.claim_several(2, ["a", "b"]) == []
+    assert devices.acquire_gpus(2, ["a", "b"]) == []
 
 
 def places(monkeypatch, runtime, temporary):
-    """This process' own folders of locks, as it sees them."""
+    """The lock files of this process, in its runtime folder and its temporary folder."""
     monkeypatch.delenv(devices.LOCKS, raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
@@ -123,11 +123,11 @@ def test_locks_lie_in_the_runtime_folder_and_in_the_temporary_one(tmp_path, monk
     for name in ("run", "tmp"):
         (tmp_path / name).mkdir()
     runtime, temporary = places(monkeypatch, tmp_path / "run", tmp_path / "tmp")
-    assert devices.claim(["a"]) == "cuda:0"
+    assert devices.acquire_gpu(["a"]) == "cuda:0"
     assert runtime.read_text() == temporary.read_text() == str(os.getpid())
-    devices.release()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "of another machine"))  # a scheduler hands it on
-    assert devices.claim(["a"]) == "cuda:0"
+    devices.release_gpus()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "of another machine"))  # a scheduler may pass such a value on
+    assert devices.acquire_gpu(["a"]) == "cuda:0"
     assert not (tmp_path / "of another machine").exists()
 
 
@@ -142,9 +142,9 @@ def test_jobs_that_share_either_folder_know_of_each_other(shared, tmp_path, monk
         assert has == "cuda:0"
         own = {"run": "run2", "tmp": "tmp2"} | {shared: shared}
         places(monkeypatch, tmp_path / own["run"], tmp_path / own["tmp"])
-        assert devices.claim(["a", "b"]) == "cuda:1"  # not a, and nothing waits
-        devices.release()
-        waiting = threading.Thread(target=lambda: devices.claim(["a"], every=0.02))
+        assert devices.acquire_gpu(["a", "b"]) == "cuda:1"  # not a, and nothing waits
+        devices.release_gpus()
+        waiting = threading.Thread(target=lambda: devices.acquire_gpu(["a"], every=0.02))
         waiting.start()
         time.sleep(0.2)
         assert waiting.is_alive()
@@ -168,7 +168,7 @@ def test_a_lock_file_that_a_cleaner_deletes_as_it_is_taken_is_no_lease(locks, mo
         return real(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    assert devices.claim(["a", "b"]) == "cuda:0"
+    assert devices.acquire_gpu(["a", "b"]) == "cuda:0"
     assert (locks / "a.lock").read_text() == str(os.getpid())
     job, has = other("a", "b")
     try:

@@ -1,4 +1,4 @@
-"""A file is there whole and right or not at all, whatever the server, the network and the user do."""
+"""A file exists whole and right or not at all, whatever the server, the network and the user do."""
 
 import hashlib
 import json
@@ -9,13 +9,16 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from speechladder.fetch import transfer
-from speechladder.fetch.download import check_room, fetch, local
-from speechladder.fetch.partial import safe_url, whole
+from speechladder.command import main
+from speechladder.fetch import disk
+from speechladder.fetch.checksums import read_record
+from speechladder.fetch.download import check_room, fetch, local_path
+from speechladder.fetch.transfer import safe_url
 from speechladder.io import progress as progress_module
 from speechladder.io.errors import UserError
 from speechladder.io.progress import duration, progress
@@ -70,13 +73,13 @@ def test_a_file_is_fetched_checked_and_recorded(run, server):
     path = run(bytes=len(CONTENT), md5=MD5.upper(), sha256=SHA256)
     assert path.read_bytes() == CONTENT
     assert run.left == [".small.tar.json", NAME]
-    record = whole(path)
+    record = read_record(path)
     assert (record["md5"], record["sha256"], record["bytes"]) == (MD5, SHA256, len(CONTENT))
     assert record["url"] == server.url(NAME)
-    run(md5=MD5)  # the same command again asks nobody
+    run(md5=MD5)  # the same command again makes no request
     assert len(server.requests) == 1
     path.write_bytes(b"modified")
-    assert whole(path) is None
+    assert read_record(path) is None
 
 
 def test_a_connection_that_is_cut_goes_on_where_it_was(run, server, capsys):
@@ -89,7 +92,7 @@ def test_a_connection_that_is_cut_goes_on_where_it_was(run, server, capsys):
     assert "100.0 kB are here" in capsys.readouterr().err
 
 
-def test_a_server_that_brings_nothing_is_given_up_after_the_retries(run, server, capsys):
+def test_a_server_that_sends_nothing_new_is_given_up_after_the_retries(run, server, capsys):
     server.fault(NAME, cut=[1000] + [0] * 9)
     message = run.fails(retries=2)
     assert [r.range for r in server.requests] == [None] + ["bytes=1000-"] * 3
@@ -97,7 +100,7 @@ def test_a_server_that_brings_nothing_is_given_up_after_the_retries(run, server,
     assert "The 1.0 kB that have arrived are kept" in message
     assert run.left == [".small.tar.part", ".small.tar.part.json"]
     server.faults.clear()
-    assert run(md5=MD5).read_bytes() == CONTENT  # what was there is read for its checksum
+    assert run(md5=MD5).read_bytes() == CONTENT  # the bytes from before are read for the checksum
     assert server.requests[-1].range == "bytes=1000-"
 
 
@@ -111,7 +114,7 @@ def test_pauses_double_and_retry_after_is_honoured(run, server, monkeypatch):
     (run.folder / NAME).unlink()
     server.fault(NAME, busy=1, retry_after="17")
     run(retries=8, backoff=1.0)
-    server.fault(NAME, busy=1, retry_after="Wed, 21 Oct 2015 07:28:00 GMT")  # is over
+    server.fault(NAME, busy=1, retry_after="Wed, 21 Oct 2015 07:28:00 GMT")  # in the past
     (run.folder / NAME).unlink()
     run(retries=8, backoff=1.0)
     assert pauses == [17, 1]
@@ -128,9 +131,9 @@ def test_a_refusal_goes_to_the_next_url_at_once(run, server, status, capsys):
 def test_an_address_without_a_server_goes_to_the_next_url(run, server, capsys):
     run("http://127.0.0.1:9/x", server.url(NAME), retries=1)
     assert "no connection (Connection refused)" in capsys.readouterr().err
-    message = Run(run.folder.with_name("other"), server).fails("http://127.0.0.1:9/x", "htp://x/y", retries=0)
+    message = Run(run.folder.with_name("other"), server).fails("http://127.0.0.1:9/x", "htp://127.0.0.1/y", retries=0)
     assert "http://127.0.0.1:9/x: no connection (Connection refused); given up after one try" in message
-    assert "htp://x/y: is no address" in message
+    assert "htp://127.0.0.1/y: is no address" in message
     assert "downloads.files.small.tar" in message
 
 
@@ -142,7 +145,7 @@ def test_a_server_without_ranges_begins_again(run, server, capsys):
     assert "from the beginning" in capsys.readouterr().err
 
 
-def test_no_progress_past_what_was_there_is_no_progress(run, server):
+def test_bytes_that_were_there_before_do_not_count_as_progress(run, server):
     server.fault(NAME, cut=[200_000] + [100_000] * 20, no_ranges=True)
     assert "2 tries that brought nothing new" in run.fails(retries=1)
     assert len(server.requests) == 3
@@ -162,7 +165,7 @@ def test_an_etag_that_always_changes_and_a_server_that_ignores_if_range(run, ser
     server.fault(NAME, cut=[100_000], changing=True)
     assert run().read_bytes() == CONTENT
     assert [r.status for r in server.requests] == [200, 200]
-    # one that ignores If-Range gives a part of the new file
+    # a server that ignores If-Range answers with a part of the new file
     monkeypatch.setattr(
         Server, "_range", staticmethod(lambda b, a, i, n, f, real=Server._range: real(b, a, None, n, f))
     )
@@ -176,7 +179,7 @@ def test_an_etag_that_always_changes_and_a_server_that_ignores_if_range(run, ser
 @pytest.mark.parametrize(
     ("fault", "checks", "second"),
     [
-        ({"no_validators": True}, {}, None),  # nothing can tell that it is the same file
+        ({"no_validators": True}, {}, None),  # nothing shows that it is the same file
         ({"no_validators": True}, {"md5": MD5}, "bytes=100000-"),
         ({"weak": True}, {}, "bytes=100000-"),  # by Last-Modified
     ],
@@ -198,7 +201,7 @@ def test_a_mirror_goes_on_where_the_first_stopped_only_with_a_checksum(run, serv
 
 
 def test_a_whole_part_is_not_fetched_again(run, server):
-    """Killed between the last byte and the name; and where the size was not known (416)."""
+    """After a kill between the last byte and the rename; also if the size was unknown (416)."""
     run(md5=MD5)
     (run.folder / NAME).rename(run.folder / ".small.tar.part")
     origin = {"url": server.url(NAME), "etag": f'"{MD5}"', "total": len(CONTENT)}
@@ -217,7 +220,7 @@ def test_a_part_longer_than_the_file_begins_again(run, server):
     assert [r.status for r in server.requests] == [416, 200]
 
 
-def test_a_broken_note_is_no_note(run, server):
+def test_a_broken_note_is_ignored(run, server):
     run.folder.mkdir()
     (run.folder / ".small.tar.part").write_bytes(CONTENT[:500])
     for text in ("{", "[1]", ""):
@@ -238,7 +241,7 @@ def test_a_wrong_checksum_is_tried_once_more_then_kept_for_a_correction(run, ser
     for part in (str(run.folder / NAME), f"md5 is {MD5}, expected {WRONG}", SHA256, ".small.tar.part", "correct downl"):
         assert part in message
     assert run.left == [".small.tar.part", ".small.tar.part.json"]
-    message = run.fails(md5=WRONG)  # the server says that it is still the same: nothing is fetched
+    message = run.fails(md5=WRONG)  # the server says that the file is unchanged: nothing is fetched
     assert "still has the file that came before: md5 is" in message
     assert (run.folder / ".small.tar.part").read_bytes() == CONTENT
     asked = len(server.requests)
@@ -260,18 +263,32 @@ def test_a_wrong_mirror_goes_to_the_next(run, server, capsys):
     assert f"expected {MD5}; trying {server.url(NAME)}" in capsys.readouterr().err
 
 
-def test_each_of_two_wrong_mirrors_is_asked_once_and_remembered(run, server):
+def test_each_of_two_wrong_mirrors_is_asked_once_and_a_correction_fetches_nothing(run, server):
     both = server.url("mirror.tar"), server.url(NAME)
     assert run.fails(*both, md5=WRONG).count("md5 is") == 2
     assert len(server.requests) == 2
-    assert run.fails(*both, md5=WRONG).count("still has the file that came before") == 2
-    (run.folder / ".small.tar.part").unlink()
-    assert run.fails(*both, md5=WRONG).count("still has") == 0
+    assert run(*both, md5=MD5).read_bytes() == CONTENT
+    assert len(server.requests) == 2
+
+
+def test_a_rejected_file_is_never_continued_from_another_address(run, server):
+    server.fault(NAME, wrong=9)
+    run.fails(md5=MD5)
+    assert (run.folder / ".small.tar.part").stat().st_size == len(CONTENT)
+    assert run(server.url("mirror.tar"), md5=MD5).read_bytes() == CONTENT
+    assert server.requests[-1].range is None
+
+
+def test_a_whole_part_of_another_address_is_not_taken_without_a_checksum(run, server):
+    (server.folder / "other.tar").write_bytes(CONTENT[::-1])
+    run.fails(server.url("other.tar"), md5=MD5)
+    assert run().read_bytes() == CONTENT
+    assert server.requests[-1].path == NAME
 
 
 def test_a_checksum_that_is_changed_later_loses_nothing_that_fits(run, server):
     run()
-    run(md5=MD5, sha256=SHA256, bytes=len(CONTENT))  # added: known from the fetching
+    run(md5=MD5, sha256=SHA256, bytes=len(CONTENT))  # checks that are added later: known from the first fetch
     assert len(server.requests) == 1
     message = run.fails(md5=WRONG)
     assert "still has the file that came before" in message
@@ -314,18 +331,18 @@ def test_a_server_that_does_not_say_the_size(run, server, capsys):
     assert f"more than the {len(CONTENT) - 1} bytes" in run.fails(bytes=len(CONTENT) - 1)
 
 
-def test_no_room_is_said_before_a_byte_is_written(run, server, monkeypatch):
+def test_a_full_disk_is_reported_before_a_byte_is_written(run, server, monkeypatch):
     free = type("Usage", (), {"free": 200_000})
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda folder: free)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: free)
     message = run.fails()
-    assert "needs 0.0003 GB for small.tar, has 0.0002 GB" in message
+    assert "needs 303.0 kB for small.tar, has 200.0 kB" in message
     assert run.left == []
     server.fault(NAME, cut=[150_000])
     monkeypatch.setattr(free, "free", 400_000)
     with pytest.raises(UserError, match="needs"):
         monkeypatch.setattr("speechladder.fetch.download.time.sleep", lambda s: setattr(free, "free", 150_000))
         run()
-    monkeypatch.setattr(free, "free", 152_000)  # enough for the rest and its margin
+    monkeypatch.setattr(free, "free", 152_000)  # enough for the rest and the margin
     assert run().read_bytes() == CONTENT
 
 
@@ -354,13 +371,13 @@ def test_a_full_disk_keeps_what_has_arrived(run, server, monkeypatch):
     assert server.requests[-1].range == "bytes=100000-"
 
 
-def test_room_for_all_files_is_asked_for_at_once(run, monkeypatch, tmp_path):
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10e9}))
+def test_room_is_checked_for_all_files_together(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10e9}))
     (tmp_path / "here.tar").touch()
     files = {
-        "a.tar": Download(urls=["http://x/a"], bytes=6_000_000_000),
-        "b.tar.gz": Download(urls=["http://x/b"], bytes=2_000_000_000),  # and as much again where it is unpacked
-        "unknown.tar": Download(urls=["http://x/c"]),
+        "a.tar": Download(urls=["http://127.0.0.1:9/a"], bytes=6_000_000_000),
+        "b.tar.gz": Download(urls=["http://127.0.0.1:9/b"], bytes=2_000_000_000),  # counts twice: it is unpacked
+        "unknown.tar": Download(urls=["http://127.0.0.1:9/c"]),
         "local.tar": Download(urls=[str(tmp_path / "here.tar")], bytes=99_000_000_000),
     }
     downloads = Downloads(folder=str(run.folder), files=files)
@@ -383,7 +400,7 @@ def test_a_file_of_this_machine_is_checked_and_linked(run, tmp_path, form, capsy
     assert path.is_symlink()
     assert path.readlink() == there
     assert "not copied" in capsys.readouterr().err
-    there.unlink()  # a dangling link is no file
+    there.unlink()  # a link to a file that is gone does not count
     assert "no such file" in run.fails(url, md5=MD5)
 
 
@@ -393,12 +410,12 @@ def test_a_wrong_file_of_this_machine_is_not_linked(run, tmp_path):
     assert f"bytes is {len(CONTENT) - 1}, expected {len(CONTENT)}" in run.fails(str(there), bytes=len(CONTENT), md5=MD5)
     assert "md5 is" in run.fails(str(there), md5=MD5)
     path = run(str(there))
-    assert "md5 is" in run.fails(str(there), md5=MD5)  # nor kept, when a checksum is added
+    assert "md5 is" in run.fails(str(there), md5=MD5)  # nor kept when a checksum is added
     assert not path.is_symlink()
     assert there.exists()
 
 
-def test_no_password_is_said_or_kept(run, server, capsys):
+def test_no_password_is_printed_or_stored(run, server, capsys):
     server.fault(NAME, busy=1)
     url = server.url(NAME, userinfo="user:secret@") + "?token=secret"
     run(url, "http://user:secret@127.0.0.1:9/x?token=secret", md5=MD5)
@@ -463,15 +480,13 @@ def test_the_script_takes_its_file_from_the_environment_and_links(server, tmp_pa
     monkeypatch.setattr(sys, "argv", ["download.py", "--name", NAME, "--out", "results/downloads/" + NAME])
     monkeypatch.setenv(DOWNLOADS, untracked(settings)[DOWNLOADS])
     monkeypatch.setattr("speechladder.command.die_with_runner", lambda: None)
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import download
-
-    download.main()
+    command = partial(main, "speechladder.fetch.download:download")
+    command()
     out = Path("results/downloads") / NAME
     assert out.readlink() == Path("../../kept") / NAME
     assert out.read_bytes() == CONTENT
-    out.unlink()  # as Snakemake does before a job: the link goes, the file stays
-    download.main()
+    out.unlink()  # as Snakemake does before a job: the link is removed, the file stays
+    command()
     assert out.read_bytes() == CONTENT
     assert len(server.requests) == 1
     for argv, said in (
@@ -480,18 +495,18 @@ def test_the_script_takes_its_file_from_the_environment_and_links(server, tmp_pa
     ):
         monkeypatch.setattr(sys, "argv", ["download.py", *argv])
         with pytest.raises(SystemExit):
-            download.main()
+            command()
         assert said in capsys.readouterr().err
 
 
 def test_urls_of_this_machine():
-    assert local("/data/x.tar") == Path("/data/x.tar")
-    assert local("file:///data/a%20b") == Path("/data/a b")
-    assert local("~/x") == Path.home() / "x"
-    assert local("https://host/x") is None
+    assert local_path("/data/x.tar") == Path("/data/x.tar")
+    assert local_path("file:///data/a%20b") == Path("/data/a b")
+    assert local_path("~/x") == Path.home() / "x"
+    assert local_path("https://127.0.0.1/x") is None
 
 
-def test_progress_says_share_rate_and_time_left(capsys, monkeypatch):
+def test_progress_prints_percentage_rate_and_time_left(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
     with progress("fetch x", 4e9, "MB/s", 1e-6, done=1e9, digits=1) as meter:

@@ -1,4 +1,4 @@
-"""Artefacts are there whole or not at all, and a broken one is named."""
+"""Artefacts exist whole or not at all, and a broken one is named."""
 
 import gzip
 import subprocess
@@ -49,7 +49,7 @@ def test_gzipped_lines_are_the_same_bytes_every_time(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [b'{"a": 1}\n{"b"', gzip.compress(b'{"a": 1}\n' * 999, mtime=0)[:-20]],
-    # Named, since pytest would name a case by its bytes, and xdist wants the same names in every worker.
+    # pytest would name a case by its bytes, but xdist needs equal names in every worker.
     ids=["half a line", "cut gzip"],
 )
 def test_a_broken_line_is_named(tmp_path, content):
@@ -114,10 +114,10 @@ def test_hashes_are_the_same_in_every_process():
     assert 0 <= share("x") < 1
 
 
-def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+def test_remains_of_killed_writers_are_removed_and_nothing_else(tmp_path):
     for name in (".tmp-77-a.txt", ".tmp-77-b-a.txt", ".tmp-77-a.txt2"):
         (tmp_path / name).touch()
-    for name in (".tmp-f-x1_z", ".tmp-f-g-x1_z"):  # the latter is of f-g
+    for name in (".tmp-f-x1_z", ".tmp-f-g-x1_z"):  # the second belongs to f-g
         (tmp_path / name).mkdir()
         (tmp_path / name / "half").touch()
     with atomic(tmp_path / "a.txt") as temporary:
@@ -128,7 +128,7 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
     assert left == [".tmp-77-a.txt2", ".tmp-77-b-a.txt", ".tmp-f-g-x1_z", "a.txt", "f"]
 
 
-def test_a_script_says_its_peak_memory_when_it_is_large(capsys, monkeypatch):
+def test_a_script_prints_its_peak_memory_if_it_is_large(capsys, monkeypatch):
     monkeypatch.setattr("speechladder.command.die_with_runner", lambda: None)
     for kib, said in ((512 * 1024, "peak memory 512 MB\n"), (1024, "")):
         monkeypatch.setattr("resource.getrusage", lambda who, kib=kib: SimpleNamespace(ru_maxrss=kib))
@@ -137,7 +137,7 @@ def test_a_script_says_its_peak_memory_when_it_is_large(capsys, monkeypatch):
 
 
 def test_files_and_folders_are_readable_as_the_umask_says(tmp_path):
-    # on a cluster a group shares a run; mkdtemp and safetensors write for the owner alone
+    # on a cluster a group shares a run, but mkdtemp and safetensors create files for the owner alone
     code = (
         "import os; os.umask(0o027)\n"
         "from speechladder.io.files import atomic, atomic_folder\n"

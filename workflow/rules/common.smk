@@ -7,7 +7,7 @@ from speechladder.alignment.mfa import check_mfa
 from speechladder.workflow.leftovers import cancel_leftovers
 from speechladder.corpora.local import audio_state, transcripts
 from speechladder.workflow.caches import RUN, caches
-from speechladder.fetch.download import check_room, folder_of
+from speechladder.fetch.download import check_room, downloads_folder
 from speechladder.io.errors import UserError
 from speechladder.io.processes import RUNNER, die_with_runner, runner
 from speechladder.workflow.lock import hold_lock, unlock
@@ -65,7 +65,7 @@ EXPORTS = {
 }
 # in no command, since Snakemake shows one that fails: an address may hold a password
 os.environ[DOWNLOADS] = EXPORTS.pop(DOWNLOADS)
-os.environ.update(caches(RUN.resolve(), folder_of(S.downloads).resolve()))
+os.environ.update(caches(RUN.resolve(), downloads_folder(S.downloads).resolve()))
 # A job that is stopped (scancel, preemption, the end of its time) gets SIGTERM in all its processes: shell and tee stay until
 # the stage has ended, since SLURM kills what is left of a job whose shell is gone, and a training is writing its checkpoint.
 shell.prefix(

@@ -13,7 +13,7 @@ from speechladder.corpora.cuts import SPLITS, read_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic, read_json, read_jsonl, write_json
 from speechladder.io.hashing import stable_hash
-from speechladder.io.progress import aligned, progress
+from speechladder.io.progress import progress, table_lines
 
 WORST = 20  # speakers and recordings that are named
 _ON_DISK = ("missing recording", "unreadable audio", "zero-length audio", "truncated audio", "sampling rate")
@@ -189,7 +189,7 @@ def as_text(figures: dict[str, Any]) -> str:
         share = f"{100 * row['utterances'] / total:.2f}"
         by_reason.append([reason, *_cells(row["utterances"], row["hours"]), share])
     noted = [["noted", "times"], *([reason, f"{n:,}"] for reason, n in figures["mentions"].items())]
-    return "\n\n".join("\n".join(aligned(rows)) for rows in (by_split, by_reason, noted) if len(rows) > 1)
+    return "\n\n".join("\n".join(table_lines(rows)) for rows in (by_split, by_reason, noted) if len(rows) > 1)
 
 
 def _cells(utterances: int, hours: float) -> tuple[str, str]:

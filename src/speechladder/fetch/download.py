@@ -1,77 +1,105 @@
-"""Files that are fetched once, resumed at any byte, checked, and kept.
+"""Downloads: each file is fetched once, resumed at any byte, checked, and kept.
 
-A file stands under its name only when it is whole and what the configuration says; until then it is FOLDER/.NAME.part
-(see io.partial). Two processes may be sent for the same file: the second waits, and finds it there.
+A file has its name only when it is whole and passes the configured checks; until then it is FOLDER/.NAME.part (see
+fetch.partial). If two processes want the same file, the second waits and then finds it.
 """
 
+import json
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from speechladder.fetch.partial import (
-    FULL,
-    Digests,
-    Part,
-    asked,
-    hold,
-    misfit,
-    record,
-    safe_url,
-    size_text,
-    whole,
+from speechladder.fetch.checksums import (
+    checksum_mismatch,
+    expected_checks,
+    has_digest,
+    measure,
+    read_record,
+    write_record,
 )
-from speechladder.fetch.transfer import AddressError, LineError, check_disk, transfer
+from speechladder.fetch.disk import check_disk
+from speechladder.fetch.partial import ORIGIN, Part, open_part
+from speechladder.fetch.transfer import PermanentError, RetryableError, safe_url, transfer
 from speechladder.io.errors import UserError
-from speechladder.io.progress import say
-from speechladder.settings import Download, Downloads
+from speechladder.io.progress import say, size_text
+from speechladder.settings import Download, Downloads, load
+from speechladder.settings.options import DOWNLOADS
 
 LONGEST_PAUSE = 60.0  # seconds between two tries, unless the server asks for more
 SCHEMES = ("http", "https", "file")
-UNPACKED = re.compile(r"\.(tar\.(gz|bz2|xz)|tgz|tbz2|txz)$")  # of a compressed tar, which is unpacked beside itself
+UNPACKED = re.compile(r"\.(tar\.(gz|bz2|xz)|tgz|tbz2|txz)$")  # compressed tars, which are unpacked beside themselves
+
+
+def download(
+    out: Path,
+    name: str | None = None,
+    url: Sequence[str] = (),
+    md5: str | None = None,
+    sha256: str | None = None,
+    bytes: int | None = None,
+) -> None:
+    """Fetch one file: resumed after what has arrived, checked, and named only when it is whole.
+
+    The file and its addresses are given by options, or, in the workflow, by the section `downloads` in
+    $SPEECHLADDER_DOWNLOADS; then the file is kept in downloads.folder, and --out becomes a link to it.
+
+    Args:
+        out: where the file is wanted
+        name: name of the file under downloads.files (default: that of --out)
+        url: where the file is: http(s)://, file:// or a path; several are tried in turn
+        md5: its MD5
+        sha256: its SHA-256
+        bytes: its size
+    """
+    name = name or out.name
+    if url:
+        files = {name: {"urls": list(url), "md5": md5, "sha256": sha256, "bytes": bytes}}
+        downloads = load({"downloads": {"folder": str(out.parent), "files": files}}, "the options").downloads
+    elif DOWNLOADS in os.environ:
+        downloads = load({"downloads": json.loads(os.environ[DOWNLOADS])}, f"${DOWNLOADS}").downloads
+    else:
+        raise UserError("--url: is missing; say where the file is")
+    if name not in downloads.files:
+        there = ", ".join(downloads.files) or "none"
+        raise UserError(f"--name: {name!r} is not under downloads.files; there are {there}; correct the name")
+    path = fetch(name, downloads.files[name], downloads)
+    if path.absolute() != out.absolute():
+        link(path, out)
 
 
 def fetch(name: str, wanted: Download, downloads: Downloads) -> Path:
-    """Bring the file `name` into downloads.folder, from the first of its urls that gives it; returns its path.
+    """Bring the file `name` into downloads.folder, from the first of its urls that gives it, and return its path.
 
-    What is there already is held against `wanted` (size and checksums, from the record of an earlier check or by
-    reading it once) and kept. A file on this machine (file:// or a path) is checked and linked to, never copied.
-    Raises UserError with what each url said, what was expected and what to do; what has arrived is kept.
+    A file that is there already is checked (by the record of an earlier check, or by reading it once) and kept. A file
+    on this machine (file:// or a path) is checked and linked to, never copied. Raises UserError with what each url
+    answered, what was expected and what to do; the bytes that have arrived are kept.
     """
-    folder = folder_of(downloads)
-    with hold(folder, name) as part:
-        try:
-            if _is_there(part, wanted):
-                return part.final
-            if (refused := part.origin.get("refused")) and not misfit(refused, wanted):
-                say(f"{name}: the file that was refused before is the right one now")
-                part.finish(refused, wanted)
-                return part.final
-            problems = _from_any(part, wanted, downloads)
-        except OSError as error:
-            full = "the disk is full" if error.errno in FULL else error.strerror
-            raise UserError(f"{part.final}: cannot be written ({full}); the same command goes on from there") from None
-        if not problems:
+    with open_part(downloads_folder(downloads), name) as part:
+        if _is_there(part, wanted) or _is_in_part(part, wanted):
             return part.final
-        raise UserError(_explained(part, wanted, problems))
+        if problems := _try_urls(part, wanted, downloads):
+            raise UserError(_explanation(part, wanted, problems))
+    return part.final
 
 
-def folder_of(downloads: Downloads) -> Path:
-    """Where downloads are kept."""
+def downloads_folder(downloads: Downloads) -> Path:
+    """The folder where downloads are kept."""
     return Path(downloads.folder).expanduser()
 
 
 def check_room(names: list[str], downloads: Downloads) -> None:
-    """Raise UserError unless the disk has room for what is still to come of these files, as far as their size is known.
+    """Raise UserError unless the disk has room for what is missing of these files, as far as their sizes are known.
 
-    Files of this machine are linked to and need none; compressed tars, which will be unpacked, count twice.
+    Files of this machine are linked to and need no room. Compressed tars will be unpacked, so they count twice.
     """
-    needed, folder = {}, folder_of(downloads)
+    needed, folder = {}, downloads_folder(downloads)
     for name in names:
         wanted = downloads.files[name]
-        if wanted.bytes and not any(path.is_file() for path in map(local, wanted.urls) if path):
+        if wanted.bytes and not any(path.is_file() for path in map(local_path, wanted.urls) if path):
             part = folder / f".{name}.part"
             left = max(0, wanted.bytes - (part.stat().st_size if part.is_file() else 0))
             needed[name] = left + (wanted.bytes if UNPACKED.search(name) else 0)
@@ -79,8 +107,8 @@ def check_room(names: list[str], downloads: Downloads) -> None:
         check_disk(folder, sum(needed.values()), ", ".join(f"{n} ({size_text(s)})" for n, s in needed.items()))
 
 
-def local(url: str) -> Path | None:
-    """The path that a url of this machine names (file:///x, or a path); None where it is one of a server."""
+def local_path(url: str) -> Path | None:
+    """The path of a url of this machine (file:///x, or a path); None for the url of a server."""
     parts = urlsplit(url)
     if parts.scheme == "file":
         return Path(parts.netloc.removeprefix("localhost") + url2pathname(parts.path))
@@ -88,7 +116,7 @@ def local(url: str) -> Path | None:
 
 
 def link(target: Path, path: Path) -> None:
-    """Make `path` a symbolic link to `target`, in place of what was there; relative where `target` is relative."""
+    """Make `path` a symbolic link to `target`, relative if `target` is relative; what was at `path` is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     to = target if target.is_absolute() else os.path.relpath(target.absolute(), path.parent.resolve())
     temporary = path.with_name(f".tmp-link-{path.name}")
@@ -98,121 +126,119 @@ def link(target: Path, path: Path) -> None:
 
 
 def _is_there(part: Part, wanted: Download) -> bool:
-    """Whether the whole file has its name already; one that is not the wanted one is taken out of the way.
+    """Whether the right file has its name already. A wrong one that was downloaded becomes the rejected part.
 
-    Raises UserError for a file that somebody else put there and that does not fit.
+    Raises UserError for a wrong file that was not downloaded: the user's own file is never removed.
     """
-    if not part.final.exists():
-        part.final.unlink(missing_ok=True)  # a link to nowhere
+    final = part.final
+    if not final.exists():
+        final.unlink(missing_ok=True)  # a link to a file that is gone
         return False
-    found = whole(part.final)
-    if found is None or not asked(wanted).keys() <= found.keys():
-        origin, found = found or {}, _measured(part.final, wanted)
-        if not misfit(found, wanted):
-            kept = {name: origin[name] for name in ("url", "etag", "last_modified") if name in origin}
-            record(part.final, part.final, found, wanted, kept)
-    else:
-        origin = found
-    if not (problem := misfit(found, wanted)):
-        say(f"{part.final}: is there, {size_text(found['bytes'])}" + (", as expected" if asked(wanted) else ""))
+    record = read_record(final) or {}
+    known = bool(record) and expected_checks(wanted).keys() <= record.keys()
+    found = record if known else measure(final, wanted)
+    problem = checksum_mismatch(found, wanted)
+    if not problem:
+        if not known:
+            write_record(final, final, found, wanted, {name: record[name] for name in ORIGIN if name in record})
+        checked = ", as expected" if expected_checks(wanted) else ""
+        say(f"{final}: is there, {size_text(found['bytes'])}{checked}")
         return True
-    say(f"{part.final}: is there, but {problem}; fetching it anew")
-    if part.final.is_symlink():
-        part.final.unlink()
-    elif "url" in origin:
-        part.take_back(origin)
-    else:
+    if not final.is_symlink() and "url" not in record:
         raise UserError(
-            f"{part.final}: is there, but {problem} (downloads.files.{part.final.name}); move it away to have it "
-            "fetched, or correct the configuration"
+            f"{final}: is there, but {problem} (downloads.files.{final.name}); move it away to have it fetched, or "
+            "correct the configuration"
         )
+    say(f"{final}: is there, but {problem}; fetching it again")
+    if final.is_symlink():
+        final.unlink()
+    else:
+        part.take_final(record | found)
     return False
 
 
-def _measured(path: Path, wanted: Download) -> dict[str, object]:
-    """Size and, where a checksum is asked for and the size fits, digests of a file."""
-    size = {"bytes": path.stat().st_size}
-    if misfit(size, wanted) or not (wanted.md5 or wanted.sha256):
-        return size
-    digests = Digests()
-    digests.catch_up(path, size["bytes"])
-    return digests.values()
+def _is_in_part(part: Part, wanted: Download) -> bool:
+    """Whether the part is the right file, whole: its checksum was corrected, or a kill came before it got its name."""
+    from_here = part.origin.get("url") in map(safe_url, wanted.urls)
+    if part.rejected or not part.complete or not (from_here or has_digest(wanted)):
+        return False
+    return not _finish(part, wanted)
 
 
-def _from_any(part: Part, wanted: Download, downloads: Downloads) -> list[tuple[str, str]]:
-    """Try every url in turn; returns what was wrong with each, or nothing when the file is in place."""
-    problems, urls = [], list(wanted.urls)
-    tried: set[str] = set()
-    while urls:
-        url = urls.pop(0)
-        try:
-            path = local(url)
-            problem = (
-                _linked(path, part, wanted)
-                if path is not None
-                else _from_server(url, part, wanted, downloads, url in tried)
-            )
-            if not problem:
-                return []
-            if path is None and len(wanted.urls) == 1 and url not in tried:
-                say(f"{part.final.name}: {problem}; once more from the beginning")
-                urls.append(url)
-        except AddressError as error:
-            problem = str(error)
-        tried.add(url)
-        problems.append((safe_url(url), problem))
-        if urls and urls[0] not in tried:
-            say(f"{part.final.name}: {safe_url(url)}: {problem}; trying {safe_url(urls[0])}")
-    return problems
-
-
-def _linked(path: Path, part: Part, wanted: Download) -> str:
-    """Link to a file of this machine; returns what is wrong with it."""
-    if not path.is_file():
-        raise AddressError("no such file")
-    found = _measured(path, wanted)
-    if problem := misfit(found, wanted):
-        return problem
-    record(part.final, path, found, wanted, {"url": str(path.absolute())})
-    link(path.absolute(), part.final)
-    say(f"{part.final}: a link to {path.absolute()}, which is checked but not copied")
-    return ""
-
-
-def _from_server(url: str, part: Part, wanted: Download, downloads: Downloads, again: bool) -> str:
-    """Fetch from one url, however often the connection is cut; returns what is wrong with the file that came."""
-    fruitless, most, name = 0, part.size, part.final.name
-    while True:
-        try:
-            transfer(url, part, wanted, again)
-            break
-        except LineError as error:
-            fruitless = 0 if part.size > most else fruitless + 1
-            most = max(most, part.size)
-            if fruitless > downloads.retries:
-                tries = "one try" if fruitless == 1 else f"{fruitless} tries"
-                raise AddressError(f"{error}; given up after {tries} that brought nothing new") from None
-            pause = max(error.wait, min(LONGEST_PAUSE, downloads.backoff * 2 ** max(0, fruitless - 1)))
-            say(f"{name}: {safe_url(url)}: {error}; {size_text(part.size)} are here; again in {pause:g} s")
-            time.sleep(pause)
-    found = part.found()
-    if problem := misfit(found, wanted):
-        part.refuse(found)
+def _finish(part: Part, wanted: Download) -> str:
+    """Check the whole part and give it its name; or mark it as rejected, and return what is wrong with it."""
+    found = part.measure()
+    if problem := checksum_mismatch(found, wanted):
+        part.rejected = found
         return problem
     part.finish(found, wanted)
     say(f"{part.final}: fetched, {size_text(found['bytes'])}, md5 {found['md5']}")
     return ""
 
 
-def _explained(part: Part, wanted: Download, problems: list[tuple[str, str]]) -> str:
-    """What every url said, and what to do."""
+def _try_urls(part: Part, wanted: Download, downloads: Downloads) -> list[tuple[str, str]]:
+    """Try the urls in turn. Returns (url, what was wrong) of each, or nothing when the file is in place."""
+    problems, name = [], part.final.name
+    for number, url in enumerate(wanted.urls):
+        try:
+            path = local_path(url)
+            problem = _link_to(path, part, wanted) if path else _from_server(url, part, wanted, downloads)
+            if problem and not path and len(wanted.urls) == 1:
+                say(f"{name}: {problem}; once more from the beginning")
+                part.begin({})
+                problem = _from_server(url, part, wanted, downloads)
+        except PermanentError as error:
+            problem = str(error)
+        if not problem:
+            return []
+        problems.append((safe_url(url), problem))
+        for following in wanted.urls[number + 1 : number + 2]:
+            say(f"{name}: {safe_url(url)}: {problem}; trying {safe_url(following)}")
+    return problems
+
+
+def _link_to(path: Path, part: Part, wanted: Download) -> str:
+    """Link to a file of this machine; returns what is wrong with the file."""
+    if not path.is_file():
+        raise PermanentError("no such file")
+    found = measure(path, wanted)
+    if problem := checksum_mismatch(found, wanted):
+        return problem
+    write_record(part.final, path, found, wanted, {"url": str(path.absolute())})
+    link(path.absolute(), part.final)
+    say(f"{part.final}: a link to {path.absolute()}, which is checked but not copied")
+    return ""
+
+
+def _from_server(url: str, part: Part, wanted: Download, downloads: Downloads) -> str:
+    """Fetch from one url, and resume whenever the connection is cut; returns what is wrong with the whole file."""
+    fruitless, most, name = 0, part.size, part.final.name
+    while True:
+        try:
+            transfer(url, part, wanted)
+            return _finish(part, wanted)
+        except RetryableError as error:
+            fruitless = 0 if part.size > most else fruitless + 1
+            most = max(most, part.size)
+            if fruitless > downloads.retries:
+                tries = "one try" if fruitless == 1 else f"{fruitless} tries"
+                raise PermanentError(f"{error}; given up after {tries} that brought nothing new") from None
+            pause = max(error.wait, min(LONGEST_PAUSE, downloads.backoff * 2 ** max(0, fruitless - 1)))
+            say(f"{name}: {safe_url(url)}: {error}; {size_text(part.size)} are here; again in {pause:g} s")
+            time.sleep(pause)
+
+
+def _explanation(part: Part, wanted: Download, problems: list[tuple[str, str]]) -> str:
+    """What every url answered, and what to do."""
     name = part.final.name
     lines = [f"{part.final}: could not be fetched:", *(f"  {url}: {problem}" for url, problem in problems)]
-    if refused := part.origin.get("refused"):
+    if found := part.rejected:
+        digests = ", ".join(f"{key} {found[key]}" for key in ("md5", "sha256") if key in found)
+        expected = ", ".join(f"{key} {value}" for key, value in expected_checks(wanted).items())
         lines.append(
-            f"{part.path} is that file, {refused['bytes']} bytes, md5 {refused['md5']}, sha256 {refused['sha256']}, "
-            f"expected {', '.join(f'{k} {v}' for k, v in asked(wanted).items())}. If it is the right one, correct "
-            f"downloads.files.{name}: it will not be fetched again. Else name another url, or delete it to try again."
+            f"{part.path} is that file, {found['bytes']} bytes, {digests}; expected {expected}. If it is the right "
+            f"one, correct downloads.files.{name}: it will not be fetched again. Otherwise name another url, or delete "
+            "it to try again."
         )
     else:
         lines.append(f"Name another url under downloads.files.{name}, or put the file where one of them points.")

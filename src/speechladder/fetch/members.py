@@ -1,4 +1,4 @@
-"""The members of a tar or zip, one after another, each with what speaks against taking it."""
+"""The members of a tar or zip, one after another, each with the reason for which it is not taken, if there is one."""
 
 import bz2
 import errno
@@ -10,21 +10,21 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
-from speechladder.fetch.partial import FULL
+from speechladder.fetch.disk import DISK_FULL
 from speechladder.io.errors import UserError
 
 CHUNK = 1 << 20  # bytes
-LONGEST, LONGEST_PART = 2000, 255  # of a name, and of what is between two slashes, as file systems have it
-RATIO, SMALL = 200, 1 << 26  # what unpacks to more than RATIO times its size, and SMALL bytes, is a trap
+LONGEST, LONGEST_PART = 2000, 255  # characters of a name, bytes between two slashes: the limits of file systems
+RATIO, SMALL = 200, 1 << 26  # an archive that unpacks to more than RATIO times its size, and SMALL bytes, is refused
 BOMB = f"it unpacks to more than {RATIO} times its size, as neither speech nor text does"
+DUPLICATE = "duplicate name, the first is kept"
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError)
 _KINDS = {
     tarfile.LNKTYPE: "a hard link",
     tarfile.SYMTYPE: "a symbolic link",
@@ -35,11 +35,26 @@ _KINDS = {
 
 
 class BrokenArchiveError(Exception):
-    """An archive that cannot be read to its end; the message is what is wrong with it."""
+    """An archive cannot be read to its end; the message says what is wrong with it."""
+
+
+BROKEN = (  # what is raised about a broken archive; NotImplementedError is a compression that zipfile does not know
+    BrokenArchiveError,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+    ValueError,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Member(NamedTuple):
-    """A member: its name without a leading ./, its size in bytes, why it is not taken ('' where it is)."""
+    """A member: its name without a leading ./, its size in bytes, and why it is not taken ('' if it is)."""
 
     name: str
     size: int
@@ -49,14 +64,17 @@ class Member(NamedTuple):
     info: Any  # the library's own description
 
 
-def shown(name: str) -> str:
-    """A name as it may be shown and kept: what is not printable, or not UTF-8, escaped."""
+def printable(name: str) -> str:
+    """A name that can be printed and stored: characters that are not printable or not UTF-8 are escaped."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
     return plain if len(plain) <= 500 else f"{plain[:500]}..."
 
 
 def checked_name(name: str) -> tuple[str, str]:
-    """A member's name as a path within the archive, and why it may not be one ('' where it may)."""
+    """A member's name as a path within the archive, and why it is not taken ('' if it is).
+
+    `tarfile.data_filter` does not suffice: it strips a leading / without a word, allows links, and is for tars alone.
+    """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     clean = "/".join(parts)
     if name.startswith("/"):
@@ -64,92 +82,99 @@ def checked_name(name: str) -> tuple[str, str]:
     if ".." in parts:
         return name, "leaves the folder"
     if "\\" in name or re.match(r"[A-Za-z]:", name):
-        return name, "a path of Windows"
+        return name, "a Windows path"
     try:
         longest = max((len(part.encode()) for part in parts), default=0)
     except UnicodeEncodeError:
-        return name, "a name that is not UTF-8"
+        return name, "name is not UTF-8"
     if not clean.isprintable():
         return name, "control characters in its name"
     if longest > LONGEST_PART or len(clean) > LONGEST:
-        return name, "too long a name"
+        return name, "name too long"
     if parts and (parts[0] == "__MACOSX" or parts[-1].startswith("._")):
-        return clean, "an addition of macOS"
+        return clean, "a macOS metadata file"
     return clean, ""
 
 
-class Seen:
-    """The names taken so far, which the next one is held against."""
+class TakenNames:
+    """The names of the files that have been taken, to find those that cannot stand beside them."""
 
     def __init__(self) -> None:
-        self._files: dict[str, str] = {}
-        self._folders: set[str] = set()
+        self._names: dict[str, str] = {}  # as compared -> as given; "" for a folder
 
-    def clash(self, name: str) -> str:
-        """Why a file of this name cannot be there beside the earlier ones; '' where it can, and then it is noted.
+    def add(self, name: str) -> str:
+        """Take a name. If it clashes with an earlier one, return why, and do not take it; otherwise return ''.
 
-        Names that differ in case or composition alone are one file on some machines.
+        Names that differ only in case or Unicode composition are one file on some file systems.
         """
         key = unicodedata.normalize("NFC", name).casefold()
-        above = key.split("/")[:-1]
-        if key in self._files:
-            same = self._files[key] == name
-            return "duplicate name, the first is kept" if same else "name differs from another's in case only"
-        folders = ["/".join(above[: n + 1]) for n in range(len(above))]
-        if key in self._folders or any(folder in self._files for folder in folders):
+        folders = [key[: slash.start()] for slash in re.finditer("/", key)]
+        if earlier := self._names.get(key):
+            return DUPLICATE if earlier == name else "name differs from another only in case"
+        if key in self._names or any(map(self._names.get, folders)):
             return "both a file and a folder"
-        self._files[key] = name
-        self._folders.update(folders)
+        self._names |= {key: name} | dict.fromkeys(folders, "")
         return ""
 
 
-class Tar:
-    """A tar, compressed or not, read from its beginning to its end once.
+class _Headers:
+    """The bytes of a tar for `tarfile`, which trusts the sizes in a header: a false one must not fill the memory."""
 
-    Only headers are kept, one at a time, so that neither the size of the archive nor the number of members matters.
+    def __init__(self, file: BinaryIO) -> None:
+        self.tell, self.seek = file.tell, file.seek
+        self._file, self.last = file, b""
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= CHUNK:
+            raise BrokenArchiveError(f"a header that is {size} bytes long")
+        self.last = self._file.read(size)
+        return self.last
+
+
+class Tar(tarfile.TarFile):
+    """A tar, compressed or not, that is read once from beginning to end.
+
+    Only one header is kept at a time, so memory depends neither on the archive's size nor on the number of members.
     """
 
     def __init__(self, file: BinaryIO, packed: bool) -> None:
-        self.packed = packed
-        self._file, self._last = file, b""
+        self.packed, self._bytes = packed, _Headers(file)
+        super().__init__(mode="r", fileobj=self._bytes)  # type: ignore[arg-type]
 
-    def tell(self) -> int:
-        return self._file.tell()
+    def each(self) -> Iterator[Member]:
+        """Every member; raises one of BROKEN if the archive is broken or cut off."""
+        while (info := self.next()) is not None:
+            self.members.clear()
+            if info.size < 0 or self.offset <= info.offset:
+                raise BrokenArchiveError("a member of negative size")
+            yield _of_tar(info)
+        if self._bytes.last.strip(b"\0") or len(self._bytes.last) < tarfile.BLOCKSIZE:
+            raise BrokenArchiveError("it ends without an end mark: cut off, or damaged in the middle")
+        while self._bytes.read(CHUNK):  # gzip and xz have their checksum at the end
+            pass
 
-    def seek(self, offset: int) -> int:
-        return self._file.seek(offset)
+    def open_member(self, member: Member) -> IO[bytes]:
+        """The bytes of the current member."""
+        return self.extractfile(member.info)  # type: ignore[return-value]
 
-    def read(self, size: int) -> bytes:
-        """Bytes for tarfile, which believes the sizes that a header gives."""
-        if not 0 <= size <= CHUNK:
-            raise tarfile.ReadError(f"a header that is {size} bytes long")
-        self._last = self._file.read(size)
-        return self._last
 
-    def members(self) -> Iterator[Member]:
-        """Every member; raises BrokenArchiveError where the archive is no tar, broken or cut off."""
-        with broken(), tarfile.open(fileobj=self, mode="r:") as tar:  # type: ignore[call-overload]
-            while (info := tar.next()) is not None:
-                tar.members.clear()
-                if info.size < 0 or tar.offset <= info.offset:
-                    raise tarfile.ReadError("a member of negative size")
-                yield _of_tar(info)
-            if self._last.strip(b"\0") or len(self._last) < tarfile.BLOCKSIZE:
-                raise tarfile.ReadError("it ends without an end mark: cut off, or damaged in the middle")
-            while self._file.read(CHUNK):  # what is packed has its checksum at the end
-                pass
+class Zip(zipfile.ZipFile):
+    """A zip, read as a `Tar` is."""
 
-    def content(self, member: Member) -> Iterator[bytes]:
-        """The bytes of the current member; raises BrokenArchiveError when they end early."""
-        with broken():
-            self.seek(member.offset)
-            left = member.size
-            while left:
-                data = self._file.read(min(CHUNK, left))
-                if not data:
-                    raise tarfile.ReadError(f"cut off in {shown(member.name)}")
-                left -= len(data)
-                yield data
+    def each(self) -> Iterator[Member]:
+        """Every member."""
+        for info in self.infolist():
+            name, reason = checked_name(info.orig_filename)
+            kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0  # 3: Unix
+            if not reason and kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                reason = "a symbolic link" if kind == stat.S_IFLNK else "a device, pipe or socket"
+            if not reason and not info.is_dir():
+                reason = "encrypted" if info.flag_bits & 1 else "" if name else "no name"
+            yield Member(name, info.file_size, reason, info.is_dir(), 0, info)
+
+    def open_member(self, member: Member) -> IO[bytes]:
+        """The bytes of a member."""
+        return self.open(member.info)
 
 
 def _of_tar(info: tarfile.TarInfo) -> Member:
@@ -160,85 +185,77 @@ def _of_tar(info: tarfile.TarInfo) -> Member:
         elif not info.isreg():
             reason = _KINDS.get(info.type, f"of the unknown type {info.type!r}")
         elif info.issparse():
-            reason = "a file with holes"
+            reason = "a sparse file"
     return Member(name, info.size, reason, info.isdir(), info.offset_data, info)
 
 
 @contextmanager
-def broken() -> Iterator[None]:
-    """Turn what the libraries raise about a broken archive into BrokenArchiveError."""
-    try:
-        yield
-    except (*_BROKEN, gzip.BadGzipFile, RecursionError) as error:
-        raise BrokenArchiveError(str(error).strip().rstrip(".") or type(error).__name__) from None
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Tar]:
-    """A tar, unpacked by what its first bytes say; raises BrokenArchiveError for what is none."""
+def open_tar(path: Path) -> Iterator[Tar]:
+    """A tar; its first bytes say how it is compressed. Raises BrokenArchiveError for a compression that is not read."""
     with path.open("rb") as raw:
         head = raw.read(8)
         raw.seek(0)
         if head.startswith(_ZSTANDARD):
             raise BrokenArchiveError("is packed by zstd, which is not read here; unpack it (zstd -d)")
         opener = next((opener for magic, opener in _OPENERS.items() if head.startswith(magic)), None)
-        if opener is None:
-            yield Tar(raw, packed=False)
-        else:
-            with opener(raw) as file:
-                yield Tar(file, packed=True)
+        with opener(raw) if opener else nullcontext(raw) as file:
+            yield Tar(file, packed=opener is not None)
 
 
-def zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
-    """Every member of a zip."""
-    for info in archive.infolist():
-        name, reason = checked_name(info.orig_filename)
-        kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0  # 3: Unix
-        if not reason and kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            reason = "a symbolic link" if kind == stat.S_IFLNK else "a device, pipe or socket"
-        if not reason and not info.is_dir():
-            reason = "encrypted" if info.flag_bits & 1 else "" if name else "no name"
-        yield Member(name, info.file_size, reason, info.is_dir(), 0, info)
+def accepted(
+    members: Iterable[Member], archive: Path, rejects: list[dict[str, str]], clash: Callable[[Member], str]
+) -> Iterator[Member]:
+    """The files that may be taken; all others are added to `rejects`. `clash` says why one cannot be ('' if it can)."""
+    for member in members:
+        if reason := member.reason or ("" if member.folder else clash(member)):
+            rejects.append(reject_row(member.name, reason, archive))
+        elif not member.folder:
+            yield member
 
 
 def is_zip(path: Path) -> bool:
     """Whether a file is a zip, by its first bytes."""
-    with explained(path), path.open("rb") as raw:
+    with path.open("rb") as raw:
         return raw.read(2) == b"PK"
 
 
-def absurd(size: int, packed: int) -> bool:
-    """Whether `packed` bytes that become `size` are a trap: neither speech nor text packs so well."""
+def is_bomb(size: int, packed: int) -> bool:
+    """Whether `packed` bytes that unpack to `size` bytes are a trap: neither speech nor text compresses so well."""
     return size > max(SMALL, RATIO * packed)
 
 
-def row(name: str, reason: str, archive: Path) -> dict[str, str]:
-    """A member in a list of rejects."""
-    return {"id": shown(name), "reason": reason, "source": str(archive)}
-
-
-def summary(rejects: list[dict[str, str]], where: object = None) -> str:
-    """What was left out, as the end of a line; '' where nothing was."""
-    if not rejects:
-        return ""
-    first = f"{rejects[0]['id']}: {rejects[0]['reason']}"
-    return f"; {len(rejects)} left out ({first}{', ...' if len(rejects) > 1 else ''})" + (
-        f", see {where}" if where else ""
-    )
-
-
 @contextmanager
-def explained(archive: Path) -> Iterator[None]:
-    """UserError for what goes wrong with an archive, with the file that is meant and what to do."""
+def explain_errors(archive: Path) -> Iterator[None]:
+    """Turn what goes wrong with an archive into a UserError that names the file and the fix."""
     try:
         yield
-    except BrokenArchiveError as error:
+    except BROKEN as error:
         raise UserError(
-            f"{archive}: cannot be used: {error}. Delete {archive.resolve()} and run again, and it is fetched anew; "
-            f"an md5 under downloads.files.{archive.name} tells a bad file before it is used"
+            f"{archive}: cannot be used: {error_text(error)}. Delete {archive.resolve()} and run again, and it is "
+            f"fetched again; an md5 under downloads.files.{archive.name} detects a bad file before it is used"
         ) from None
     except OSError as error:
-        if error.errno in FULL:
-            raise UserError(f"{archive}: the disk is full while it is unpacked; nothing is left of that") from None
+        if error.errno in DISK_FULL:
+            raise UserError(
+                f"{archive}: the disk is full while it is unpacked; nothing is left of that; free some room"
+            ) from None
         fix = "name one that is there" if error.errno == errno.ENOENT else "it cannot be read"
         raise UserError(f"{error.filename or archive}: {error.strerror or error}; {fix}") from None
+
+
+def error_text(error: Exception) -> str:
+    """What a library says about a broken archive, without a full stop; its class if it says nothing."""
+    return str(error).strip().rstrip(".") or type(error).__name__
+
+
+def reject_row(name: str, reason: str, archive: Path) -> dict[str, str]:
+    """A member as a row of a list of rejects."""
+    return {"id": printable(name), "reason": reason, "source": str(archive)}
+
+
+def rejects_summary(rejects: list[dict[str, str]], where: object = None) -> str:
+    """The members that were left out, as the end of a line; '' if there are none."""
+    if not rejects:
+        return ""
+    more, see = ", ..." if len(rejects) > 1 else "", f", see {where}" if where else ""
+    return f"; {len(rejects)} left out ({rejects[0]['id']}: {rejects[0]['reason']}{more}){see}"

@@ -1,215 +1,190 @@
-"""One answer of one HTTP server, written behind what has already arrived of a file."""
+"""One request to one HTTP server, whose answer is appended to what has already arrived of a file."""
 
-import email.utils
 import re
-import shutil
-import time
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
-from speechladder.fetch.partial import CHUNK, Part, asked, misfit, safe_url, size_text, validator
-from speechladder.io.errors import UserError
-from speechladder.io.progress import progress, say
+from speechladder.fetch.checksums import CHUNK, checksum_mismatch, expected_checks, has_digest
+from speechladder.fetch.disk import check_disk
+from speechladder.fetch.partial import Part, validator
+from speechladder.io.progress import progress, say, size_text
 from speechladder.settings import Download
 
 TIMEOUT = (30, 60)  # seconds: to connect, between two pieces
-MARGIN = 0.01  # of disk room beyond what is still to come
-LONGEST_WAIT = 3600.0  # seconds that a server may ask for by Retry-After
-_AGAIN = (408, 425, 429)  # of 4xx: later it may be otherwise
+LONGEST_WAIT = 3600.0  # seconds; a server may ask for more by Retry-After
+_BUSY = (408, 425, 429)  # the only 4xx statuses after which another try can succeed
 _WEB_PAGE = "gives a web page in place of the file (a log-in, a question or an error: open it in a browser)"
 _PAGE = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
 
 
-class AddressError(Exception):
-    """This address does not give the file, now or later; the message is why."""
+class PermanentError(Exception):
+    """This address cannot give the file, now or later; the message says why."""
 
 
-class LineError(Exception):
-    """This address may give more of the file at another try; `wait` is what the server asks for, in seconds."""
+class RetryableError(Exception):
+    """Another try of this address may give more of the file; the server asks for a pause of `wait` seconds."""
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
         self.wait = wait
 
 
-def free_space(folder: Path) -> tuple[Path, int]:
-    """(the nearest folder that is there, bytes free on its disk)."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return there, shutil.disk_usage(there).free
+def safe_url(url: str) -> str:
+    """A URL that may be shown and stored: without user, password, query and fragment, which can hold secrets."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def check_disk(folder: Path, needed: float, what: str) -> None:
-    """Raise UserError unless `folder` (or where it will be) has room for `needed` bytes and a margin."""
-    _, free = free_space(folder)
-    if needed * (1 + MARGIN) > free:
-        raise UserError(
-            f"{folder}: needs {_gigabytes(needed * (1 + MARGIN))} for {what}, has {_gigabytes(free)}; "
-            "free some room, or set downloads.folder to a larger disk"
-        )
+def transfer(url: str, part: Part, wanted: Download) -> None:
+    """Request what is missing of `part` from `url` and append it. On return the whole file has arrived.
 
-
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e9:.2g} GB"
-
-
-def transfer(url: str, part: Part, wanted: Download, again: bool = False) -> None:
-    """Ask `url` for what is missing of `part`, and append it; when this returns, all has arrived.
-
-    `again`: also where the server still has the very file that was refused. Raises AddressError, LineError, and
-    UserError where the disk has no room.
+    Raises PermanentError, RetryableError, and UserError if the disk has no room.
     """
     import requests
     import urllib3
 
     offset = _offset(url, part, wanted)
-    if offset and offset == part.origin.get("total"):
+    if offset and part.complete and not part.rejected:
         return
     try:
         with requests.get(url, headers=_headers(url, part, offset), stream=True, timeout=TIMEOUT) as response:
-            if response.status_code == 416 and offset and _total(response) == offset:
+            if response.status_code == 416 and offset and _extent(response)[1] == offset:
+                if part.rejected:
+                    problem = checksum_mismatch(part.rejected, wanted)
+                    raise PermanentError(f"the server still has the file that came before: {problem}")
                 return
-            first, origin = _judge(url, response, offset, part, wanted, again)
+            first, origin = _check(url, response, offset, part, wanted)
             _receive(response, first, origin, part, wanted)
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
-        raise AddressError("is no address") from None
+        raise PermanentError("is no address") from None
     except (requests.exceptions.SSLError, requests.exceptions.TooManyRedirects) as error:
-        raise AddressError(_reason(error)) from None
+        raise PermanentError(_reason(error)) from None
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise LineError(_reason(error)) from None
+        raise RetryableError(_reason(error)) from None
+
+
+def _same_version(url: str, part: Part) -> str | None:
+    """The validator of the bytes that have arrived, if they are from this address."""
+    return validator(part.origin) if part.origin.get("url") == safe_url(url) else None
 
 
 def _offset(url: str, part: Part, wanted: Download) -> int:
-    """From which byte on this address is asked: behind what has arrived, where that can be the same file.
+    """The first byte to request.
 
-    A server that has said neither ETag nor Last-Modified, or is another one than the part is from, may have another
-    file; then only a checksum of the whole can tell.
+    It follows what has arrived if this address has the same file: by its ETag or Last-Modified, or as a checksum will
+    tell in the end. Of a rejected file nothing is requested while the server still has the same version.
     """
-    if part.origin.get("refused"):
-        return 0
-    same = part.origin.get("url") == safe_url(url) and validator(part.origin)
-    return part.size if same or wanted.md5 or wanted.sha256 else 0
+    return part.size if _same_version(url, part) or (has_digest(wanted) and not part.rejected) else 0
 
 
 def _headers(url: str, part: Part, offset: int) -> dict[str, str]:
-    # identity: the bytes as they lie on the server; with gzip neither ranges nor sizes would be those of the file
+    # identity: with gzip, neither ranges nor sizes would be those of the file
     headers = {"Accept-Encoding": "identity", "User-Agent": "speechladder"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
-        if part.origin.get("url") == safe_url(url) and (same := validator(part.origin)):
-            headers["If-Range"] = same
+        if version := _same_version(url, part):
+            headers["If-Range"] = version
     return headers
 
 
-def _judge(
-    url: str, response: Any, offset: int, part: Part, wanted: Download, again: bool
-) -> tuple[int, dict[str, Any]]:
-    """The first byte of the body within the file, and its origin; raises where the answer is of no use."""
+def _check(url: str, response: Any, offset: int, part: Part, wanted: Download) -> tuple[int, dict[str, Any]]:
+    """(the position of the body's first byte in the file, the origin of the file); raises if the answer is unusable."""
     status, name = response.status_code, part.final.name
-    if status in _AGAIN or status >= 500:
-        raise LineError(f"the server answers {status} {response.reason}", _retry_after(response))
+    if status in _BUSY or status >= 500:
+        raise RetryableError(f"the server answers {status} {response.reason}", _retry_after(response))
     if status not in (200, 206, 416):
-        raise AddressError(f"the server answers {status} {response.reason}")
+        raise PermanentError(f"the server answers {status} {response.reason}")
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind == "text/html" and status != 416 and not name.endswith((".html", ".htm")):
-        raise AddressError(_WEB_PAGE)
+        raise PermanentError(_WEB_PAGE)
+    first, total = _extent(response)
     origin = {
         "url": safe_url(url),
         "etag": response.headers.get("ETag"),
         "last_modified": response.headers.get("Last-Modified"),
-        "total": _total(response),
+        "total": total,
     }
     if wanted.bytes and origin["total"] not in (None, wanted.bytes):
-        raise AddressError(f"the server has {origin['total']} bytes, downloads.files.{name}.bytes says {wanted.bytes}")
-    if status != 200:
-        if status == 206 and offset and _begins(response) == offset and _same(origin, part.origin):
-            return offset, origin | {"total": origin["total"] or part.origin.get("total")}
-        part.begin({})
-        raise LineError("the file on the server is another one than before; from the beginning")
-    known = part.known.get(origin["url"], {})
-    if known and not again and validator(origin) == known["validator"] and (problem := misfit(known, wanted)):
-        raise AddressError(f"the server still has the file that came before: {problem}")
-    return 0, origin
+        raise PermanentError(
+            f"the server has {origin['total']} bytes, downloads.files.{name}.bytes says {wanted.bytes}"
+        )
+    if status == 200:
+        return 0, origin
+    if status == 206 and offset and first == offset and _compatible(origin, part.origin):
+        return offset, origin | {"total": total or part.origin.get("total")}
+    part.begin({})
+    raise RetryableError("the file on the server is another one than before; from the beginning")
 
 
-def _same(now: dict[str, Any], before: dict[str, Any]) -> bool:
-    """Whether two answers can be about the same file; those of two addresses are told apart by size alone."""
+def _compatible(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether two answers can be about the same file. Validators of two addresses cannot be compared, sizes can."""
     sizes = {origin["total"] for origin in (now, before) if origin.get("total")}
     return len(sizes) < 2 and (now["url"] != before.get("url") or validator(now) == validator(before))
 
 
-def _total(response: Any) -> int | None:
-    """The size of the whole file, where the server says it."""
+def _extent(response: Any) -> tuple[int | None, int | None]:
+    """(position of the body's first byte in the file, size of the whole file in bytes), as far as the server says."""
     if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
-        return int(length) if length.isdigit() else None
-    found = re.search(r"/(\d+)\s*$", response.headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
-
-
-def _begins(response: Any) -> int | None:
-    found = re.match(r"\s*bytes\s+(\d+)-", response.headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
+        return 0, int(length) if length.isdigit() else None
+    found = re.match(r"\s*bytes\s+(?:(\d+)-\d+|\*)/(\d+)?", response.headers.get("Content-Range", ""))
+    first, total = found.groups() if found else (None, None)
+    return first and int(first), total and int(total)
 
 
 def _receive(response: Any, first: int, origin: dict[str, Any], part: Part, wanted: Download) -> None:
-    """Append the body; raises LineError when it ends early."""
-    total, name = origin["total"], part.final.name
-    total = wanted.bytes if total is None else total
+    """Append the body; raises RetryableError if it ends early."""
+    name = part.final.name
+    total = wanted.bytes if origin["total"] is None else origin["total"]
     if total:
         check_disk(part.final.parent, total - first, f"{name}{' (the rest)' if first else ''}")
-    # read1 gives what is there, so that a kill loses no second of a slow line
+    # read1 returns what is there, so that a kill loses little even on a slow connection
     data = response.raw.read1(CHUNK, decode_content=False)
     if not data:
-        raise AddressError("gives an empty file") if total == 0 else LineError("the connection was cut")
-    if not first:
+        raise PermanentError("gives an empty file") if total == 0 else RetryableError("the connection was cut")
+    if first:
+        part.set_origin(origin)
+        say(f"{name}: goes on after {size_text(first)}" + (f" of {size_text(total)}" if total else ""))
+    else:
         if _PAGE.match(data[:512]) and not name.endswith((".html", ".htm")):
-            raise AddressError(_WEB_PAGE)
-        if part.size and not part.origin.get("refused"):
+            raise PermanentError(_WEB_PAGE)
+        if part.size and not part.rejected:
             say(f"{name}: from the beginning; the server does not go on after the {size_text(part.size)} here")
         part.begin(origin)
-    elif origin != part.origin:
-        part.note(origin)
-    if first:
-        say(f"{name}: goes on after {size_text(first)}" + (f" of {size_text(total)}" if total else ""))
     with progress(f"fetch {name}", total, "MB/s", 1e-6, done=first, digits=1) as meter:
         while data:
             if total and part.size + len(data) > total:
-                raise AddressError(f"sends more than the {total} bytes of the file")
+                raise PermanentError(f"sends more than the {total} bytes of the file")
             part.append(data)
             meter.advance(len(data))
             data = response.raw.read1(CHUNK, decode_content=False)
         if total and part.size < total:
-            raise LineError(f"the connection was cut after {size_text(part.size)} of {size_text(total)}")
+            raise RetryableError(f"the connection was cut after {size_text(part.size)} of {size_text(total)}")
     if not total:
-        say(f"{name}: the server does not say its size, nor does {_field(name, wanted)}; taken as whole as it came")
-
-
-def _field(name: str, wanted: Download) -> str:
-    return f"a checksum under downloads.files.{name}" if not asked(wanted) else f"downloads.files.{name}.bytes"
+        field = "bytes" if expected_checks(wanted) else "a checksum"
+        say(f"{name}: the server does not say its size: the file may be cut off; set {field} in downloads.files.{name}")
 
 
 def _retry_after(response: Any) -> float:
-    """What Retry-After asks for, in seconds; an hour at most."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        seconds = float(text)
-    else:
-        at = email.utils.parsedate_tz(text)
-        seconds = email.utils.mktime_tz(at) - time.time() if at else 0.0
-    return min(max(0.0, seconds), LONGEST_WAIT)
+    """The pause that Retry-After asks for, in seconds; at most LONGEST_WAIT."""
+    from urllib3.exceptions import InvalidHeader
+    from urllib3.util import Retry
+
+    try:
+        return min(Retry().parse_retry_after(response.headers.get("Retry-After", "0")), LONGEST_WAIT)
+    except InvalidHeader:
+        return 0.0
 
 
-def _reason(error: BaseException) -> str:
-    """What went wrong on the line, in words; never the client's own message, which holds the whole URL."""
-    chain, one = [], error
-    while isinstance(one, BaseException) and one not in chain:
-        chain.append(one)
-        nested = (getattr(one, "reason", None), *one.args[::-1], one.__cause__, one.__context__)
-        one = next((inner for inner in nested if isinstance(inner, BaseException)), None)
-    names = {type(inner).__name__ for inner in chain}
-    if names & {"IncompleteRead", "InvalidChunkLength", "RemoteDisconnected", "ConnectionResetError"}:
-        return "the connection was cut"
-    if any("Timeout" in name for name in names):
+def _reason(error: Exception) -> str:
+    """What went wrong with a connection. The client's own message is not shown: it holds the whole URL."""
+    from requests.exceptions import ChunkedEncodingError, Timeout
+    from urllib3.exceptions import ProtocolError, ReadTimeoutError
+
+    chain = (error, *error.args)
+    if any(isinstance(one, (Timeout, ReadTimeoutError)) for one in chain):
         return f"no answer within {TIMEOUT[1]} s"
-    said = next((inner.strerror for inner in chain if isinstance(inner, OSError) and inner.strerror), "")
-    return f"no connection ({said or type(chain[-1]).__name__})"
+    if any(isinstance(one, (ChunkedEncodingError, ProtocolError, ConnectionResetError)) for one in chain):
+        return "the connection was cut"
+    found = re.search(r"\[Errno -?\d+\] ([\w ]+)", str(error))
+    return f"no connection ({found[1] if found else type(error).__name__})"

@@ -1,4 +1,4 @@
-"""Waveforms: mono float32 at 16 kHz inside the library, whatever the file holds."""
+"""Waveforms: inside the library they are mono float32 at 16 kHz, whatever the file holds."""
 
 import io
 import os
@@ -12,22 +12,22 @@ import numpy as np
 import soundfile
 import soxr
 
-from speechladder.constants import SAMPLE_RATE
+from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
 
 _MEMBER = re.compile(r"(.+)#(\d+)\+(\d+)", re.DOTALL)
 
 
 class AudioError(Exception):
-    """An utterance's audio cannot be used; the message is the reason that goes into the rejects."""
+    """An utterance's audio cannot be used; the message is its reason in the rejects."""
 
 
 class _Window(io.RawIOBase):
-    """Bytes `offset` to `offset + size` of an open file, as a file of its own."""
+    """Bytes `offset` to `offset + size` of an open file, presented as a file."""
 
     def __init__(self, name: str, file: BinaryIO, offset: int, size: int) -> None:
         self._name, self._file, self._offset, self._size, self._at = name, file, offset, size, 0
 
-    def __repr__(self) -> str:  # what libsndfile's errors call it
+    def __repr__(self) -> str:  # the name of the file in libsndfile's errors
         return repr(self._name)
 
     def readable(self) -> bool:
@@ -53,7 +53,7 @@ class _Window(io.RawIOBase):
 
 
 def member_path(tar: str | Path, offset: int, size: int) -> str:
-    """The path of a file that lies in a tar, `size` bytes from `offset` on, for `read_audio` and `audio_info`.
+    """The path of a file within a tar, `size` bytes from byte `offset`, for `read_audio` and `audio_info`.
 
     >>> member_path("/data/small.tar", 1536, 200)
     '/data/small.tar#1536+200'
@@ -63,12 +63,12 @@ def member_path(tar: str | Path, offset: int, size: int) -> str:
 
 @contextmanager
 def _opened(source: str | Path | bytes) -> Iterator[soundfile.SoundFile]:
-    """A sound file by its path, within a tar (`x.tar#OFFSET+SIZE`, in bytes), or as bytes; raises AudioError."""
+    """Open a sound file: a path, a file within a tar (`x.tar#OFFSET+SIZE`, in bytes), or bytes. Raises AudioError."""
     try:
         with ExitStack() as stack:
             if isinstance(source, bytes):
                 opened = io.BytesIO(source)
-            elif (place := _MEMBER.fullmatch(str(source))) and not Path(source).exists():  # a file may be called so
+            elif (place := _MEMBER.fullmatch(str(source))) and not Path(source).exists():  # a file may have such a name
                 tar = stack.enter_context(Path(place[1]).open("rb", buffering=0))
                 opened = _Window(str(source), tar, int(place[2]), int(place[3]))
             else:
@@ -79,7 +79,7 @@ def _opened(source: str | Path | bytes) -> Iterator[soundfile.SoundFile]:
 
 
 def audio_info(source: str | Path | bytes) -> tuple[int, int]:
-    """(frames, sampling rate in Hz) as the file's header has them; sources and AudioError as for `read_audio`."""
+    """(samples per channel, sampling rate in Hz) by the file's header; sources and AudioError as for `read_audio`."""
     with _opened(source) as file:
         return len(file), file.samplerate
 
@@ -87,9 +87,10 @@ def audio_info(source: str | Path | bytes) -> tuple[int, int]:
 def read_audio(source: str | Path | bytes, start: float = 0.0, duration: float | None = None) -> np.ndarray:
     """Read a window of a file (or of FLAC bytes) as (samples,) float32 in [-1, 1] at 16 kHz.
 
-    A file may lie in a tar: `x.tar#OFFSET+SIZE` (`member_path`). Reads by offset, so a cut of an hour-long recording
-    costs only itself. Channels are averaged, other sampling rates resampled (soxr, high quality). `start` and
-    `duration` in seconds. Raises AudioError when the file is missing, truncated, undecodable or empty.
+    The file may lie in a tar: `x.tar#OFFSET+SIZE` (`member_path`). Only the window is read, so a cut of an hour-long
+    recording costs no more than its own length. Channels are averaged; other sampling rates are resampled (soxr, high
+    quality). `start` and `duration` are in seconds. Raises AudioError if the file is missing, truncated, undecodable
+    or empty.
     """
     with _opened(source) as file:
         rate, first = file.samplerate, round(start * file.samplerate)
@@ -98,10 +99,10 @@ def read_audio(source: str | Path | bytes, start: float = 0.0, duration: float |
             raise AudioError("no samples in the window" if len(file) else "zero-length audio")
         try:
             file.seek(first)
-        except soundfile.LibsndfileError:  # the header has it, the file does not
+        except soundfile.LibsndfileError:  # the header promises these samples, but the file ends before them
             raise AudioError(f"truncated audio: nothing at {start:.2f} s of {len(file) / rate:.2f} s") from None
         samples = file.read(wanted, dtype="float32", always_2d=True).mean(axis=1)
-    if len(samples) < wanted - 1:  # a truncated FLAC still promises its full length in the header
+    if len(samples) < wanted - 1:  # the header of a truncated FLAC still promises the full length
         raise AudioError(f"truncated audio: {len(samples) / rate:.2f} s of {wanted / rate:.2f} s")
     if rate != SAMPLE_RATE:
         samples = soxr.resample(samples, rate, SAMPLE_RATE)
@@ -109,12 +110,12 @@ def read_audio(source: str | Path | bytes, start: float = 0.0, duration: float |
 
 
 def encode_flac(samples: np.ndarray) -> bytes:
-    """(samples,) float32 at 16 kHz -> FLAC bytes, 16 bit."""
+    """Encode (samples,) float32 at 16 kHz as FLAC with 16 bits per sample."""
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
 def frame_count(samples: int) -> int:
-    """50 Hz frames of a HuBERT encoder for `samples` at 16 kHz: (samples - 400) // 320 + 1, at least 0."""
-    return max(0, (samples - 400) // 320 + 1)
+    """The number of 50 Hz frames that a HuBERT encoder makes of `samples` at 16 kHz; 0 if there are too few samples."""
+    return max(0, (samples - RECEPTIVE_FIELD) // HOP + 1)

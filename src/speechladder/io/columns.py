@@ -1,4 +1,4 @@
-"""Tables of millions of rows without an object for each: columns, row groups that are written as they come."""
+"""Tables of millions of rows, without a Python object per row: read as columns, and written in row groups."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import Span
 from speechladder.io.tables import read_table
 
-ROW_GROUP = 1 << 20  # rows, pyarrow's own: a table that grows has the bytes of one written at once
+ROW_GROUP = 1 << 20  # rows, pyarrow's default: a growing table gets the same bytes as one that is written at once
 
 
 class GrowingTable:
-    """A Parquet table that is written as it grows (see `growing_table`)."""
+    """A Parquet table to which rows are appended (see `growing_table`)."""
 
     def __init__(self, writer: pq.ParquetWriter, rows: int) -> None:
         self._writer, self._rows = writer, rows
@@ -27,7 +27,7 @@ class GrowingTable:
         self._count, self._begun = 0, False
 
     def append(self, columns: dict[str, Sequence[Any]]) -> None:
-        """Add rows, given as columns of one length in the order of the schema."""
+        """Append rows, given as columns of equal length in the order of the schema."""
         self._waiting.append(pa.table(columns, schema=self._writer.schema))
         self._count += len(self._waiting[-1])
         if self._count >= self._rows:
@@ -38,7 +38,7 @@ class GrowingTable:
             self._waiting, self._count = [held.slice(whole)], self._count - whole
 
     def close(self) -> None:
-        """Write what waits."""
+        """Write the rows that are still in memory."""
         if self._count or not self._begun:
             self._write(pa.concat_tables(self._waiting))
 
@@ -49,9 +49,9 @@ class GrowingTable:
 
 @contextmanager
 def growing_table(path: str | Path, schema: pa.Schema, rows: int = ROW_GROUP) -> Iterator[GrowingTable]:
-    """Yield a table to append to; it is `path` when the block ends well, and nothing otherwise.
+    """Yield a table to append to. It becomes `path` if the block succeeds, and is removed otherwise.
 
-    Holds at most `rows` rows, a row group, in memory. The bytes are those of `tables.write_table`.
+    At most `rows` rows, one row group, are held in memory. The bytes are those of `tables.write_table`.
     """
     with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         table = GrowingTable(writer, rows)
@@ -62,22 +62,24 @@ def growing_table(path: str | Path, schema: pa.Schema, rows: int = ROW_GROUP) ->
 def batches(
     path: str | Path, schema: pa.Schema, columns: Sequence[str], size: int = 1 << 16
 ) -> Iterator[pa.RecordBatch]:
-    """Stream `columns` of a table, at most `size` rows at a time; raises UserError as `tables.read_table`."""
+    """Stream `columns` of a table, at most `size` rows at a time; raises UserError as `tables.read_table` does."""
     try:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid):
-        read_table(path, schema, [columns[0]])  # says what is wrong
+        read_table(path, schema, [columns[0]])  # raises a UserError that says what is wrong
         raise
     with file:
         here = file.schema_arrow
         for name in columns:
             if name not in here.names or here.field(name).type != schema.field(name).type:
-                raise UserError(f"{path}: column {name!r} is missing or not {schema.field(name).type}; make it again")
+                raise UserError(
+                    f"{path}: column {name!r} is missing or not {schema.field(name).type}; delete it and run again"
+                )
         yield from file.iter_batches(batch_size=size, columns=list(columns))
 
 
 class SpanColumn:
-    """A column of lists of tables.SPAN: row n as `column[n]`, without an object for the others.
+    """A column of lists of tables.SPAN. `column[n]` gives row n, and no other row becomes Python objects.
 
     `labels` (spans,) is dictionary-encoded, `starts` and `ends` (spans,) are float64 seconds, `lengths` (rows,) int64.
     """
@@ -98,8 +100,8 @@ class SpanColumn:
         labels = [self._names[code] for code in self._codes[here].tolist()]
         return list(map(Span, labels, self.starts[here].tolist(), self.ends[here].tolist()))
 
-    def of_rows(self, labels: set[str]) -> dict[int, set[str]]:
-        """Which of `labels` occur in which rows; rows with none are left out."""
+    def rows_with(self, labels: set[str]) -> dict[int, set[str]]:
+        """Row -> those of `labels` that occur in it, for the rows that have any."""
         wanted = np.array([name in labels for name in self._names], bool)
         at = np.flatnonzero(wanted[self._codes]) if wanted.any() else np.zeros(0, np.int64)
         found: dict[int, set[str]] = {}
@@ -109,21 +111,21 @@ class SpanColumn:
 
     @property
     def names(self) -> set[str]:
-        """Every label that occurs."""
+        """Every label that occurs in the column."""
         return set(self._names)
 
 
 class SeenIds:
-    """Ids that have been met, 8 bytes each: sorted runs of 64-bit hashes, each at most half as long as the one before.
+    """A set of ids that takes 8 bytes each: sorted runs of 64-bit hashes, each at most half as long as the one before.
 
-    That two of eleven million ids share a hash has a probability of 3e-6.
+    The probability that two of eleven million ids share a hash is 3e-6.
     """
 
     def __init__(self) -> None:
         self._runs: list[np.ndarray] = []
 
     def among(self, ids: Sequence[str]) -> set[str]:
-        """Those of `ids` that were met."""
+        """Those of `ids` that were added before."""
         hashes = _hashes(ids)
         met = np.zeros(len(ids), bool)
         for run in self._runs:
@@ -131,7 +133,7 @@ class SeenIds:
         return {ids[n] for n in np.flatnonzero(met)}
 
     def add(self, ids: Sequence[str]) -> None:
-        """Remember more."""
+        """Add ids."""
         if len(ids):
             self._runs.append(np.sort(_hashes(ids)))
         while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):

@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend, and the hint that belongs to a misspelt word."""
+"""The exception for a mistake that the user can correct, and the hint for a misspelt word."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ class UserError(Exception):
 
 
 def suggestion(word: str, allowed: Iterable[str], cutoff: float = 0.4) -> str:
-    """ "did you mean 'x'? " with the allowed word that is nearest to `word`, or "" where none is near.
+    """ "did you mean 'x'? " with the allowed word nearest to `word`; "" if none is near.
 
-    `cutoff`: similarity, 0 to 1, that a word needs to be suggested.
+    `cutoff`: the least similarity, 0 to 1, of a word that is suggested.
     """
     near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=cutoff)
     return f"did you mean {near[0]!r}? " if near else ""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written under a temporary name, flushed, renamed."""
+"""Files that exist whole or not at all: written under a temporary name, flushed to disk, then renamed."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 from speechladder.io.errors import UserError
 
-_UMASK = os.umask(0)  # there is no other way to read it
+_UMASK = os.umask(0)  # the only way to read it is to set it
 os.umask(_UMASK)
 
 
@@ -21,8 +21,8 @@ os.umask(_UMASK)
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` on success, remove it otherwise.
 
-    The temporary name keeps the suffix, since writers choose their format by it. What a killed writer of `path` left
-    is removed first: an output has one writer at a time.
+    The temporary name keeps the suffix, since writers choose their format by it. Files that a killed writer of `path`
+    left are removed first, which is safe because an output has one writer at a time.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,11 +42,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; it replaces `path` on success and is removed otherwise.
 
-    What a killed writer of `path` left is removed first: an output has one writer at a time.
+    Folders that a killed writer of `path` left are removed first, which is safe because an output has one writer at a
+    time.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # no hyphen in mkdtemp's part: the folder of `a-b` is not one of `a`
+    # mkdtemp's part has no hyphen, so a folder that belongs to `a-b` is not taken for one of `a`
     _remove_remains(path, rf"\.tmp-{re.escape(path.name)}-[^-]+")
     temporary = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
     try:
@@ -62,7 +63,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def work_folder(output: str | Path) -> Iterator[Path]:
-    """An empty folder beside `output` for what only its job needs; removed in any case, and what a killed job left."""
+    """Yield an empty folder beside `output` for a job's own files. It is removed at the end, or by the next run."""
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".tmp-work-{output.name}-"
@@ -75,7 +76,7 @@ def work_folder(output: str | Path) -> Iterator[Path]:
 
 
 def files_below(root: Path) -> list[Path]:
-    """Every file below `root`, sorted; linked folders are entered, each folder once, so that a circle ends."""
+    """Every file below `root`, sorted. Linked folders are entered; each folder is entered once, so a circle ends."""
     out: list[Path] = []
     visited = {root.resolve()}
     for folder, names, files in os.walk(root, followlinks=True):
@@ -91,7 +92,7 @@ def files_below(root: Path) -> list[Path]:
 
 
 def _share(path: Path) -> None:
-    """Let those read a file or folder whom the umask lets: mkdtemp and safetensors make theirs for the owner alone."""
+    """Give a file or folder the permissions of the umask: mkdtemp and safetensors create theirs for the owner alone."""
     if not path.is_symlink():
         path.chmod((0o777 if path.is_dir() else 0o666) & ~_UMASK | path.stat().st_mode & 0o111)
 
@@ -109,19 +110,19 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; raises UserError naming the file when it is missing or broken."""
+    """Read a JSON file; raises UserError naming the file if it is missing or broken."""
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file; correct the path, or run the stage that makes it") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not JSON ({error}); delete it and run again") from None
 
 
 def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows as JSON lines, atomically; gzip if named .gz."""
+    """Write rows as JSON lines, atomically; compressed by gzip if the name ends in .gz."""
     with atomic(path) as temporary, temporary.open("wb") as raw:
-        # mtime and name stay out of the header: the same rows are the same bytes
+        # without time and name in the header, equal rows give equal bytes
         out = (
             gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=6)
             if str(path).endswith(".gz")
@@ -134,15 +135,15 @@ def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Stream JSON lines, gzip or not; raises UserError naming the file and line when one is broken."""
+    """Stream JSON lines, compressed by gzip or not; raises UserError naming the file and line if one is broken."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file; correct the path, or run the stage that makes it")
     opener = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
         with opener(path, "rt", encoding="utf-8") as handle:
-            for number, line in enumerate(handle, 1):  # noqa: B007 - the number serves the error
+            for number, line in enumerate(handle, 1):  # noqa: B007 - for the error message
                 if line.strip():
                     yield json.loads(line)
     except (json.JSONDecodeError, UnicodeDecodeError, EOFError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Hashes that are the same in every process and on every machine (Python's own `hash` of a string is not)."""
+"""Hashes that are equal in every process and on every machine, unlike Python's own `hash` of a string."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,17 +6,17 @@ from pathlib import Path
 
 
 def stable_hash(*parts: object) -> int:
-    """A 64-bit number from the text of `parts`."""
+    """A number of 64 bits: the head of the SHA-256 of the text of `parts`."""
     return int.from_bytes(hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()[:8], "big")
 
 
 def share(*parts: object) -> float:
-    """A number in [0, 1) from the text of `parts`, for deciding by share which side something falls on."""
+    """`stable_hash` as a number in [0, 1), to assign things to parts of given shares."""
     return stable_hash(*parts) / 2**64
 
 
 def files_sha256(paths: Iterable[Path]) -> str:
-    """SHA-256 (hex) over the digests of files in their order: the same wherever they lie, whatever their names."""
+    """SHA-256 (hex) over the digests of files in their order; paths and names do not enter."""
     out = hashlib.sha256()
     for path in paths:
         with path.open("rb") as handle:

@@ -1,4 +1,4 @@
-"""Child processes end with the process that started them, so that the same command can be given again at once."""
+"""Jobs end with the snakemake that started them, so that the same command can be repeated at once."""
 
 import os
 import socket
@@ -6,11 +6,11 @@ import threading
 import time
 from pathlib import Path
 
-RUNNER = "SPEECHLADDER_RUNNER"  # environment variable: the snakemake that started a job, as `runner` writes it
+RUNNER = "SPEECHLADDER_RUNNER"  # environment variable: the snakemake that started a job, in the form of `runner`
 
 
 def _machine() -> str:
-    """What a process id belongs to: this boot of this machine and its namespace of processes (containers)."""
+    """The scope of a process id: this boot of this machine, and the process namespace (containers have their own)."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
@@ -19,12 +19,12 @@ def _machine() -> str:
 
 
 def runner(pid: int | None = None) -> str:
-    """The value of RUNNER: a process (this one) and its machine, since another node of a job does not see it."""
+    """The value of RUNNER: a process, by default this one, and its machine, as other nodes do not see the process."""
     return f"{_machine()}:{os.getpid() if pid is None else pid}"
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this machine runs, whoever owns it."""
+    """Whether a process of this machine runs; it may belong to another user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -35,11 +35,11 @@ def alive(pid: int) -> bool:
 
 
 def die_with_runner(every: float = 0.3) -> None:
-    """End this process soon after the snakemake that started it is gone.
+    """End this process soon after the snakemake that started it has ended.
 
-    After kill -9 of snakemake its jobs would go on as orphans, and write beside those of the next run. Does nothing
-    outside of Snakemake, and where the snakemake runs on another machine: there the cluster ends what belongs to a
-    job. `every`: seconds between looks.
+    After kill -9 of snakemake, its jobs would continue as orphans and write the same files as those of the next run.
+    This does nothing outside Snakemake, or if snakemake runs on another machine: there the cluster ends a job's
+    processes. `every`: seconds between two checks.
     """
     machine, _, number = os.environ.get(RUNNER, "").rpartition(":")
     pid = int(number or "0")

@@ -1,11 +1,11 @@
-"""Progress of long steps: a bar with a rate on a terminal, a log line now and then otherwise."""
+"""Progress of long steps: a bar with a rate on a terminal, otherwise a line every 15 seconds."""
 
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-LOG_EVERY = 15.0  # seconds between lines where stderr is no terminal
+LOG_EVERY = 15.0  # seconds between lines if stderr is no terminal
 
 
 def _line(text: str) -> None:
@@ -14,12 +14,12 @@ def _line(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """One line on stderr: a warning, a figure at the start of a step."""
+    """Print one line to stderr: a warning, or a figure at the start of a step."""
     _line(text)
 
 
 class Meter:
-    """Counts work done; `advance(amount)` in the unit named at construction."""
+    """Counts the work that is done, and shows its rate."""
 
     def __init__(
         self, label: str, total: float | None, unit: str, scale: float = 1.0, done: float = 0.0, digits: int = 0
@@ -31,7 +31,7 @@ class Meter:
         self._bar = self._task = None
 
     def advance(self, amount: float, note: str = "") -> None:
-        """Add `amount`; `note` (a loss, say) is shown beside the rate."""
+        """Count `amount` more; `note`, such as a loss, is shown beside the rate."""
         self.done += amount
         self.note = note or self.note
         if self._bar:
@@ -46,7 +46,7 @@ class Meter:
         return f"{rate:,.{self.digits}f} {self.unit}" + (f", {self.note}" if self.note else "")
 
     def _left(self) -> str:
-        """The time left at the mean rate so far, where there is one."""
+        """The time left at the mean rate so far; '' if it is unknown."""
         made = self.done - self.first
         if self.total is None or made <= 0:
             return ""
@@ -54,8 +54,8 @@ class Meter:
         return f", {duration(seconds)} left"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A line for each row of cells, in columns as wide as their widest; the first is set left, the others right."""
+def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """One line per row of cells, in columns of equal width; the first column is aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return [
         "  ".join(cell.rjust(w) if n else cell.ljust(w) for n, (cell, w) in enumerate(zip(row, widths))).rstrip()
@@ -64,7 +64,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """A duration to read: '42 s', '3 min', '2 h 05 min', '3 d 4 h'.
+    """A duration as text: '42 s', '3 min', '2 h 05 min', '3 d 4 h'.
 
     >>> duration(7500)
     '2 h 05 min'
@@ -79,14 +79,26 @@ def duration(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
+def size_text(size: float) -> str:
+    """A number of bytes as text: '35.2 GB', '12.3 MB', '512 bytes'."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.{1 if size < 1000 * unit else 0}f} {name}"
+    return f"{size:.0f} bytes"
+
+
+def no_progress(amount: float) -> None:
+    """No-op progress callback."""
+
+
 @contextmanager
 def progress(
     label: str, total: float | None, unit: str, scale: float = 1.0, done: float = 0.0, digits: int = 0
 ) -> Iterator[Meter]:
     """Yield a Meter for `total` amounts. `unit` names the shown rate, `scale` converts amount/s to it.
 
-    `done` is there already and counts for the share, not for the rate; a `total` of None is not known; `digits` are
-    those of the rate behind the point.
+    `done` is the amount from an earlier run: it counts for the percentage but not for the rate. A `total` of None is
+    unknown. `digits`: decimals of the rate.
 
     >>> with progress("encode", total=3600.0, unit="h of speech per h") as meter:  # amounts in seconds
     ...     meter.advance(10.0)

@@ -1,4 +1,4 @@
-"""Bad input never vanishes and never stops the rest (invariant 4): it is listed with its reason."""
+"""Bad input is listed with its reason; it never disappears silently and never stops the rest (invariant 4)."""
 
 import json
 import sys
@@ -9,25 +9,25 @@ from speechladder.io.files import write_jsonl
 
 
 class Rejects:
-    """Utterances that a stage leaves out, with why."""
+    """The utterances that a stage leaves out, each with its reason."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, str]] = []
         self.mentions: list[dict[str, str]] = []
 
     def add(self, utterance: str, reason: str, source: str | Path = "") -> None:
-        """Note one; `source` is the file to look at."""
+        """Reject an utterance; `source` is the file to look at."""
         self.rows.append({"id": utterance, "reason": reason, "source": str(source)})
 
     def mention(self, what: str, reason: str, source: str | Path = "") -> None:
-        """List something that is no utterance of the stage: it is written with the rejects, but not counted."""
+        """List something that is no utterance of the stage; it is written with the rejects but not counted."""
         self.mentions.append({"id": what, "reason": reason, "source": str(source)})
 
     def write(self, path: str | Path, total: int, max_share: float) -> None:
         """Write `<stage>/rejected.{shard}.jsonl`.
 
-        Raises UserError when more than `max_share` of `total` was rejected; Snakemake removes a failed job's
-        files, so the list then goes to stderr, which is the job's log.
+        Raises UserError if more than `max_share` of `total` was rejected. Snakemake removes the files of a failed job,
+        so the list is then printed to stderr, which is the job's log.
         """
         write_jsonl(path, [*self.mentions, *self.rows])
         if total and len(self.rows) > max_share * total:
@@ -36,5 +36,5 @@ class Rejects:
             first = "; ".join(f"{r['id']}: {r['reason']}" for r in self.rows[:3])
             raise UserError(
                 f"{len(self.rows)} of {total} utterances rejected, more than corpus.max_rejected = {max_share} allows "
-                f"({first}); all are listed above; mend the input or raise corpus.max_rejected"
+                f"({first}); all are listed above; correct the input or raise corpus.max_rejected"
             )

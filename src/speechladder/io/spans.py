@@ -1,10 +1,10 @@
-"""A timed label, the currency of alignments."""
+"""Timed labels: the words and phones of alignments."""
 
 from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """A word or a phone with its times, in seconds from the start of the utterance."""
+    """A word or a phone, with start and end in seconds from the start of the utterance."""
 
     label: str
     start: float
@@ -12,7 +12,7 @@ class Span(NamedTuple):
 
 
 def as_rows(spans: list[Span]) -> list[dict[str, object]]:
-    """Spans as the rows of io.tables.SPAN columns."""
+    """Spans as rows of a column of io.tables.SPAN."""
     return [span._asdict() for span in spans]
 
 

@@ -1,4 +1,4 @@
-"""Parquet tables with a declared schema. A table is written atomically, and checked when read."""
+"""Parquet tables and their schemas. A table is written atomically, and checked against its schema when it is read."""
 
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ ALIGNMENT = pa.schema(
         ("aligner", pa.string()),
     ]
 )
-# Where the members of a tar lie, so that one can be read without unpacking any.
-INDEX = pa.schema([("member", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])  # bytes; regular files
+# Where the files of a tar lie, so that each can be read without unpacking any.
+INDEX = pa.schema([("member", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])  # offset and size in bytes
 UNITS = pa.schema([("id", pa.string()), ("units", pa.list_(pa.uint16()))])
 # The user's own units (units.source: given), which are not 50 a second; the metadata has their `rate`, 0 for none.
 GIVEN_UNITS = pa.schema(
@@ -39,7 +39,7 @@ ITEMS = pa.schema(
         ("voice", pa.string()),
         ("correct", pa.bool_()),
         ("type", pa.string()),  # phenomenon, topic or frequency band
-        ("split", pa.string()),  # of an official benchmark: dev or test; else ""
+        ("split", pa.string()),  # of an official benchmark: dev or test; otherwise ""
         ("text", pa.string()),  # normalised
         ("words", pa.list_(SPAN)),
         ("phones", pa.list_(SPAN)),
@@ -98,7 +98,7 @@ CONTINUATIONS = pa.schema(
         ("sample", pa.int32()),  # from 0; -1 for the true continuation
         ("tokens", pa.list_(pa.uint16())),  # without specials, without the prompt
         ("symbols", pa.list_(pa.string())),  # the same as the rung's symbols
-        ("ended", pa.bool_()),  # the model said </s> before the time was up
+        ("ended", pa.bool_()),  # the model produced </s> before the time limit
     ]
 )
 HEARD = pa.schema(
@@ -148,7 +148,7 @@ LEARNING = pa.schema(
 
 
 def write_table(path: str | Path, rows: list[dict[str, Any]] | pa.Table, schema: pa.Schema, **metadata: str) -> None:
-    """Write rows under `schema`, atomically; `metadata` goes into the schema's key-value metadata."""
+    """Write rows under `schema`, atomically; `metadata` becomes the key-value metadata of the schema."""
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=schema)
     table = table.cast(schema).replace_schema_metadata(metadata or None)
     with atomic(path) as temporary:
@@ -156,7 +156,7 @@ def write_table(path: str | Path, rows: list[dict[str, Any]] | pa.Table, schema:
 
 
 def read_table(path: str | Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Read a table and check it against `schema`; raises UserError naming file and column."""
+    """Read a table and check it against `schema`; raises UserError naming the file and the column."""
     try:
         table = pq.read_table(path, columns=columns)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Tensors with their provenance as safetensors: read whole or mapped, written whole or row by row."""
+"""Tensors with their provenance in safetensors files: read whole or mapped, written whole or row by row."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,15 +16,17 @@ from speechladder.io.files import atomic
 def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], provenance: dict[str, Any]) -> None:
     """Write safetensors atomically with `provenance` in the header; equal content gives equal bytes."""
     with atomic(path) as temporary:
-        # one key: the header's order of several is not fixed
+        # one key, since the order of several keys in the header is not fixed
         save_file(tensors, temporary, metadata={"provenance": json.dumps(provenance, sort_keys=True)})
 
 
 def write_rows(
     path: str | Path, name: str, rows: Iterable[np.ndarray], shape: tuple[int, int], provenance: dict[str, Any]
 ) -> None:
-    """The same bytes as `write_tensors` of one float32 tensor of `shape`, its rows written as they come, so that it
-    never has to fit in memory. Raises ValueError when the rows are not `shape`."""
+    """Write one float32 tensor of `shape` row by row, so that it need not fit in memory.
+
+    The bytes are those of `write_tensors`. Raises ValueError if the rows do not add up to `shape`.
+    """
     size = 4 * shape[0] * shape[1]
     header = {
         "__metadata__": {"provenance": json.dumps(provenance, sort_keys=True)},
@@ -47,7 +49,7 @@ def _broken(path: str | Path, error: Exception) -> UserError:
 
 
 def read_tensors(path: str | Path, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(the tensors, the provenance); raises UserError naming the file when it is missing or broken."""
+    """(the tensors by name, their provenance); raises UserError naming the file if it is missing or broken."""
     from safetensors import safe_open
 
     try:
@@ -61,19 +63,19 @@ def read_tensors(path: str | Path, names: Sequence[str]) -> tuple[dict[str, np.n
 
 
 def read_tensor(path: str | Path, name: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """(the tensor, the provenance); raises UserError naming the file when it is missing or broken."""
+    """(the tensor, its provenance); raises UserError naming the file if it is missing or broken."""
     tensors, said = read_tensors(path, (name,))
     return tensors[name], said
 
 
 def map_tensor(path: str | Path, name: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """As `read_tensor`, of a float32 tensor, but mapped: its pages are read when they are looked at, and not kept."""
+    """`read_tensor` for a float32 tensor, memory-mapped: its pages are read on access and need not stay in memory."""
     from safetensors import safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
             said = json.loads((file.metadata() or {})["provenance"])
-            file.get_slice(name)  # that it is there and that the file is whole
+            file.get_slice(name)  # raises if the tensor is missing or the file is cut off
         with Path(path).open("rb") as raw:
             length = int.from_bytes(raw.read(8), "little")
             entry = json.loads(raw.read(length))[name]

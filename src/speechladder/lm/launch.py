@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from speechladder.io.devices import claim_several
+from speechladder.io.devices import acquire_gpus
 from speechladder.io.errors import UserError
 from speechladder.io.processes import RUNNER, runner
 from speechladder.lm.nodes import SHUTDOWN, Allocation, allocation
@@ -45,7 +45,7 @@ def launch(script: Path, arguments: Sequence[str], processes: int, out: Path) ->
         # a scheduler signals torchrun too, which would kill a checkpoint that takes longer than 30 seconds
         command += ["--monitor-interval=0.2", f"--shutdown-timeout={SHUTDOWN}", str(script), *arguments]
     env = os.environ | {LAUNCHED: str(os.getpid()), RUNNER: runner()}
-    if job.nodes == 1 and (leased := claim_several(processes, _gpus())):
+    if job.nodes == 1 and (leased := acquire_gpus(processes, _gpus())):
         env["CUDA_VISIBLE_DEVICES"] = ",".join(f"GPU-{name}" for name in leased)
     torchrun = subprocess.Popen(command, env=env, start_new_session=True)
 

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 import speechladder.lm.attention  # noqa: F401 - registers "packed"
-from speechladder.io.devices import claim
+from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
 from speechladder.lm import warm_start
 from speechladder.settings import LM
@@ -91,6 +91,6 @@ def prepare_torch(threads: int) -> torch.device:
             f"lm.processes: process {int(local) + 1} of this node has no GPU, {torch.cuda.device_count()} are visible; "
             "start one process per GPU"
         )
-    device = torch.device(claim() if local is None else f"cuda:{local}")
+    device = torch.device(acquire_gpu() if local is None else f"cuda:{local}")
     torch.cuda.set_device(device)
     return device

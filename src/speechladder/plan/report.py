@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechladder.fetch.download import folder_of
+from speechladder.fetch.download import downloads_folder
 from speechladder.io.errors import UserError
 from speechladder.plan.context import Context
 from speechladder.plan.hours import hours
@@ -50,7 +50,7 @@ def plan_run(
         "Plan of " + (", ".join(path.stem for path in files) or "the default run") + ("".join(f" {w}" for w in words))
     )
     return Report(
-        title, context, make(context, fetched, jobs), jobs, fetched, folder_of(settings.downloads), Path.cwd()
+        title, context, make(context, fetched, jobs), jobs, fetched, downloads_folder(settings.downloads), Path.cwd()
     )
 
 

@@ -3,8 +3,8 @@
 import textwrap
 from typing import Any
 
-from speechladder.fetch.transfer import free_space
-from speechladder.io.progress import aligned
+from speechladder.fetch.disk import free_space
+from speechladder.io.progress import table_lines
 from speechladder.plan.context import Context
 from speechladder.plan.figures import Figure
 from speechladder.plan.inputs import hub_models
@@ -39,9 +39,9 @@ def as_text(report: Report) -> str:
             lines += textwrap.wrap(line.strip(), WIDTH, initial_indent="  ", subsequent_indent="    ")
     if not plan.stages and not plan.unknown:
         return "\n".join([*lines, "", "Nothing is left to be done."])
-    lines += ["", *aligned(_stage_rows(plan))]
+    lines += ["", *table_lines(_stage_rows(plan))]
     if any(stage.name == "train" for stage in plan.stages):
-        lines += ["", *aligned(_model_rows(report))]
+        lines += ["", *table_lines(_model_rows(report))]
     lines += ["", *_download_lines(report), "", *_room_lines(report), "", LEGEND, *_wrapped(WALL), *_notes(report)]
     return "\n".join([*lines, "", *_rate_lines(context)])
 

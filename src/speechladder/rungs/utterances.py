@@ -81,7 +81,7 @@ class _Made:
         spans = SpanColumn(aligned.column("phones"))
         self._phones = spans.lengths.tolist()
         known = set(phone_alphabet(Tokens(), 0))
-        self._strange = spans.of_rows({name for name in spans.names if phone_label(name, Tokens()) not in known})
+        self._strange = spans.rows_with({name for name in spans.names if phone_label(name, Tokens()) not in known})
         lengths = encoded.column("units").combine_chunks().value_lengths().to_pylist()
         self._frames = dict(zip(encoded.column("id").to_pylist(), lengths))
         self._given = _is_given(encoded)

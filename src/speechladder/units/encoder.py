@@ -9,7 +9,7 @@ import torch
 
 from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import frame_count
-from speechladder.io.devices import claim
+from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
 from speechladder.settings import Units
 from speechladder.units.batching import AHEAD, buckets
@@ -86,11 +86,11 @@ class Encoder:
     ) -> "Encoder":
         """Load `name` (hubert-micro, a directory, a hub id) up to transformer layer `layer` (1 is the first).
 
-        `device`: by default `devices.claim()`. `fast`: with a front, by default where it pays. `compiled`: the
+        `device`: by default `devices.acquire_gpu()`. `fast`: with a front, by default where it pays. `compiled`: the
         transformer goes through torch.compile. Raises UserError naming the field when the encoder is missing, broken or
         of another kind, or has fewer layers.
         """
-        place = torch.device(device or claim())
+        place = torch.device(device or acquire_gpu())
         if place.type == "cuda":
             torch.cuda.set_device(place)
         found = read(name, layer, source)

@@ -11,7 +11,7 @@ import torch
 
 from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import frame_count
-from speechladder.io.devices import claim
+from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
 from speechladder.units.decode import MIN_SAMPLES, Wave
 from speechladder.units.encoder import Features
@@ -49,10 +49,10 @@ class S3prlEncoder:
         """Open `encoder` (NAME or NAME:CHECKPOINT), of which `layer` is the index among its hidden states; for
         transformers 0 is what enters the first layer, and n leaves the nth.
 
-        `device`: by default `devices.claim()`. Raises UserError naming the field where there is no such upstream,
+        `device`: by default `devices.acquire_gpu()`. Raises UserError naming the field where there is no such upstream,
         checkpoint or hidden state, where it is not of 50 Hz, and where it gives other features a second time.
         """
-        place = torch.device(device or claim())
+        place = torch.device(device or acquire_gpu())
         if place.type == "cuda":
             torch.cuda.set_device(place)
         model = _open(encoder).to(place)

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from speechladder.fetch.download import SCHEMES, folder_of, local
-from speechladder.fetch.partial import asked, safe_url, whole
+from speechladder.fetch.checksums import expected_checks, read_record
+from speechladder.fetch.download import SCHEMES, downloads_folder, local_path
+from speechladder.fetch.transfer import safe_url
 from speechladder.io.errors import UserError, suggestion
 from speechladder.settings import CORPORA, Download, Settings
 
@@ -99,7 +100,7 @@ def unpacked(settings: Settings) -> dict[str, str]:
 def missing(settings: Settings) -> list[str]:
     """The names under downloads.files that the run reads and that must still be fetched."""
     here = (name for name, field in _used(settings) if place(settings, name, field) == f"{LINKS}/{name}")
-    return [name for name in dict.fromkeys(here) if not (folder_of(settings.downloads) / name).exists()]
+    return [name for name in dict.fromkeys(here) if not (downloads_folder(settings.downloads) / name).exists()]
 
 
 def content(settings: Settings, name: str) -> str:
@@ -108,8 +109,8 @@ def content(settings: Settings, name: str) -> str:
     If the file exists and fits them, this is what the configuration gave when it was fetched. So a checksum that is
     added later triggers no rerun, and a changed one does.
     """
-    wanted = asked(settings.downloads.files[name])
-    known = whole(folder_of(settings.downloads) / name) or {}
+    wanted = expected_checks(settings.downloads.files[name])
+    known = read_record(downloads_folder(settings.downloads) / name) or {}
     return json.dumps(known.get("asked", {}) if wanted.items() <= known.items() else wanted, sort_keys=True)
 
 
@@ -120,7 +121,7 @@ def pattern(names: list[str] | dict[str, object]) -> str:
 
 def check(settings: Settings) -> None:
     """Raise UserError for mistakes in archives, manifests, corpus.source and downloads, before any job runs."""
-    if folder_of(settings.downloads).resolve().is_relative_to(Path("results").resolve()):
+    if downloads_folder(settings.downloads).resolve().is_relative_to(Path("results").resolve()):
         raise UserError(
             f"downloads.folder: {settings.downloads.folder} lies in results, which goes with a run; name another folder"
         )
@@ -152,7 +153,7 @@ def _check_urls(name: str, wanted: Download) -> None:
             raise UserError(
                 f"{field}: {safe_url(url)}: {scheme}:// is not fetched; allowed: {', '.join(SCHEMES)}, or a path"
             )
-    paths = [local(url) for url in wanted.urls]
+    paths = [local_path(url) for url in wanted.urls]
     if all(path and not path.is_file() for path in paths):
         raise UserError(f"{field}: {', '.join(map(str, paths))}: no such file")
 

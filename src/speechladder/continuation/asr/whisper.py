@@ -14,7 +14,7 @@ import numpy as np
 from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.asr.check import FIELD, INSTALL, SIZES
 from speechladder.continuation.asr.text import english_normaliser
-from speechladder.io.devices import claim
+from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.hub import require
@@ -97,7 +97,7 @@ def _package(given: str) -> Any:
 
 def _load_openai(given: str) -> Whisper:
     whisper = _package(given)
-    device = claim()  # cpu or cuda:N
+    device = acquire_gpu()  # cpu or cuda:N
     on_gpu = device != "cpu"
     try:
         model = whisper.load_model(given, device=device).eval()
@@ -137,7 +137,7 @@ def _load_transformers(folder: Path) -> Whisper:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    device = claim()  # cpu or cuda:N
+    device = acquire_gpu()  # cpu or cuda:N
     on_gpu = device != "cpu"
     kind = torch.float16 if on_gpu else torch.float32
     try:

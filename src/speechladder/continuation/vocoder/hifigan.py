@@ -16,7 +16,7 @@ from torch import nn
 
 from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.vocoder.check import FIELD, NO_DURATIONS, weights
-from speechladder.io.devices import claim
+from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
 
 LONGEST = 250  # frames of one unit: a predictor astray must not fill the memory
@@ -114,7 +114,7 @@ class CodeHiFiGAN:
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.clusters = int(config["num_embeddings"])
         self.rate = int(config.get("sampling_rate", SAMPLE_RATE))
-        self.device = torch.device(claim())
+        self.device = torch.device(acquire_gpu())
         with torch.random.fork_rng():
             try:
                 model = CodeGenerator(config)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from speechladder.io.devices import claim
+from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
 from speechladder.units.kmeans.fit import Plan, Told, Trained
 
@@ -45,7 +45,7 @@ def run(features: np.ndarray, plan: Plan, centroids: np.ndarray | None, told: To
     on_gpu = plan.backend == "faiss-gpu"
     if on_gpu:
         resources = faiss.StandardGpuResources()
-        index = faiss.index_cpu_to_gpu(resources, int((plan.device or claim()).partition(":")[2] or 0), index)
+        index = faiss.index_cpu_to_gpu(resources, int((plan.device or acquire_gpu()).partition(":")[2] or 0), index)
     found, objective = train(features, plan, centroids, index)
     for value in objective if told else ():
         told(value)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from speechladder.io.devices import claim
+from speechladder.io.devices import acquire_gpu
 from speechladder.units.kmeans.fit import Plan, Told, Trained
 from speechladder.units.kmeans.start import take
 
@@ -116,7 +116,7 @@ def _split_empty(centroids: torch.Tensor, counts: torch.Tensor, spread: torch.Te
 
 def run(features: np.ndarray, plan: Plan, first: np.ndarray, told: Told | None = None) -> Trained:
     """One start from `first` (clusters, dim); `empty` counts the last centroids' own. Each iteration is `told`."""
-    device = torch.device(plan.device or claim())
+    device = torch.device(plan.device or acquire_gpu())
     clusters, most = plan.clusters, plan.frames_used(len(features))
     if len(features) > most:
         rng = np.random.default_rng([plan.seed, 8])

@@ -1,4 +1,4 @@
-"""A killed run leaves neither orphans nor a lock."""
+"""A results folder has one run at a time, and the lock of a killed run is free."""
 
 import errno
 import os
@@ -11,30 +11,7 @@ import time
 import pytest
 
 from speechladder.io.errors import UserError
-from speechladder.io.processes import RUNNER, runner
 from speechladder.workflow.lock import hold_lock, unlock
-
-SLEEPER = "from speechladder.command import script\nimport time\nscript(lambda: time.sleep(60))()"
-
-
-def test_a_script_dies_with_its_runner():
-    parent = subprocess.Popen(["sleep", "60"])
-    value = runner(parent.pid)
-    job = subprocess.Popen([sys.executable, "-c", SLEEPER], env=os.environ | {RUNNER: value})
-    time.sleep(1.0)
-    assert job.poll() is None
-    parent.kill()
-    parent.wait()
-    assert job.wait(timeout=10) == 137
-
-
-def test_a_script_without_a_runner_lives_on():
-    env = {k: v for k, v in os.environ.items() if k != RUNNER}
-    job = subprocess.Popen([sys.executable, "-c", SLEEPER], env=env)
-    with pytest.raises(subprocess.TimeoutExpired):
-        job.wait(timeout=1.5)
-    job.kill()
-    job.wait()
 
 
 def test_a_lock_is_gone_with_its_holder(tmp_path):
@@ -51,21 +28,8 @@ def test_a_lock_is_gone_with_its_holder(tmp_path):
     hold_lock(lock)
 
 
-def test_a_runner_on_another_machine_is_not_looked_for_here():
-    # a process of a training on the second node of a job: the snakemake's number means another process there, or none
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    job = subprocess.Popen(
-        [sys.executable, "-c", SLEEPER], env=os.environ | {RUNNER: f"another-boot.4026531836:{gone.pid}"}
-    )
-    with pytest.raises(subprocess.TimeoutExpired):
-        job.wait(timeout=1.5)
-    job.kill()
-    job.wait()
-
-
 def test_a_fresh_lock_of_another_machine_is_believed_and_an_old_one_is_not(tmp_path):
-    # where flock knows of this machine alone (NFS with local locks), or the other node died with the lock in its hands
+    # for file systems whose locks are local to a machine (NFS), or if the other node died while it held the lock
     lock = tmp_path / ".snakemake" / "lock"
     lock.parent.mkdir()
     lock.write_text("4711 node17")
@@ -106,7 +70,7 @@ def test_a_file_system_without_locks_still_keeps_runs_apart(tmp_path, monkeypatc
 
 def test_unlock_takes_the_lock_of_a_dead_machine_and_not_of_a_living_run(tmp_path):
     lock = tmp_path / ".snakemake" / "lock"
-    unlock(lock)  # there is none
+    unlock(lock)  # no lock yet
     lock.parent.mkdir()
     lock.write_text("4711 node17")
     unlock(lock)
