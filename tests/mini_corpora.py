@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from speechladder.corpora import world
-from speechladder.corpora.local import scan
+from speechladder.corpora.local import scan_folder
 from speechladder.corpora.speak import speak, voices
 
 RATE = 16_000
@@ -36,7 +36,7 @@ class Said:
 def natural(shared: Path, speakers: int, each: int, longest: float = 9.0) -> list[Said]:
     """`each` utterances of at most `longest` seconds from each of so many speakers of the LibriSpeech fragments."""
     found: dict[str, list[Said]] = {}
-    for entry in scan(shared / "librispeech" / "LibriSpeech")[0]:
+    for entry in scan_folder(shared / "librispeech" / "LibriSpeech")[0]:
         info = soundfile.info(entry.path)
         if entry.text and 1.5 < info.frames / info.samplerate < longest:
             said = found.setdefault(entry.speaker, [])

@@ -12,9 +12,8 @@ import soundfile
 import yaml
 
 from speechladder.alignment import run
-from speechladder.alignment.mfa.prepare import fetch, prepare
+from speechladder.alignment.mfa.prepare import fetch_models, prepare_mfa
 from speechladder.alignment.run import align_shard
-from speechladder.alignment.textgrid import write_textgrid
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.speak import speak, voices
 from speechladder.io.audio import encode_flac
@@ -23,6 +22,7 @@ from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, read_table, write_table
 from speechladder.settings import Alignment
 from tests import fake_mfa
+from tests.textgrids import write_textgrid
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = "the cooks near the window bake bread"
@@ -117,13 +117,13 @@ def mfa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     fake_mfa.install(tmp_path / "bin", monkeypatch)
     monkeypatch.setenv("FAKE_MFA_LOG", str(tmp_path / "calls.jsonl"))
     fake_mfa.write_model(tmp_path / "acoustic.zip", "acoustic")
-    fetch(tmp_path / "models", str(tmp_path / "acoustic.zip"), "english_us_arpa", "english_us_arpa")
+    fetch_models(tmp_path / "models", "english_us_arpa", str(tmp_path / "acoustic.zip"), "english_us_arpa")
     return tmp_path
 
 
 def _with_mfa(shard: Path, mfa: Path, max_rejected: float = 1.0) -> list[dict]:
     out = mfa / "out"
-    prepare([shard / "cuts.0.jsonl.gz"], mfa / "models", None, mfa / "mfa", 1)
+    prepare_mfa([shard / "cuts.0.jsonl.gz"], mfa / "models", mfa / "mfa")
     align_shard(
         shard / "cuts.0.jsonl.gz",
         Alignment(aligner="mfa"),
@@ -220,7 +220,7 @@ def test_mfas_environment_has_what_its_stages_import() -> None:
         "import sys, importlib.metadata as metadata\n"
         "import speechladder.alignment.run, speechladder.alignment.mfa.aligner, speechladder.alignment.mfa.prepare\n"
         "import speechladder.alignment.mfa.train, speechladder.benchmarks.items, speechladder.continuation.prompts\n"
-        "import num2words, rich.progress, praatio.textgrid, pocketsphinx, espeakng_loader\n"
+        "import num2words, rich.progress, pocketsphinx, espeakng_loader\n"
         "found = {m.split('.')[0] for m, module in sys.modules.items()\n"
         "         if 'site-packages' in (getattr(module, '__file__', None) or '')}\n"
         "of = metadata.packages_distributions()\n"

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from speechladder.corpora.cuts import read_cuts
-from speechladder.corpora.world_speech import build_shard
+from speechladder.corpora.world_speech import build_world_shard
 from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
@@ -20,7 +20,7 @@ CORPUS = Corpus(hours=1 / 6, shards=2, max_seconds=18.0, max_rejected=0.5)  # lo
 def build(folder, corpus=CORPUS, shard=0, seed=0):
     folder.mkdir(exist_ok=True)
     paths = [folder / name for name in ("cuts.jsonl.gz", "audio", "truth.parquet", "rejected.jsonl")]
-    build_shard(corpus, seed, shard, *paths)
+    build_world_shard(corpus, seed, shard, *paths)
     return paths
 
 

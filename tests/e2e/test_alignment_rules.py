@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from speechladder.alignment.textgrid import write_textgrid
 from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, read_table
 
 from ..fake_mfa import calls, install
+from ..textgrids import write_textgrid
 from .conftest import ROOT, run
 
 pytestmark = pytest.mark.e2e

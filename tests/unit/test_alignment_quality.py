@@ -5,7 +5,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from speechladder.alignment.quality import PhoneStatistics, alignment_quality, compare, match, sample
+from speechladder.alignment.quality import (
+    PhoneStatistics,
+    alignment_quality,
+    compare_phones,
+    match_labels,
+    sample_cuts,
+)
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.columns import SpanColumn
 from speechladder.io.files import write_jsonl
@@ -23,32 +29,32 @@ def _cut(name: str, split: str) -> Cut:
 
 
 def test_match_counts_edits_and_pairs_equal_labels() -> None:
-    assert match(list("abcd"), list("abcd")) == ([(0, 0), (1, 1), (2, 2), (3, 3)], 0)
-    assert match(list("abcd"), list("acd")) == ([(0, 0), (2, 1), (3, 2)], 1)
-    assert match(list("abd"), list("abcd")) == ([(0, 0), (1, 1), (2, 3)], 1)
-    assert match(list("axd"), list("ayd")) == ([(0, 0), (2, 2)], 1)
-    assert match([], list("ab")) == ([], 2)
-    assert match(list("ab"), []) == ([], 2)
+    assert match_labels(list("abcd"), list("abcd")) == ([(0, 0), (1, 1), (2, 2), (3, 3)], 0)
+    assert match_labels(list("abcd"), list("acd")) == ([(0, 0), (2, 1), (3, 2)], 1)
+    assert match_labels(list("abd"), list("abcd")) == ([(0, 0), (1, 1), (2, 3)], 1)
+    assert match_labels(list("axd"), list("ayd")) == ([(0, 0), (2, 2)], 1)
+    assert match_labels([], list("ab")) == ([], 2)
+    assert match_labels(list("ab"), []) == ([], 2)
 
 
 def test_a_known_shift_comes_out() -> None:
     reference = _spans("SIL HH AH0 L OW1 SIL")
     late = _spans("SIL HH AH L OW SIL", shift=0.03)
-    figures = compare([(reference, late)])
+    figures = compare_phones([(reference, late)])
     assert figures["phones"] == figures["boundaries"] == 4  # pauses do not count
     assert figures["phone_error_rate"] == 0  # nor does stress
     assert figures["median_signed_ms"] == pytest.approx(30)
     assert (figures["within_20ms"], figures["within_50ms"]) == (0, 1)
-    early = compare([(reference, _spans("SIL HH AH L OW SIL", shift=-0.02))])
+    early = compare_phones([(reference, _spans("SIL HH AH L OW SIL", shift=-0.02))])
     assert early["median_signed_ms"] == pytest.approx(-20) and early["median_absolute_ms"] == pytest.approx(20)
     assert early["within_20ms"] == 1
 
 
 def test_wrong_phones_are_errors_and_no_boundaries() -> None:
-    figures = compare([(_spans("HH AH L OW"), _spans("HH EH L OW Z")), (_spans("B IY"), _spans("B IY"))])
+    figures = compare_phones([(_spans("HH AH L OW"), _spans("HH EH L OW Z")), (_spans("B IY"), _spans("B IY"))])
     assert figures["phone_error_rate"] == pytest.approx(2 / 6, abs=1e-4)
     assert figures["boundaries"] == 5 and figures["utterances"] == 2
-    assert compare([])["within_20ms"] is None
+    assert compare_phones([])["within_20ms"] is None
 
 
 def test_statistics_without_a_reference() -> None:
@@ -63,9 +69,9 @@ def test_statistics_without_a_reference() -> None:
 def test_sample_is_even_and_topped_up() -> None:
     cuts = [_cut(f"t{k:02}", "test") for k in range(10)] + [_cut(f"v{k}", "valid") for k in range(5)]
     cuts += [_cut("x", "train")]
-    assert [c.id for c in sample(cuts[::-1], 4)] == ["t00", "t03", "t06", "t09"]
-    assert [c.id for c in sample(cuts, 12)][-2:] == ["v0", "v4"]
-    assert len(sample(cuts, 99)) == 15
+    assert [c.id for c in sample_cuts(cuts[::-1], 4)] == ["t00", "t03", "t06", "t09"]
+    assert [c.id for c in sample_cuts(cuts, 12)][-2:] == ["v0", "v4"]
+    assert len(sample_cuts(cuts, 99)) == 15
 
 
 @pytest.fixture

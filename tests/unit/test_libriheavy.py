@@ -12,9 +12,9 @@ import pytest
 
 from speechladder.corpora import libriheavy
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.corpora.dealing import split_manifests
-from speechladder.corpora.libriheavy import Recordings, build_shard
-from speechladder.corpora.manifest import BadRecordError, Record, ShardWriter, parse, read_records, split_of
+from speechladder.corpora.libriheavy import Recordings, build_libriheavy_shard
+from speechladder.corpora.manifest import BadRecordError, Record, ShardWriter, parse_record, read_records, split_of
+from speechladder.corpora.partition import split_manifests
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, read_jsonl
 from speechladder.io.tables import INDEX, write_table
@@ -94,7 +94,7 @@ def test_a_record_that_lacks_something_says_what(spoil: Callable[[dict], object]
     bad = row(100, 1, 0)
     spoil(bad)
     with pytest.raises(BadRecordError) as error:
-        parse(json.dumps(bad).encode(), "train")
+        parse_record(json.dumps(bad).encode(), "train")
     assert error.value.reason.startswith(reason)
     assert error.value.id == bad.get("id", "")
 
@@ -102,33 +102,33 @@ def test_a_record_that_lacks_something_says_what(spoil: Callable[[dict], object]
 @pytest.mark.parametrize("line", [b"{", b"\xff\xfe", b"[1, 2]", b"null", b'"text"'])
 def test_a_line_that_is_no_record(line: bytes) -> None:
     with pytest.raises(BadRecordError, match=r"not JSON|field missing"):
-        parse(line, "train")
+        parse_record(line, "train")
 
 
 def test_a_plain_text_will_do() -> None:
     plain = row(100, 1, 0)
     plain["supervisions"][0] |= {"custom": None, "text": "ONE TEXT", "speaker": 100}
-    record = parse(json.dumps(plain).encode(), "train")
+    record = parse_record(json.dumps(plain).encode(), "train")
     assert (record.texts, record.speaker) == (["ONE TEXT"], "100")
 
 
 def _reason(line: bytes) -> str:
     with pytest.raises(BadRecordError) as error:
-        parse(line, "train")
+        parse_record(line, "train")
     return error.value.reason
 
 
 @pytest.mark.shared
 def test_genuine_fragments(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "libriheavy"
-    record = parse((folder / "sample_cut.jsonl").read_bytes(), "train")
+    record = parse_record((folder / "sample_cut.jsonl").read_bytes(), "train")
     chapter = "small/100/sea_fairies_0812_librivox_64kb_mp3/01_baum_sea_fairies_64kb"
     assert record.source == f"download/librilight/{chapter}.flac"
     assert (record.start, record.duration, record.speaker, record.num_samples) == (243.919, 7.36, "100", 9567080)
     assert record.texts[0].startswith("The little girl was thoughtful") and record.texts[1].isupper()
     fixtures = folder / "lhotse_fixtures"
     plain = json.loads((fixtures / "libri/cuts.json").read_text())[0]
-    assert parse(json.dumps(plain).encode(), "train").texts == ["EXAMPLE OF TEXT"]
+    assert parse_record(json.dumps(plain).encode(), "train").texts == ["EXAMPLE OF TEXT"]
     mixed = json.loads((fixtures / "mix_cut_test/overlayed_cut_manifest.json").read_text())[0]
     assert _reason(json.dumps(mixed).encode()) == "field missing: start"
     with gzip.open(fixtures / "mini_librispeech/lhotse/supervisions.jsonl.gz") as handle:  # a manifest of another kind
@@ -313,7 +313,7 @@ def held(
     cuts, reasons = {}, {}
     for shard in range(settings.shards):
         names = folder / f"cuts.{shard}.jsonl.gz", folder / f"rejected.{shard}.jsonl"
-        build_shard(settings, shard, folder / "manifest", recordings, *names)
+        build_libriheavy_shard(settings, shard, folder / "manifest", recordings, *names)
         cuts |= {c.id: c for c in read_cuts(names[0])}
         reasons |= {r["id"]: r["reason"] for r in read_jsonl(names[1])}
     return cuts, reasons

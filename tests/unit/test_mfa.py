@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechladder.alignment.aligners import Aligned, PocketSphinx, Request, load_aligner
+from speechladder.alignment.aligners import PocketSphinx, load_aligner
+from speechladder.alignment.base import Aligned, AlignmentError, Request
+from speechladder.alignment.check import aligner_options, check_aligner_files, check_mfa_command
 from speechladder.alignment.mfa import aligner as mfa_aligner
-from speechladder.alignment.mfa import check_files, check_mfa, corpus
-from speechladder.alignment.mfa.check import aligner_options
-from speechladder.alignment.mfa.command import run_mfa, version
+from speechladder.alignment.mfa import corpus
+from speechladder.alignment.mfa.command import mfa_version, run_mfa
 from speechladder.alignment.mfa.dictionary import Dictionary, read_dictionary, split_line
-from speechladder.alignment.mfa.prepare import fetch, prepare
-from speechladder.alignment.mfa.train import draw, train
-from speechladder.alignment.pocketsphinx import AlignmentError
+from speechladder.alignment.mfa.prepare import fetch_models, prepare_mfa
+from speechladder.alignment.mfa.train import draw_training, train_mfa
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, encode_flac, read_audio
@@ -216,16 +216,16 @@ def test_without_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UserError, match=r"no `mfa` on PATH.*--sdm conda"):
         run_mfa(["version"], tmp_path / "root")
     with pytest.raises(UserError, match=r"alignment.aligner: mfa: there is no `mfa` on PATH"):
-        check_mfa(Alignment(aligner="mfa"), conda=False)
-    check_mfa(Alignment(aligner="mfa"), conda=True)
-    check_mfa(Alignment(aligner="pocketsphinx"), conda=False)
+        check_mfa_command(Alignment(aligner="mfa"), conda=False)
+    check_mfa_command(Alignment(aligner="mfa"), conda=True)
+    check_mfa_command(Alignment(aligner="pocketsphinx"), conda=False)
 
 
 def test_the_version_is_one_that_is_known(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert version(tmp_path / "root") == "3.4.3"
+    assert mfa_version(tmp_path / "root") == "3.4.3"
     monkeypatch.setenv("FAKE_MFA_VERSION", "4.0.1")
     with pytest.raises(UserError, match=r"mfa is version 4\.0\.1"):
-        version(tmp_path / "root")
+        mfa_version(tmp_path / "root")
 
 
 def test_the_stand_in_is_strict(log: Path, tmp_path: Path) -> None:
@@ -302,14 +302,14 @@ def test_a_dictionary_in_other_phones_is_refused(tmp_path: Path) -> None:
         read_dictionary(path, "alignment.lexicon")
 
 
-def test_stress_is_fitted_to_the_dictionary() -> None:
+def test_stress_is_adapted_to_the_dictionary() -> None:
     stressed, plain = Dictionary(), Dictionary()
     stressed.add("cat", ["K", "AE1", "T"], "0.9")
     plain.add("cat", ["K", "AE", "T"])
     phones = ["R", "AH", "T", "AE", "T"]
-    assert stressed.fitted(phones) == ["R", "AH1", "T", "AE0", "T"]
-    assert stressed.fitted(["AH0", "K"]) == ["AH0", "K"]
-    assert plain.fitted(["R", "AH0", "T"]) == ["R", "AH", "T"]
+    assert stressed.adapted(phones) == ["R", "AH1", "T", "AE0", "T"]
+    assert stressed.adapted(["AH0", "K"]) == ["AH0", "K"]
+    assert plain.adapted(["R", "AH0", "T"]) == ["R", "AH", "T"]
     stressed.add("cat", ["K", "AE1", "T"])  # the same again
     assert stressed.entries["cat"] == ["0.9\tK AE1 T"]
 
@@ -327,9 +327,9 @@ def test_real_dictionaries(shared_data: Path) -> None:
 
 def test_models_by_name_and_by_file(log: Path, tmp_path: Path) -> None:
     fake_mfa.write_model(tmp_path / "mine.zip", "acoustic")
-    fetch(tmp_path / "a", "english_us_arpa", "english_us_arpa", "english_us_arpa")
-    fetch(tmp_path / "b", str(tmp_path / "mine.zip"), "english_us_arpa", None)
-    fetch(tmp_path / "c", None, "english_us_arpa", None)
+    fetch_models(tmp_path / "a", "english_us_arpa", "english_us_arpa", "english_us_arpa")
+    fetch_models(tmp_path / "b", "english_us_arpa", str(tmp_path / "mine.zip"), None)
+    fetch_models(tmp_path / "c", "english_us_arpa", None, None)
     assert {p.name for p in (tmp_path / "a").iterdir()} == {"acoustic.zip", "dictionary.dict", "g2p.zip", "about.json"}
     assert {p.name for p in (tmp_path / "b").iterdir()} == {"acoustic.zip", "dictionary.dict", "about.json"}
     assert {p.name for p in (tmp_path / "c").iterdir()} == {"dictionary.dict", "about.json"}
@@ -337,20 +337,20 @@ def test_models_by_name_and_by_file(log: Path, tmp_path: Path) -> None:
     assert about["mfa"] == "3.4.3" and about["models"]["mfa_model"]["given"] == str(tmp_path / "mine.zip")
     assert (tmp_path / "b" / "acoustic.zip").read_bytes() == (tmp_path / "mine.zip").read_bytes()
     with pytest.raises(UserError, match=r"alignment\.mfa_dictionary: english_mfa is not written in ARPAbet"):
-        fetch(tmp_path / "d", "english_us_arpa", "english_mfa", None)
+        fetch_models(tmp_path / "d", "english_mfa", "english_us_arpa", None)
     with pytest.raises(UserError, match=r"alignment\.mfa_model: klingon cannot be downloaded(.|\n)*Could not find"):
-        fetch(tmp_path / "d", "klingon", "english_us_arpa", None)
+        fetch_models(tmp_path / "d", "english_us_arpa", "klingon", None)
     assert not list(tmp_path.glob(".tmp*")) and not (tmp_path / "d").exists()
 
 
 def test_the_dictionary_is_made_complete(log: Path, tmp_path: Path) -> None:
-    fetch(tmp_path / "models", "english_us_arpa", "english_us_arpa", "english_us_arpa")
+    fetch_models(tmp_path / "models", "english_us_arpa", "english_us_arpa", "english_us_arpa")
     (tmp_path / "lexicon.txt").write_text("GANDALF G AE N D AA L F\nthe DH IY1\n")
     cuts = []
     for shard, texts in enumerate((["the gandalf had it", "the zebra"], ["hmm the zebra", "hmm pst"])):
         cuts.append(tmp_path / f"cuts.{shard}.jsonl.gz")
         write_cuts(cuts[-1], [_cut(tmp_path, f"{shard}-{k}", text) for k, text in enumerate(texts)])
-    prepare(cuts, tmp_path / "models", tmp_path / "lexicon.txt", tmp_path / "mfa", 2)
+    prepare_mfa(cuts, tmp_path / "models", tmp_path / "mfa", tmp_path / "lexicon.txt", 2)
     found = read_dictionary(tmp_path / "mfa" / "dictionary.dict", "x").entries
     assert found["gandalf"] == ["G AE1 N D AA0 L F"]  # stressed, as the dictionary is
     assert found["the"] == ["0.99\t0.05\t1.0\t1.0\tDH AH0", "0.2\t0.05\t1.0\t1.0\tDH IY0", "DH IY1"]
@@ -365,14 +365,14 @@ def test_the_dictionary_is_made_complete(log: Path, tmp_path: Path) -> None:
 
 
 def test_without_g2p_the_words_stay_unknown(log: Path, tmp_path: Path) -> None:
-    fetch(tmp_path / "models", "english_us_arpa", "english_us_arpa", None)
+    fetch_models(tmp_path / "models", "english_us_arpa", "english_us_arpa", None)
     write_cuts(tmp_path / "cuts.jsonl.gz", [_cut(tmp_path, "a", "the zebra")])
-    prepare([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", None, tmp_path / "mfa", 1)
+    prepare_mfa([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", tmp_path / "mfa", None, 1)
     assert (tmp_path / "mfa" / "oov.tsv").read_text() == "word\tcount\nzebra\t1\n"
 
 
 def test_a_model_of_the_runs_own_speech(log: Path, tmp_path: Path) -> None:
-    fetch(tmp_path / "models", None, "english_us_arpa", None)
+    fetch_models(tmp_path / "models", "english_us_arpa", None, None)
     (tmp_path / "silent.flac").write_bytes(encode_flac(np.zeros(2 * RATE, np.float32)))
     cuts = [
         _cut(tmp_path, f"{s}{k}", "the had it", 2.0, s) for s, n in (("a", 20), ("b", 5), ("c", 5)) for k in range(n)
@@ -380,12 +380,12 @@ def test_a_model_of_the_runs_own_speech(log: Path, tmp_path: Path) -> None:
     cuts += [_cut(tmp_path, "v", "the had it", 2.0, "d", "valid"), _cut(tmp_path, "o", "the zebra", 2.0, "e")]
     write_cuts(tmp_path / "cuts.jsonl.gz", cuts)
     files = [tmp_path / "cuts.jsonl.gz"]
-    prepare(files, tmp_path / "models", None, tmp_path / "dictionary", 1)
-    kept = draw(files, read_dictionary(tmp_path / "dictionary" / "dictionary.dict", "x"), 24 / 3600)
+    prepare_mfa(files, tmp_path / "models", tmp_path / "dictionary", None, 1)
+    kept = draw_training(files, read_dictionary(tmp_path / "dictionary" / "dictionary.dict", "x"), 24 / 3600)
     assert len(kept) == 30 and kept.sum() == 12  # the train split's, with words that all have a pronunciation
     assert [kept[:20].sum(), kept[20:25].sum(), kept[25:].sum()] == [4, 4, 4]  # no speaker more than another
     Path(cuts[int(np.flatnonzero(kept)[0])].path).write_bytes((tmp_path / "silent.flac").read_bytes())
-    train(files, tmp_path / "dictionary", 24 / 3600, tmp_path / "mfa", 2)
+    train_mfa(files, tmp_path / "dictionary", 24 / 3600, tmp_path / "mfa", 2)
     call = fake_mfa.calls(log)[-1]
     assert (call["command"], call["utterances"], call["speakers"], call["seconds"]) == ("train", 11, 3, 22.0)
     about = read_json(tmp_path / "mfa" / "about.json")
@@ -395,7 +395,7 @@ def test_a_model_of_the_runs_own_speech(log: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".tmp*"))
     write_cuts(files[0], [_cut(tmp_path, "o", "the zebra")])
     with pytest.raises(UserError, match=r"alignment\.mfa_model: null asks for"):
-        train(files, tmp_path / "dictionary", 1.0, tmp_path / "none", 1)
+        train_mfa(files, tmp_path / "dictionary", 1.0, tmp_path / "none", 1)
 
 
 # choosing
@@ -431,17 +431,17 @@ def test_an_aligner_is_made_anew_by_its_own_settings_alone() -> None:
 )
 def test_missing_files_are_named_before_any_job(settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_files(Alignment(**settings))
+        check_aligner_files(Alignment(**settings))
 
 
 def test_names_files_and_downloads_pass(tmp_path: Path) -> None:
-    check_files(Alignment(aligner="mfa"))
-    check_files(Alignment(aligner="mfa", mfa_model=None, mfa_g2p=None))
-    check_files(Alignment(aligner="mfa", mfa_model="own.zip", lexicon="l.txt"), downloads={"own.zip", "l.txt"})
-    check_files(Alignment(aligner="pocketsphinx", mfa_model="nowhere.zip"))  # is not read
+    check_aligner_files(Alignment(aligner="mfa"))
+    check_aligner_files(Alignment(aligner="mfa", mfa_model=None, mfa_g2p=None))
+    check_aligner_files(Alignment(aligner="mfa", mfa_model="own.zip", lexicon="l.txt"), downloads={"own.zip", "l.txt"})
+    check_aligner_files(Alignment(aligner="pocketsphinx", mfa_model="nowhere.zip"))  # is not read
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(UserError, match=r"a\.txt is no \.dict file"):
-        check_files(Alignment(aligner="mfa", mfa_dictionary=str(tmp_path / "a.txt")))
+        check_aligner_files(Alignment(aligner="mfa", mfa_dictionary=str(tmp_path / "a.txt")))
 
 
 def test_pocketsphinx_in_processes_gives_what_one_gives() -> None:
@@ -472,7 +472,7 @@ def test_real_recordings_have_mfas_real_times(
     monkeypatch.setenv("FAKE_MFA_KNOWN", str(folder / "TextGrid"))
     texts = dict(line.split("|", 1) for line in (folder / "metadata.csv").read_text().splitlines())
     names = ["LJ001-0001", "LJ001-0002", "LJ001-0006"]
-    fetch(tmp_path / "models", "english_us_arpa", "english_us_arpa", "english_us_arpa")
+    fetch_models(tmp_path / "models", "english_us_arpa", "english_us_arpa", "english_us_arpa")
     cuts = []
     for name in names:
         path = folder / "wavs" / f"{name}.wav"  # 22,050 Hz: written as cut audio
@@ -482,7 +482,7 @@ def test_real_recordings_have_mfas_real_times(
             Cut(name, name, str(path), 0.0, seconds, "lj", "train", text, text, 22_050, round(seconds * 22_050))
         )
     write_cuts(tmp_path / "cuts.jsonl.gz", cuts)
-    prepare([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", None, tmp_path / "mfa", 1)
+    prepare_mfa([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", tmp_path / "mfa", None, 1)
     requests = [Request(c.id, c.speaker, c.text, c.samples) for c in cuts]
     found = dict(mfa_aligner.MFA(tmp_path / "mfa", tmp_path / "work", 2).align_all(requests))
     assert fake_mfa.calls(log)[-1]["known"] == 3

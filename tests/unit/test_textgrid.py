@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from speechladder.alignment.textgrid import parse_tiers, read_textgrid, write_textgrid
+from speechladder.alignment.textgrid import parse_tiers, read_textgrid
 from speechladder.io.errors import UserError
 from speechladder.io.spans import Span
+from tests.textgrids import write_textgrid
 
 WORDS = [Span("the", 0.1, 0.25), Span("cat", 0.4, 0.9)]
 PHONES = [

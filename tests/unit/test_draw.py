@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechladder.corpora.subset import level_of, water_fill
+from speechladder.corpora.draw import water_fill, water_level
 from speechladder.io.hashing import stable_hash
 
 
@@ -24,10 +24,10 @@ def given_by(speakers: np.ndarray, seconds: np.ndarray, kept: np.ndarray) -> np.
 
 
 def test_the_level_fills_the_cap() -> None:
-    assert level_of(np.array([1.0, 5.0, 10.0]), 7.0) == 3.0  # 1 + 3 + 3
-    assert level_of(np.array([10.0, 1.0, 5.0]), 13.0) == 7.0  # 1 + 5 + 7
-    assert level_of(np.array([4.0, 4.0]), 8.0) == float("inf")
-    assert level_of(np.array([3.0]), 2.0) == 2.0
+    assert water_level(np.array([1.0, 5.0, 10.0]), 7.0) == 3.0  # 1 + 3 + 3
+    assert water_level(np.array([10.0, 1.0, 5.0]), 13.0) == 7.0  # 1 + 5 + 7
+    assert water_level(np.array([4.0, 4.0]), 8.0) == float("inf")
+    assert water_level(np.array([3.0]), 2.0) == 2.0
 
 
 def test_every_speaker_gives_the_same_as_far_as_he_has_it() -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from speechladder.alignment.aligners import Aligned
-from speechladder.alignment.textgrid import write_textgrid
-from speechladder.alignment.textgrids import TextGrids
+from speechladder.alignment.base import Aligned
+from speechladder.alignment.textgrid_archive import TextGridArchive
 from speechladder.corpora.cuts import Cut
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import audio_info
 from speechladder.io.errors import UserError
 from speechladder.io.spans import Span
+from tests.textgrids import write_textgrid
 
 PHONES = [Span("DH", 0.1, 0.2), Span("AH0", 0.2, 0.3), Span("K", 0.3, 0.5), Span("AE1", 0.5, 0.7), Span("T", 0.7, 0.9)]
 WORDS = [Span("the", 0.1, 0.3), Span("cat", 0.3, 0.9)]
@@ -40,7 +40,7 @@ def _folder(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def _answers(path: Path, *cuts: Cut) -> dict[str, Aligned | Exception]:
-    with TextGrids(path, [cut.id for cut in cuts]) as known:
+    with TextGridArchive(path, [cut.id for cut in cuts]) as known:
         return dict(known.align_all(cuts))
 
 
@@ -145,11 +145,11 @@ def test_ends_and_spellings_are_fitted(tmp_path: Path) -> None:
 def test_archives_that_cannot_serve(tmp_path: Path) -> None:
     files = {"103/1240/103-1240.alignment.txt": b'103-1240-0000 ",CHAPTER," "0.4,0.9,14.085"\n'}
     with pytest.raises(UserError, match=r"alignment\.textgrids: .* holds no TextGrid; its 1 \*\.alignment\.txt"):
-        TextGrids(_zip(tmp_path / "condensed.zip", files), ["103-1240-0000"])
+        TextGridArchive(_zip(tmp_path / "condensed.zip", files), ["103-1240-0000"])
     with pytest.raises(UserError, match=r"holds no TextGrid; expected"):
-        TextGrids(_folder(tmp_path / "x", {"a.wav": b""}), ["a"])
+        TextGridArchive(_folder(tmp_path / "x", {"a.wav": b""}), ["a"])
     with pytest.raises(UserError, match="nothing"):
-        TextGrids(tmp_path / "nothing", ["a"])
+        TextGridArchive(tmp_path / "nothing", ["a"])
 
 
 @pytest.mark.shared
