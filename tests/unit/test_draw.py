@@ -1,13 +1,14 @@
-"""A cap in hours: balanced over speakers, deterministic, nested."""
+"""Draws by hash: of a total size, and of a cap in hours that is balanced over speakers."""
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechladder.corpora.draw import water_fill, water_level
+from speechladder.corpora import draw
+from speechladder.corpora.draw import Draw, hash_order, water_fill, water_level
 from speechladder.io.hashing import stable_hash
 
 
@@ -82,3 +83,48 @@ def test_any_corpus(utterances: list[int], cap: float, more: float, seed: int) -
     larger, _ = water_fill(speakers, order, seconds, cap * more)
     lost = speakers[kept & ~larger]
     assert len(lost) == len(set(lost.tolist()))
+
+
+def drawn(names: list[str], sizes: list[float], wanted: float, within: bool) -> list[str]:
+    """A draw by sorting everything."""
+    order = sorted(range(len(names)), key=lambda n: (stable_hash("key", 3, names[n]), names[n], n))
+    ends = list(accumulate(sizes[n] for n in order))
+    count = next((k + 1 for k, end in enumerate(ends) if end >= wanted), len(ends))
+    count -= within and count > 1 and ends[count - 1] > wanted
+    return [f"{names[n]} {n}" for n in order[:count]]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), max_size=60),
+    st.integers(1, 300),
+    st.booleans(),
+    st.integers(1, 5),
+)
+def test_a_draw_is_what_sorting_everything_gives(
+    rows: list[tuple[int, int]], wanted: int, within: bool, fewest: int
+) -> None:
+    names, sizes = [f"u{name}" for name, _ in rows], [size / 4 for _, size in rows]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draw, "_FEWEST", fewest)  # trimmed early and often
+        found = draw.Draw(wanted / 4, "key", 3)
+        for n, (name, size) in enumerate(zip(names, sizes)):
+            found.add(name, size, f"{name} {n}")
+    assert found.items(within) == drawn(names, sizes, wanted / 4, within)
+
+
+def test_a_draw_holds_little() -> None:
+    found = Draw(10, "key")
+    for n in range(20_000):
+        found.add(f"u{n}", 1, n)
+        assert len(found._held) <= 1000
+    first = found.items()
+    assert len(first) == 10 and first == hash_order(range(20_000), "key", name=lambda n: f"u{n}")[:10]
+    assert found.items() == first  # asking changes nothing
+
+
+def test_a_smaller_draw_begins_a_larger_one() -> None:
+    small, large = Draw(5, "key"), Draw(50, "key")
+    for n in range(200):
+        small.add(f"u{n}", 1, n)
+        large.add(f"u{n}", 1, n)
+    assert large.items()[:5] == small.items() and len(large.items()) == 50

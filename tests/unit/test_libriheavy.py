@@ -1,4 +1,4 @@
-"""Manifests as LibriHeavy has them: read, dealt to shards, and held against the disk."""
+"""Manifests as LibriHeavy has them: read, partitioned into shards, and checked against the disk."""
 
 import gzip
 import json
@@ -39,7 +39,7 @@ def write(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def dealt(folder: Path, shards: int = 3) -> dict[str, Record]:
+def partitioned(folder: Path, shards: int = 3) -> dict[str, Record]:
     return {r.id: r for shard in range(shards) for r in read_records(folder / f"{shard}.jsonl.gz")}
 
 
@@ -118,29 +118,28 @@ def _reason(line: bytes) -> str:
     return error.value.reason
 
 
-@pytest.mark.shared
-def test_genuine_fragments(shared_data: Path, tmp_path: Path) -> None:
-    folder = shared_data / "libriheavy"
-    record = parse_record((folder / "sample_cut.jsonl").read_bytes(), "train")
-    chapter = "small/100/sea_fairies_0812_librivox_64kb_mp3/01_baum_sea_fairies_64kb"
-    assert record.source == f"download/librilight/{chapter}.flac"
-    assert (record.start, record.duration, record.speaker, record.num_samples) == (243.919, 7.36, "100", 9567080)
+def test_lines_as_libriheavy_and_lhotse_write_them(tmp_path: Path) -> None:
+    published = row(100, 1, 0, text="The little girl was thoughtful for a moment")
+    record = parse_record(json.dumps(published).encode(), "train")
+    assert record.source == f"download/librilight/{BOOK.format(100, 1)}.flac"
+    assert (record.start, record.duration, record.speaker, record.num_samples) == (1.0, 6.0, "100", 60 * RATE)
     assert record.texts[0].startswith("The little girl was thoughtful") and record.texts[1].isupper()
-    fixtures = folder / "lhotse_fixtures"
-    plain = json.loads((fixtures / "libri/cuts.json").read_text())[0]
+    supervision = {k: v for k, v in published["supervisions"][0].items() if k != "custom"} | {"text": "EXAMPLE OF TEXT"}
+    plain = {k: v for k, v in published.items() if k != "custom"} | {"supervisions": [supervision]}
     assert parse_record(json.dumps(plain).encode(), "train").texts == ["EXAMPLE OF TEXT"]
-    mixed = json.loads((fixtures / "mix_cut_test/overlayed_cut_manifest.json").read_text())[0]
+    mixed = {"id": "mix", "tracks": [{"cut": plain, "offset": 0.0}], "type": "MixedCut"}
     assert _reason(json.dumps(mixed).encode()) == "field missing: start"
-    with gzip.open(fixtures / "mini_librispeech/lhotse/supervisions.jsonl.gz") as handle:  # a manifest of another kind
-        assert {_reason(one) for one in handle} == {"field missing: supervisions.0.speaker"}
-    split_manifests([folder / "sample_cut.jsonl"], corpus(), tmp_path / "out")
-    assert list(dealt(tmp_path / "out")) == [record.id]
+    segment = supervision | {"id": "one", "recording_id": "r"}  # a line of a manifest of supervisions
+    assert _reason(json.dumps(segment).encode()) == "field missing: supervisions.0.speaker"
+    (tmp_path / "sample_cut.jsonl").write_text(json.dumps(published) + "\n")
+    split_manifests([tmp_path / "sample_cut.jsonl"], corpus(), tmp_path / "out")
+    assert list(partitioned(tmp_path / "out")) == [record.id]
 
 
-# Dealing
+# Partition
 
 
-def test_every_cut_is_dealt_once_and_a_recording_stays_together(manifests: list[Path], tmp_path: Path) -> None:
+def test_every_cut_is_in_one_shard_and_a_recording_stays_together(manifests: list[Path], tmp_path: Path) -> None:
     summary = split_manifests(manifests, corpus(), tmp_path / "out")
     shards = [list(read_records(tmp_path / "out" / f"{n}.jsonl.gz")) for n in range(3)]
     ids = [r.id for records in shards for r in records]
@@ -182,7 +181,7 @@ def test_what_is_wrong_with_a_manifest_is_listed_and_stops_nothing(tmp_path: Pat
     path = tmp_path / "mine.jsonl"
     path.write_bytes(b"\n".join([*rows[:2], b"", b'{"id": "brok', *rows[2:]]) + b"\n")
     split_manifests([path], corpus(), tmp_path / "out")
-    assert set(dealt(tmp_path / "out")) == {row(100, 1, 0)["id"], row(101, 1, 0)["id"], row(101, 1, 1)["id"]}
+    assert set(partitioned(tmp_path / "out")) == {row(100, 1, 0)["id"], row(101, 1, 0)["id"], row(101, 1, 1)["id"]}
     rejected = [(r["id"], r["reason"].split(": ")[0], r["source"]) for r in read_jsonl(tmp_path / "out/rejected.jsonl")]
     assert rejected == [
         (lacking["id"], "field missing", f"{path}:2"),
@@ -197,7 +196,7 @@ def test_a_truncated_gzip_gives_what_it_has(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.jsonl.gz", rows)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     summary = split_manifests([path], corpus(), tmp_path / "out")
-    found = dealt(tmp_path / "out")
+    found = partitioned(tmp_path / "out")
     assert 1000 < len(found) < 2000 and summary["manifests"][0]["rejected"] == 1
     assert set(found) == {r["id"] for r in rows[: len(found)]}
     (rejected,) = read_jsonl(tmp_path / "out" / "rejected.jsonl")
@@ -231,12 +230,12 @@ def test_missing_and_doubled_manifests_are_named(manifests: list[Path], tmp_path
 
 def test_splits_that_no_manifest_gives_are_whole_recordings(manifests: list[Path], tmp_path: Path) -> None:
     split_manifests(manifests[:1], corpus(valid_fraction=0.2, test_fraction=0.1), tmp_path / "out")
-    records = dealt(tmp_path / "out").values()
+    records = partitioned(tmp_path / "out").values()
     where = {s: {r.recording for r in records if r.split == s} for s in ("train", "valid", "test")}
     assert all(where.values()) and sum(map(len, where.values())) == 16  # none is in two
     assert 0.1 < sum(r.split == "valid" for r in records) / len(records) < 0.3
     split_manifests(manifests[:2], corpus(test_fraction=0.1), tmp_path / "out")
-    records = dealt(tmp_path / "out").values()
+    records = partitioned(tmp_path / "out").values()
     assert {r.speaker for r in records if r.split == "valid"} == {"900"}
     assert {r.split for r in records} == {"train", "valid", "test"}
 
@@ -244,12 +243,12 @@ def test_splits_that_no_manifest_gives_are_whole_recordings(manifests: list[Path
 def test_the_last_recording_is_not_drawn_away(tmp_path: Path) -> None:
     path = write(tmp_path / "one.jsonl.gz", [row(100, 1, n) for n in range(5)])
     split_manifests([path], corpus(), tmp_path / "out")
-    assert {r.split for r in dealt(tmp_path / "out").values()} == {"train"}
+    assert {r.split for r in partitioned(tmp_path / "out").values()} == {"train"}
 
 
 def test_a_cap_in_hours_is_balanced_and_leaves_other_splits_alone(manifests: list[Path], tmp_path: Path) -> None:
     summary = split_manifests(manifests, corpus(hours=240 / 3600), tmp_path / "out")
-    records = dealt(tmp_path / "out").values()
+    records = partitioned(tmp_path / "out").values()
     seconds: Counter[str] = Counter()
     for record in records:
         seconds[record.speaker] += record.duration
@@ -259,7 +258,7 @@ def test_a_cap_in_hours_is_balanced_and_leaves_other_splits_alone(manifests: lis
     assert summary["before"]["train"]["utterances"] == 88 and summary["after"]["train"]["utterances"] == 40
     assert 24 < summary["level_seconds"] < 36
     split_manifests(manifests, corpus(hours=120 / 3600), tmp_path / "less")
-    assert len(set(dealt(tmp_path / "less")) - {r.id for r in records}) <= 8
+    assert len(set(partitioned(tmp_path / "less")) - {r.id for r in records}) <= 8
     with pytest.raises(UserError, match=r"nothing is left to train on; raise corpus\.hours"):
         split_manifests(manifests, corpus(hours=0.001), tmp_path / "none")
 
@@ -269,14 +268,14 @@ def test_duplicates_are_found_across_manifests_and_recordings(manifests: list[Pa
     other["recording"]["id"] = "another recording"
     second = write(tmp_path / "more.jsonl.gz", [other, row(103, 1, 0), row(300, 1, 0)])
     summary = split_manifests([*manifests, second], corpus(), tmp_path / "out")
-    records = dealt(tmp_path / "out")
+    records = partitioned(tmp_path / "out")
     assert len(records) == 95 and records[other["id"]].recording != "another recording"  # the first is kept
     rejected = list(read_jsonl(tmp_path / "out" / "rejected.jsonl"))
     assert [r["id"] for r in rejected] == [other["id"], row(103, 1, 0)["id"]]
     assert {r["reason"] for r in rejected} == {"duplicate id: the first is kept"} and summary["duplicates"] == 2
 
 
-# Against the disk
+# Checked against the disk
 
 
 def speech(seconds: float, seed: int, rate: int = RATE) -> np.ndarray:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 
 from speechladder.alignment.aligners import PocketSphinx, load_aligner
 from speechladder.alignment.base import Aligned, AlignmentError, Request
@@ -21,12 +23,13 @@ from speechladder.alignment.mfa.dictionary import Dictionary, read_dictionary, s
 from speechladder.alignment.mfa.prepare import fetch_models, prepare_mfa
 from speechladder.alignment.mfa.train import draw_training, train_mfa
 from speechladder.corpora.cuts import Cut, write_cuts
-from speechladder.corpora.text import normalise
+from speechladder.corpora.speak import speak, voices
 from speechladder.io.audio import AudioError, encode_flac, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, work_folder
 from speechladder.settings import Alignment
 from tests import fake_mfa
+from tests.textgrids import write_textgrid
 
 RATE = 16_000
 
@@ -314,12 +317,13 @@ def test_stress_is_adapted_to_the_dictionary() -> None:
     assert stressed.entries["cat"] == ["0.9\tK AE1 T"]
 
 
-@pytest.mark.shared
-def test_real_dictionaries(shared_data: Path) -> None:
-    found = read_dictionary(next((shared_data / "cmudict").glob("*.dict")), "alignment.mfa_dictionary")
-    assert len(found) > 1000 and found.stressed
-    with pytest.raises(UserError, match="not written in ARPAbet"):
-        read_dictionary(shared_data / "alignments/mfa_fixtures/english_us_mfa_reduced.dict", "alignment.mfa_dictionary")
+def test_a_dictionary_of_a_hundred_thousand_words() -> None:
+    from pocketsphinx import get_model_path
+
+    path = Path(get_model_path(), "en-us", "cmudict-en-us.dict")  # CMUdict without stress
+    found = read_dictionary(path, "alignment.mfa_dictionary")
+    assert len(found) > 100_000 and not found.stressed
+    assert found.entries["tomato"] == ["T AH M EY T OW", "T AH M AA T OW"]
 
 
 # what is made once for all shards
@@ -445,8 +449,6 @@ def test_names_files_and_downloads_pass(tmp_path: Path) -> None:
 
 
 def test_pocketsphinx_in_processes_gives_what_one_gives() -> None:
-    from speechladder.corpora.speak import speak, voices
-
     spoken = [speak(text, voices(0)[0], seed=3).samples for text in ("the cooks bake bread", "the small dog barks")]
     requests = [
         Request("a", "s", "the cooks bake bread", lambda: spoken[0]),
@@ -464,23 +466,21 @@ def test_pocketsphinx_in_processes_gives_what_one_gives() -> None:
     assert told == [len(spoken[0]) / RATE, 0.0, 0.0, len(spoken[1]) / RATE]
 
 
-@pytest.mark.shared
-def test_real_recordings_have_mfas_real_times(
-    log: Path, tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+def test_recordings_have_the_times_of_their_textgrids(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = shared_data / "ljspeech"
-    monkeypatch.setenv("FAKE_MFA_KNOWN", str(folder / "TextGrid"))
-    texts = dict(line.split("|", 1) for line in (folder / "metadata.csv").read_text().splitlines())
-    names = ["LJ001-0001", "LJ001-0002", "LJ001-0006"]
+    """Recordings at 22,050 Hz, and the TextGrids that MFA would write of them."""
+    monkeypatch.setenv("FAKE_MFA_KNOWN", str(tmp_path / "grids"))
     fetch_models(tmp_path / "models", "english_us_arpa", "english_us_arpa", "english_us_arpa")
-    cuts = []
-    for name in names:
-        path = folder / "wavs" / f"{name}.wav"  # 22,050 Hz: written as cut audio
+    cuts, truth = [], {}
+    for number, text in enumerate(("the cats had a red hat", "he was not at the window", "her small dog barks")):
+        name, spoken = f"u{number}", speak(text, voices(0)[0], seed=number)
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, soxr.resample(spoken.samples, RATE, 22_050), 22_050)
         seconds = len(read_audio(path)) / RATE
-        text = normalise(texts[name])
-        cuts.append(
-            Cut(name, name, str(path), 0.0, seconds, "lj", "train", text, text, 22_050, round(seconds * 22_050))
-        )
+        truth[name] = spoken
+        write_textgrid(tmp_path / "grids" / f"{name}.TextGrid", spoken.words, spoken.phones[:-1], seconds)
+        cuts.append(Cut(name, name, str(path), 0.0, seconds, "s", "train", text, text, 22_050, round(seconds * 22_050)))
     write_cuts(tmp_path / "cuts.jsonl.gz", cuts)
     prepare_mfa([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", tmp_path / "mfa", None, 1)
     requests = [Request(c.id, c.speaker, c.text, c.samples) for c in cuts]
@@ -489,4 +489,5 @@ def test_real_recordings_have_mfas_real_times(
     for cut in cuts:
         assert isinstance(found[cut.id], Aligned), found[cut.id]
         assert [w.label for w in found[cut.id].words] == cut.text.split()
+        assert [p.start for p in found[cut.id].phones] == pytest.approx([p.start for p in truth[cut.id].phones])
         assert found[cut.id].phones[-1].end == len(cut.samples()) / RATE

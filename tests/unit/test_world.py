@@ -1,6 +1,7 @@
 """The world's language: what the default run's findings rest on."""
 
 import itertools
+import os
 import random
 import subprocess
 import sys
@@ -136,7 +137,7 @@ def test_deterministic_in_any_process(corpus):
     )
     seen = set()
     for hash_seed in "12":
-        environment = {"PYTHONHASHSEED": hash_seed}
+        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
         run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         seen.add(run.stdout)
     assert len(seen) == 1

@@ -218,6 +218,18 @@ def alignment_quality(
             "run": run,
             "statistics": found.figures(),
         }
+    return _against_truth(chosen, cuts, truth, alignment, rejected, settings) | {"run": run}
+
+
+def _against_truth(
+    chosen: list[Cut],
+    cuts: Sequence[Path],
+    truth: Sequence[Path],
+    alignment: Sequence[Path],
+    rejected: Sequence[Path],
+    settings: Alignment,
+) -> dict[str, Any]:
+    """The errors of the alignment of the chosen utterances against the truth tables."""
     if not chosen:
         raise UserError(f"{cuts[0]}: no utterance in the test and valid splits; raise corpus.hours or test_fraction")
     ids = {cut.id for cut in chosen}
@@ -237,7 +249,6 @@ def alignment_quality(
         "rejected": len(chosen) - len(found),
         "rejected_share": round(1 - len(found) / len(chosen), 4),
         "reasons": _reasons(reasons),
-        "run": run,
     }
 
 

@@ -44,6 +44,14 @@ def run_mfa(words: Sequence[str | Path | int], root: Path, show: bool = True) ->
             f"{what}: there is no `mfa` on PATH; run in its environment: snakemake --sdm conda, or create it "
             "(conda env create -f envs/mfa.yaml) and activate it"
         )
+    code, lines = _watched(command, root, show)
+    if code:
+        raise _failure(what, code, lines, root, show)
+    return "\n".join(lines)
+
+
+def _watched(command: list[str], root: Path, show: bool) -> tuple[int, list[str]]:
+    """Run the command under its guard; returns (exit code, its lines without progress bars)."""
     root.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         ["sh", "-c", _GUARDED, "sh", *command],
@@ -78,9 +86,7 @@ def run_mfa(words: Sequence[str | Path | int], root: Path, show: bool = True) ->
     listener.join(10)
     process.stdin.close()
     process.stdout.close()
-    if process.returncode:
-        raise _failure(what, process.returncode, lines, root, show)
-    return "\n".join(lines)
+    return process.returncode, lines
 
 
 def _failure(what: str, code: int, lines: list[str], root: Path, shown: bool) -> UserError:
