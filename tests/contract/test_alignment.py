@@ -113,7 +113,7 @@ def test_truth_rows_are_copied(shard: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def mfa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that rule prepare_mfa makes, by a stand-in for mfa that is on PATH."""
+    """The folder that rule prepare_mfa makes, by a stand-in for mfa on PATH."""
     fake_mfa.install(tmp_path / "bin", monkeypatch)
     monkeypatch.setenv("FAKE_MFA_LOG", str(tmp_path / "calls.jsonl"))
     fake_mfa.write_model(tmp_path / "acoustic.zip", "acoustic")
@@ -149,7 +149,7 @@ def test_a_shard_by_mfa(shard: Path, mfa: Path, monkeypatch: pytest.MonkeyPatch)
     assert rejected["wrong"]["reason"].startswith("not aligned: ") and rejected["silent"]["reason"] == "silent"
     assert "audio" in rejected["truncated"]["reason"] and rejected["missing"]["source"].endswith("nothing.flac")
     call = fake_mfa.calls(mfa / "calls.jsonl")[-1]
-    assert call["command"] == "align" and call["links"] == 3  # 'stereo' is not as it stands
+    assert call["command"] == "align" and call["links"] == 3  # 'stereo' is not a mono file and is written anew
     assert sorted(p.name for p in (mfa / "out").iterdir()) == ["0.parquet", "rejected.0.jsonl"]
     with pytest.raises(UserError, match="5 of 8 utterances rejected"):
         _with_mfa(shard, mfa, max_rejected=0.5)
@@ -228,7 +228,7 @@ def test_mfas_environment_has_what_its_stages_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported = {name.lower().replace("_", "-") for name in done.stdout.split()}
-    # what these bring along themselves, and numpy, which MFA has
+    # dependencies of these packages, and numpy, which MFA installs
     brought = {
         "pydantic-core",
         "annotated-types",

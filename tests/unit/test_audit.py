@@ -1,4 +1,4 @@
-"""What a corpus kept and left out, over all shards: counts, the list, and a share that is too much."""
+"""The audit of a corpus over all shards: counts, the list, and a share of rejects that is too large."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ def _lost(name: str, reason: str, speaker: str = "s", split: str = "train", seco
 
 @pytest.fixture
 def shards(tmp_path: Path) -> tuple[list[Path], list[Path]]:
-    """30 cuts of three recordings and two speakers; five left out, one with nothing but a reason; two mentions."""
+    """30 cuts of three recordings and two speakers; five left out, one of them with only a reason; two mentions."""
     cuts = [replace(CUT, id=f"u{n}", recording=f"r{n % 3}", speaker="st"[n % 2]) for n in range(30)]
     cuts[4:7] = [replace(c, split="valid") for c in cuts[4:7]]
     lost = [
@@ -60,7 +60,7 @@ def test_counts_by_split_reason_speaker_and_recording(shards: tuple[list[Path], 
     assert figures["manifest"] is None
 
 
-def test_the_list_has_a_line_for_each_that_is_left_out(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+def test_the_list_has_a_line_for_each_utterance_left_out(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     write_audit(*shards, tmp_path / "audit.json", tmp_path / "audit.tsv", 0.2)
     rows = [line.split("\t") for line in (tmp_path / "audit.tsv").read_text().splitlines()]
     assert rows[0] == ["id", "reason", "source"]
@@ -70,7 +70,7 @@ def test_the_list_has_a_line_for_each_that_is_left_out(shards: tuple[list[Path],
     assert not list(tmp_path.glob("*failed*"))
 
 
-def test_too_much_is_an_error_and_the_list_survives_it(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+def test_too_many_rejects_fail_and_keep_the_list(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     out = tmp_path / "audit.json", tmp_path / "audit.tsv"
     with pytest.raises(UserError) as error:
         write_audit(*shards, *out, 0.1)
@@ -91,7 +91,7 @@ def test_a_corpus_of_nothing_is_an_error(tmp_path: Path) -> None:
         write_audit([tmp_path / "cuts"], [tmp_path / "rejected"], tmp_path / "a.json", tmp_path / "a.tsv", 1.0)
 
 
-def test_the_manifests_view_stands_beside_the_disks(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+def test_the_manifests_summary_is_among_the_figures(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     write_json(tmp_path / "manifest" / "summary.json", {"after": {"train": {"utterances": 33}}})
     figures = write_audit(*shards, tmp_path / "a.json", tmp_path / "a.tsv", 0.2, tmp_path / "manifest")
     assert figures["manifest"]["after"]["train"]["utterances"] == 33
@@ -106,6 +106,6 @@ def test_the_table_is_aligned(shards: tuple[list[Path], list[Path]], tmp_path: P
     assert "missing recording" in blocks[1][1] and blocks[1][1].split()[-1] == "5.71"
 
 
-def test_a_reason_is_counted_without_its_particulars() -> None:
+def test_a_reason_is_counted_without_its_details() -> None:
     assert reason_kind("truncated audio: the window ends at 4 s: really") == "truncated audio"
     assert reason_kind("empty text") == "empty text"

@@ -13,7 +13,7 @@ from speechladder.io.hashing import stable_hash
 
 
 def corpus(utterances: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Speakers with so many utterances each, of 2 to 20 s."""
+    """(speakers, order, seconds) of speakers with this many utterances each, of 2 to 20 s."""
     rng = np.random.default_rng(seed)
     speakers = np.repeat(np.arange(len(utterances)), utterances)
     order = np.array([stable_hash("hours", f"u{n}") for n in range(len(speakers))], np.uint64)
@@ -31,12 +31,12 @@ def test_the_level_fills_the_cap() -> None:
     assert water_level(np.array([3.0]), 2.0) == 2.0
 
 
-def test_every_speaker_gives_the_same_as_far_as_he_has_it() -> None:
+def test_every_speaker_gives_the_same_time_as_far_as_possible() -> None:
     speakers, order, seconds = corpus([2, 400, 300, 5, 600])
     own = np.bincount(speakers, seconds)
     kept, level = water_fill(speakers, order, seconds, 3600)
     out = given_by(speakers, seconds, kept)
-    assert out[0] == pytest.approx(own[0]) and out[3] == pytest.approx(own[3])  # all they have
+    assert out[0] == pytest.approx(own[0]) and out[3] == pytest.approx(own[3])  # all that these speakers have
     assert np.minimum(own, level).sum() == pytest.approx(3600)
     assert np.abs(out - np.minimum(own, level)).max() < 20
     assert 3600 - 20 < out.sum() <= 3600 + 1e-6
@@ -59,15 +59,15 @@ def test_a_small_cap_is_inside_a_large_one_up_to_an_utterance_per_speaker() -> N
         assert (small & large).sum() >= small.sum() - 5
 
 
-def test_less_than_an_utterance_per_speaker_is_still_filled() -> None:
+def test_a_cap_below_an_utterance_per_speaker_is_still_filled() -> None:
     speakers, order, seconds = corpus([10] * 100)
     kept, level = water_fill(speakers, order, seconds, 200)
-    assert level == 2.0  # nobody has an utterance as short
+    assert level == 2.0  # no speaker has such a short utterance
     assert 180 < seconds[kept].sum() <= 200
     assert len(set(speakers[kept].tolist())) == kept.sum()
 
 
-def test_more_than_there_is_takes_all() -> None:
+def test_a_cap_above_the_corpus_keeps_all() -> None:
     speakers, order, seconds = corpus([3, 4])
     assert water_fill(speakers, order, seconds, 1e6)[0].all()
     assert len(water_fill(*(x[:0] for x in corpus([1])), 10)[0]) == 0
@@ -86,7 +86,7 @@ def test_any_corpus(utterances: list[int], cap: float, more: float, seed: int) -
 
 
 def drawn(names: list[str], sizes: list[float], wanted: float, within: bool) -> list[str]:
-    """A draw by sorting everything."""
+    """The same draw by a full sort."""
     order = sorted(range(len(names)), key=lambda n: (stable_hash("key", 3, names[n]), names[n], n))
     ends = list(accumulate(sizes[n] for n in order))
     count = next((k + 1 for k, end in enumerate(ends) if end >= wanted), len(ends))
@@ -100,26 +100,26 @@ def drawn(names: list[str], sizes: list[float], wanted: float, within: bool) -> 
     st.booleans(),
     st.integers(1, 5),
 )
-def test_a_draw_is_what_sorting_everything_gives(
+def test_a_draw_equals_the_head_of_a_full_sort(
     rows: list[tuple[int, int]], wanted: int, within: bool, fewest: int
 ) -> None:
     names, sizes = [f"u{name}" for name, _ in rows], [size / 4 for _, size in rows]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(draw, "_FEWEST", fewest)  # trimmed early and often
+        patch.setattr(draw, "_FEWEST", fewest)  # small, so that the draw is trimmed often
         found = draw.Draw(wanted / 4, "key", 3)
         for n, (name, size) in enumerate(zip(names, sizes)):
             found.add(name, size, f"{name} {n}")
     assert found.items(within) == drawn(names, sizes, wanted / 4, within)
 
 
-def test_a_draw_holds_little() -> None:
+def test_a_draw_holds_few_items() -> None:
     found = Draw(10, "key")
     for n in range(20_000):
         found.add(f"u{n}", 1, n)
         assert len(found._held) <= 1000
     first = found.items()
     assert len(first) == 10 and first == hash_order(range(20_000), "key", name=lambda n: f"u{n}")[:10]
-    assert found.items() == first  # asking changes nothing
+    assert found.items() == first  # a second call returns the same
 
 
 def test_a_smaller_draw_begins_a_larger_one() -> None:

@@ -1,4 +1,4 @@
-"""Mean durations of the training phones, and phones laid over a recording by them."""
+"""Mean durations of the training phones, and the placement of phones on a recording by them."""
 
 import json
 from itertools import pairwise
@@ -16,7 +16,7 @@ MODEL = Durations({"B": 0.05, "IH": 0.1, "K": 0.05}, mean=0.2)
 
 
 def recording(silent=0.2, spoken=0.4, after=0.3):
-    """A tone between silences with a little noise."""
+    """A tone between silences, with a little noise."""
     tone = np.sin(np.arange(round(spoken * 16_000)) / 10)
     whole = np.concatenate([np.zeros(round(silent * 16_000)), 0.5 * tone, np.zeros(round(after * 16_000))])
     return (whole + np.random.default_rng(0).normal(0, 1e-5, len(whole))).astype(np.float32)
@@ -53,7 +53,7 @@ def test_speech_to_the_edges_has_no_pause():
         (recording(), [("bik", [])], "no phones"),
     ],
 )
-def test_what_cannot_be_laid(samples, words, reason):
+def test_phones_that_cannot_be_placed(samples, words, reason):
     with pytest.raises(AlignmentError, match=reason):
         MODEL.spread(words, samples)
 

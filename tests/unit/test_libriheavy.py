@@ -1,4 +1,4 @@
-"""Manifests as LibriHeavy has them: read, partitioned into shards, and checked against the disk."""
+"""Manifests as LibriHeavy publishes them: read, partitioned into shards, and checked against the disk."""
 
 import gzip
 import json
@@ -90,7 +90,7 @@ def test_a_manifest_is_named_after_its_split(name: str, split: str) -> None:
         (lambda r: r.update(supervisions=r["supervisions"] * 2), "several supervisions: 2"),
     ],
 )
-def test_a_record_that_lacks_something_says_what(spoil: Callable[[dict], object], reason: str) -> None:
+def test_a_record_without_a_field_names_the_field(spoil: Callable[[dict], object], reason: str) -> None:
     bad = row(100, 1, 0)
     spoil(bad)
     with pytest.raises(BadRecordError) as error:
@@ -105,7 +105,7 @@ def test_a_line_that_is_no_record(line: bytes) -> None:
         parse_record(line, "train")
 
 
-def test_a_plain_text_will_do() -> None:
+def test_a_plain_text_suffices() -> None:
     plain = row(100, 1, 0)
     plain["supervisions"][0] |= {"custom": None, "text": "ONE TEXT", "speaker": 100}
     record = parse_record(json.dumps(plain).encode(), "train")
@@ -163,7 +163,7 @@ def test_the_same_manifests_give_the_same_bytes(manifests: list[Path], tmp_path:
     assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
 
 
-def test_what_waits_is_written_as_members_of_one_file(tmp_path: Path) -> None:
+def test_lines_that_wait_are_written_as_members_of_one_file(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path, 2, budget=100)
     for n in range(50):
         writer.write(0, b"%d and something\n" % n)
@@ -174,7 +174,7 @@ def test_what_waits_is_written_as_members_of_one_file(tmp_path: Path) -> None:
     assert list(read_records(tmp_path / "1.jsonl.gz")) == []
 
 
-def test_what_is_wrong_with_a_manifest_is_listed_and_stops_nothing(tmp_path: Path) -> None:
+def test_faults_of_a_manifest_are_listed_and_stop_nothing(tmp_path: Path) -> None:
     lacking = row(100, 1, 1)
     del lacking["recording"]
     rows = [json.dumps(r).encode() for r in (row(100, 1, 0), lacking, row(101, 1, 0), row(100, 1, 0), row(101, 1, 1))]
@@ -190,7 +190,7 @@ def test_what_is_wrong_with_a_manifest_is_listed_and_stops_nothing(tmp_path: Pat
     ]
 
 
-def test_a_truncated_gzip_gives_what_it_has(tmp_path: Path) -> None:
+def test_a_truncated_gzip_gives_the_lines_it_has(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [row(100 + n % 5, 1, n, text=" ".join(map(str, rng.integers(0, 1e9, 20)))) for n in range(3000)]
     path = write(tmp_path / "mine.jsonl.gz", rows)
@@ -204,8 +204,8 @@ def test_a_truncated_gzip_gives_what_it_has(tmp_path: Path) -> None:
     assert rejected["id"] == f"mine.jsonl.gz:{len(found) + 1}"
 
 
-# The ids are words: a gzip carries the second it was made in, and pytest-xdist refuses to start where two workers
-# collected different ids.
+# The ids are words, because a gzip file contains its time of creation, and pytest-xdist refuses to start if two workers
+# collect different ids.
 @pytest.mark.parametrize(
     "content",
     [b"", b"<html>not found</html>\n", gzip.compress(b""), gzip.compress(b"\n\n{}\n")],
@@ -240,7 +240,7 @@ def test_splits_that_no_manifest_gives_are_whole_recordings(manifests: list[Path
     assert {r.split for r in records} == {"train", "valid", "test"}
 
 
-def test_the_last_recording_is_not_drawn_away(tmp_path: Path) -> None:
+def test_the_last_recording_stays_in_train(tmp_path: Path) -> None:
     path = write(tmp_path / "one.jsonl.gz", [row(100, 1, n) for n in range(5)])
     split_manifests([path], corpus(), tmp_path / "out")
     assert {r.split for r in partitioned(tmp_path / "out").values()} == {"train"}
@@ -305,7 +305,7 @@ def at(
 def held(
     folder: Path, rows: list[dict], recordings: Recordings, **fields: Any
 ) -> tuple[dict[str, Cut], dict[str, str]]:
-    """(cuts by id, reason by id) of the rows, dealt and held against the disk, all shards."""
+    """(cuts by id, rejects by id) of the rows in all shards."""
     path = write(folder / "mine.jsonl.gz", rows)
     settings = corpus(**({"shards": 2} | fields))
     split_manifests([path], settings, folder / "manifest")
@@ -333,7 +333,7 @@ def test_cuts_are_windows_of_the_recordings(disk: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moved", ["", "librilight", "download/librilight"])
 @pytest.mark.parametrize("below", ["", "small"])
-def test_recordings_are_found_where_users_have_them(disk: Path, tmp_path: Path, moved: str, below: str) -> None:
+def test_recordings_are_found_in_the_usual_places(disk: Path, tmp_path: Path, moved: str, below: str) -> None:
     source, root = f"download/librilight/{BOOK.format(100, 1)}.flac", disk
     if moved:
         root = tmp_path / "elsewhere"
@@ -374,7 +374,7 @@ def test_each_fault_has_its_reason(disk: Path, tmp_path: Path) -> None:
         ("unreadable audio", at(1, 4, 101, 2)),
         ("window past the end: it ends at 34.000 s, the recording at 30.000 s", at(30, 4, chapter=2, number=1)),
     ]
-    good = [at(0, 3.5, number=8), at(36, 4.0005, number=9), at(26, 4, chapter=2)]  # half a millisecond is rounding
+    good = [at(0, 3.5, number=8), at(36, 4.0005, number=9), at(26, 4, chapter=2)]  # half a millisecond may be rounding
     cuts, reasons = held(tmp_path, [*(row for _, row in faults), *good], Recordings([disk], {}), max_seconds=30)
     for reason, fault in faults:
         assert reasons[fault["id"]].startswith(reason), (reason, reasons[fault["id"]])
@@ -390,7 +390,7 @@ def test_rejects_carry_what_the_audit_counts_by(disk: Path, tmp_path: Path) -> N
     lost = at(1, 4, 555)
     held(tmp_path, [at(0, 3), lost, at(0, 3), at(0, 3, 101)], Recordings([disk], {}), shards=4)
     listed = [{r["id"]: r for r in read_jsonl(tmp_path / f"rejected.{n}.jsonl")} for n in range(4)]
-    assert listed[0][at(0, 3)["id"]]["reason"].startswith("duplicate id")  # what the manifest lacked is in shard 0
+    assert listed[0][at(0, 3)["id"]]["reason"].startswith("duplicate id")  # a fault of the manifest: in shard 0
     rows = {name: row for rows in listed for name, row in rows.items()}
     found = {name: rows[lost["id"]][name] for name in ("speaker", "recording", "seconds")}
     assert found == {"speaker": "555", "recording": BOOK.format(555, 1), "seconds": 4.0}
@@ -398,7 +398,7 @@ def test_rejects_carry_what_the_audit_counts_by(disk: Path, tmp_path: Path) -> N
     assert rows[lost["id"]]["source"] == f"download/librilight/{BOOK.format(555, 1)}.flac"
 
 
-def test_a_truncated_recording_gives_what_can_be_decoded(disk: Path, tmp_path: Path) -> None:
+def test_a_truncated_recording_gives_the_cuts_that_can_be_decoded(disk: Path, tmp_path: Path) -> None:
     path = file_of(disk, 100, 1)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])  # about 20 s of 40
     rows = [at(1 + 2 * n, 1.9, number=n) for n in range(19)]
@@ -425,10 +425,10 @@ def test_a_recording_is_opened_once_for_all_its_cuts(
         monkeypatch.setattr(libriheavy, name, counting(getattr(libriheavy, name)))
     rows = [at(n, 0.9, speaker, number=n) for n in range(30) for speaker in (100, 101)]
     cuts, _ = held(tmp_path, rows, Recordings([disk], {}))
-    assert len(cuts) == 60 and set(opened.values()) == {2}  # its header, and its last moment
+    assert len(cuts) == 60 and set(opened.values()) == {2}  # for its header, and for its end
 
 
-def test_asr_text_where_there_is_none(disk: Path, tmp_path: Path) -> None:
+def test_asr_text_if_there_is_none(disk: Path, tmp_path: Path) -> None:
     plain = at(1, 4)
     plain["supervisions"][0] |= {"custom": None, "text": "one text"}
     _, reasons = held(tmp_path, [plain], Recordings([disk], {}), text="asr")

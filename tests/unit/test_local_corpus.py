@@ -1,4 +1,4 @@
-"""A folder in LibriSpeech layout, with everything that users' folders hold."""
+"""A folder in LibriSpeech layout, with the faults of users' folders."""
 
 import json
 from pathlib import Path
@@ -138,7 +138,7 @@ def test_a_speaker_named_like_a_split_is_a_speaker(tmp_path):
     assert named == {"Devon": None, "Tester": None, "Dev": "valid", "test_1": "test"}
 
 
-def test_linked_speakers_are_read_and_a_circle_ends(tmp_path):
+def test_linked_speakers_are_read_and_a_circle_of_links_ends(tmp_path):
     root = tmp_path / "corpus"
     _speaker(tmp_path / "elsewhere" / "s1" / "c", "a")
     _speaker(root / "s2" / "c", "b")
@@ -165,7 +165,7 @@ def test_lines_without_audio_are_listed_and_not_counted(tmp_path):
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 21
 
 
-def test_the_state_of_the_audio_changes_with_a_file(tmp_path):
+def test_the_digest_of_the_audio_changes_with_a_file(tmp_path):
     _speaker(tmp_path / "s" / "c", "a")
     states = [audio_digest(tmp_path), audio_digest(tmp_path)]
     _tone(tmp_path / "s" / "c" / "a-1.flac", 0.5)
@@ -188,7 +188,7 @@ def test_a_shard_with_too_many_rejects_fails_and_lists_them(corpus, tmp_path, ca
 
 
 @pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: _tone(p / "1" / "2" / "a.flac")])
-def test_a_folder_that_is_none_is_named(tmp_path, make):
+def test_an_unsuitable_folder_is_named(tmp_path, make):
     make(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"corpus\.path: .*nowhere"):
         scan_folder(tmp_path / "nowhere")
@@ -233,7 +233,7 @@ def test_librispeech_without_training_speech_or_audio_is_named(tmp_path):
         _librispeech(tmp_path / "out", [*roots, tmp_path / "nowhere"])
 
 
-def test_hours_cut_train_down_alike_for_all_speakers(tmp_path):
+def test_hours_shorten_train_equally_for_all_speakers(tmp_path):
     root = tmp_path / "corpus"
     for speaker, count in (("a", 3), ("b", 20), ("c", 30)):
         _speaker(root / "train" / speaker / "1", speaker, count)
@@ -245,7 +245,7 @@ def test_hours_cut_train_down_alike_for_all_speakers(tmp_path):
     cuts, rejected = _build(root, tmp_path / "out", shards=3, hours=8 / 3600)  # of 0.4 s each
     count = {s: sum(c.speaker == s for c in cuts) for s in "abcde"}
     assert count == {"a": 3, "b": 8, "c": 9, "d": 6, "e": 6} or count == {"a": 3, "b": 9, "c": 8, "d": 6, "e": 6}
-    assert set(rejected) <= {"b-3"}  # what the cap leaves out is not rejected
+    assert set(rejected) <= {"b-3"}  # utterances that corpus.hours leaves out are not rejects
     assert {c.id for c in _build(root, tmp_path / "one", hours=8 / 3600)[0]} == {c.id for c in cuts}
     with pytest.raises(UserError, match=r"corpus\.hours: .*less than the shortest utterance"):
         _build(root, tmp_path / "none", hours=0.01 / 3600)

@@ -1,4 +1,4 @@
-"""The Montreal Forced Aligner, with a stand-in for its command: what it is given, and what becomes of what it says."""
+"""The Montreal Forced Aligner, by a stand-in for its command: its input, and the use of its output."""
 
 import itertools
 import os
@@ -36,7 +36,7 @@ RATE = 16_000
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The stand-in on PATH, told to note its calls in this file."""
+    """The stand-in on PATH; it writes its calls into this file."""
     fake_mfa.install(tmp_path / "bin", monkeypatch)
     monkeypatch.setenv("FAKE_MFA_LOG", str(tmp_path / "calls.jsonl"))
     return tmp_path / "calls.jsonl"
@@ -44,7 +44,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def models(log: Path, tmp_path: Path) -> Path:
-    """A folder as prepare_mfa makes it, of the dictionary of the stand-in and three words more."""
+    """A folder as prepare_mfa makes it, with the dictionary of the stand-in and three more words."""
     folder = tmp_path / "mfa"
     folder.mkdir()
     fake_mfa.write_model(folder / "acoustic.zip", "acoustic")
@@ -75,7 +75,7 @@ def _cut(folder: Path, name: str, text: str, seconds: float = 2.0, speaker: str 
 def test_answers_are_in_order_and_contiguous_and_nothing_is_left(models: Path, log: Path, tmp_path: Path) -> None:
     said = [("a/b, c", "the cat had a red hat"), ("\u00fc 2", "it was not on that"), ("x", "of his cat")]
     told: list[float] = []
-    # a length that is no multiple of a frame, nor of a millionth of a second
+    # this duration is neither a multiple of a frame nor of a millionth of a second
     requests = (_request(name, text, 3.0 + 1 / RATE) for name, text in said)
     found = list(mfa_aligner.MFA(models, tmp_path / "work", 2).align_all(requests, told.append))
     assert [name for name, _ in found] == [name for name, _ in said]
@@ -88,7 +88,7 @@ def test_answers_are_in_order_and_contiguous_and_nothing_is_left(models: Path, l
     assert told == [3.0 + 1 / RATE] * 3
     (call,) = fake_mfa.calls(log)
     assert call["command"] == "align" and call["texts"] == [text for _, text in said]
-    assert call["words"] == len({w for _, text in said for w in text.split()})  # the shard's words alone
+    assert call["words"] == len({w for _, text in said for w in text.split()})  # only the words of the shard
     assert "home" not in call["root"] and call["root"].startswith(str(tmp_path))
     assert not list((tmp_path / "work").iterdir()) and not Path(call["root"]).exists()
 
@@ -110,7 +110,7 @@ def test_a_giant_speaker_is_divided_among_the_jobs(
     assert all(isinstance(answer, Aligned) for _, answer in answers)
     (call,) = fake_mfa.calls(log)
     assert call["jobs"] == 3 and call["longest_speaker"] <= 5.0
-    assert call["speakers"] == 3 + 5  # nine utterances of the giant, two to a part
+    assert call["speakers"] == 3 + 5  # nine utterances of the giant, two in each part
 
 
 def test_bad_utterances_have_their_reasons(
@@ -147,15 +147,15 @@ def test_bad_utterances_have_their_reasons(
     assert reasons["broken"].startswith("unreadable TextGrid: ")
     assert reasons["other"] == "other words than the transcript: 'something' for 'that', word 2"
     (call,) = fake_mfa.calls(log)
-    assert call["utterances"] == 6 and not any("zyzzyva" in text for text in call["texts"])  # MFA is given no others
+    assert call["utterances"] == 6 and not any("zyzzyva" in text for text in call["texts"])  # MFA gets no others
 
 
-def test_mfa_is_not_called_where_nothing_can_be_aligned(models: Path, log: Path, tmp_path: Path) -> None:
+def test_mfa_is_not_called_if_nothing_can_be_aligned(models: Path, log: Path, tmp_path: Path) -> None:
     ((_, answer),) = _align(models, tmp_path, _request("u", "zyzzyva"))
     assert isinstance(answer, AlignmentError) and not fake_mfa.calls(log)
 
 
-def test_pronunciations_of_requests_go_before_the_dictionary(models: Path, log: Path, tmp_path: Path) -> None:
+def test_pronunciations_of_requests_precede_the_dictionary(models: Path, log: Path, tmp_path: Path) -> None:
     requests = [
         _request("non-word", "blick", pronunciations={"blick": ["B", "L", "IH", "K"]}),
         _request("again", "blick", pronunciations={"blick": ["B", "L", "AY", "K", "IH"]}),
@@ -164,7 +164,7 @@ def test_pronunciations_of_requests_go_before_the_dictionary(models: Path, log: 
     ]
     found = dict(_align(models, tmp_path, *requests))
     phones = {name: " ".join(p.label for p in answer.phones if p.label != "SIL") for name, answer in found.items()}
-    # the acoustic model has stressed vowels alone
+    # the acoustic model has only vowels with stress
     assert phones == {
         "non-word": "B L IH1 K",
         "again": "B L AY1 K IH0",
@@ -184,7 +184,10 @@ def test_words_of_items_are_asked_of_g2p(models: Path, log: Path, tmp_path: Path
     assert [p.label for p in found["a"].phones][3:-1] == fake_mfa.spell("zebra")
     assert (str(found["b"]), str(found["c"])) == ("unknown word: hmm", "unknown word: pst")
     asked = fake_mfa.calls(log)[0]
-    assert asked["command"] == "g2p" and asked["words"] == ["pst", "zebra"]  # not again what it could not spell
+    assert asked["command"] == "g2p" and asked["words"] == [
+        "pst",
+        "zebra",
+    ]  # words that it could not pronounce before are not asked again
 
 
 def test_failures_say_exit_code_and_log(
@@ -194,7 +197,7 @@ def test_failures_say_exit_code_and_log(
     with pytest.raises(UserError, match=r"mfa align failed with exit code 3(.|\n)*There was an error in the run"):
         _align(models, tmp_path, _request("u", "the cat"))
     shown = capfd.readouterr().err
-    assert "mfa: " in shown and "the reason that MFA's own log has" in shown  # the whole log is in the job's
+    assert "mfa: " in shown and "the reason that MFA's own log has" in shown  # its whole log is in the job's log
     assert "it/s" not in shown
     assert not list((tmp_path / "work").iterdir())
     monkeypatch.setenv("FAKE_MFA_EXIT", "")
@@ -224,7 +227,7 @@ def test_without_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     check_mfa_command(Alignment(aligner="pocketsphinx"), conda=False)
 
 
-def test_the_version_is_one_that_is_known(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_version_is_refused(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert mfa_version(tmp_path / "root") == "3.4.3"
     monkeypatch.setenv("FAKE_MFA_VERSION", "4.0.1")
     with pytest.raises(UserError, match=r"mfa is version 4\.0\.1"):
@@ -238,7 +241,7 @@ def test_the_stand_in_is_strict(log: Path, tmp_path: Path) -> None:
         run_mfa(["train", "a", "b"], tmp_path / "root")
 
 
-def test_whoever_is_killed_takes_mfa_along(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mfa_ends_with_the_job_that_runs_it(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_MFA_SLEEP", "60")
     code = (
         "import sys; from pathlib import Path; from speechladder.alignment.mfa.command import run_mfa\n"
@@ -267,11 +270,11 @@ def test_whoever_is_killed_takes_mfa_along(models: Path, tmp_path: Path, monkeyp
     finally:
         os.kill(job.pid, signal.SIGKILL)
         job.wait()
-    _until(lambda: not alive(), "mfa outlived the job")
+    _until(lambda: not alive(), "mfa still runs after the job")
     (left,) = out.parent.iterdir()
     assert left.name.startswith(".tmp-work-0.parquet-")
     (out.parent / ".tmp-work-10.parquet-abc").mkdir()
-    with work_folder(out) as work:  # the next run of the job, and of no other, clears it away
+    with work_folder(out) as work:  # only the next run of the same job removes it
         assert sorted(p.name for p in out.parent.iterdir()) == sorted([work.name, ".tmp-work-10.parquet-abc"])
     assert not work.exists()
 
@@ -313,7 +316,7 @@ def test_stress_is_adapted_to_the_dictionary() -> None:
     assert stressed.adapted(phones) == ["R", "AH1", "T", "AE0", "T"]
     assert stressed.adapted(["AH0", "K"]) == ["AH0", "K"]
     assert plain.adapted(["R", "AH0", "T"]) == ["R", "AH", "T"]
-    stressed.add("cat", ["K", "AE1", "T"])  # the same again
+    stressed.add("cat", ["K", "AE1", "T"])  # the same pronunciation again
     assert stressed.entries["cat"] == ["0.9\tK AE1 T"]
 
 
@@ -326,7 +329,7 @@ def test_a_dictionary_of_a_hundred_thousand_words() -> None:
     assert found.entries["tomato"] == ["T AH M EY T OW", "T AH M AA T OW"]
 
 
-# what is made once for all shards
+# made once for all shards
 
 
 def test_models_by_name_and_by_file(log: Path, tmp_path: Path) -> None:
@@ -347,7 +350,7 @@ def test_models_by_name_and_by_file(log: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".tmp*")) and not (tmp_path / "d").exists()
 
 
-def test_the_dictionary_is_made_complete(log: Path, tmp_path: Path) -> None:
+def test_the_dictionary_is_completed(log: Path, tmp_path: Path) -> None:
     fetch_models(tmp_path / "models", "english_us_arpa", "english_us_arpa", "english_us_arpa")
     (tmp_path / "lexicon.txt").write_text("GANDALF G AE N D AA L F\nthe DH IY1\n")
     cuts = []
@@ -356,7 +359,7 @@ def test_the_dictionary_is_made_complete(log: Path, tmp_path: Path) -> None:
         write_cuts(cuts[-1], [_cut(tmp_path, f"{shard}-{k}", text) for k, text in enumerate(texts)])
     prepare_mfa(cuts, tmp_path / "models", tmp_path / "mfa", tmp_path / "lexicon.txt", 2)
     found = read_dictionary(tmp_path / "mfa" / "dictionary.dict", "x").entries
-    assert found["gandalf"] == ["G AE1 N D AA0 L F"]  # stressed, as the dictionary is
+    assert found["gandalf"] == ["G AE1 N D AA0 L F"]  # with stress, like the dictionary
     assert found["the"] == ["0.99\t0.05\t1.0\t1.0\tDH AH0", "0.2\t0.05\t1.0\t1.0\tDH IY0", "DH IY1"]
     assert found["zebra"] == [" ".join(fake_mfa.spell("zebra"))]
     assert "<unk>" in found
@@ -386,8 +389,8 @@ def test_a_model_of_the_runs_own_speech(log: Path, tmp_path: Path) -> None:
     files = [tmp_path / "cuts.jsonl.gz"]
     prepare_mfa(files, tmp_path / "models", tmp_path / "dictionary", None, 1)
     kept = draw_training(files, read_dictionary(tmp_path / "dictionary" / "dictionary.dict", "x"), 24 / 3600)
-    assert len(kept) == 30 and kept.sum() == 12  # the train split's, with words that all have a pronunciation
-    assert [kept[:20].sum(), kept[20:25].sum(), kept[25:].sum()] == [4, 4, 4]  # no speaker more than another
+    assert len(kept) == 30 and kept.sum() == 12  # utterances of train whose words all have a pronunciation
+    assert [kept[:20].sum(), kept[20:25].sum(), kept[25:].sum()] == [4, 4, 4]  # the same for every speaker
     Path(cuts[int(np.flatnonzero(kept)[0])].path).write_bytes((tmp_path / "silent.flac").read_bytes())
     train_mfa(files, tmp_path / "dictionary", 24 / 3600, tmp_path / "mfa", 2)
     call = fake_mfa.calls(log)[-1]
@@ -402,7 +405,7 @@ def test_a_model_of_the_runs_own_speech(log: Path, tmp_path: Path) -> None:
         train_mfa(files, tmp_path / "dictionary", 1.0, tmp_path / "none", 1)
 
 
-# choosing
+# the choice of the aligner
 
 
 def test_which_aligner(models: Path, tmp_path: Path) -> None:
@@ -416,7 +419,7 @@ def test_which_aligner(models: Path, tmp_path: Path) -> None:
         load_aligner(Alignment(aligner="mfa"), tmp_path, 2, models)
 
 
-def test_an_aligner_is_made_anew_by_its_own_settings_alone() -> None:
+def test_only_its_own_settings_rerun_an_aligner() -> None:
     assert aligner_options(Alignment(aligner="mfa", beam=1e-100)) == "--aligner mfa"
     assert aligner_options(Alignment(aligner="pocketsphinx", mfa_g2p=None)) == aligner_options(
         Alignment(aligner="pocketsphinx")
@@ -442,13 +445,13 @@ def test_names_files_and_downloads_pass(tmp_path: Path) -> None:
     check_aligner_files(Alignment(aligner="mfa"))
     check_aligner_files(Alignment(aligner="mfa", mfa_model=None, mfa_g2p=None))
     check_aligner_files(Alignment(aligner="mfa", mfa_model="own.zip", lexicon="l.txt"), downloads={"own.zip", "l.txt"})
-    check_aligner_files(Alignment(aligner="pocketsphinx", mfa_model="nowhere.zip"))  # is not read
+    check_aligner_files(Alignment(aligner="pocketsphinx", mfa_model="nowhere.zip"))  # not read by this aligner
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(UserError, match=r"a\.txt is no \.dict file"):
         check_aligner_files(Alignment(aligner="mfa", mfa_dictionary=str(tmp_path / "a.txt")))
 
 
-def test_pocketsphinx_in_processes_gives_what_one_gives() -> None:
+def test_pocketsphinx_gives_the_same_in_several_processes() -> None:
     spoken = [speak(text, voices(0)[0], seed=3).samples for text in ("the cooks bake bread", "the small dog barks")]
     requests = [
         Request("a", "s", "the cooks bake bread", lambda: spoken[0]),

@@ -49,7 +49,7 @@ def test_synthetic_speech_against_its_own_times(aligner: UtteranceAligner, spoke
     assert abs(figures["median_signed_ms"]) < 15
 
 
-def test_an_utterance_depends_on_nothing_but_itself(aligner: UtteranceAligner, spoken: Spoken, voice: Voice) -> None:
+def test_an_alignment_depends_on_its_utterance_alone(aligner: UtteranceAligner, spoken: Spoken, voice: Voice) -> None:
     first = aligner.search(spoken.samples, TEXT)
     other = speak("splunder", voice, seed=2)
     once = aligner.search(other.samples, "splunder")
@@ -58,11 +58,11 @@ def test_an_utterance_depends_on_nothing_but_itself(aligner: UtteranceAligner, s
     assert UtteranceAligner().search(other.samples, "splunder") == once
 
 
-def test_given_pronunciations_go_first(aligner: UtteranceAligner, voice: Voice) -> None:
+def test_given_pronunciations_take_precedence(aligner: UtteranceAligner, voice: Voice) -> None:
     samples = speak("blick", voice, seed=0).samples
     given = aligner.align(samples, "blick", {"blick": ["B", "L", "IH1", "K"]})[1]
     assert [p.label for p in given if p.label != "SIL"] == ["B", "L", "IH", "K"]
-    spelt = aligner.align(samples, "blick")[1]  # by espeak's rules
+    spelt = aligner.align(samples, "blick")[1]  # by espeak-ng's rules
     assert [p.label for p in spelt if p.label != "SIL"] == ["B", "L", "IH", "K"]
 
 
@@ -82,7 +82,7 @@ def test_what_cannot_be_aligned_says_why(
 ) -> None:
     with pytest.raises(AlignmentError, match=reason):
         aligner.align(spoken.samples, text, pronunciations)
-    aligner.align(spoken.samples, TEXT)  # the next utterance is none the worse for it
+    aligner.align(spoken.samples, TEXT)  # the next utterance is not affected
 
 
 def test_silence_and_too_little_audio(aligner: UtteranceAligner, spoken: Spoken) -> None:

@@ -61,7 +61,7 @@ Object class = "TextGrid"
 """
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_a_written_textgrid_is_read_back(tmp_path: Path) -> None:
     write_textgrid(tmp_path / "a.TextGrid", WORDS, PHONES, 1.0125)
     assert read_textgrid(tmp_path / "a.TextGrid") == (WORDS, PHONES)
 
@@ -106,7 +106,7 @@ def test_other_tiers_by_name(tmp_path: Path) -> None:
     assert [p.label for p in phones] == ["HH", "aI", "SIL"]
 
 
-def test_what_praat_reads_is_read(tmp_path: Path) -> None:
+def test_everything_that_praat_reads_is_read(tmp_path: Path) -> None:
     """Strings with quotes, line ends and look-alikes of the format, other encodings, point tiers, numbers like 2e-1."""
     grid = SHORT.replace('"hi"', '"say ""item [1]:"" xmin = 3\n"').replace("\n0.2\n", "\n2e-1\n")
     points = '"TextTier"\n"tones"\n0\n1\n2\n0.1\n"H*"\n0.5\n"L-"\n'
@@ -159,7 +159,13 @@ def _same_as_praatio(path: Path) -> None:
 def test_every_genuine_textgrid(shared_data: Path, tmp_path: Path) -> None:
     """Files of several aligners and annotators."""
     files = sorted(shared_data.rglob("*.TextGrid"))
-    unfit = {"msajc003", "msajc010", "msajc012", "msajc015", "61-70968-0000"}  # other tiers, or the utterance alone
+    unfit = {
+        "msajc003",
+        "msajc010",
+        "msajc012",
+        "msajc015",
+        "61-70968-0000",
+    }  # they have other tiers
     assert len(files) > len(unfit)
     for file in files:
         _same_as_praatio(file)

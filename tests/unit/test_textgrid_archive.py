@@ -1,4 +1,4 @@
-"""Alignments that exist already: which TextGrid is an utterance's, and why one cannot be used."""
+"""Alignments that exist already: the TextGrid of an utterance, and the reasons why one cannot be used."""
 
 import io
 import tarfile
@@ -65,7 +65,7 @@ def _tar(path: Path, files: dict[str, bytes]) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
-def test_as_librispeech_alignments_lie(kind: str, tmp_path: Path) -> None:
+def test_the_layout_of_librispeech_alignments(kind: str, tmp_path: Path) -> None:
     name = "LibriSpeech/train-clean-100/103/1240/103-1240-0000.TextGrid"
     files = {name: _grid(), f"__MACOSX/._{name.rpartition('/')[2]}": b"\0\5\26\7", "README.md": b"x"}
     make = {"folder": lambda: _folder(tmp_path / "x", files), "zip": lambda: _zip(tmp_path / "x.zip", files)}
@@ -96,9 +96,9 @@ def test_ids_with_slashes(tmp_path: Path) -> None:
     )
     assert isinstance(found["medium/100/book one/file_1"], Aligned)
     assert isinstance(found["100/book two/file_1"], Aligned)
-    assert isinstance(found["small/7/book/only_2"], Aligned)  # the last part is one of a kind
+    assert isinstance(found["small/7/book/only_2"], Aligned)  # only one file has this last part
     assert str(found["file_1"]).startswith("ambiguous: 2 TextGrids of this name: medium/100/book one/file_1.TextGrid, ")
-    assert str(found["one/file_1"]).startswith("ambiguous")  # 'book one' is no folder 'one'
+    assert str(found["one/file_1"]).startswith("ambiguous")  # the folder 'book one' is not a folder 'one'
 
 
 def test_reasons(tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_reasons(tmp_path: Path) -> None:
     assert reasons["empty"] == "nothing in the TextGrid"
 
 
-def test_ends_and_spellings_are_fitted(tmp_path: Path) -> None:
-    late = [*PHONES[:-1], Span("T", 0.7, 1.03)]  # to the end of the grid, which the audio does not reach
+def test_ends_and_spellings_are_adapted(tmp_path: Path) -> None:
+    late = [*PHONES[:-1], Span("T", 0.7, 1.03)]  # to the end of the TextGrid, which is after the end of the audio
     files = {
         "late.TextGrid": _grid([WORDS[0], Span("CAT", 0.3, 1.03)], late, 1.03),
         "early.TextGrid": _grid(seconds=0.97),
@@ -146,7 +146,7 @@ def test_ends_and_spellings_are_fitted(tmp_path: Path) -> None:
     assert [w.label for w in found["marks"].words] == ["the", "cat"]
 
 
-def test_archives_that_cannot_serve(tmp_path: Path) -> None:
+def test_archives_that_cannot_be_used(tmp_path: Path) -> None:
     files = {"103/1240/103-1240.alignment.txt": b'103-1240-0000 ",CHAPTER," "0.4,0.9,14.085"\n'}
     with pytest.raises(UserError, match=r"alignment\.textgrids: .* holds no TextGrid; its 1 \*\.alignment\.txt"):
         TextGridArchive(_zip(tmp_path / "condensed.zip", files), ["103-1240-0000"])
