@@ -184,10 +184,7 @@ def test_words_of_items_are_asked_of_g2p(models: Path, log: Path, tmp_path: Path
     assert [p.label for p in found["a"].phones][3:-1] == fake_mfa.spell("zebra")
     assert (str(found["b"]), str(found["c"])) == ("unknown word: hmm", "unknown word: pst")
     asked = fake_mfa.calls(log)[0]
-    assert asked["command"] == "g2p" and asked["words"] == [
-        "pst",
-        "zebra",
-    ]  # words that it could not pronounce before are not asked again
+    assert asked["command"] == "g2p" and asked["words"] == ["pst", "zebra"]  # and not those of oov.tsv
 
 
 def test_failures_say_exit_code_and_log(
