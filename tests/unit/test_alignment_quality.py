@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from speechladder.alignment.phone_statistics import PhoneStatistics
 from speechladder.alignment.quality import (
-    PhoneStatistics,
     alignment_quality,
     compare_phones,
     match_labels,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechladder.corpora import draw
-from speechladder.corpora.draw import Draw, hash_order, water_fill, water_level
+from speechladder.corpora.draw import Draw, SpeakerDraw, hash_order, water_fill, water_level
 from speechladder.io.hashing import stable_hash
 
 
@@ -128,3 +128,11 @@ def test_a_smaller_draw_begins_a_larger_one() -> None:
         small.add(f"u{n}", 1, n)
         large.add(f"u{n}", 1, n)
     assert large.items()[:5] == small.items() and len(large.items()) == 50
+
+
+def test_a_draw_by_speaker_fills_the_cap_in_the_order_of_its_hash() -> None:
+    speakers, order, seconds = corpus([5, 40, 8])
+    balanced = SpeakerDraw("hours")
+    for n, (speaker, duration) in enumerate(zip(speakers, seconds)):
+        balanced.add(f"u{n}", f"speaker {speaker}", duration)
+    assert np.array_equal(balanced.kept(200), water_fill(speakers, order, seconds, 200)[0])

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,6 @@ from speechladder.io.errors import UserError
 from speechladder.settings import Alignment
 
 AHEAD = 2  # utterances that are read ahead for each process, so that no process waits
-
-Timed = tuple[str, float, Aligned | AlignmentError | AudioError]  # an answer with the seconds of its audio
 
 
 def load_aligner(settings: Alignment, work: Path, jobs: int = 1, models: Path | None = None) -> Aligner:
@@ -58,40 +57,39 @@ class PocketSphinx:
         self, requests: Iterable[Request], advance: Callable[[float], None] = no_progress
     ) -> Iterator[Answer]:
         """As `base.Aligner` describes."""
-        for name, seconds, answer in self._in_turn(requests) if self.jobs == 1 else self._in_parallel(requests):
-            advance(seconds)
-            yield name, answer
-
-    def _in_turn(self, requests: Iterable[Request]) -> Iterator[Timed]:
-        for request in requests:
-            try:
-                samples = audible_samples(request)
-            except (AudioError, AlignmentError) as error:
-                yield request.id, 0.0, error
-            else:
-                answer = _align(self.beam, samples, request.text, request.pronunciations)
-                yield request.id, len(samples) / SAMPLE_RATE, answer
-
-    def _in_parallel(self, requests: Iterable[Request]) -> Iterator[Timed]:
-        waiting: deque[tuple[str, float, Future | Exception]] = deque()
-        context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-        with ProcessPoolExecutor(self.jobs, context, _end_with, (os.getpid(),)) as pool:
+        waiting: deque[tuple[str, float, Future | Aligned | AlignmentError | AudioError]] = deque()
+        with self._pool() as pool:
             for request in requests:
                 try:
                     samples = audible_samples(request)
                 except (AudioError, AlignmentError) as error:
                     waiting.append((request.id, 0.0, error))
                 else:
-                    found = pool.submit(_align, self.beam, samples, request.text, request.pronunciations)
-                    waiting.append((request.id, len(samples) / SAMPLE_RATE, found))
-                while len(waiting) > AHEAD * self.jobs:
-                    yield _awaited(*waiting.popleft())
+                    work = self.beam, samples, request.text, request.pronunciations
+                    answer = pool.submit(_align, *work) if pool else _align(*work)
+                    waiting.append((request.id, len(samples) / SAMPLE_RATE, answer))
+                while len(waiting) > (AHEAD * self.jobs if pool else 0):
+                    yield _answered(*waiting.popleft(), advance)
             while waiting:
-                yield _awaited(*waiting.popleft())
+                yield _answered(*waiting.popleft(), advance)
+
+    def _pool(self) -> AbstractContextManager[ProcessPoolExecutor | None]:
+        """The processes that align, or None for one job, which aligns in this process."""
+        if self.jobs == 1:
+            return nullcontext()
+        context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        return ProcessPoolExecutor(self.jobs, context, _end_with, (os.getpid(),))
 
 
-def _awaited(name: str, seconds: float, answer: Future | Exception) -> Timed:
-    return name, seconds, answer.result() if isinstance(answer, Future) else answer
+def _answered(
+    name: str,
+    seconds: float,
+    answer: Future | Aligned | AlignmentError | AudioError,
+    advance: Callable[[float], None],
+) -> Answer:
+    found = answer.result() if isinstance(answer, Future) else answer
+    advance(seconds)
+    return name, found
 
 
 @functools.cache

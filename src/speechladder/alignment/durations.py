@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from speechladder.alignment.base import SHORTEST, AlignmentError
-from speechladder.alignment.quality import PhoneStatistics
+from speechladder.alignment.phone_statistics import PhoneStatistics
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.draw import hash_order

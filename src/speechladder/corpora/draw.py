@@ -4,6 +4,7 @@ The hash depends on a key and on the utterance's id alone. So a draw does not de
 it is divided into shards, or on the machine, and a smaller draw lies within a larger one.
 """
 
+from array import array
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
@@ -101,3 +102,27 @@ def water_fill(speakers: np.ndarray, order: np.ndarray, seconds: np.ndarray, cap
     kept = np.zeros(n, bool)
     kept[at[below]] = True
     return kept, level
+
+
+class SpeakerDraw:
+    """A draw of utterances with the same time for every speaker as far as possible (`water_fill`).
+
+    20 bytes are held in memory for each utterance, and no text.
+    """
+
+    def __init__(self, *key: object) -> None:
+        """`key`: the draw's own key of the hash."""
+        self._key = key
+        self._numbers: dict[str, int] = {}
+        self._speakers, self._order, self._seconds = array("i"), array("Q"), array("d")
+
+    def add(self, name: str, speaker: str, seconds: float) -> None:
+        """Add an utterance; its `name` (its id) decides its place in the order."""
+        self._speakers.append(self._numbers.setdefault(speaker, len(self._numbers)))
+        self._order.append(stable_hash(*self._key, name))
+        self._seconds.append(seconds)
+
+    def kept(self, cap: float) -> np.ndarray:
+        """Which of the utterances, as they were added, are drawn within `cap` seconds: (n,) bool."""
+        columns = np.array(self._speakers, np.int32), np.array(self._order, np.uint64), np.array(self._seconds)
+        return water_fill(*columns, cap)[0]

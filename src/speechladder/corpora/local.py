@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from speechladder.corpora.cuts import Cut, write_cuts
-from speechladder.corpora.draw import hash_order, water_fill
+from speechladder.corpora.draw import SpeakerDraw, hash_order
 from speechladder.corpora.filters import length_problem
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, audio_info
@@ -169,7 +167,7 @@ def _seconds(path: Path) -> float | None:
 
 
 def _within_hours(entries: list[Entry], splits: dict[Path, str], corpus: Corpus) -> list[Entry]:
-    """The entries without those of train that corpus.hours leaves out (`draw.water_fill`).
+    """The entries without those of train that corpus.hours leaves out (`draw.SpeakerDraw`).
 
     Every shard reads the headers of all train files to know their durations. Utterances that are rejected later count
     too, so that the subset has the same share of rejects as the corpus.
@@ -177,15 +175,12 @@ def _within_hours(entries: list[Entry], splits: dict[Path, str], corpus: Corpus)
     train = [e for e in entries if splits[e.path] == "train"]
     if corpus.hours is None:
         return entries
-    seconds = np.zeros(len(train))
+    drawn = SpeakerDraw("hours")
     with progress("durations of train", len(train), "files/s") as meter:
-        for n, entry in enumerate(train):
-            seconds[n] = _seconds(entry.path) or 0.0
+        for entry in train:
+            drawn.add(entry.id, entry.speaker, _seconds(entry.path) or 0.0)
             meter.advance(1)
-    numbers = {speaker: n for n, speaker in enumerate(dict.fromkeys(e.speaker for e in train))}
-    speakers = np.array([numbers[e.speaker] for e in train])
-    order = np.array([stable_hash("hours", e.id) for e in train], np.uint64)
-    kept, _ = water_fill(speakers, order, seconds, 3600 * corpus.hours)
+    kept = drawn.kept(3600 * corpus.hours)
     if not kept.any():
         raise UserError(f"corpus.hours: {corpus.hours:g} h is less than the shortest utterance of train; raise it")
     lost = {e.path for e, stays in zip(train, kept) if not stays}

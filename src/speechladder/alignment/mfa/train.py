@@ -1,7 +1,6 @@
 """An acoustic model trained on the run's own speech (`mfa train`), for a run that names no pretrained model."""
 
 import shutil
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +11,10 @@ from speechladder.alignment.mfa.command import common_options, run_mfa
 from speechladder.alignment.mfa.corpus import MFACorpus
 from speechladder.alignment.mfa.dictionary import Dictionary, read_dictionary
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.corpora.draw import water_fill
+from speechladder.corpora.draw import SpeakerDraw
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, read_json, work_folder, write_json
-from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 
 
@@ -31,19 +29,14 @@ def _usable(cuts: list[Path], dictionary: Dictionary) -> Iterator[Cut]:
 def draw_training(cuts: list[Path], dictionary: Dictionary, hours: float) -> np.ndarray:
     """Which of the usable utterances, in their order, to train on: (n,) bool, at most `hours` together.
 
-    They are drawn by a hash of the id, with the same time for every speaker as far as possible (`draw.water_fill`). The
-    draw holds 20 bytes for each utterance, and no text.
+    They are drawn by a hash of the id, with the same time for every speaker as far as possible.
     """
-    numbers: dict[str, int] = {}
-    speakers, order, seconds = array("i"), array("Q"), array("d")
+    drawn = SpeakerDraw("mfa train")
     with progress("utterances to train on", None, "utterances/s") as meter:
         for cut in _usable(cuts, dictionary):
-            speakers.append(numbers.setdefault(cut.speaker, len(numbers)))
-            order.append(stable_hash("mfa train", cut.id))
-            seconds.append(cut.duration)
+            drawn.add(cut.id, cut.speaker, cut.duration)
             meter.advance(1)
-    columns = np.array(speakers, np.int32), np.array(order, np.uint64), np.array(seconds)
-    return water_fill(*columns, 3600 * hours)[0]
+    return drawn.kept(3600 * hours)
 
 
 def train_mfa(cuts: list[Path], models: Path, hours: float, out: Path, jobs: int = 1) -> None:
