@@ -35,7 +35,7 @@ AHEAD = 2  # utterances that are read ahead for each process, so that no process
 def load_aligner(settings: Alignment, work: Path, jobs: int = 1, models: Path | None = None) -> Aligner:
     """The aligner of `settings` that aligns audio: MFA or PocketSphinx.
 
-    PocketSphinx also serves where the setting is truth or textgrids, which bring alignments of the corpus alone.
+    PocketSphinx also aligns items if the setting is truth or textgrids, which have times of the corpus only.
     `work`: folder for MFA's temporary files. `models`: results/alignment/mfa. Raises UserError if MFA has no models.
     """
     if settings.aligner != "mfa":

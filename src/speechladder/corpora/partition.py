@@ -133,7 +133,7 @@ def _read(paths: Sequence[Path], rejected: TextIO, meter: Meter) -> tuple[_Surve
 
 
 def _records(path: Path, split: str, meter: Meter) -> Iterator[tuple[int, Record | Exception | None]]:
-    """(number, record) of each line; in place of the record the error if it is none, and None if it is blank."""
+    """Yield (number, record) for each line; a line that is no record has its error instead, a blank line None."""
     number = 0
     try:
         for number, line in read_lines(path, meter):

@@ -77,7 +77,7 @@ class MFA:
         return entries
 
     def _pronounce(self, entries: list[_Entry], corpus: MFACorpus, folder: Path) -> None:
-        """Ask the G2P model for the words that the dictionary lacks; remove the utterances whose words still lack."""
+        """Ask the G2P model for words that the dictionary lacks; remove utterances with words that it still lacks."""
         dictionary = corpus.dictionary
         unknown = {word for word in corpus.words if word not in dictionary}
         model = self.models / "g2p.zip"

@@ -8,7 +8,7 @@ from speechladder.alignment.mfa.dictionary import Dictionary
 from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import encode_flac
 
-# MFA divides its work by speaker, so most of a shard would be one job if it had one main speaker. Speaker adaptation
+# MFA divides its work by speaker, so a shard with one main speaker would be mostly one job. Speaker adaptation
 # (fMLLR) estimates 40 x 41 numbers, for which a few minutes of speech suffice. Ten minutes are enough for adaptation
 # and let MFA divide the work.
 MAX_SPEAKER_SECONDS = 600.0
