@@ -1,10 +1,11 @@
 """Memory and time of a manifest of eleven million cuts, and of the stages that read every utterance: a JSON line.
 
-`manifest` (the default) writes a manifest of so many records as LibriHeavy has them (made-up text, genuine fields and
-lengths) and deals it to shards in a process of its own, with and without a cap in hours. Beside it stands plain Python
-on the first of the records: json.loads of every line, all cuts in a list, dealt and written whole; its memory for all
-of them is extrapolated. `downstream` makes so many utterances with alignment and units, and runs, each in a process of
-its own, what reads them all: select_utterances, tokenize_rung of text-raw and speech-hubert, alignment_quality.
+`manifest` (the default) writes a manifest with `--records` records like LibriHeavy's (generated text, genuine fields and
+lengths) and partitions it into shards in a process of its own, with and without a cap in hours. For comparison, plain
+Python does the same with the first records: json.loads of every line, all cuts in a list, each shard written at once.
+Its memory for all records is extrapolated. `downstream` makes `--records` utterances with alignment and units, and runs
+the stages that read them all, each in a process of its own: select_utterances, tokenize_rung of text-raw and
+speech-hubert, alignment_quality.
 
     nice -n 5 python benchmarks/manifest.py --records 11000000
     nice -n 5 python benchmarks/manifest.py downstream --records 300000 [--source OTHER_CHECKOUT/src]
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def about() -> dict[str, Any]:
-    """Where and of what this was measured."""
+    """The machine and the version that were measured."""
     from hardware import processor
 
     from speechladder.lm.card import commit
@@ -103,12 +104,12 @@ def measured(command: list[str], source: Path = ROOT / "src") -> dict[str, float
 
 
 def rated(figures: dict[str, float], records: int) -> dict[str, float]:
-    """With records per second."""
+    """The figures with records per second."""
     return figures | {"records_per_second": round(records / figures["seconds"])}
 
 
 def manifest(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Dealing, with and without a cap, and plain Python."""
+    """Figures of the partition, with and without a cap, and of plain Python."""
     path = folder / "libriheavy_cuts_large.jsonl.gz"
     begun = time.perf_counter()
     raw = write_manifest(path, args.records)
@@ -128,13 +129,13 @@ def manifest(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     plain = measured([sys.executable, "-c", PLAIN, str(path), str(number), str(folder / "plain"), str(args.shards)])
     out["plain"] = {"records": number} | rated(plain, number)
     out["plain"]["peak_mb_extrapolated"] = round(plain["peak_mb"] * args.records / number)
-    for name in ("seconds", "cpu_seconds"):  # other work on the machine makes the first larger, not the second
+    for name in ("seconds", "cpu_seconds"):  # other work on the machine adds to the first, not to the second
         out[f"plain_{name}_to_ours"] = round(plain[name] / number * args.records / out["all"][name], 2)
     return out
 
 
 def write_manifest(path: Path, records: int) -> int:
-    """Write a manifest of made-up cuts; returns its bytes before compression."""
+    """Write a manifest of generated cuts; returns its bytes before compression."""
     rng = random.Random(0)
     letters = "etaoinshrdlu"
     words = ["".join(rng.choices(letters, k=rng.randint(1, 9))) for _ in range(8000)]
@@ -149,7 +150,7 @@ def write_manifest(path: Path, records: int) -> int:
 
 
 def record(rng: random.Random, pool: list[str], n: int) -> bytes:
-    """A line with the fields of LibriHeavy's, and as long."""
+    """A line with the fields and the length of LibriHeavy's lines."""
     duration = rng.randint(200, 3000) / 100
     speaker, number = n // PER_SPEAKER, n % PER_RECORDING
     recording = (
@@ -176,12 +177,15 @@ STEPS = ("select", "tokens text-raw", "tokens speech-hubert", "alignment quality
 
 
 def downstream(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """What reads every utterance; peaks at the number of records and at a third of it, hence per million more."""
+    """Figures of the stages that read every utterance.
+
+    Peaks of memory are measured with all records and with a third of them, which gives the memory per million more.
+    """
     out: dict[str, Any] = {"phones_per_utterance": PHONES, "source": str(args.source)}
     sizes = (args.records // 3, args.records)
     peaks: dict[str, list[float]] = {}
     for size in sizes:
-        shards = max(1, size // 11_000)  # as many utterances to a shard as of 11 million to a thousand
+        shards = max(1, size // 11_000)  # utterances per shard as with 11 million in a thousand shards
         here = folder / str(size)
         write_utterances(here, size, shards)
         for name in STEPS:
@@ -202,7 +206,7 @@ def files(folder: Path) -> tuple[list[Path], list[Path], list[Path], list[Path]]
 
 
 def step(name: str, folder: Path) -> None:
-    """One stage, in this process."""
+    """Run one stage in this process."""
     cuts, alignment, units, rejected = files(folder)
     if name == "select":
         from speechladder.rungs.utterances import select
@@ -221,7 +225,7 @@ def step(name: str, folder: Path) -> None:
 
 
 def write_utterances(folder: Path, number: int, shards: int) -> None:
-    """Made-up utterances in shards, with alignments of PHONES phones and as many units as fit."""
+    """Generated utterances in shards, with alignments of PHONES phones and units for all frames."""
     from speechladder.corpora.cuts import Cut, write_cuts
     from speechladder.corpora.phones import ARPABET
     from speechladder.io.audio import frame_count

@@ -30,10 +30,11 @@ from hardware import processor
 from manifest import write_manifest
 from models import BASE, CLUSTERS, SMALL, TINYLLAMA, Clock, Rates, clustering, encoding, rate, scoring, training
 
-from speechladder.alignment.pocketsphinx import Aligner, AlignmentError
+from speechladder.alignment.base import AlignmentError
+from speechladder.alignment.pocketsphinx import UtteranceAligner
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut, write_cuts
-from speechladder.corpora.dealing import split_manifests
+from speechladder.corpora.partition import split_manifests
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import encode_flac, read_audio
 from speechladder.io.files import read_json, write_json
@@ -85,7 +86,7 @@ def reading(cuts: list[tuple[str, str, Path]]) -> tuple[Rates, dict[str, np.ndar
 
 def aligning(cuts: list[tuple[str, str, Path]], samples: dict[str, np.ndarray]) -> tuple[Rates, dict[str, tuple]]:
     """PocketSphinx, and what it found by id."""
-    aligner, found = Aligner(), {}
+    aligner, found = UtteranceAligner(), {}
     clock = Clock(torch.device("cpu"))
     for name, text, _ in cuts:
         try:

@@ -1,24 +1,24 @@
 #!/usr/bin/env python
 """A stand-in for the command `mfa` of the Montreal Forced Aligner 3.4: version, model download, g2p, train, align.
 
-`install(folder, monkeypatch)` writes it as an executable called mfa and puts it first on PATH. It checks what it is
-given more strictly than MFA does (which takes unknown options for parameters): an option that it does not know is an
-error (exit code 2, as click's), MFA_ROOT_DIR must be set and not MFA's own place in the home directory, corpus and
-output must lie outside MFA's temporary folders, audio must be readable and have its .lab. Then it writes genuine
-TextGrids: those of real recordings that it is pointed to, else an alignment by the dictionary in MFA's own format. It
+`install(folder, monkeypatch)` writes it as an executable called mfa and puts it first on PATH. It checks its input
+more strictly than MFA, which takes unknown options for parameters: an option that it does not know is an
+error (exit code 2, like click's), MFA_ROOT_DIR must be set and must not be in the home directory, corpus and
+output must lie outside MFA's temporary folders, audio must be readable and have a .lab file. Then it writes
+TextGrids: those in the folders of FAKE_MFA_KNOWN, else an alignment by the dictionary in MFA's own format. It
 needs soundfile and the standard library.
 
-What it is told by the environment:
-    FAKE_MFA_LOG        file; a line of JSON for each call: argv, root, and what was found (speakers, words, ...)
+Environment variables:
+    FAKE_MFA_LOG        file; gets a line of JSON for each call: argv, root, and counts (speakers, words, ...)
     FAKE_MFA_EXIT       "CODE" or "COMMAND=CODE": fail with this exit code, with a log below the temporary folder
-    FAKE_MFA_SIGNAL     number: end by this signal (9: as the kernel does when memory is short)
-    FAKE_MFA_SLEEP      seconds to sleep before the work, to be killed in
-    FAKE_MFA_LEAVE_OUT  a word: utterances with it get no TextGrid, and a line in a log
-    FAKE_MFA_SPN        a word: it is written as <unk> with the phone spn, though the dictionary has it
+    FAKE_MFA_SIGNAL     number: end by this signal (9: as if the machine ran out of memory)
+    FAKE_MFA_SLEEP      seconds to sleep before the work, in which a test can kill it
+    FAKE_MFA_LEAVE_OUT  a word: utterances with it get no TextGrid, but a line in a log
+    FAKE_MFA_SPN        a word: written as <unk> with the phone spn, although the dictionary has it
     FAKE_MFA_BREAK      a word: the TextGrid of its utterances is cut off in the middle
-    FAKE_MFA_OTHER      a word: it is written as another word
-    FAKE_MFA_KNOWN      folders with real TextGrids, divided by ':'; used where words and duration are the audio's
-    FAKE_MFA_VERSION    what `mfa version` says; default 3.4.3
+    FAKE_MFA_OTHER      a word: written as another word
+    FAKE_MFA_KNOWN      folders with TextGrids, separated by ':'; used for audio with the same words and duration
+    FAKE_MFA_VERSION    the output of `mfa version`; default 3.4.3
 """
 
 import json
@@ -37,7 +37,7 @@ COMMON = {
     "--no_use_mp": 0, "--debug": 0, "--single_speaker": 0, "--cleanup_textgrids": 0, "--no_cleanup_textgrids": 0,
     "--profile": 1, "-p": 1, "--use_postgres": 0, "--no_use_postgres": 0, "--use_threading": 0, "--no_use_threading": 0,
 }  # fmt: skip
-COMMANDS = {  # command -> (its own options and how many values each has, names of its arguments)
+COMMANDS = {  # command -> (its options and the number of values of each, the names of its arguments)
     "align": (
         {
             "--config_path": 1, "-c": 1, "--speaker_characters": 1, "-s": 1, "--audio_directory": 1, "-a": 1,
@@ -90,7 +90,7 @@ you\tY UW1
 [bracketed]\tspn
 """
 IPA = "the\tð ə\ncat\tkʰ æ t\n<unk>\tspn\n"
-SOUNDS = {  # letters to phones, the longest first: enough for words to differ
+SOUNDS = {  # letters to phones, the longest first
     "tion": "SH AH0 N",
     "ch": "CH",
     "sh": "SH",
@@ -129,18 +129,18 @@ def install(folder, monkeypatch=None) -> Path:
 
 
 def calls(log) -> list[dict]:
-    """What FAKE_MFA_LOG holds: the calls in order."""
+    """The calls in FAKE_MFA_LOG, in order."""
     return [json.loads(line) for line in Path(log).read_text().splitlines()] if Path(log).exists() else []
 
 
 def write_model(path, kind: str) -> None:
-    """A .zip that passes for an acoustic or a g2p model here."""
+    """Write a .zip that the stand-in takes for an acoustic or a g2p model."""
     with zipfile.ZipFile(path, "w") as file:
         file.writestr(f"{Path(path).stem}/meta.json", json.dumps({"kind": kind, "phones": "arpa"}))
 
 
 def spell(word: str) -> list[str]:
-    """The phones that `mfa g2p` gives here; none for a word without a vowel's letter."""
+    """The phones that the stand-in's `mfa g2p` gives; none for a word without a vowel letter."""
     if not re.search("[aeiouy]", word):
         return []
     rest, out = re.sub("[^a-z]", "", word), []
@@ -151,11 +151,11 @@ def spell(word: str) -> list[str]:
 
 
 class UsageError(Exception):
-    """A wrong command line: exit code 2, as click's."""
+    """A wrong command line: exit code 2, like click's."""
 
 
 class FailureError(Exception):
-    """What MFA would end with a traceback for: exit code 1."""
+    """A failure at which MFA would end with a traceback: exit code 1."""
 
 
 def info(text: str) -> None:
@@ -201,7 +201,7 @@ def read_dictionary(path: str) -> dict[str, list[str]]:
 
 
 def read_corpus(folder: str, temporary: str) -> list[tuple[str, Path, list[str], float]]:
-    """(speaker, audio, words, seconds) of each utterance; all must be whole, and outside MFA's temporary folders."""
+    """(speaker, audio, words, seconds) of each utterance; all must be readable and outside MFA's temporary folders."""
     import soundfile
 
     root = Path(folder)
@@ -234,7 +234,7 @@ def read_corpus(folder: str, temporary: str) -> list[tuple[str, Path, list[str],
 
 
 def tier(number: int, name: str, intervals: list[tuple[float, float, str]], end: float) -> str:
-    """An interval tier in Praat's long format, blanks included, as MFA writes it."""
+    """An interval tier in Praat's long format, with blanks, as MFA writes it."""
     filled, at = [], 0.0
     for begin, stop, label in intervals:
         if begin > at:
@@ -252,7 +252,7 @@ def tier(number: int, name: str, intervals: list[tuple[float, float, str]], end:
 
 
 def grid(words: list[str], dictionary: dict[str, list[str]], seconds: float) -> str | None:
-    """A TextGrid with the words' phones spread evenly on MFA's 10 ms grid; None where there is no time for them."""
+    """A TextGrid with the phones of the words placed evenly on MFA's 10 ms grid; None if they do not fit."""
     sounds = [dictionary.get(word, ["spn"]) for word in words]
     total = sum(map(len, sounds))
     frames = int(seconds * 100) - 20
@@ -269,7 +269,7 @@ def grid(words: list[str], dictionary: dict[str, list[str]], seconds: float) -> 
 
 
 def known_grids() -> list[tuple[list[str], float, str]]:
-    """(words, end, text) of the real TextGrids that FAKE_MFA_KNOWN names; those with words and phones alone."""
+    """(words, end, text) of the TextGrids in FAKE_MFA_KNOWN that have tiers words and phones."""
     out = []
     for folder in filter(None, os.environ.get("FAKE_MFA_KNOWN", "").split(":")):
         for path in sorted(Path(folder).rglob("*.TextGrid")):
@@ -289,7 +289,7 @@ def align(options: dict[str, str], arguments: list[str]) -> dict:
     if not zipfile.is_zipfile(model):
         raise UsageError(f"Invalid value for 'ACOUSTIC_MODEL_PATH': {model}")
     if options.get("--output_format", "long_textgrid") != "long_textgrid":
-        raise UsageError("this stand-in writes long_textgrid alone")
+        raise UsageError("this stand-in writes only long_textgrid")
     temporary = options.get("--temporary_directory") or options.get("-t") or os.environ["MFA_ROOT_DIR"]
     if Path(output).resolve().is_relative_to(Path(temporary).resolve()):
         raise UsageError("Output directories must be outside of MFA's temporary directory")
@@ -322,7 +322,7 @@ def align(options: dict[str, str], arguments: list[str]) -> dict:
 
 
 def align_part(part: list, dictionary: dict, known: list, output: str) -> tuple[list[str], int]:
-    """Write the TextGrids of one job's utterances; returns what its log says, and how many were real ones."""
+    """Write the TextGrids of one job's utterances; returns the lines of its log, and how many TextGrids were known."""
     words = {name: os.environ.get(f"FAKE_MFA_{name}") for name in ("LEAVE_OUT", "SPN", "BREAK", "OTHER")}
     dictionary = {word: phones for word, phones in dictionary.items() if word != words["SPN"]}
     lost, real = [], 0
@@ -394,14 +394,14 @@ def version(options: dict[str, str], arguments: list[str]) -> dict:
 
 
 def check_root() -> None:
-    """Raise UsageError where MFA would write into the home directory."""
+    """Raise UsageError if MFA would write into the home directory."""
     root = os.environ.get("MFA_ROOT_DIR")
     if not root or Path(root).resolve() == Path.home().resolve() or "Documents/MFA" in root:
-        raise UsageError("this stand-in wants MFA_ROOT_DIR, so that nothing is written into the home directory")
+        raise UsageError("this stand-in needs MFA_ROOT_DIR, so that nothing is written into the home directory")
 
 
 def misbehave(command: str, options: dict[str, str]) -> None:
-    """What FAKE_MFA_SLEEP, _SIGNAL and _EXIT ask for."""
+    """Do what FAKE_MFA_SLEEP, _SIGNAL and _EXIT ask for."""
     temporary = Path(options.get("--temporary_directory") or os.environ["MFA_ROOT_DIR"])
     time.sleep(float(os.environ.get("FAKE_MFA_SLEEP", 0)) if command != "version" else 0)
     if "FAKE_MFA_SIGNAL" in os.environ and command != "version":

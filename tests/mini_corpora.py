@@ -1,7 +1,4 @@
-"""Miniature archives in the genuine formats of the real corpora, with what goes wrong in them.
-
-The speech is that of LibriSpeech fragments in ../shared/data where they are, else the synthesizer's.
-"""
+"""Miniature archives in the genuine formats of the real corpora, with typical faults; the speech is synthesized."""
 
 import gzip
 import hashlib
@@ -16,7 +13,6 @@ import numpy as np
 import soundfile
 
 from speechladder.corpora import world
-from speechladder.corpora.local import scan
 from speechladder.corpora.speak import speak, voices
 
 RATE = 16_000
@@ -26,29 +22,15 @@ BOOK = "some_book_0812_librivox_64kb_mp3"
 
 @dataclass(frozen=True)
 class Said:
-    """An utterance: who, what, how."""
+    """An utterance: its speaker, its text, and its (n,) float32 samples at 16 kHz."""
 
     speaker: str
     text: str
     samples: np.ndarray
 
 
-def natural(shared: Path, speakers: int, each: int, longest: float = 9.0) -> list[Said]:
-    """`each` utterances of at most `longest` seconds from each of so many speakers of the LibriSpeech fragments."""
-    found: dict[str, list[Said]] = {}
-    for entry in scan(shared / "librispeech" / "LibriSpeech")[0]:
-        info = soundfile.info(entry.path)
-        if entry.text and 1.5 < info.frames / info.samplerate < longest:
-            said = found.setdefault(entry.speaker, [])
-            if len(said) < each:
-                said.append(Said(entry.speaker, entry.text, soundfile.read(entry.path, dtype="float32")[0]))
-    chosen = [said for said in found.values() if len(said) == each][:speakers]
-    assert len(chosen) == speakers, "too few speakers in ../shared/data"
-    return [one for said in chosen for one in said]
-
-
 def synthetic(speakers: int, each: int) -> list[Said]:
-    """The same number of utterances of the world's sentences."""
+    """`each` utterances of two sentences of the world by each of `speakers` speakers."""
     rng, pool = random.Random(0), voices(2)
     sentences = [s for d in world.documents(0, words=2000) for s in d.sentences]
     out = []
@@ -60,14 +42,14 @@ def synthetic(speakers: int, each: int) -> list[Said]:
 
 
 def flac(samples: np.ndarray, rate: int = RATE) -> bytes:
-    """(n,) as a FLAC file of 16 bits."""
+    """(n,) samples as a FLAC file of 16 bits."""
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
 def cut(recording: str, number: int, start: float, duration: float, speaker: str, text: str, samples: int) -> dict:
-    """A MonoCut as LibriHeavy's manifests have it."""
+    """A MonoCut as in LibriHeavy's manifests."""
     name = f"{recording}_{number}"
     return {
         "id": name,
@@ -96,7 +78,7 @@ def cut(recording: str, number: int, start: float, duration: float, speaker: str
 
 
 def tar_bytes(files: dict[str, bytes], hostile: bool = False) -> bytes:
-    """A plain tar; hostile: with members that would be written elsewhere, a link and a device."""
+    """A plain tar; `hostile` adds members with paths outside of the folder, a link and a device."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         members = list(files.items())
@@ -116,12 +98,12 @@ def tar_bytes(files: dict[str, bytes], hostile: bool = False) -> bytes:
 
 
 def gzipped(rows: list[dict]) -> bytes:
-    """Rows as .jsonl.gz."""
+    """Rows as the content of a .jsonl.gz file."""
     return gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode(), mtime=0)
 
 
 def libriheavy(folder: Path, said: list[Said], held_out: set[str]) -> dict[str, str]:
-    """Write small.tar and its manifests into `folder`: a long recording per speaker, and what is wrong with them.
+    """Write small.tar and its manifests into `folder`: a long recording per speaker, with faults.
 
     Speakers in `held_out` are in the manifest dev, the others in small. Returns the ids that must be left out, each
     with the beginning of its reason.
@@ -177,5 +159,5 @@ def librispeech(folder: Path, said: list[Said], subset: str) -> None:
 
 
 def md5(path: Path) -> str:
-    """Of a file, in hexadecimal."""
+    """The MD5 of a file, in hexadecimal."""
     return hashlib.md5(path.read_bytes()).hexdigest()

@@ -12,9 +12,8 @@ import soundfile
 import yaml
 
 from speechladder.alignment import run
-from speechladder.alignment.mfa.prepare import fetch, prepare
+from speechladder.alignment.mfa.prepare import fetch_models, prepare_mfa
 from speechladder.alignment.run import align_shard
-from speechladder.alignment.textgrid import write_textgrid
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.speak import speak, voices
 from speechladder.io.audio import encode_flac
@@ -23,6 +22,7 @@ from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, read_table, write_table
 from speechladder.settings import Alignment
 from tests import fake_mfa
+from tests.textgrids import write_textgrid
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = "the cooks near the window bake bread"
@@ -113,17 +113,17 @@ def test_truth_rows_are_copied(shard: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def mfa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that rule prepare_mfa makes, by a stand-in for mfa that is on PATH."""
+    """The folder that rule prepare_mfa makes, by a stand-in for mfa on PATH."""
     fake_mfa.install(tmp_path / "bin", monkeypatch)
     monkeypatch.setenv("FAKE_MFA_LOG", str(tmp_path / "calls.jsonl"))
     fake_mfa.write_model(tmp_path / "acoustic.zip", "acoustic")
-    fetch(tmp_path / "models", str(tmp_path / "acoustic.zip"), "english_us_arpa", "english_us_arpa")
+    fetch_models(tmp_path / "models", "english_us_arpa", str(tmp_path / "acoustic.zip"), "english_us_arpa")
     return tmp_path
 
 
 def _with_mfa(shard: Path, mfa: Path, max_rejected: float = 1.0) -> list[dict]:
     out = mfa / "out"
-    prepare([shard / "cuts.0.jsonl.gz"], mfa / "models", None, mfa / "mfa", 1)
+    prepare_mfa([shard / "cuts.0.jsonl.gz"], mfa / "models", mfa / "mfa")
     align_shard(
         shard / "cuts.0.jsonl.gz",
         Alignment(aligner="mfa"),
@@ -149,7 +149,7 @@ def test_a_shard_by_mfa(shard: Path, mfa: Path, monkeypatch: pytest.MonkeyPatch)
     assert rejected["wrong"]["reason"].startswith("not aligned: ") and rejected["silent"]["reason"] == "silent"
     assert "audio" in rejected["truncated"]["reason"] and rejected["missing"]["source"].endswith("nothing.flac")
     call = fake_mfa.calls(mfa / "calls.jsonl")[-1]
-    assert call["command"] == "align" and call["links"] == 3  # 'stereo' is not as it stands
+    assert call["command"] == "align" and call["links"] == 3  # 'stereo' is not a mono file and is written anew
     assert sorted(p.name for p in (mfa / "out").iterdir()) == ["0.parquet", "rejected.0.jsonl"]
     with pytest.raises(UserError, match="5 of 8 utterances rejected"):
         _with_mfa(shard, mfa, max_rejected=0.5)
@@ -220,7 +220,7 @@ def test_mfas_environment_has_what_its_stages_import() -> None:
         "import sys, importlib.metadata as metadata\n"
         "import speechladder.alignment.run, speechladder.alignment.mfa.aligner, speechladder.alignment.mfa.prepare\n"
         "import speechladder.alignment.mfa.train, speechladder.benchmarks.items, speechladder.continuation.prompts\n"
-        "import num2words, rich.progress, praatio.textgrid, pocketsphinx, espeakng_loader\n"
+        "import num2words, rich.progress, pocketsphinx, espeakng_loader\n"
         "found = {m.split('.')[0] for m, module in sys.modules.items()\n"
         "         if 'site-packages' in (getattr(module, '__file__', None) or '')}\n"
         "of = metadata.packages_distributions()\n"
@@ -228,7 +228,7 @@ def test_mfas_environment_has_what_its_stages_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported = {name.lower().replace("_", "-") for name in done.stdout.split()}
-    # what these bring along themselves, and numpy, which MFA has
+    # dependencies of these packages, and numpy, which MFA installs
     brought = {
         "pydantic-core",
         "annotated-types",

@@ -1,4 +1,4 @@
-"""A shard of the world: its files agree with each other, load with lhotse, and come out the same twice."""
+"""A shard of the world: its files agree with each other, load with lhotse, and are the same each time."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from speechladder.corpora.cuts import read_cuts
-from speechladder.corpora.world_speech import build_shard
+from speechladder.corpora.world_speech import build_world_shard
 from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
@@ -20,7 +20,7 @@ CORPUS = Corpus(hours=1 / 6, shards=2, max_seconds=18.0, max_rejected=0.5)  # lo
 def build(folder, corpus=CORPUS, shard=0, seed=0):
     folder.mkdir(exist_ok=True)
     paths = [folder / name for name in ("cuts.jsonl.gz", "audio", "truth.parquet", "rejected.jsonl")]
-    build_shard(corpus, seed, shard, *paths)
+    build_world_shard(corpus, seed, shard, *paths)
     return paths
 
 
@@ -47,7 +47,7 @@ def test_cuts_audio_and_truth_agree(shard):
         assert ends[-1] == row["seconds"]
         assert frame_count(len(samples)) > len(row["phones"])
         assert cut.original.endswith(".") and cut.original.lower() != cut.text
-        # the window is the utterance: quiet at both edges, sound between
+        # the window contains the utterance: it is quiet at both edges and has sound between them
         assert abs(samples[:400]).max() < 0.02 < abs(samples).max()
         assert abs(samples[-400:]).max() < 0.02
 
@@ -104,7 +104,7 @@ def test_same_arguments_same_bytes(tmp_path, monkeypatch, shard):
     assert Path("corpus/truth.parquet").read_bytes() != results[0]["corpus/truth.parquet"]
 
 
-def test_the_dial_speaks_the_same_documents(tmp_path):
+def test_all_levels_of_variability_speak_the_same_documents(tmp_path):
     texts = []
     for variability in (0, 3):
         paths = build(tmp_path / str(variability), Corpus(hours=0.03, shards=1, variability=variability))

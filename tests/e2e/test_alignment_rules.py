@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from speechladder.alignment.textgrid import write_textgrid
 from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, read_table
 
 from ..fake_mfa import calls, install
+from ..textgrids import write_textgrid
 from .conftest import ROOT, run
 
 pytestmark = pytest.mark.e2e
@@ -45,7 +45,7 @@ def test_a_trained_mfa_then_textgrids_in_an_archive(tmp_path, monkeypatch):
     quality = json.loads((folder / "results/alignment/quality.json").read_text())
     assert (quality["reference"], quality["aligner"]) == ("truth", "mfa") and quality["boundaries"] > 0
     assert not list(folder.rglob(".tmp-*"))
-    # another aligner's settings make nothing anew, another lexicon does
+    # settings of another aligner trigger no rerun, another lexicon does
     same = _preset(folder, aligner="mfa", mfa_model=None, beam=1e-200)
     assert "Nothing to be done" in run(folder, "-n", "--configfile", SMOKE, same, "--", *TARGETS)
     (folder / "lexicon.txt").write_text("the DH AH\n")

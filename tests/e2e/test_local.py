@@ -1,4 +1,4 @@
-"""A folder of recordings with everything that is wrong with users' folders, up the whole ladder."""
+"""A folder of recordings with the faults of users' folders, through the whole ladder."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from .conftest import ROOT, run
 
 pytestmark = pytest.mark.e2e
 BAD = {
-    "truncated": ("truncated audio", "unreadable audio"),  # as libsndfile has it
+    "truncated": ("truncated audio", "unreadable audio"),  # libsndfile reports either
     "empty": ("empty transcript",),
     "silent": ("silent",),
     "zero": ("zero-length audio",),
@@ -28,7 +28,7 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
-    """Three speakers, 36 good utterances, and one of each kind of trouble."""
+    """Three speakers, 36 good utterances, and one utterance with each kind of fault."""
     root = tmp_path_factory.mktemp("corpus") / "My Speech"
     rng, pool = random.Random(0), voices(2)
     sentences = [s for d in world.documents(0, words=900) for s in d.sentences]

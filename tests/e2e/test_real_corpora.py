@@ -1,4 +1,4 @@
-"""From the first download to the table, offline: miniature archives in the genuine formats on a loopback server."""
+"""From the first download to the table: miniature archives in the genuine formats, on a server of this machine."""
 
 import csv
 import json
@@ -9,10 +9,9 @@ import yaml
 
 from speechladder.io.tables import ALIGNMENT, UTTERANCES, read_table
 
-from ..conftest import SHARED_DATA
 from ..fake_mfa import install as install_mfa
 from ..http_server import Server
-from ..mini_corpora import libriheavy, librispeech, md5, natural, synthetic
+from ..mini_corpora import libriheavy, librispeech, md5, synthetic
 from ..mini_slm21 import write_slm21
 from ..mini_storycloze import write_storycloze
 from .conftest import ROOT, run
@@ -20,10 +19,6 @@ from .conftest import ROOT, run
 pytestmark = pytest.mark.e2e
 RUNGS = ["text-bpe", "phone-repeat", "speech-hubert"]
 SMOKE = str(ROOT / "presets" / "smoke.yaml")
-
-
-def _said(speakers: int, each: int):
-    return natural(SHARED_DATA, speakers, each) if SHARED_DATA.is_dir() else synthetic(speakers, each)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -38,9 +33,9 @@ def _reasons(folder: Path, stage: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """The archives behind a server that breaks off, and behind one that serves something else under the same name."""
+    """The archives on a server that breaks off, and a server that has another file under the same name."""
     archives = tmp_path_factory.mktemp("archives")
-    said = _said(6, 5)
+    said = synthetic(6, 5)
     bad = libriheavy(archives, said, {said[-1].speaker})
     librispeech(archives, [one for one in said if one.speaker != said[-1].speaker], "train-clean-100")
     librispeech(archives, [one for one in said if one.speaker == said[-1].speaker], "dev-clean")
@@ -100,7 +95,7 @@ def test_libriheavy_from_the_first_download_to_the_table(served, tmp_path, monke
     assert "Traceback" not in out
     results = tmp_path / "run" / "results"
     assert [row["rung"] for row in _rows(results / "table.csv")] == RUNGS
-    # what was wrong is listed with its reason, and is not in the corpus; nothing was written elsewhere
+    # faults are listed with their reasons and are not in the corpus; nothing was written elsewhere
     reasons = _reasons(tmp_path / "run", "corpus")
     for name, reason in bad.items():
         if reason != "duplicate id":
@@ -111,7 +106,7 @@ def test_libriheavy_from_the_first_download_to_the_table(served, tmp_path, monke
     assert not list(tmp_path.rglob("outside.txt")) and not Path("/tmp/speechladder-outside.txt").exists()
     audit = json.loads((results / "corpus" / "audit.json").read_text())
     assert audit["rejected"] == len(bad), audit
-    # the download broke off and went on; the wrong file of the first address was not taken
+    # the download broke off and was resumed; the wrong file at the first address was not taken
     assert server.ranges("small.tar"), "nothing was resumed"
     assert not list((tmp_path / "run").rglob("*.part*"))
     aligned = read_table(results / "alignment" / "0.parquet", ALIGNMENT)
@@ -124,7 +119,7 @@ def test_libriheavy_from_the_first_download_to_the_table(served, tmp_path, monke
     notes = json.loads((results / "benchmarks" / "topic" / "about.json").read_text())
     assert "transcribed" in json.dumps(notes)
     assert "Nothing to be done" in run(tmp_path / "run", "--configfile", SMOKE, preset, "--", "results/table.csv")
-    # another address of the same file is no other file
+    # another address of the same file triggers no rerun
     config = yaml.safe_load(Path(preset).read_text())
     config["downloads"]["files"]["small.tar"]["urls"] = ["http://127.0.0.1:9/elsewhere.tar"]
     again = _preset(tmp_path / "run", config)
@@ -144,7 +139,7 @@ def test_librispeech_is_fetched_unpacked_and_audited(served, tmp_path):
     )
     out = run(tmp_path, "--configfile", SMOKE, preset, "--", "results/corpus/audit.json")
     audit = json.loads((tmp_path / "results" / "corpus" / "audit.json").read_text())
-    # the folders name train and valid; test, which none names, is drawn from train
+    # the folders' names state train and valid; test is drawn from train
     counts = {name: split["utterances"] for name, split in audit["splits"].items()}
     assert audit["rejected"] == 0 and counts == {"train": 24, "valid": 5, "test": 1}, audit
     assert server.ranges("train-clean-100.tar.gz"), "nothing was resumed"

@@ -1,11 +1,17 @@
-"""Figures that compare two alignments."""
+"""The figures of an alignment's quality, with and without a reference."""
 
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from speechladder.alignment.quality import PhoneStatistics, alignment_quality, compare, match, sample
+from speechladder.alignment.phone_statistics import PhoneStatistics
+from speechladder.alignment.quality import (
+    alignment_quality,
+    compare_phones,
+    match_labels,
+    sample_cuts,
+)
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.columns import SpanColumn
 from speechladder.io.files import write_jsonl
@@ -23,32 +29,32 @@ def _cut(name: str, split: str) -> Cut:
 
 
 def test_match_counts_edits_and_pairs_equal_labels() -> None:
-    assert match(list("abcd"), list("abcd")) == ([(0, 0), (1, 1), (2, 2), (3, 3)], 0)
-    assert match(list("abcd"), list("acd")) == ([(0, 0), (2, 1), (3, 2)], 1)
-    assert match(list("abd"), list("abcd")) == ([(0, 0), (1, 1), (2, 3)], 1)
-    assert match(list("axd"), list("ayd")) == ([(0, 0), (2, 2)], 1)
-    assert match([], list("ab")) == ([], 2)
-    assert match(list("ab"), []) == ([], 2)
+    assert match_labels(list("abcd"), list("abcd")) == ([(0, 0), (1, 1), (2, 2), (3, 3)], 0)
+    assert match_labels(list("abcd"), list("acd")) == ([(0, 0), (2, 1), (3, 2)], 1)
+    assert match_labels(list("abd"), list("abcd")) == ([(0, 0), (1, 1), (2, 3)], 1)
+    assert match_labels(list("axd"), list("ayd")) == ([(0, 0), (2, 2)], 1)
+    assert match_labels([], list("ab")) == ([], 2)
+    assert match_labels(list("ab"), []) == ([], 2)
 
 
 def test_a_known_shift_comes_out() -> None:
     reference = _spans("SIL HH AH0 L OW1 SIL")
     late = _spans("SIL HH AH L OW SIL", shift=0.03)
-    figures = compare([(reference, late)])
-    assert figures["phones"] == figures["boundaries"] == 4  # pauses do not count
-    assert figures["phone_error_rate"] == 0  # nor does stress
+    figures = compare_phones([(reference, late)])
+    assert figures["phones"] == figures["boundaries"] == 4  # pauses are not counted
+    assert figures["phone_error_rate"] == 0  # stress is not compared
     assert figures["median_signed_ms"] == pytest.approx(30)
     assert (figures["within_20ms"], figures["within_50ms"]) == (0, 1)
-    early = compare([(reference, _spans("SIL HH AH L OW SIL", shift=-0.02))])
+    early = compare_phones([(reference, _spans("SIL HH AH L OW SIL", shift=-0.02))])
     assert early["median_signed_ms"] == pytest.approx(-20) and early["median_absolute_ms"] == pytest.approx(20)
     assert early["within_20ms"] == 1
 
 
 def test_wrong_phones_are_errors_and_no_boundaries() -> None:
-    figures = compare([(_spans("HH AH L OW"), _spans("HH EH L OW Z")), (_spans("B IY"), _spans("B IY"))])
+    figures = compare_phones([(_spans("HH AH L OW"), _spans("HH EH L OW Z")), (_spans("B IY"), _spans("B IY"))])
     assert figures["phone_error_rate"] == pytest.approx(2 / 6, abs=1e-4)
     assert figures["boundaries"] == 5 and figures["utterances"] == 2
-    assert compare([])["within_20ms"] is None
+    assert compare_phones([])["within_20ms"] is None
 
 
 def test_statistics_without_a_reference() -> None:
@@ -60,17 +66,17 @@ def test_statistics_without_a_reference() -> None:
     assert figures["mean_phone_ms"] == {"AH": 100.0, "B": 100.0}
 
 
-def test_sample_is_even_and_topped_up() -> None:
+def test_the_sample_is_even_and_completed_from_the_valid_split() -> None:
     cuts = [_cut(f"t{k:02}", "test") for k in range(10)] + [_cut(f"v{k}", "valid") for k in range(5)]
     cuts += [_cut("x", "train")]
-    assert [c.id for c in sample(cuts[::-1], 4)] == ["t00", "t03", "t06", "t09"]
-    assert [c.id for c in sample(cuts, 12)][-2:] == ["v0", "v4"]
-    assert len(sample(cuts, 99)) == 15
+    assert [c.id for c in sample_cuts(cuts[::-1], 4)] == ["t00", "t03", "t06", "t09"]
+    assert [c.id for c in sample_cuts(cuts, 12)][-2:] == ["v0", "v4"]
+    assert len(sample_cuts(cuts, 99)) == 15
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Two shards aligned by pocketsphinx 10 ms late, one utterance rejected."""
+    """Two shards that pocketsphinx aligned 10 ms late, with one rejected utterance."""
     for shard in range(2):
         names = [f"{shard}{k}" for k in range(5)]
         write_cuts(tmp_path / f"cuts.{shard}.jsonl.gz", [_cut(n, "test") for n in names])
@@ -108,12 +114,12 @@ def test_the_aligner_in_use_against_the_truth(run: Path) -> None:
     assert figures["utterances"] == 9 and figures["rejected"] == 1 and figures["reasons"] == {"too fast": 1}
 
 
-def test_the_aligner_that_is_not_in_use_reports_what_it_rejects(run: Path) -> None:
+def test_an_aligner_that_the_run_does_not_use_reports_its_rejects(run: Path) -> None:
     figures = alignment_quality(
         _files(run, "cuts.*"), _files(run, "truth.*"), _files(run, "truth.*"), [], Alignment(sample_utterances=4)
     )
     assert figures["aligner"] == "pocketsphinx" and figures["utterances"] == 0
-    assert figures["rejected"] == 4 and figures["reasons"] == {"unreadable audio": 4}  # there is none in this test
+    assert figures["rejected"] == 4 and figures["reasons"] == {"unreadable audio": 4}  # the test has no audio
     assert figures["run"]["aligner"] == "truth"
 
 

@@ -1,11 +1,11 @@
-"""What a corpus kept and left out, over all shards: counts, the list, and a share that is too much."""
+"""The audit of a corpus over all shards: counts, the list, and a share of rejects that is too large."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from speechladder.corpora.audit import as_text, audit, kind
+from speechladder.corpora.audit import audit_text, reason_kind, write_audit
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json, write_jsonl
@@ -20,7 +20,7 @@ def _lost(name: str, reason: str, speaker: str = "s", split: str = "train", seco
 
 @pytest.fixture
 def shards(tmp_path: Path) -> tuple[list[Path], list[Path]]:
-    """30 cuts of three recordings and two speakers; five left out, one with nothing but a reason; two mentions."""
+    """30 cuts of three recordings and two speakers; five left out, one of them with only a reason; two mentions."""
     cuts = [replace(CUT, id=f"u{n}", recording=f"r{n % 3}", speaker="st"[n % 2]) for n in range(30)]
     cuts[4:7] = [replace(c, split="valid") for c in cuts[4:7]]
     lost = [
@@ -39,7 +39,7 @@ def shards(tmp_path: Path) -> tuple[list[Path], list[Path]]:
 
 
 def test_counts_by_split_reason_speaker_and_recording(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
-    figures = audit(*shards, tmp_path / "audit.json", tmp_path / "audit.tsv", 0.2)
+    figures = write_audit(*shards, tmp_path / "audit.json", tmp_path / "audit.tsv", 0.2)
     assert figures == read_json(tmp_path / "audit.json")
     assert (figures["utterances"], figures["rejected"]) == (30, 5)
     assert figures["share"] == pytest.approx(1 / 7, abs=1e-6)
@@ -60,8 +60,8 @@ def test_counts_by_split_reason_speaker_and_recording(shards: tuple[list[Path], 
     assert figures["manifest"] is None
 
 
-def test_the_list_has_a_line_for_each_that_is_left_out(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
-    audit(*shards, tmp_path / "audit.json", tmp_path / "audit.tsv", 0.2)
+def test_the_list_has_a_line_for_each_utterance_left_out(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+    write_audit(*shards, tmp_path / "audit.json", tmp_path / "audit.tsv", 0.2)
     rows = [line.split("\t") for line in (tmp_path / "audit.tsv").read_text().splitlines()]
     assert rows[0] == ["id", "reason", "source"]
     assert sorted(row[0] for row in rows[1:]) == ["a", "b", "c", "d e", "m.jsonl:7"]
@@ -70,17 +70,17 @@ def test_the_list_has_a_line_for_each_that_is_left_out(shards: tuple[list[Path],
     assert not list(tmp_path.glob("*failed*"))
 
 
-def test_too_much_is_an_error_and_the_list_survives_it(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+def test_too_many_rejects_fail_and_keep_the_list(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     out = tmp_path / "audit.json", tmp_path / "audit.tsv"
     with pytest.raises(UserError) as error:
-        audit(*shards, *out, 0.1)
+        write_audit(*shards, *out, 0.1)
     message = str(error.value)
     assert "5 of 35 utterances (14.3 %) are left out, more than corpus.max_rejected = 0.1 allows" in message
     assert "(2 missing recording, " in message and str(tmp_path / "audit.failed.tsv") in message
     assert not any(path.exists() for path in out)  # Snakemake would remove them anyway
     assert len((tmp_path / "audit.failed.tsv").read_text().splitlines()) == 6
     assert read_json(tmp_path / "audit.failed.json")["rejected"] == 5
-    audit(*shards, *out, 0.2)
+    write_audit(*shards, *out, 0.2)
     assert all(path.exists() for path in out) and not list(tmp_path.glob("*failed*"))
 
 
@@ -88,17 +88,17 @@ def test_a_corpus_of_nothing_is_an_error(tmp_path: Path) -> None:
     write_cuts(tmp_path / "cuts", [])
     write_jsonl(tmp_path / "rejected", [_lost("a", "missing recording: x")])
     with pytest.raises(UserError, match=r"all of 1 utterances are left out \(1 missing recording\)"):
-        audit([tmp_path / "cuts"], [tmp_path / "rejected"], tmp_path / "a.json", tmp_path / "a.tsv", 1.0)
+        write_audit([tmp_path / "cuts"], [tmp_path / "rejected"], tmp_path / "a.json", tmp_path / "a.tsv", 1.0)
 
 
-def test_the_manifests_view_stands_beside_the_disks(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+def test_the_manifests_summary_is_among_the_figures(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     write_json(tmp_path / "manifest" / "summary.json", {"after": {"train": {"utterances": 33}}})
-    figures = audit(*shards, tmp_path / "a.json", tmp_path / "a.tsv", 0.2, tmp_path / "manifest")
+    figures = write_audit(*shards, tmp_path / "a.json", tmp_path / "a.tsv", 0.2, tmp_path / "manifest")
     assert figures["manifest"]["after"]["train"]["utterances"] == 33
 
 
 def test_the_table_is_aligned(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
-    text = as_text(audit(*shards, tmp_path / "a.json", tmp_path / "a.tsv", 0.2))
+    text = audit_text(write_audit(*shards, tmp_path / "a.json", tmp_path / "a.tsv", 0.2))
     blocks = [block.splitlines() for block in text.split("\n\n")]
     assert [block[0].split()[0] for block in blocks] == ["split", "left", "noted"]
     assert all(len({len(line) for line in block}) == 1 for block in blocks)
@@ -106,6 +106,6 @@ def test_the_table_is_aligned(shards: tuple[list[Path], list[Path]], tmp_path: P
     assert "missing recording" in blocks[1][1] and blocks[1][1].split()[-1] == "5.71"
 
 
-def test_a_reason_is_counted_without_its_particulars() -> None:
-    assert kind("truncated audio: the window ends at 4 s: really") == "truncated audio"
-    assert kind("empty text") == "empty text"
+def test_a_reason_is_counted_without_its_details() -> None:
+    assert reason_kind("truncated audio: the window ends at 4 s: really") == "truncated audio"
+    assert reason_kind("empty text") == "empty text"

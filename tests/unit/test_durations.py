@@ -1,4 +1,4 @@
-"""Mean durations of the training phones, and phones laid over a recording by them."""
+"""Mean durations of the training phones, and the placement of phones on a recording by them."""
 
 import json
 from itertools import pairwise
@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from speechladder.alignment.durations import Durations, measure, speech_edges
-from speechladder.alignment.pocketsphinx import SHORTEST, AlignmentError
+from speechladder.alignment.base import SHORTEST, AlignmentError
+from speechladder.alignment.durations import Durations, measure_durations, speech_edges
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.tables import ALIGNMENT, write_table
@@ -16,7 +16,7 @@ MODEL = Durations({"B": 0.05, "IH": 0.1, "K": 0.05}, mean=0.2)
 
 
 def recording(silent=0.2, spoken=0.4, after=0.3):
-    """A tone between silences with a little noise."""
+    """A tone between silences, with a little noise."""
     tone = np.sin(np.arange(round(spoken * 16_000)) / 10)
     whole = np.concatenate([np.zeros(round(silent * 16_000)), 0.5 * tone, np.zeros(round(after * 16_000))])
     return (whole + np.random.default_rng(0).normal(0, 1e-5, len(whole))).astype(np.float32)
@@ -53,7 +53,7 @@ def test_speech_to_the_edges_has_no_pause():
         (recording(), [("bik", [])], "no phones"),
     ],
 )
-def test_what_cannot_be_laid(samples, words, reason):
+def test_phones_that_cannot_be_placed(samples, words, reason):
     with pytest.raises(AlignmentError, match=reason):
         MODEL.spread(words, samples)
 
@@ -84,21 +84,21 @@ def test_means_are_of_the_train_split(tmp_path):
         shard(tmp_path, 0, [("a", "train", [("SIL", 0.5), ("AH0", 0.1), ("B", 0.06)]), ("b", "dev", [("B", 9.0)])]),
         shard(tmp_path, 1, [("c", "train", [("AH1", 0.3), ("SIL", 0.1), ("AH0", 0.2)]), ("d", "train", [])]),
     ]
-    measure(*zip(*shards), tmp_path / "durations.json")
+    measure_durations(*zip(*shards), tmp_path / "durations.json")
     found = json.loads((tmp_path / "durations.json").read_text())
     assert found["phones"] == {"AH": {"seconds": 0.2, "count": 3}, "B": {"seconds": 0.06, "count": 1}}
     assert (found["utterances"], found["mean"]) == (3, pytest.approx(0.66 / 4))
     model = Durations.load(tmp_path / "durations.json")
     assert (model.phones["AH"], model.mean, model.stress) == (0.2, found["mean"], True)
     bare = shard(tmp_path, 2, [("e", "train", [("AH", 0.1), ("B", 0.1)])])
-    measure([bare[0]], [bare[1]], tmp_path / "bare.json")
+    measure_durations([bare[0]], [bare[1]], tmp_path / "bare.json")
     assert not Durations.load(tmp_path / "bare.json").stress
 
 
 def test_the_sample_is_bounded(tmp_path):
     rows = [(f"u{n}", "train", [("B", 0.1)]) for n in range(10)]
     shards = [shard(tmp_path, k, [(f"{k}{name}", *rest) for name, *rest in rows]) for k in range(3)]
-    measure(*zip(*shards), tmp_path / "durations.json", most=14)
+    measure_durations(*zip(*shards), tmp_path / "durations.json", most=14)
     found = json.loads((tmp_path / "durations.json").read_text())
     assert found["utterances"] == found["phones"]["B"]["count"] == 14
 
@@ -106,9 +106,9 @@ def test_the_sample_is_bounded(tmp_path):
 def test_mistakes_are_named(tmp_path):
     paths = shard(tmp_path, 0, [("a", "test", [("B", 0.1)])])
     with pytest.raises(UserError, match="no aligned utterance of the train split"):
-        measure([paths[0]], [paths[1]], tmp_path / "durations.json")
+        measure_durations([paths[0]], [paths[1]], tmp_path / "durations.json")
     with pytest.raises(UserError, match="1 files of cuts and 2 alignments"):
-        measure([paths[0]], [paths[1]] * 2, tmp_path / "durations.json")
+        measure_durations([paths[0]], [paths[1]] * 2, tmp_path / "durations.json")
     (tmp_path / "durations.json").write_text('{"mean": 1}')
     with pytest.raises(UserError, match=r"durations.json: field 'phones'"):
         Durations.load(tmp_path / "durations.json")

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechladder.alignment.aligners import Aligned
+from speechladder.alignment.base import Aligned, AlignmentError
 from speechladder.alignment.durations import Durations
-from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.benchmarks import items, spoken
 from speechladder.benchmarks.generation import sentences
 from speechladder.corpora.cuts import Cut, write_cuts

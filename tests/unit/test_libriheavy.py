@@ -1,4 +1,4 @@
-"""Manifests as LibriHeavy has them: read, dealt to shards, and held against the disk."""
+"""Manifests as LibriHeavy publishes them: read, partitioned into shards, and checked against the disk."""
 
 import gzip
 import json
@@ -12,9 +12,9 @@ import pytest
 
 from speechladder.corpora import libriheavy
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.corpora.dealing import split_manifests
-from speechladder.corpora.libriheavy import Recordings, build_shard
-from speechladder.corpora.manifest import BadRecordError, Record, ShardWriter, parse, read_records, split_of
+from speechladder.corpora.libriheavy import Recordings, build_libriheavy_shard
+from speechladder.corpora.manifest import BadRecordError, Record, ShardWriter, parse_record, read_records, split_of
+from speechladder.corpora.partition import split_manifests
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, read_jsonl
 from speechladder.io.tables import INDEX, write_table
@@ -39,7 +39,7 @@ def write(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def dealt(folder: Path, shards: int = 3) -> dict[str, Record]:
+def partitioned(folder: Path, shards: int = 3) -> dict[str, Record]:
     return {r.id: r for shard in range(shards) for r in read_records(folder / f"{shard}.jsonl.gz")}
 
 
@@ -90,11 +90,11 @@ def test_a_manifest_is_named_after_its_split(name: str, split: str) -> None:
         (lambda r: r.update(supervisions=r["supervisions"] * 2), "several supervisions: 2"),
     ],
 )
-def test_a_record_that_lacks_something_says_what(spoil: Callable[[dict], object], reason: str) -> None:
+def test_a_record_without_a_field_names_the_field(spoil: Callable[[dict], object], reason: str) -> None:
     bad = row(100, 1, 0)
     spoil(bad)
     with pytest.raises(BadRecordError) as error:
-        parse(json.dumps(bad).encode(), "train")
+        parse_record(json.dumps(bad).encode(), "train")
     assert error.value.reason.startswith(reason)
     assert error.value.id == bad.get("id", "")
 
@@ -102,45 +102,44 @@ def test_a_record_that_lacks_something_says_what(spoil: Callable[[dict], object]
 @pytest.mark.parametrize("line", [b"{", b"\xff\xfe", b"[1, 2]", b"null", b'"text"'])
 def test_a_line_that_is_no_record(line: bytes) -> None:
     with pytest.raises(BadRecordError, match=r"not JSON|field missing"):
-        parse(line, "train")
+        parse_record(line, "train")
 
 
-def test_a_plain_text_will_do() -> None:
+def test_a_plain_text_suffices() -> None:
     plain = row(100, 1, 0)
     plain["supervisions"][0] |= {"custom": None, "text": "ONE TEXT", "speaker": 100}
-    record = parse(json.dumps(plain).encode(), "train")
+    record = parse_record(json.dumps(plain).encode(), "train")
     assert (record.texts, record.speaker) == (["ONE TEXT"], "100")
 
 
 def _reason(line: bytes) -> str:
     with pytest.raises(BadRecordError) as error:
-        parse(line, "train")
+        parse_record(line, "train")
     return error.value.reason
 
 
-@pytest.mark.shared
-def test_genuine_fragments(shared_data: Path, tmp_path: Path) -> None:
-    folder = shared_data / "libriheavy"
-    record = parse((folder / "sample_cut.jsonl").read_bytes(), "train")
-    chapter = "small/100/sea_fairies_0812_librivox_64kb_mp3/01_baum_sea_fairies_64kb"
-    assert record.source == f"download/librilight/{chapter}.flac"
-    assert (record.start, record.duration, record.speaker, record.num_samples) == (243.919, 7.36, "100", 9567080)
+def test_lines_as_libriheavy_and_lhotse_write_them(tmp_path: Path) -> None:
+    published = row(100, 1, 0, text="The little girl was thoughtful for a moment")
+    record = parse_record(json.dumps(published).encode(), "train")
+    assert record.source == f"download/librilight/{BOOK.format(100, 1)}.flac"
+    assert (record.start, record.duration, record.speaker, record.num_samples) == (1.0, 6.0, "100", 60 * RATE)
     assert record.texts[0].startswith("The little girl was thoughtful") and record.texts[1].isupper()
-    fixtures = folder / "lhotse_fixtures"
-    plain = json.loads((fixtures / "libri/cuts.json").read_text())[0]
-    assert parse(json.dumps(plain).encode(), "train").texts == ["EXAMPLE OF TEXT"]
-    mixed = json.loads((fixtures / "mix_cut_test/overlayed_cut_manifest.json").read_text())[0]
+    supervision = {k: v for k, v in published["supervisions"][0].items() if k != "custom"} | {"text": "EXAMPLE OF TEXT"}
+    plain = {k: v for k, v in published.items() if k != "custom"} | {"supervisions": [supervision]}
+    assert parse_record(json.dumps(plain).encode(), "train").texts == ["EXAMPLE OF TEXT"]
+    mixed = {"id": "mix", "tracks": [{"cut": plain, "offset": 0.0}], "type": "MixedCut"}
     assert _reason(json.dumps(mixed).encode()) == "field missing: start"
-    with gzip.open(fixtures / "mini_librispeech/lhotse/supervisions.jsonl.gz") as handle:  # a manifest of another kind
-        assert {_reason(one) for one in handle} == {"field missing: supervisions.0.speaker"}
-    split_manifests([folder / "sample_cut.jsonl"], corpus(), tmp_path / "out")
-    assert list(dealt(tmp_path / "out")) == [record.id]
+    segment = supervision | {"id": "one", "recording_id": "r"}  # a line of a manifest of supervisions
+    assert _reason(json.dumps(segment).encode()) == "field missing: supervisions.0.speaker"
+    (tmp_path / "sample_cut.jsonl").write_text(json.dumps(published) + "\n")
+    split_manifests([tmp_path / "sample_cut.jsonl"], corpus(), tmp_path / "out")
+    assert list(partitioned(tmp_path / "out")) == [record.id]
 
 
-# Dealing
+# Partition
 
 
-def test_every_cut_is_dealt_once_and_a_recording_stays_together(manifests: list[Path], tmp_path: Path) -> None:
+def test_every_cut_is_in_one_shard_and_a_recording_stays_together(manifests: list[Path], tmp_path: Path) -> None:
     summary = split_manifests(manifests, corpus(), tmp_path / "out")
     shards = [list(read_records(tmp_path / "out" / f"{n}.jsonl.gz")) for n in range(3)]
     ids = [r.id for records in shards for r in records]
@@ -164,7 +163,7 @@ def test_the_same_manifests_give_the_same_bytes(manifests: list[Path], tmp_path:
     assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
 
 
-def test_what_waits_is_written_as_members_of_one_file(tmp_path: Path) -> None:
+def test_lines_that_wait_are_written_as_members_of_one_file(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path, 2, budget=100)
     for n in range(50):
         writer.write(0, b"%d and something\n" % n)
@@ -175,14 +174,14 @@ def test_what_waits_is_written_as_members_of_one_file(tmp_path: Path) -> None:
     assert list(read_records(tmp_path / "1.jsonl.gz")) == []
 
 
-def test_what_is_wrong_with_a_manifest_is_listed_and_stops_nothing(tmp_path: Path) -> None:
+def test_faults_of_a_manifest_are_listed_and_stop_nothing(tmp_path: Path) -> None:
     lacking = row(100, 1, 1)
     del lacking["recording"]
     rows = [json.dumps(r).encode() for r in (row(100, 1, 0), lacking, row(101, 1, 0), row(100, 1, 0), row(101, 1, 1))]
     path = tmp_path / "mine.jsonl"
     path.write_bytes(b"\n".join([*rows[:2], b"", b'{"id": "brok', *rows[2:]]) + b"\n")
     split_manifests([path], corpus(), tmp_path / "out")
-    assert set(dealt(tmp_path / "out")) == {row(100, 1, 0)["id"], row(101, 1, 0)["id"], row(101, 1, 1)["id"]}
+    assert set(partitioned(tmp_path / "out")) == {row(100, 1, 0)["id"], row(101, 1, 0)["id"], row(101, 1, 1)["id"]}
     rejected = [(r["id"], r["reason"].split(": ")[0], r["source"]) for r in read_jsonl(tmp_path / "out/rejected.jsonl")]
     assert rejected == [
         (lacking["id"], "field missing", f"{path}:2"),
@@ -191,13 +190,13 @@ def test_what_is_wrong_with_a_manifest_is_listed_and_stops_nothing(tmp_path: Pat
     ]
 
 
-def test_a_truncated_gzip_gives_what_it_has(tmp_path: Path) -> None:
+def test_a_truncated_gzip_gives_the_lines_it_has(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [row(100 + n % 5, 1, n, text=" ".join(map(str, rng.integers(0, 1e9, 20)))) for n in range(3000)]
     path = write(tmp_path / "mine.jsonl.gz", rows)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     summary = split_manifests([path], corpus(), tmp_path / "out")
-    found = dealt(tmp_path / "out")
+    found = partitioned(tmp_path / "out")
     assert 1000 < len(found) < 2000 and summary["manifests"][0]["rejected"] == 1
     assert set(found) == {r["id"] for r in rows[: len(found)]}
     (rejected,) = read_jsonl(tmp_path / "out" / "rejected.jsonl")
@@ -205,8 +204,8 @@ def test_a_truncated_gzip_gives_what_it_has(tmp_path: Path) -> None:
     assert rejected["id"] == f"mine.jsonl.gz:{len(found) + 1}"
 
 
-# The ids are words: a gzip carries the second it was made in, and pytest-xdist refuses to start where two workers
-# collected different ids.
+# The ids are words, because a gzip file contains its time of creation, and pytest-xdist refuses to start if two workers
+# collect different ids.
 @pytest.mark.parametrize(
     "content",
     [b"", b"<html>not found</html>\n", gzip.compress(b""), gzip.compress(b"\n\n{}\n")],
@@ -231,25 +230,25 @@ def test_missing_and_doubled_manifests_are_named(manifests: list[Path], tmp_path
 
 def test_splits_that_no_manifest_gives_are_whole_recordings(manifests: list[Path], tmp_path: Path) -> None:
     split_manifests(manifests[:1], corpus(valid_fraction=0.2, test_fraction=0.1), tmp_path / "out")
-    records = dealt(tmp_path / "out").values()
+    records = partitioned(tmp_path / "out").values()
     where = {s: {r.recording for r in records if r.split == s} for s in ("train", "valid", "test")}
     assert all(where.values()) and sum(map(len, where.values())) == 16  # none is in two
     assert 0.1 < sum(r.split == "valid" for r in records) / len(records) < 0.3
     split_manifests(manifests[:2], corpus(test_fraction=0.1), tmp_path / "out")
-    records = dealt(tmp_path / "out").values()
+    records = partitioned(tmp_path / "out").values()
     assert {r.speaker for r in records if r.split == "valid"} == {"900"}
     assert {r.split for r in records} == {"train", "valid", "test"}
 
 
-def test_the_last_recording_is_not_drawn_away(tmp_path: Path) -> None:
+def test_the_last_recording_stays_in_train(tmp_path: Path) -> None:
     path = write(tmp_path / "one.jsonl.gz", [row(100, 1, n) for n in range(5)])
     split_manifests([path], corpus(), tmp_path / "out")
-    assert {r.split for r in dealt(tmp_path / "out").values()} == {"train"}
+    assert {r.split for r in partitioned(tmp_path / "out").values()} == {"train"}
 
 
 def test_a_cap_in_hours_is_balanced_and_leaves_other_splits_alone(manifests: list[Path], tmp_path: Path) -> None:
     summary = split_manifests(manifests, corpus(hours=240 / 3600), tmp_path / "out")
-    records = dealt(tmp_path / "out").values()
+    records = partitioned(tmp_path / "out").values()
     seconds: Counter[str] = Counter()
     for record in records:
         seconds[record.speaker] += record.duration
@@ -259,7 +258,7 @@ def test_a_cap_in_hours_is_balanced_and_leaves_other_splits_alone(manifests: lis
     assert summary["before"]["train"]["utterances"] == 88 and summary["after"]["train"]["utterances"] == 40
     assert 24 < summary["level_seconds"] < 36
     split_manifests(manifests, corpus(hours=120 / 3600), tmp_path / "less")
-    assert len(set(dealt(tmp_path / "less")) - {r.id for r in records}) <= 8
+    assert len(set(partitioned(tmp_path / "less")) - {r.id for r in records}) <= 8
     with pytest.raises(UserError, match=r"nothing is left to train on; raise corpus\.hours"):
         split_manifests(manifests, corpus(hours=0.001), tmp_path / "none")
 
@@ -269,14 +268,14 @@ def test_duplicates_are_found_across_manifests_and_recordings(manifests: list[Pa
     other["recording"]["id"] = "another recording"
     second = write(tmp_path / "more.jsonl.gz", [other, row(103, 1, 0), row(300, 1, 0)])
     summary = split_manifests([*manifests, second], corpus(), tmp_path / "out")
-    records = dealt(tmp_path / "out")
+    records = partitioned(tmp_path / "out")
     assert len(records) == 95 and records[other["id"]].recording != "another recording"  # the first is kept
     rejected = list(read_jsonl(tmp_path / "out" / "rejected.jsonl"))
     assert [r["id"] for r in rejected] == [other["id"], row(103, 1, 0)["id"]]
     assert {r["reason"] for r in rejected} == {"duplicate id: the first is kept"} and summary["duplicates"] == 2
 
 
-# Against the disk
+# Checked against the disk
 
 
 def speech(seconds: float, seed: int, rate: int = RATE) -> np.ndarray:
@@ -306,14 +305,14 @@ def at(
 def held(
     folder: Path, rows: list[dict], recordings: Recordings, **fields: Any
 ) -> tuple[dict[str, Cut], dict[str, str]]:
-    """(cuts by id, reason by id) of the rows, dealt and held against the disk, all shards."""
+    """(cuts by id, rejects by id) of the rows in all shards."""
     path = write(folder / "mine.jsonl.gz", rows)
     settings = corpus(**({"shards": 2} | fields))
     split_manifests([path], settings, folder / "manifest")
     cuts, reasons = {}, {}
     for shard in range(settings.shards):
         names = folder / f"cuts.{shard}.jsonl.gz", folder / f"rejected.{shard}.jsonl"
-        build_shard(settings, shard, folder / "manifest", recordings, *names)
+        build_libriheavy_shard(settings, shard, folder / "manifest", recordings, *names)
         cuts |= {c.id: c for c in read_cuts(names[0])}
         reasons |= {r["id"]: r["reason"] for r in read_jsonl(names[1])}
     return cuts, reasons
@@ -334,7 +333,7 @@ def test_cuts_are_windows_of_the_recordings(disk: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moved", ["", "librilight", "download/librilight"])
 @pytest.mark.parametrize("below", ["", "small"])
-def test_recordings_are_found_where_users_have_them(disk: Path, tmp_path: Path, moved: str, below: str) -> None:
+def test_recordings_are_found_in_the_usual_places(disk: Path, tmp_path: Path, moved: str, below: str) -> None:
     source, root = f"download/librilight/{BOOK.format(100, 1)}.flac", disk
     if moved:
         root = tmp_path / "elsewhere"
@@ -375,7 +374,7 @@ def test_each_fault_has_its_reason(disk: Path, tmp_path: Path) -> None:
         ("unreadable audio", at(1, 4, 101, 2)),
         ("window past the end: it ends at 34.000 s, the recording at 30.000 s", at(30, 4, chapter=2, number=1)),
     ]
-    good = [at(0, 3.5, number=8), at(36, 4.0005, number=9), at(26, 4, chapter=2)]  # half a millisecond is rounding
+    good = [at(0, 3.5, number=8), at(36, 4.0005, number=9), at(26, 4, chapter=2)]  # half a millisecond may be rounding
     cuts, reasons = held(tmp_path, [*(row for _, row in faults), *good], Recordings([disk], {}), max_seconds=30)
     for reason, fault in faults:
         assert reasons[fault["id"]].startswith(reason), (reason, reasons[fault["id"]])
@@ -391,7 +390,7 @@ def test_rejects_carry_what_the_audit_counts_by(disk: Path, tmp_path: Path) -> N
     lost = at(1, 4, 555)
     held(tmp_path, [at(0, 3), lost, at(0, 3), at(0, 3, 101)], Recordings([disk], {}), shards=4)
     listed = [{r["id"]: r for r in read_jsonl(tmp_path / f"rejected.{n}.jsonl")} for n in range(4)]
-    assert listed[0][at(0, 3)["id"]]["reason"].startswith("duplicate id")  # what the manifest lacked is in shard 0
+    assert listed[0][at(0, 3)["id"]]["reason"].startswith("duplicate id")  # a fault of the manifest: in shard 0
     rows = {name: row for rows in listed for name, row in rows.items()}
     found = {name: rows[lost["id"]][name] for name in ("speaker", "recording", "seconds")}
     assert found == {"speaker": "555", "recording": BOOK.format(555, 1), "seconds": 4.0}
@@ -399,7 +398,7 @@ def test_rejects_carry_what_the_audit_counts_by(disk: Path, tmp_path: Path) -> N
     assert rows[lost["id"]]["source"] == f"download/librilight/{BOOK.format(555, 1)}.flac"
 
 
-def test_a_truncated_recording_gives_what_can_be_decoded(disk: Path, tmp_path: Path) -> None:
+def test_a_truncated_recording_gives_the_cuts_that_can_be_decoded(disk: Path, tmp_path: Path) -> None:
     path = file_of(disk, 100, 1)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])  # about 20 s of 40
     rows = [at(1 + 2 * n, 1.9, number=n) for n in range(19)]
@@ -426,10 +425,10 @@ def test_a_recording_is_opened_once_for_all_its_cuts(
         monkeypatch.setattr(libriheavy, name, counting(getattr(libriheavy, name)))
     rows = [at(n, 0.9, speaker, number=n) for n in range(30) for speaker in (100, 101)]
     cuts, _ = held(tmp_path, rows, Recordings([disk], {}))
-    assert len(cuts) == 60 and set(opened.values()) == {2}  # its header, and its last moment
+    assert len(cuts) == 60 and set(opened.values()) == {2}  # for its header, and for its end
 
 
-def test_asr_text_where_there_is_none(disk: Path, tmp_path: Path) -> None:
+def test_asr_text_if_there_is_none(disk: Path, tmp_path: Path) -> None:
     plain = at(1, 4)
     plain["supervisions"][0] |= {"custom": None, "text": "one text"}
     _, reasons = held(tmp_path, [plain], Recordings([disk], {}), text="asr")

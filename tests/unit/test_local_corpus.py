@@ -1,4 +1,4 @@
-"""A folder in LibriSpeech layout, with everything that users' folders hold."""
+"""A folder in LibriSpeech layout, with the faults of users' folders."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.corpora.local import audio_state, build_shard, scan, transcripts
+from speechladder.corpora.local import audio_digest, build_local_shard, scan_folder, transcript_files
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.settings import Corpus
@@ -24,7 +24,7 @@ def _build(root: Path, out: Path, shards: int = 1, **settings) -> tuple[list[Cut
     cuts, rejected = [], {}
     corpus = Corpus(name="local", path=str(root), shards=shards, max_rejected=1.0, **settings)
     for shard in range(shards):
-        build_shard(corpus, shard, out / f"cuts.{shard}.jsonl.gz", out / f"rejected.{shard}.jsonl")
+        build_local_shard(corpus, shard, out / f"cuts.{shard}.jsonl.gz", out / f"rejected.{shard}.jsonl")
         cuts += read_cuts(out / f"cuts.{shard}.jsonl.gz")
         rows = [json.loads(line) for line in (out / f"rejected.{shard}.jsonl").read_text().splitlines()]
         rejected |= {r["id"]: r["reason"] for r in rows}
@@ -134,20 +134,20 @@ def test_a_speaker_named_like_a_split_is_a_speaker(tmp_path):
     root = tmp_path / "corpus"
     for speaker in ("Devon", "Tester", "Dev", "test_1"):
         _speaker(root / speaker / "c", speaker, count=2)
-    named = {e.speaker: e.split for e in scan(root)[0]}
+    named = {e.speaker: e.split for e in scan_folder(root)[0]}
     assert named == {"Devon": None, "Tester": None, "Dev": "valid", "test_1": "test"}
 
 
-def test_linked_speakers_are_read_and_a_circle_ends(tmp_path):
+def test_linked_speakers_are_read_and_a_circle_of_links_ends(tmp_path):
     root = tmp_path / "corpus"
     _speaker(tmp_path / "elsewhere" / "s1" / "c", "a")
     _speaker(root / "s2" / "c", "b")
     (root / "s1").symlink_to(tmp_path / "elsewhere" / "s1")
     (root / "s2" / "again").symlink_to(root)
-    assert [(e.id, e.speaker) for e in scan(root)[0]] == [(f"a-{n}", "s1") for n in range(4)] + [
+    assert [(e.id, e.speaker) for e in scan_folder(root)[0]] == [(f"a-{n}", "s1") for n in range(4)] + [
         (f"b-{n}", "s2") for n in range(4)
     ]
-    assert [p.name for p in transcripts(root)] == ["a.trans.txt", "b.trans.txt"]
+    assert [p.name for p in transcript_files(root)] == ["a.trans.txt", "b.trans.txt"]
 
 
 def test_a_corpus_without_training_speech_is_refused(tmp_path):
@@ -161,24 +161,24 @@ def test_lines_without_audio_are_listed_and_not_counted(tmp_path):
     with (tmp_path / "corpus" / "s" / "c" / "a.trans.txt").open("a") as handle:
         handle.write("a-0 AGAIN\n" + "".join(f"b-{n} NO FILE\n" for n in range(20)))
     corpus = Corpus(name="local", path=str(tmp_path / "corpus"), shards=1, max_rejected=0)
-    build_shard(corpus, 0, tmp_path / "c.gz", tmp_path / "r.jsonl")
+    build_local_shard(corpus, 0, tmp_path / "c.gz", tmp_path / "r.jsonl")
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 21
 
 
-def test_the_state_of_the_audio_changes_with_a_file(tmp_path):
+def test_the_digest_of_the_audio_changes_with_a_file(tmp_path):
     _speaker(tmp_path / "s" / "c", "a")
-    states = [audio_state(tmp_path), audio_state(tmp_path)]
+    states = [audio_digest(tmp_path), audio_digest(tmp_path)]
     _tone(tmp_path / "s" / "c" / "a-1.flac", 0.5)
-    states.append(audio_state(tmp_path))
+    states.append(audio_digest(tmp_path))
     (tmp_path / "s" / "c" / "a-1.flac").rename(tmp_path / "s" / "c" / "a-9.flac")
-    states.append(audio_state(tmp_path))
+    states.append(audio_digest(tmp_path))
     assert states[0] == states[1]
     assert len(set(states)) == 3
 
 
 def test_a_shard_with_too_many_rejects_fails_and_lists_them(corpus, tmp_path, capsys):
     with pytest.raises(UserError, match=r"corpus\.max_rejected"):
-        build_shard(
+        build_local_shard(
             Corpus(name="local", path=str(corpus), shards=1, max_rejected=0.1),
             0,
             tmp_path / "c.gz",
@@ -188,10 +188,10 @@ def test_a_shard_with_too_many_rejects_fails_and_lists_them(corpus, tmp_path, ca
 
 
 @pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: _tone(p / "1" / "2" / "a.flac")])
-def test_a_folder_that_is_none_is_named(tmp_path, make):
+def test_an_unsuitable_folder_is_named(tmp_path, make):
     make(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"corpus\.path: .*nowhere"):
-        scan(tmp_path / "nowhere")
+        scan_folder(tmp_path / "nowhere")
 
 
 def _subsets(root: Path, *names: str) -> list[Path]:
@@ -206,7 +206,7 @@ def _librispeech(out: Path, roots: list[Path], **settings) -> dict[str, Cut]:
     corpus = Corpus(name="librispeech", source="/data", shards=2, **settings)
     cuts = {}
     for shard in range(2):
-        build_shard(corpus, shard, out / f"c.{shard}.gz", out / f"r.{shard}.jsonl", roots)
+        build_local_shard(corpus, shard, out / f"c.{shard}.gz", out / f"r.{shard}.jsonl", roots)
         cuts |= {c.id: c for c in read_cuts(out / f"c.{shard}.gz")}
     return cuts
 
@@ -233,7 +233,7 @@ def test_librispeech_without_training_speech_or_audio_is_named(tmp_path):
         _librispeech(tmp_path / "out", [*roots, tmp_path / "nowhere"])
 
 
-def test_hours_cut_train_down_alike_for_all_speakers(tmp_path):
+def test_hours_shorten_train_equally_for_all_speakers(tmp_path):
     root = tmp_path / "corpus"
     for speaker, count in (("a", 3), ("b", 20), ("c", 30)):
         _speaker(root / "train" / speaker / "1", speaker, count)
@@ -245,7 +245,7 @@ def test_hours_cut_train_down_alike_for_all_speakers(tmp_path):
     cuts, rejected = _build(root, tmp_path / "out", shards=3, hours=8 / 3600)  # of 0.4 s each
     count = {s: sum(c.speaker == s for c in cuts) for s in "abcde"}
     assert count == {"a": 3, "b": 8, "c": 9, "d": 6, "e": 6} or count == {"a": 3, "b": 9, "c": 8, "d": 6, "e": 6}
-    assert set(rejected) <= {"b-3"}  # what the cap leaves out is not rejected
+    assert set(rejected) <= {"b-3"}  # utterances that corpus.hours leaves out are not rejects
     assert {c.id for c in _build(root, tmp_path / "one", hours=8 / 3600)[0]} == {c.id for c in cuts}
     with pytest.raises(UserError, match=r"corpus\.hours: .*less than the shortest utterance"):
         _build(root, tmp_path / "none", hours=0.01 / 3600)

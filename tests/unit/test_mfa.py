@@ -1,4 +1,4 @@
-"""The Montreal Forced Aligner, with a stand-in for its command: what it is given, and what becomes of what it says."""
+"""The Montreal Forced Aligner, by a stand-in for its command: its input, and the use of its output."""
 
 import itertools
 import os
@@ -10,30 +10,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 
-from speechladder.alignment.aligners import Aligned, PocketSphinx, Request, load_aligner
+from speechladder.alignment.aligners import PocketSphinx, load_aligner
+from speechladder.alignment.base import Aligned, AlignmentError, Request
+from speechladder.alignment.check import aligner_options, check_aligner_files, check_mfa_command
 from speechladder.alignment.mfa import aligner as mfa_aligner
-from speechladder.alignment.mfa import check_files, check_mfa, corpus
-from speechladder.alignment.mfa.check import aligner_options
-from speechladder.alignment.mfa.command import run_mfa, version
+from speechladder.alignment.mfa import corpus
+from speechladder.alignment.mfa.command import mfa_version, run_mfa
 from speechladder.alignment.mfa.dictionary import Dictionary, read_dictionary, split_line
-from speechladder.alignment.mfa.prepare import fetch, prepare
-from speechladder.alignment.mfa.train import draw, train
-from speechladder.alignment.pocketsphinx import AlignmentError
+from speechladder.alignment.mfa.prepare import fetch_models, prepare_mfa
+from speechladder.alignment.mfa.train import draw_training, train_mfa
 from speechladder.corpora.cuts import Cut, write_cuts
-from speechladder.corpora.text import normalise
+from speechladder.corpora.speak import speak, voices
 from speechladder.io.audio import AudioError, encode_flac, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, work_folder
 from speechladder.settings import Alignment
 from tests import fake_mfa
+from tests.textgrids import write_textgrid
 
 RATE = 16_000
 
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The stand-in on PATH, told to note its calls in this file."""
+    """The stand-in on PATH; it writes its calls into this file."""
     fake_mfa.install(tmp_path / "bin", monkeypatch)
     monkeypatch.setenv("FAKE_MFA_LOG", str(tmp_path / "calls.jsonl"))
     return tmp_path / "calls.jsonl"
@@ -41,7 +44,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def models(log: Path, tmp_path: Path) -> Path:
-    """A folder as prepare_mfa makes it, of the dictionary of the stand-in and three words more."""
+    """A folder as prepare_mfa makes it, with the dictionary of the stand-in and three more words."""
     folder = tmp_path / "mfa"
     folder.mkdir()
     fake_mfa.write_model(folder / "acoustic.zip", "acoustic")
@@ -72,7 +75,7 @@ def _cut(folder: Path, name: str, text: str, seconds: float = 2.0, speaker: str 
 def test_answers_are_in_order_and_contiguous_and_nothing_is_left(models: Path, log: Path, tmp_path: Path) -> None:
     said = [("a/b, c", "the cat had a red hat"), ("\u00fc 2", "it was not on that"), ("x", "of his cat")]
     told: list[float] = []
-    # a length that is no multiple of a frame, nor of a millionth of a second
+    # this duration is neither a multiple of a frame nor of a millionth of a second
     requests = (_request(name, text, 3.0 + 1 / RATE) for name, text in said)
     found = list(mfa_aligner.MFA(models, tmp_path / "work", 2).align_all(requests, told.append))
     assert [name for name, _ in found] == [name for name, _ in said]
@@ -85,7 +88,7 @@ def test_answers_are_in_order_and_contiguous_and_nothing_is_left(models: Path, l
     assert told == [3.0 + 1 / RATE] * 3
     (call,) = fake_mfa.calls(log)
     assert call["command"] == "align" and call["texts"] == [text for _, text in said]
-    assert call["words"] == len({w for _, text in said for w in text.split()})  # the shard's words alone
+    assert call["words"] == len({w for _, text in said for w in text.split()})  # only the words of the shard
     assert "home" not in call["root"] and call["root"].startswith(str(tmp_path))
     assert not list((tmp_path / "work").iterdir()) and not Path(call["root"]).exists()
 
@@ -107,7 +110,7 @@ def test_a_giant_speaker_is_divided_among_the_jobs(
     assert all(isinstance(answer, Aligned) for _, answer in answers)
     (call,) = fake_mfa.calls(log)
     assert call["jobs"] == 3 and call["longest_speaker"] <= 5.0
-    assert call["speakers"] == 3 + 5  # nine utterances of the giant, two to a part
+    assert call["speakers"] == 3 + 5  # nine utterances of the giant, two in each part
 
 
 def test_bad_utterances_have_their_reasons(
@@ -144,15 +147,15 @@ def test_bad_utterances_have_their_reasons(
     assert reasons["broken"].startswith("unreadable TextGrid: ")
     assert reasons["other"] == "other words than the transcript: 'something' for 'that', word 2"
     (call,) = fake_mfa.calls(log)
-    assert call["utterances"] == 6 and not any("zyzzyva" in text for text in call["texts"])  # MFA is given no others
+    assert call["utterances"] == 6 and not any("zyzzyva" in text for text in call["texts"])  # MFA gets no others
 
 
-def test_mfa_is_not_called_where_nothing_can_be_aligned(models: Path, log: Path, tmp_path: Path) -> None:
+def test_mfa_is_not_called_if_nothing_can_be_aligned(models: Path, log: Path, tmp_path: Path) -> None:
     ((_, answer),) = _align(models, tmp_path, _request("u", "zyzzyva"))
     assert isinstance(answer, AlignmentError) and not fake_mfa.calls(log)
 
 
-def test_pronunciations_of_requests_go_before_the_dictionary(models: Path, log: Path, tmp_path: Path) -> None:
+def test_pronunciations_of_requests_precede_the_dictionary(models: Path, log: Path, tmp_path: Path) -> None:
     requests = [
         _request("non-word", "blick", pronunciations={"blick": ["B", "L", "IH", "K"]}),
         _request("again", "blick", pronunciations={"blick": ["B", "L", "AY", "K", "IH"]}),
@@ -161,7 +164,7 @@ def test_pronunciations_of_requests_go_before_the_dictionary(models: Path, log: 
     ]
     found = dict(_align(models, tmp_path, *requests))
     phones = {name: " ".join(p.label for p in answer.phones if p.label != "SIL") for name, answer in found.items()}
-    # the acoustic model has stressed vowels alone
+    # the acoustic model has only vowels with stress
     assert phones == {
         "non-word": "B L IH1 K",
         "again": "B L AY1 K IH0",
@@ -181,7 +184,7 @@ def test_words_of_items_are_asked_of_g2p(models: Path, log: Path, tmp_path: Path
     assert [p.label for p in found["a"].phones][3:-1] == fake_mfa.spell("zebra")
     assert (str(found["b"]), str(found["c"])) == ("unknown word: hmm", "unknown word: pst")
     asked = fake_mfa.calls(log)[0]
-    assert asked["command"] == "g2p" and asked["words"] == ["pst", "zebra"]  # not again what it could not spell
+    assert asked["command"] == "g2p" and asked["words"] == ["pst", "zebra"]  # and not those of oov.tsv
 
 
 def test_failures_say_exit_code_and_log(
@@ -191,7 +194,7 @@ def test_failures_say_exit_code_and_log(
     with pytest.raises(UserError, match=r"mfa align failed with exit code 3(.|\n)*There was an error in the run"):
         _align(models, tmp_path, _request("u", "the cat"))
     shown = capfd.readouterr().err
-    assert "mfa: " in shown and "the reason that MFA's own log has" in shown  # the whole log is in the job's
+    assert "mfa: " in shown and "the reason that MFA's own log has" in shown  # its whole log is in the job's log
     assert "it/s" not in shown
     assert not list((tmp_path / "work").iterdir())
     monkeypatch.setenv("FAKE_MFA_EXIT", "")
@@ -216,16 +219,16 @@ def test_without_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UserError, match=r"no `mfa` on PATH.*--sdm conda"):
         run_mfa(["version"], tmp_path / "root")
     with pytest.raises(UserError, match=r"alignment.aligner: mfa: there is no `mfa` on PATH"):
-        check_mfa(Alignment(aligner="mfa"), conda=False)
-    check_mfa(Alignment(aligner="mfa"), conda=True)
-    check_mfa(Alignment(aligner="pocketsphinx"), conda=False)
+        check_mfa_command(Alignment(aligner="mfa"), conda=False)
+    check_mfa_command(Alignment(aligner="mfa"), conda=True)
+    check_mfa_command(Alignment(aligner="pocketsphinx"), conda=False)
 
 
-def test_the_version_is_one_that_is_known(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert version(tmp_path / "root") == "3.4.3"
+def test_an_unsupported_version_is_refused(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mfa_version(tmp_path / "root") == "3.4.3"
     monkeypatch.setenv("FAKE_MFA_VERSION", "4.0.1")
     with pytest.raises(UserError, match=r"mfa is version 4\.0\.1"):
-        version(tmp_path / "root")
+        mfa_version(tmp_path / "root")
 
 
 def test_the_stand_in_is_strict(log: Path, tmp_path: Path) -> None:
@@ -235,7 +238,7 @@ def test_the_stand_in_is_strict(log: Path, tmp_path: Path) -> None:
         run_mfa(["train", "a", "b"], tmp_path / "root")
 
 
-def test_whoever_is_killed_takes_mfa_along(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mfa_ends_with_the_job_that_runs_it(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_MFA_SLEEP", "60")
     code = (
         "import sys; from pathlib import Path; from speechladder.alignment.mfa.command import run_mfa\n"
@@ -264,11 +267,11 @@ def test_whoever_is_killed_takes_mfa_along(models: Path, tmp_path: Path, monkeyp
     finally:
         os.kill(job.pid, signal.SIGKILL)
         job.wait()
-    _until(lambda: not alive(), "mfa outlived the job")
+    _until(lambda: not alive(), "mfa still runs after the job")
     (left,) = out.parent.iterdir()
     assert left.name.startswith(".tmp-work-0.parquet-")
     (out.parent / ".tmp-work-10.parquet-abc").mkdir()
-    with work_folder(out) as work:  # the next run of the job, and of no other, clears it away
+    with work_folder(out) as work:  # only the next run of the same job removes it
         assert sorted(p.name for p in out.parent.iterdir()) == sorted([work.name, ".tmp-work-10.parquet-abc"])
     assert not work.exists()
 
@@ -302,34 +305,35 @@ def test_a_dictionary_in_other_phones_is_refused(tmp_path: Path) -> None:
         read_dictionary(path, "alignment.lexicon")
 
 
-def test_stress_is_fitted_to_the_dictionary() -> None:
+def test_stress_is_adapted_to_the_dictionary() -> None:
     stressed, plain = Dictionary(), Dictionary()
     stressed.add("cat", ["K", "AE1", "T"], "0.9")
     plain.add("cat", ["K", "AE", "T"])
     phones = ["R", "AH", "T", "AE", "T"]
-    assert stressed.fitted(phones) == ["R", "AH1", "T", "AE0", "T"]
-    assert stressed.fitted(["AH0", "K"]) == ["AH0", "K"]
-    assert plain.fitted(["R", "AH0", "T"]) == ["R", "AH", "T"]
-    stressed.add("cat", ["K", "AE1", "T"])  # the same again
+    assert stressed.adapted(phones) == ["R", "AH1", "T", "AE0", "T"]
+    assert stressed.adapted(["AH0", "K"]) == ["AH0", "K"]
+    assert plain.adapted(["R", "AH0", "T"]) == ["R", "AH", "T"]
+    stressed.add("cat", ["K", "AE1", "T"])  # the same pronunciation again
     assert stressed.entries["cat"] == ["0.9\tK AE1 T"]
 
 
-@pytest.mark.shared
-def test_real_dictionaries(shared_data: Path) -> None:
-    found = read_dictionary(next((shared_data / "cmudict").glob("*.dict")), "alignment.mfa_dictionary")
-    assert len(found) > 1000 and found.stressed
-    with pytest.raises(UserError, match="not written in ARPAbet"):
-        read_dictionary(shared_data / "alignments/mfa_fixtures/english_us_mfa_reduced.dict", "alignment.mfa_dictionary")
+def test_a_dictionary_of_a_hundred_thousand_words() -> None:
+    from pocketsphinx import get_model_path
+
+    path = Path(get_model_path(), "en-us", "cmudict-en-us.dict")  # CMUdict without stress
+    found = read_dictionary(path, "alignment.mfa_dictionary")
+    assert len(found) > 100_000 and not found.stressed
+    assert found.entries["tomato"] == ["T AH M EY T OW", "T AH M AA T OW"]
 
 
-# what is made once for all shards
+# made once for all shards
 
 
 def test_models_by_name_and_by_file(log: Path, tmp_path: Path) -> None:
     fake_mfa.write_model(tmp_path / "mine.zip", "acoustic")
-    fetch(tmp_path / "a", "english_us_arpa", "english_us_arpa", "english_us_arpa")
-    fetch(tmp_path / "b", str(tmp_path / "mine.zip"), "english_us_arpa", None)
-    fetch(tmp_path / "c", None, "english_us_arpa", None)
+    fetch_models(tmp_path / "a", "english_us_arpa", "english_us_arpa", "english_us_arpa")
+    fetch_models(tmp_path / "b", "english_us_arpa", str(tmp_path / "mine.zip"), None)
+    fetch_models(tmp_path / "c", "english_us_arpa", None, None)
     assert {p.name for p in (tmp_path / "a").iterdir()} == {"acoustic.zip", "dictionary.dict", "g2p.zip", "about.json"}
     assert {p.name for p in (tmp_path / "b").iterdir()} == {"acoustic.zip", "dictionary.dict", "about.json"}
     assert {p.name for p in (tmp_path / "c").iterdir()} == {"dictionary.dict", "about.json"}
@@ -337,22 +341,22 @@ def test_models_by_name_and_by_file(log: Path, tmp_path: Path) -> None:
     assert about["mfa"] == "3.4.3" and about["models"]["mfa_model"]["given"] == str(tmp_path / "mine.zip")
     assert (tmp_path / "b" / "acoustic.zip").read_bytes() == (tmp_path / "mine.zip").read_bytes()
     with pytest.raises(UserError, match=r"alignment\.mfa_dictionary: english_mfa is not written in ARPAbet"):
-        fetch(tmp_path / "d", "english_us_arpa", "english_mfa", None)
+        fetch_models(tmp_path / "d", "english_mfa", "english_us_arpa", None)
     with pytest.raises(UserError, match=r"alignment\.mfa_model: klingon cannot be downloaded(.|\n)*Could not find"):
-        fetch(tmp_path / "d", "klingon", "english_us_arpa", None)
+        fetch_models(tmp_path / "d", "english_us_arpa", "klingon", None)
     assert not list(tmp_path.glob(".tmp*")) and not (tmp_path / "d").exists()
 
 
-def test_the_dictionary_is_made_complete(log: Path, tmp_path: Path) -> None:
-    fetch(tmp_path / "models", "english_us_arpa", "english_us_arpa", "english_us_arpa")
+def test_the_dictionary_is_completed(log: Path, tmp_path: Path) -> None:
+    fetch_models(tmp_path / "models", "english_us_arpa", "english_us_arpa", "english_us_arpa")
     (tmp_path / "lexicon.txt").write_text("GANDALF G AE N D AA L F\nthe DH IY1\n")
     cuts = []
     for shard, texts in enumerate((["the gandalf had it", "the zebra"], ["hmm the zebra", "hmm pst"])):
         cuts.append(tmp_path / f"cuts.{shard}.jsonl.gz")
         write_cuts(cuts[-1], [_cut(tmp_path, f"{shard}-{k}", text) for k, text in enumerate(texts)])
-    prepare(cuts, tmp_path / "models", tmp_path / "lexicon.txt", tmp_path / "mfa", 2)
+    prepare_mfa(cuts, tmp_path / "models", tmp_path / "mfa", tmp_path / "lexicon.txt", 2)
     found = read_dictionary(tmp_path / "mfa" / "dictionary.dict", "x").entries
-    assert found["gandalf"] == ["G AE1 N D AA0 L F"]  # stressed, as the dictionary is
+    assert found["gandalf"] == ["G AE1 N D AA0 L F"]  # with stress, like the dictionary
     assert found["the"] == ["0.99\t0.05\t1.0\t1.0\tDH AH0", "0.2\t0.05\t1.0\t1.0\tDH IY0", "DH IY1"]
     assert found["zebra"] == [" ".join(fake_mfa.spell("zebra"))]
     assert "<unk>" in found
@@ -365,14 +369,14 @@ def test_the_dictionary_is_made_complete(log: Path, tmp_path: Path) -> None:
 
 
 def test_without_g2p_the_words_stay_unknown(log: Path, tmp_path: Path) -> None:
-    fetch(tmp_path / "models", "english_us_arpa", "english_us_arpa", None)
+    fetch_models(tmp_path / "models", "english_us_arpa", "english_us_arpa", None)
     write_cuts(tmp_path / "cuts.jsonl.gz", [_cut(tmp_path, "a", "the zebra")])
-    prepare([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", None, tmp_path / "mfa", 1)
+    prepare_mfa([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", tmp_path / "mfa", None, 1)
     assert (tmp_path / "mfa" / "oov.tsv").read_text() == "word\tcount\nzebra\t1\n"
 
 
 def test_a_model_of_the_runs_own_speech(log: Path, tmp_path: Path) -> None:
-    fetch(tmp_path / "models", None, "english_us_arpa", None)
+    fetch_models(tmp_path / "models", "english_us_arpa", None, None)
     (tmp_path / "silent.flac").write_bytes(encode_flac(np.zeros(2 * RATE, np.float32)))
     cuts = [
         _cut(tmp_path, f"{s}{k}", "the had it", 2.0, s) for s, n in (("a", 20), ("b", 5), ("c", 5)) for k in range(n)
@@ -380,12 +384,12 @@ def test_a_model_of_the_runs_own_speech(log: Path, tmp_path: Path) -> None:
     cuts += [_cut(tmp_path, "v", "the had it", 2.0, "d", "valid"), _cut(tmp_path, "o", "the zebra", 2.0, "e")]
     write_cuts(tmp_path / "cuts.jsonl.gz", cuts)
     files = [tmp_path / "cuts.jsonl.gz"]
-    prepare(files, tmp_path / "models", None, tmp_path / "dictionary", 1)
-    kept = draw(files, read_dictionary(tmp_path / "dictionary" / "dictionary.dict", "x"), 24 / 3600)
-    assert len(kept) == 30 and kept.sum() == 12  # the train split's, with words that all have a pronunciation
-    assert [kept[:20].sum(), kept[20:25].sum(), kept[25:].sum()] == [4, 4, 4]  # no speaker more than another
+    prepare_mfa(files, tmp_path / "models", tmp_path / "dictionary", None, 1)
+    kept = draw_training(files, read_dictionary(tmp_path / "dictionary" / "dictionary.dict", "x"), 24 / 3600)
+    assert len(kept) == 30 and kept.sum() == 12  # utterances of train whose words all have a pronunciation
+    assert [kept[:20].sum(), kept[20:25].sum(), kept[25:].sum()] == [4, 4, 4]  # the same for every speaker
     Path(cuts[int(np.flatnonzero(kept)[0])].path).write_bytes((tmp_path / "silent.flac").read_bytes())
-    train(files, tmp_path / "dictionary", 24 / 3600, tmp_path / "mfa", 2)
+    train_mfa(files, tmp_path / "dictionary", 24 / 3600, tmp_path / "mfa", 2)
     call = fake_mfa.calls(log)[-1]
     assert (call["command"], call["utterances"], call["speakers"], call["seconds"]) == ("train", 11, 3, 22.0)
     about = read_json(tmp_path / "mfa" / "about.json")
@@ -395,10 +399,10 @@ def test_a_model_of_the_runs_own_speech(log: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".tmp*"))
     write_cuts(files[0], [_cut(tmp_path, "o", "the zebra")])
     with pytest.raises(UserError, match=r"alignment\.mfa_model: null asks for"):
-        train(files, tmp_path / "dictionary", 1.0, tmp_path / "none", 1)
+        train_mfa(files, tmp_path / "dictionary", 1.0, tmp_path / "none", 1)
 
 
-# choosing
+# the choice of the aligner
 
 
 def test_which_aligner(models: Path, tmp_path: Path) -> None:
@@ -412,7 +416,7 @@ def test_which_aligner(models: Path, tmp_path: Path) -> None:
         load_aligner(Alignment(aligner="mfa"), tmp_path, 2, models)
 
 
-def test_an_aligner_is_made_anew_by_its_own_settings_alone() -> None:
+def test_only_its_own_settings_rerun_an_aligner() -> None:
     assert aligner_options(Alignment(aligner="mfa", beam=1e-100)) == "--aligner mfa"
     assert aligner_options(Alignment(aligner="pocketsphinx", mfa_g2p=None)) == aligner_options(
         Alignment(aligner="pocketsphinx")
@@ -431,22 +435,20 @@ def test_an_aligner_is_made_anew_by_its_own_settings_alone() -> None:
 )
 def test_missing_files_are_named_before_any_job(settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_files(Alignment(**settings))
+        check_aligner_files(Alignment(**settings))
 
 
 def test_names_files_and_downloads_pass(tmp_path: Path) -> None:
-    check_files(Alignment(aligner="mfa"))
-    check_files(Alignment(aligner="mfa", mfa_model=None, mfa_g2p=None))
-    check_files(Alignment(aligner="mfa", mfa_model="own.zip", lexicon="l.txt"), downloads={"own.zip", "l.txt"})
-    check_files(Alignment(aligner="pocketsphinx", mfa_model="nowhere.zip"))  # is not read
+    check_aligner_files(Alignment(aligner="mfa"))
+    check_aligner_files(Alignment(aligner="mfa", mfa_model=None, mfa_g2p=None))
+    check_aligner_files(Alignment(aligner="mfa", mfa_model="own.zip", lexicon="l.txt"), downloads={"own.zip", "l.txt"})
+    check_aligner_files(Alignment(aligner="pocketsphinx", mfa_model="nowhere.zip"))  # not read by this aligner
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(UserError, match=r"a\.txt is no \.dict file"):
-        check_files(Alignment(aligner="mfa", mfa_dictionary=str(tmp_path / "a.txt")))
+        check_aligner_files(Alignment(aligner="mfa", mfa_dictionary=str(tmp_path / "a.txt")))
 
 
-def test_pocketsphinx_in_processes_gives_what_one_gives() -> None:
-    from speechladder.corpora.speak import speak, voices
-
+def test_pocketsphinx_gives_the_same_in_several_processes() -> None:
     spoken = [speak(text, voices(0)[0], seed=3).samples for text in ("the cooks bake bread", "the small dog barks")]
     requests = [
         Request("a", "s", "the cooks bake bread", lambda: spoken[0]),
@@ -464,29 +466,28 @@ def test_pocketsphinx_in_processes_gives_what_one_gives() -> None:
     assert told == [len(spoken[0]) / RATE, 0.0, 0.0, len(spoken[1]) / RATE]
 
 
-@pytest.mark.shared
-def test_real_recordings_have_mfas_real_times(
-    log: Path, tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+def test_recordings_have_the_times_of_their_textgrids(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = shared_data / "ljspeech"
-    monkeypatch.setenv("FAKE_MFA_KNOWN", str(folder / "TextGrid"))
-    texts = dict(line.split("|", 1) for line in (folder / "metadata.csv").read_text().splitlines())
-    names = ["LJ001-0001", "LJ001-0002", "LJ001-0006"]
-    fetch(tmp_path / "models", "english_us_arpa", "english_us_arpa", "english_us_arpa")
-    cuts = []
-    for name in names:
-        path = folder / "wavs" / f"{name}.wav"  # 22,050 Hz: written as cut audio
+    """Recordings at 22,050 Hz, and the TextGrids that MFA would write of them."""
+    monkeypatch.setenv("FAKE_MFA_KNOWN", str(tmp_path / "grids"))
+    fetch_models(tmp_path / "models", "english_us_arpa", "english_us_arpa", "english_us_arpa")
+    cuts, truth = [], {}
+    for number, text in enumerate(("the cats had a red hat", "he was not at the window", "her small dog barks")):
+        name, spoken = f"u{number}", speak(text, voices(0)[0], seed=number)
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, soxr.resample(spoken.samples, RATE, 22_050), 22_050)
         seconds = len(read_audio(path)) / RATE
-        text = normalise(texts[name])
-        cuts.append(
-            Cut(name, name, str(path), 0.0, seconds, "lj", "train", text, text, 22_050, round(seconds * 22_050))
-        )
+        truth[name] = spoken
+        write_textgrid(tmp_path / "grids" / f"{name}.TextGrid", spoken.words, spoken.phones[:-1], seconds)
+        cuts.append(Cut(name, name, str(path), 0.0, seconds, "s", "train", text, text, 22_050, round(seconds * 22_050)))
     write_cuts(tmp_path / "cuts.jsonl.gz", cuts)
-    prepare([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", None, tmp_path / "mfa", 1)
+    prepare_mfa([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", tmp_path / "mfa", None, 1)
     requests = [Request(c.id, c.speaker, c.text, c.samples) for c in cuts]
     found = dict(mfa_aligner.MFA(tmp_path / "mfa", tmp_path / "work", 2).align_all(requests))
     assert fake_mfa.calls(log)[-1]["known"] == 3
     for cut in cuts:
         assert isinstance(found[cut.id], Aligned), found[cut.id]
         assert [w.label for w in found[cut.id].words] == cut.text.split()
+        assert [p.start for p in found[cut.id].phones] == pytest.approx([p.start for p in truth[cut.id].phones])
         assert found[cut.id].phones[-1].end == len(cut.samples()) / RATE

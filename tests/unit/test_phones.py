@@ -14,7 +14,7 @@ from speechladder.corpora.phones import (
 )
 from speechladder.io.errors import UserError
 
-# What the four accents emit over PocketSphinx's 130 k words, alone and in running speech (surveyed once, minutes long).
+# The symbols that the four accents emit over PocketSphinx's 130 k words, alone and in running speech (from one survey).
 EMITTED = " ".join(
     (
         "0 3 3: ; ? @ @- @2 @L A: A@ A~ D E I I# I2 IR N O O2 O: O@ OI O~ S T U U@ V VR Z _ _! _: _| a a# aI aI2",

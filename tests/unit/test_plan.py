@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import yaml
 
-from speechladder.corpora.audit import audit
+from speechladder.corpora.audit import write_audit
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
@@ -420,7 +420,9 @@ def _audited(corpus: Path, seconds: dict[str, int]) -> None:
     ]
     write_cuts(corpus / "cuts.0.jsonl.gz", cuts)
     write_jsonl(corpus / "rejected.0.jsonl", [{"id": "x", "reason": "silent", "source": "", "split": "train"}])
-    audit([corpus / "cuts.0.jsonl.gz"], [corpus / "rejected.0.jsonl"], corpus / "audit.json", corpus / "a.tsv", 0.5)
+    write_audit(
+        [corpus / "cuts.0.jsonl.gz"], [corpus / "rejected.0.jsonl"], corpus / "audit.json", corpus / "a.tsv", 0.5
+    )
 
 
 def test_hours_are_the_runs_own_as_far_as_it_got(tmp_path):

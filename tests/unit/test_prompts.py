@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechladder.alignment.pocketsphinx import AlignmentError
+from speechladder.alignment.base import AlignmentError
 from speechladder.benchmarks.items import Speaker, Utterance
 from speechladder.continuation import prompts
 from speechladder.continuation.judge_text import LONGEST, judge_documents, write_judge_text
@@ -19,7 +19,7 @@ from speechladder.corpora.speak import speak
 from speechladder.corpora.text import normalise
 from speechladder.corpora.voices import voices
 from speechladder.corpora.world.stories import document, held_out, written
-from speechladder.corpora.world_speech import build_shard
+from speechladder.corpora.world_speech import build_world_shard
 from speechladder.io.audio import read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import stable_hash
@@ -51,7 +51,7 @@ def corpus(tmp_path_factory):
     """Cuts and alignment that stand for a natural corpus: half of the utterances are of the test split."""
     folder = tmp_path_factory.mktemp("corpus")
     paths = [folder / name for name in ("cuts.jsonl.gz", "audio", "truth.parquet", "rejected.jsonl")]
-    build_shard(Corpus(hours=0.08, shards=1, test_fraction=0.49, max_rejected=1.0), 0, 0, *paths)
+    build_world_shard(Corpus(hours=0.08, shards=1, test_fraction=0.49, max_rejected=1.0), 0, 0, *paths)
     return paths[0], paths[2]
 
 

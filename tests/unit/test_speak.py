@@ -42,12 +42,12 @@ def test_spans(text, voice):
     assert all(a.end == b.start for a, b in pairwise(spoken.phones))
     assert all(a.end <= b.start for a, b in pairwise(spoken.words))
     for span in spoken.words + spoken.phones:
-        assert round((span.end - span.start) * 16000) >= 320  # so each has a frame centre at 50 Hz
+        assert round((span.end - span.start) * 16000) >= 320  # so that each phone has a frame centre at 50 Hz
     edges = {p.start for p in spoken.phones}
     assert all(w.start in edges for w in spoken.words)
 
 
-def test_edges_are_alike_for_all_voices():
+def test_edges_are_the_same_for_all_voices():
     for voice in [FLAT, *voices(3)[::9]]:
         phones = speak.speak("seven boats", voice, 0).phones
         for edge in (phones[0], phones[-1]):
@@ -56,7 +56,7 @@ def test_edges_are_alike_for_all_voices():
         assert SIL not in [p.label for p in phones[1:-1]]
 
 
-def test_the_sound_is_where_the_phones_say():
+def test_the_sound_matches_the_times_of_the_phones():
     spoken = speak.speak("A man waits. The dog runs.", FLAT, 0)
 
     def level(span):
@@ -87,7 +87,7 @@ def test_rhotic_vowels_have_one_r():
 def test_same_arguments_same_bytes_in_any_order_and_process():
     pool = voices(3)
     jobs = [(t, pool[i], s) for i, (t, s) in enumerate([("the old boat", 1), ("blorf", 2), ("she swims", 3)])]
-    jobs.append(("the old boat", Voice("anika", variant="anika"), 4))  # a variant that draws its flutter
+    jobs.append(("the old boat", Voice("anika", variant="anika"), 4))  # a variant with random flutter
     first = [digest(*job) for job in jobs]
     order = list(range(len(jobs)))
     random.Random(5).shuffle(order)
@@ -102,7 +102,7 @@ def test_same_arguments_same_bytes_in_any_order_and_process():
     assert digest("the old boat", pool[0], 2) != first[0]
 
 
-def test_the_dial():
+def test_levels_of_variability():
     pools = [voices(n) for n in range(4)]
     assert [len(p) for p in pools] == [1, 1, 8, 52]
     assert all(len({v.name for v in p}) == len(p) for p in pools)
@@ -114,7 +114,7 @@ def test_the_dial():
 
 
 def test_variants_exist_and_sound_different():
-    """espeak-ng says nothing about a variant that does not exist: it speaks with the plain voice."""
+    """espeak-ng does not report a variant that does not exist; it speaks with the plain voice."""
     plain = speak.speak("old boats", Voice("plain"), 0).samples
     for voice in {v.variant: v for v in voices(3) if v.accent == "en-us"}.values():
         samples = speak.speak("old boats", voice, 0).samples

@@ -1,6 +1,7 @@
-"""The world's language: what the default run's findings rest on."""
+"""The world's language, on which the findings of the default run depend."""
 
 import itertools
+import os
 import random
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def test_content_words_are_frequent_enough(corpus):
     counts = Counter(w for d in corpus for s in d.sentences for w in s.split())
     assert set(counts) == set(lexicon_words())
     rare = [w for w in lx.content_words() if counts[w] < 8]
-    # one corpus: expectation is 9 or more for every form, so a few fall short by chance
+    # every form is expected at least 9 times; in one corpus a few occur less often by chance
     assert len(rare) < 60
     assert min(counts[w] for w in lx.content_words()) >= 2
 
@@ -126,7 +127,7 @@ def test_text_is_written_with_capitals_and_stops(corpus):
 
 
 def test_deterministic_in_any_process(corpus):
-    """Neither the hash seed nor what was drawn before matters."""
+    """The result depends neither on the hash seed nor on earlier draws."""
     code = (
         "import hashlib; from speechladder.corpora.world import *;"
         "from speechladder.benchmarks.generation.nonwords import *;"
@@ -136,7 +137,7 @@ def test_deterministic_in_any_process(corpus):
     )
     seen = set()
     for hash_seed in "12":
-        environment = {"PYTHONHASHSEED": hash_seed}
+        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
         run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         seen.add(run.stdout)
     assert len(seen) == 1
@@ -260,13 +261,13 @@ def test_topic_pairs(topic):
         assert gr.accepts(bad[-1])
         right.append(good[-1])
         wrong.append(bad[-1])
-    # each ending is right once and wrong once: the ending alone tells nothing
+    # each ending is right once and wrong once, so the ending alone decides nothing
     assert sorted(right) == sorted(wrong)
     assert len(topic_pairs(0, 7)) == 7
 
 
 def test_agreement_can_be_learnt_from_the_corpus(corpus):
-    """Neighbouring noun and verb agree far more often than not, over many nouns and verbs."""
+    """A noun and the verb after it mostly agree, over many nouns and verbs."""
     vocabulary = lx.vocabulary()
     verbs = [(f"{v}.s", f"{v}.b") for v in ("vt", "vi", "social", "know")]
     sg, pl = ({w for pair in verbs for w in vocabulary[pair[i]]} for i in (0, 1))

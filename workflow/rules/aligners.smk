@@ -1,5 +1,5 @@
 # What the rules of alignment.smk ask the settings: which environment, models and files an aligner needs.
-from speechladder.alignment.mfa.check import aligner_options
+from speechladder.alignment.check import aligner_options
 from speechladder.workflow.sources import place, readable
 
 MFA = S.alignment.aligner == "mfa"

@@ -3,9 +3,9 @@ import functools
 import os
 import shlex
 
-from speechladder.alignment.mfa import check_mfa
+from speechladder.alignment.check import check_mfa_command
 from speechladder.workflow.leftovers import cancel_leftovers
-from speechladder.corpora.local import audio_state, transcripts
+from speechladder.corpora.local import audio_digest, transcript_files
 from speechladder.workflow.caches import RUN, caches
 from speechladder.fetch.download import check_room, downloads_folder
 from speechladder.io.errors import UserError
@@ -89,7 +89,7 @@ def start():
     without room for it, no job of a run that is gone."""
     try:
         check_hubs(S)
-        check_mfa(S.alignment, conda=CONDA)
+        check_mfa_command(S.alignment, conda=CONDA)
         check_s3prl(S.units, HOME, conda=CONDA)
         check_room(missing(S), S.downloads)
         hold_lock(LOCK)
@@ -107,7 +107,7 @@ def over_shards(pattern):
 
 def corpus_transcripts(wildcards):
     """The transcripts of a local corpus: a changed one makes the cuts anew."""
-    return list(map(str, transcripts(Path(S.corpus.path))))
+    return list(map(str, transcript_files(Path(S.corpus.path))))
 
 
 def corpus_speech(wildcards):
@@ -118,7 +118,7 @@ def corpus_speech(wildcards):
 @functools.cache
 def corpus_audio():
     """A digest of a local corpus's audio files, too many to be inputs: a changed one makes the cuts anew."""
-    return audio_state(Path(S.corpus.path))
+    return audio_digest(Path(S.corpus.path))
 
 
 def audio(shards):

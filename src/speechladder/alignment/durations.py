@@ -1,11 +1,11 @@
-"""How long each phone lasts in the training speech, and phones laid over a recording by it where no aligner finds them.
+"""Mean durations of the phones in the training speech, and the placement of phones that no aligner finds by them.
 
 Between the silent edges of the recording, L seconds apart, phone i of n lasts
 
-    t_i = max(d_i * f, SHORTEST),  the factor f such that the t_i add up to L,
+    t_i = max(d_i * f, SHORTEST),  with the factor f for which the t_i add up to L,
 
-where d_i is the mean duration of that phone (stress aside) in the train split, and the mean of all phones for one that
-the train split has not. There are no pauses within.
+where d_i is the mean duration of that phone (without regard to stress) in the train split, or the mean of all phones if
+the train split does not have this phone. There are no pauses between the edges.
 """
 
 from collections.abc import Sequence
@@ -17,27 +17,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from speechladder.alignment.pocketsphinx import SHORTEST, AlignmentError
-from speechladder.alignment.quality import PhoneStatistics
+from speechladder.alignment.base import SHORTEST, AlignmentError
+from speechladder.alignment.phone_statistics import PhoneStatistics
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import read_cuts
+from speechladder.corpora.draw import hash_order
 from speechladder.corpora.phones import SIL, strip_stress
 from speechladder.io.columns import SpanColumn
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
-from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import Span
 from speechladder.io.tables import ALIGNMENT, read_table
 
-MOST = 20_000  # utterances that the means are taken over: two million phones
-FRAME = SAMPLE_RATE // 100  # samples whose loudness is looked at together
-SILENT = 1e-3  # root mean square, -60 dB of full scale: below it nothing is said
-QUIET = 10 ** (-40 / 20)  # of the loudest frame: below it, at the edges, speech has not begun or is over
+MOST = 20_000  # utterances over which the means are taken: two million phones
+FRAME = SAMPLE_RATE // 100  # samples of a frame whose loudness is measured
+SILENT = 1e-3  # root mean square, -60 dB of full scale: a recording below it holds no speech
+QUIET = 10 ** (-40 / 20)  # share of the loudest frame: frames below it at the edges are before or after the speech
 
 
 @dataclass(frozen=True)
 class Durations:
-    """Mean seconds of each phone without stress, and of all of them; `stress`: whether the training phones have it."""
+    """Mean seconds of each phone without stress and of all phones; `stress`: whether the training phones have it."""
 
     phones: dict[str, float]
     mean: float
@@ -45,7 +45,7 @@ class Durations:
 
     @classmethod
     def load(cls, path: str | Path) -> "Durations":
-        """Read alignment/durations.json; raises UserError naming the file and the field."""
+        """Read alignment/durations.json; raises UserError with file and field if one is missing or malformed."""
         found = read_json(path)
         try:
             means = {str(phone): float(row["seconds"]) for phone, row in found["phones"].items()}
@@ -55,11 +55,11 @@ class Durations:
         return cls(means, mean, stress)
 
     def spread(self, words: Sequence[tuple[str, Sequence[str]]], samples: np.ndarray) -> tuple[list[Span], list[Span]]:
-        """Words and phones of a recording by the formula above.
+        """Place words and phones on a recording by the formula above.
 
         words: each with its ARPAbet phones, whose stress is kept. samples: (n,) float32 at 16 kHz. Returns (words,
-        phones with SIL), the phones contiguous from 0 to n / 16000. Raises AlignmentError where nothing is said or
-        there is less time than the phones need.
+        phones with SIL); the phones are contiguous from 0 to n / 16000. Raises AlignmentError if the recording is
+        silent or shorter than the phones need.
         """
         labels = [phone for _, phones in words for phone in phones]
         if not labels or not all(phones for _, phones in words):
@@ -82,7 +82,7 @@ class Durations:
 
 
 def _scaled(means: np.ndarray, total: float) -> np.ndarray:
-    """(n,) durations in the proportions of `means`, none below SHORTEST, that add up to `total`."""
+    """(n,) durations in proportion to `means` that add up to `total`, none below SHORTEST."""
     held = np.zeros(len(means), bool)
     while True:
         left = total - held.sum() * SHORTEST
@@ -94,9 +94,9 @@ def _scaled(means: np.ndarray, total: float) -> np.ndarray:
 
 
 def speech_edges(samples: np.ndarray) -> tuple[float, float]:
-    """Where speech begins and ends, in seconds: the first and the last 10 ms within 40 dB of the loudest.
+    """The begin and the end of speech in seconds: the first and the last 10 ms within 40 dB of the loudest 10 ms.
 
-    Raises AlignmentError where no 10 ms reach -60 dB of full scale.
+    samples: (n,) float32 at 16 kHz. Raises AlignmentError if no 10 ms reach -60 dB of full scale.
     """
     count = len(samples) // FRAME
     frames = samples[: count * FRAME].astype(np.float64).reshape(count, FRAME)
@@ -110,16 +110,22 @@ def speech_edges(samples: np.ndarray) -> tuple[float, float]:
     return float(spoken[0] * FRAME / SAMPLE_RATE), seconds if spoken[-1] + 1 == count else float(end)
 
 
-def measure(cuts: Sequence[str | Path], alignments: Sequence[str | Path], out: str | Path, most: int = MOST) -> None:
-    """Write alignment/durations.json: mean seconds and count of each phone over the train split.
+def measure_durations(cuts: Sequence[Path], alignments: Sequence[Path], out: Path, most: int = MOST) -> None:
+    """Measure the mean duration and the count of each phone over the train split.
 
-    `alignments` are the tables of `cuts`, shard by shard. At most `most` utterances are looked at, shards in an order
-    drawn by hash, so that the largest corpus takes a minute. Raises UserError where no train utterance is aligned.
+    The shards are read in the order of a hash until there are enough utterances, so that the largest corpus takes a
+    minute. Raises UserError if no utterance of the train split is aligned.
+
+    Args:
+        cuts: corpus/cuts.{shard}.jsonl.gz
+        alignments: alignment/{shard}.parquet, in the same order
+        out: alignment/durations.json to write
+        most: utterances to read at most
     """
     if len(cuts) != len(alignments):
         raise UserError(f"{len(cuts)} files of cuts and {len(alignments)} alignments; give those of the same shards")
     found, seen, stress = PhoneStatistics(), 0, False
-    for _, paths in sorted(enumerate(zip(cuts, alignments)), key=lambda shard: stable_hash("durations", shard[0])):
+    for _, paths in hash_order(enumerate(zip(cuts, alignments)), "durations", name=lambda shard: shard[0]):
         train = pa.array([cut.id for cut in read_cuts(paths[0]) if cut.split == "train"], pa.string())
         table = read_table(paths[1], ALIGNMENT, ["id", "phones"])
         table = table.filter(pc.is_in(table["id"], value_set=train)).slice(0, most - seen)
@@ -132,7 +138,10 @@ def measure(cuts: Sequence[str | Path], alignments: Sequence[str | Path], out: s
     count, seconds = found.counts, found.seconds
     phones = sorted(label for label in count if label != SIL)
     if not phones:
-        raise UserError(f"{', '.join(map(str, alignments[:3]))}: no aligned utterance of the train split")
+        raise UserError(
+            f"{', '.join(map(str, alignments[:3]))}: no aligned utterance of the train split; the reasons are in "
+            "alignment/rejected.*.jsonl"
+        )
     total = sum(count[phone] for phone in phones)
     means = {phone: {"seconds": round(seconds[phone] / count[phone], 6), "count": count[phone]} for phone in phones}
     mean = round(sum(seconds[phone] for phone in phones) / total, 6)

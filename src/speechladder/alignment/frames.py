@@ -12,16 +12,17 @@ def frame_centres(frames: int) -> np.ndarray:
 
 
 def frame_labels(phones: list[Span], frames: int) -> list[str]:
-    """The label of the phone that is sounding at the centre of each frame, exactly `frames` of them.
+    """The label of the phone at the centre of each frame; `frames` labels.
 
-    `phones` are contiguous and in order, times in seconds; a frame on a boundary belongs to the phone that starts
-    there, and one beyond the last phone to the last. Raises ValueError when there are frames but no phones.
+    `phones` are contiguous and in order, with times in seconds. A frame on a boundary belongs to the phone that starts
+    there; a frame after the last phone belongs to the last. Raises ValueError if there are frames but no phones.
     """
     if not frames:
         return []
     if not phones:
         raise ValueError("no phones to label the frames with")
     starts = np.array([p.start for p in phones[1:]])
-    # times are multiples of a sample: the small shift keeps a start of 0.0125 written as 0.01250000001 on its frame
+    # Times are multiples of a sample. The small shift keeps a start of 0.0125 that is stored as 0.01250000001 in its
+    # frame.
     at = np.searchsorted(starts, frame_centres(frames) + 1e-6, side="right")
     return [phones[i].label for i in at]

@@ -1,14 +1,15 @@
-"""How far an alignment can be trusted: against a reference where there is one, plain statistics where there is none."""
+"""The quality of an alignment: errors against a reference if there is one, otherwise rates and durations of phones."""
 
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from speechladder.alignment.pocketsphinx import Aligner, AlignmentError
+from speechladder.alignment.base import AlignmentError
+from speechladder.alignment.phone_statistics import PhoneStatistics
+from speechladder.alignment.pocketsphinx import UtteranceAligner
 from speechladder.alignment.textgrid import read_textgrid
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.corpora.phones import SIL, strip_stress
@@ -16,7 +17,7 @@ from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, read_audio
 from speechladder.io.columns import SpanColumn
 from speechladder.io.errors import UserError
-from speechladder.io.files import read_jsonl
+from speechladder.io.files import read_jsonl, write_json
 from speechladder.io.progress import progress
 from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT, read_table
@@ -25,8 +26,8 @@ from speechladder.settings import Alignment
 AUDIO = (".wav", ".flac")
 
 
-def match(reference: list[str], hypothesis: list[str]) -> tuple[list[tuple[int, int]], int]:
-    """Align two label sequences by edit distance: (index pairs of equal labels, number of edits)."""
+def match_labels(reference: list[str], hypothesis: list[str]) -> tuple[list[tuple[int, int]], int]:
+    """Match two label sequences by edit distance: (index pairs of equal labels, number of edits)."""
     n, m = len(reference), len(hypothesis)
     cost = np.zeros((n + 1, m + 1), np.int32)
     cost[:, 0], cost[0] = np.arange(n + 1), np.arange(m + 1)
@@ -51,17 +52,18 @@ def match(reference: list[str], hypothesis: list[str]) -> tuple[list[tuple[int, 
     return pairs[::-1], int(cost[n, m])
 
 
-def compare(pairs: Iterable[tuple[list[Span], list[Span]]]) -> dict[str, Any]:
-    """Figures of (reference phones, hypothesis phones), summed over utterances.
+def compare_phones(pairs: Iterable[tuple[list[Span], list[Span]]]) -> dict[str, Any]:
+    """The errors of an alignment from (reference phones, hypothesis phones) of utterances, over all of them.
 
-    Labels are compared without stress and without pauses, which aligners place as they like; a boundary is the start
-    of a phone that both sequences have, hypothesis minus reference. Times in ms, shares in [0, 1], None for no data.
+    Labels are compared without stress. Pauses are left out, because aligners place them differently. A boundary is the
+    start of a phone that both sequences have; its error is hypothesis minus reference. Times are in ms, shares in [0,
+    1]; None means no data.
     """
     errors: list[float] = []
     phones = edits = utterances = 0
     for spans in pairs:
         reference, hypothesis = ([s for s in side if s.label != SIL] for side in spans)
-        same, wrong = match(*([strip_stress(s.label) for s in side] for side in (reference, hypothesis)))
+        same, wrong = match_labels(*([strip_stress(s.label) for s in side] for side in (reference, hypothesis)))
         errors += [hypothesis[j].start - reference[i].start for i, j in same]
         phones, edits, utterances = phones + len(reference), edits + wrong, utterances + 1
     off = np.array(errors)
@@ -76,47 +78,8 @@ def compare(pairs: Iterable[tuple[list[Span], list[Span]]]) -> dict[str, Any]:
     return {k: None if v is None else round(float(v), 4) for k, v in figures.items()} | counts
 
 
-class PhoneStatistics:
-    """Sums over phones and a rate per utterance, of as many utterances as there may be."""
-
-    def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self.counts: Counter[str] = Counter()
-        self.rates, self.total = array("d"), 0.0
-
-    def add(self, phones: SpanColumn) -> None:
-        """Count a column of utterances."""
-        rows, spans = len(phones.lengths), len(phones.starts)
-        codes, lasting = phones.labels.indices.to_numpy(), phones.ends - phones.starts
-        names = phones.labels.dictionary.to_pylist()
-        for name, seconds, count in zip(names, np.bincount(codes, lasting, len(names)), np.bincount(codes)):
-            self.seconds[strip_stress(name)] += float(seconds)
-            self.counts[strip_stress(name)] += int(count)
-        last = np.cumsum(phones.lengths)[phones.lengths > 0] - 1
-        self.total += float(phones.ends[last].sum())
-        spoken = np.array([name != SIL for name in names], bool)[codes] if spans else np.zeros(0, bool)
-        of = np.repeat(np.arange(rows), phones.lengths)[spoken]
-        number = np.bincount(of, minlength=rows)
-        heard = np.bincount(of, lasting[spoken], rows)
-        self.rates.frombytes((number[heard > 0] / heard[heard > 0]).tobytes())
-
-    def figures(self) -> dict[str, Any]:
-        """What can be said without a reference, which is not accuracy: rates and durations of phones."""
-        rates, silence = np.frombuffer(self.rates), self.seconds.get(SIL, 0.0)
-        means = {k: self.seconds[k] / n for k, n in sorted(self.counts.items()) if k != SIL}
-        return {
-            "utterances": len(rates),
-            "hours": round(self.total / 3600, 4),
-            "silence_share": round(silence / self.total, 4) if self.total else None,
-            "phones_per_second": dict(zip(("p5", "median", "p95"), np.percentile(rates, [5, 50, 95]).round(2).tolist()))
-            if len(rates)
-            else None,
-            "mean_phone_ms": {k: round(1000 * mean, 1) for k, mean in means.items()},
-        }
-
-
-def sample(cuts: Iterable[Cut], number: int) -> list[Cut]:
-    """`number` cuts, evenly over the test split in order of id, topped up from the validation split."""
+def sample_cuts(cuts: Iterable[Cut], number: int) -> list[Cut]:
+    """`number` cuts of the test split, evenly spaced in the order of ids; the valid split supplies what is lacking."""
     splits: dict[str, list[Cut]] = {"test": [], "valid": []}
     for cut in cuts:
         if number and cut.split in splits:
@@ -125,13 +88,13 @@ def sample(cuts: Iterable[Cut], number: int) -> list[Cut]:
     for name in ("test", "valid"):
         pool, wanted = sorted(splits[name], key=lambda c: c.id), number - len(chosen)
         if pool and wanted > 0:
-            places = np.linspace(0, len(pool) - 1, min(wanted, len(pool))).round().astype(int)
-            chosen += [pool[k] for k in places]
+            rows = np.linspace(0, len(pool) - 1, min(wanted, len(pool))).round().astype(int)
+            chosen += [pool[k] for k in rows]
     return chosen
 
 
 def _phones(tables: Iterable[Path], ids: set[str] | None = None) -> dict[str, list[Span]]:
-    """Phones by utterance, of `ids` where given."""
+    """The phones of each utterance, or of those in `ids`."""
     found = {}
     for path in tables:
         table = read_table(path, ALIGNMENT, ["id", "phones"])
@@ -142,20 +105,62 @@ def _phones(tables: Iterable[Path], ids: set[str] | None = None) -> dict[str, li
 
 
 def _reasons(reasons: Iterable[str]) -> dict[str, int]:
-    """Counts of reasons, each without what follows its colon."""
+    """Counts of reasons, without the details that follow a colon."""
     return dict(sorted(Counter(r.split(":")[0] for r in reasons).items()))
 
 
-def alignment_quality(
-    cuts: list[Path], truth: list[Path], alignment: list[Path], rejected: list[Path], settings: Alignment
-) -> dict[str, Any]:
-    """What goes into alignment/quality.json.
+def write_quality(
+    out: Path,
+    settings: Alignment,
+    cuts: Sequence[Path] = (),
+    truth: Sequence[Path] = (),
+    alignment: Sequence[Path] = (),
+    rejected: Sequence[Path] = (),
+    reference: Path | None = None,
+    audio: Path | None = None,
+    text: Path | None = None,
+    pattern: str = "*.TextGrid",
+) -> None:
+    """Measure the quality of a run's alignment, or of PocketSphinx against a folder of TextGrids.
 
-    With truth (the world): on `settings.sample_utterances` held-out utterances, PocketSphinx against it, aligned here
-    when the run itself uses the truth, else the run's own aligner. Without: no reference, statistics only.
+    Give --cuts, --alignment and --rejected for a run, and --truth if there is one. Give --reference and --audio for a
+    folder. Raises UserError if neither is given, or as `alignment_quality` and `compare_textgrids` do.
+
+    Args:
+        out: the figures to write, as JSON (alignment/quality.json of a run)
+        cuts: a run's corpus/cuts.{shard}.jsonl.gz
+        truth: a run's corpus/truth.{shard}.parquet (world)
+        alignment: a run's alignment/{shard}.parquet
+        rejected: a run's alignment/rejected.{shard}.jsonl
+        reference: folder with TextGrids, in place of a run
+        audio: folder with .wav or .flac files of the same names
+        text: file with lines name|text; without it the text is name.lab or name.txt beside the audio
+        pattern: which TextGrids of the folder
+    """
+    if reference and audio:
+        figures = compare_textgrids(reference, audio, text, UtteranceAligner(settings.beam), pattern)
+    elif cuts and not reference:
+        figures = alignment_quality(cuts, truth, alignment, rejected, settings)
+    else:
+        raise UserError("give --cuts and --alignment of a run, or --reference and --audio")
+    write_json(out, figures)
+
+
+def alignment_quality(
+    cuts: Sequence[Path],
+    truth: Sequence[Path],
+    alignment: Sequence[Path],
+    rejected: Sequence[Path],
+    settings: Alignment,
+) -> dict[str, Any]:
+    """The figures of alignment/quality.json.
+
+    If there is truth (the world), `settings.sample_utterances` held-out utterances are compared with it: as the run's
+    own aligner aligned them, or as PocketSphinx aligns them here if the run uses the truth. If there is none, the
+    figures are statistics without a reference. Raises UserError if there is no held-out utterance, or no truth for one.
     """
     read, reasons = Counter(), _reasons(row["reason"] for path in rejected for row in read_jsonl(path))
-    chosen = sample(_counted(cuts, read), settings.sample_utterances if truth else 0)
+    chosen = sample_cuts(_counted(cuts, read), settings.sample_utterances if truth else 0)
     run = {
         "aligner": settings.aligner,
         "utterances": read["cuts"],
@@ -174,38 +179,49 @@ def alignment_quality(
             "run": run,
             "statistics": found.figures(),
         }
+    return _against_truth(chosen, cuts, truth, alignment, rejected, settings) | {"run": run}
+
+
+def _against_truth(
+    chosen: list[Cut],
+    cuts: Sequence[Path],
+    truth: Sequence[Path],
+    alignment: Sequence[Path],
+    rejected: Sequence[Path],
+    settings: Alignment,
+) -> dict[str, Any]:
+    """The errors of the alignment of the chosen utterances against the truth tables."""
     if not chosen:
         raise UserError(f"{cuts[0]}: no utterance in the test and valid splits; raise corpus.hours or test_fraction")
     ids = {cut.id for cut in chosen}
     reference = _phones(truth, ids)
     missing = sorted(ids - set(reference))
     if missing:
-        raise UserError(f"{truth[0]} and its like have no row for {missing[0]} of {cuts[0]}; build the corpus again")
+        raise UserError(f"no row for {missing[0]} of {cuts[0]} in {truth[0]} or other tables; build the corpus again")
     if settings.aligner != "truth":
         found = _phones(alignment, ids)
         reasons = [r["reason"] for path in rejected for r in read_jsonl(path) if r["id"] in ids]
     else:
-        found, reasons = _align(chosen, Aligner(settings.beam))
+        found, reasons = _align(chosen, UtteranceAligner(settings.beam))
     return {
         "reference": "truth",
         "aligner": "pocketsphinx" if settings.aligner == "truth" else settings.aligner,
-        **compare((reference[c.id], found[c.id]) for c in chosen if c.id in found),
+        **compare_phones((reference[c.id], found[c.id]) for c in chosen if c.id in found),
         "rejected": len(chosen) - len(found),
         "rejected_share": round(1 - len(found) / len(chosen), 4),
         "reasons": _reasons(reasons),
-        "run": run,
     }
 
 
 def _counted(paths: Iterable[Path], read: Counter[str]) -> Iterator[Cut]:
-    """The cuts of all shards, counted in `read`."""
+    """The cuts of all shards; `read` counts them."""
     for path in paths:
         for cut in read_cuts(path):
             read["cuts"] += 1
             yield cut
 
 
-def _align(cuts: list[Cut], aligner: Aligner) -> tuple[dict[str, list[Span]], list[str]]:
+def _align(cuts: list[Cut], aligner: UtteranceAligner) -> tuple[dict[str, list[Span]], list[str]]:
     found, reasons = {}, []
     with progress("alignment sample", sum(c.duration for c in cuts), "h of speech per h") as meter:
         for cut in cuts:
@@ -218,13 +234,13 @@ def _align(cuts: list[Cut], aligner: Aligner) -> tuple[dict[str, list[Span]], li
 
 
 def compare_textgrids(
-    textgrids: Path, audio: Path, text: Path | None, aligner: Aligner, pattern: str = "*.TextGrid"
+    textgrids: Path, audio: Path, text: Path | None, aligner: UtteranceAligner, pattern: str = "*.TextGrid"
 ) -> dict[str, Any]:
-    """PocketSphinx against the TextGrids in a folder.
+    """The errors of PocketSphinx against the TextGrids in a folder.
 
-    The recording of `name.TextGrid` or `name.variant.TextGrid` is `name.wav` or `name.flac` in `audio`; its text is a
-    line `name|text` of the file `text`, or else `name.lab` or `name.txt` beside the recording.
-    Raises UserError naming what is missing.
+    The recording of `name.TextGrid` or `name.variant.TextGrid` is `name.wav` or `name.flac` in `audio`. Its text is a
+    line `name|text` of the file `text`, or else the file `name.lab` or `name.txt` beside the recording. Raises
+    UserError with the name of a recording or a text that is missing.
     """
     lines = {}
     if text is not None:
@@ -249,11 +265,10 @@ def compare_textgrids(
         except (AudioError, AlignmentError) as error:
             reasons[file.name] = str(error)
     share = round(len(reasons) / len(files), 4)
-    figures = compare(pairs)
     return {
         "reference": str(textgrids),
         "aligner": aligner.name,
-        **figures,
+        **compare_phones(pairs),
         "rejected": len(reasons),
         "rejected_share": share,
         "reasons": reasons,

@@ -1,4 +1,4 @@
-"""A shard of cuts -> alignment/{shard}.parquet and alignment/rejected.{shard}.jsonl."""
+"""The alignment of a shard of cuts: alignment/{shard}.parquet and alignment/rejected.{shard}.jsonl."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from speechladder.alignment.aligners import Aligned, Answer, load_aligner, request_of
-from speechladder.alignment.textgrids import TextGrids
+from speechladder.alignment.aligners import load_aligner
+from speechladder.alignment.base import Aligned, Answer, request_of
+from speechladder.alignment.textgrid_archive import TextGridArchive
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import work_folder
@@ -17,7 +18,7 @@ from speechladder.io.spans import as_rows
 from speechladder.io.tables import ALIGNMENT, read_table, write_table
 from speechladder.settings import Alignment, Corpus
 
-BATCH = 1000  # rows that are lists of Python's before they are a table's: those take a twentieth of the memory
+BATCH = 1000  # rows held as Python lists before they become a table, which takes a twentieth of the memory
 
 
 def align_shard(
@@ -30,9 +31,9 @@ def align_shard(
     jobs: int = 1,
     max_rejected: float = Corpus().max_rejected,
 ) -> None:
-    """Align the words and phones of a shard, one row for each cut in their order, or a line of `rejected`.
+    """Align the words and phones of a shard: each cut gets a row, in the order of the cuts, or a line of `rejected`.
 
-    Raises UserError where an aligner lacks its input, or more than `max_rejected` of the cuts were rejected.
+    Raises UserError if the aligner lacks an input, or if more than `max_rejected` of the cuts were rejected.
 
     Args:
         cuts: corpus/cuts.{shard}.jsonl.gz
@@ -53,14 +54,14 @@ def align_shard(
     else:
         with work_folder(out) as work:
             aligner = load_aligner(alignment, work, jobs, models)
-            with _metered(cuts) as meter:
+            with _progress(cuts) as meter:
                 answers = aligner.align_all(map(request_of, read_cuts(cuts)), meter.advance)
                 rows, total = _rows(read_cuts(cuts), answers, aligner.name, rejects)
     write_table(out, rows, ALIGNMENT)
     rejects.write(rejected, total, max_rejected)
 
 
-def _metered(cuts: Path) -> AbstractContextManager[Meter]:
+def _progress(cuts: Path) -> AbstractContextManager[Meter]:
     return progress(f"align {cuts.name}", sum(cut.duration for cut in read_cuts(cuts)), "h of speech per h")
 
 
@@ -68,16 +69,16 @@ def _truth_rows(utterances: list[Cut], truth: Path, rejects: Rejects) -> list[di
     known = {row["id"]: row for row in read_table(truth, ALIGNMENT).to_pylist()}
     for cut in utterances:
         if cut.id not in known:
-            rejects.add(cut.id, "no truth: the corpus has no times for it", truth)
+            rejects.add(cut.id, "no truth: the truth table has no row for it", truth)
     return [known[cut.id] for cut in utterances if cut.id in known]
 
 
 def _rows(cuts: Iterable[Cut], answers: Iterable[Answer], name: str, rejects: Rejects) -> tuple[pa.Table, int]:
-    """(a row for each cut that was aligned, number of cuts); the others are rejected with the answer's reason."""
+    """(table with a row for each aligned cut, number of cuts). Other cuts are rejected for the reason in the answer."""
     tables, batch, total = [ALIGNMENT.empty_table()], [], 0
     for cut, (answered, answer) in zip(cuts, answers, strict=True):
         if answered != cut.id:
-            raise RuntimeError(f"the aligner answered {answered} when it was asked {cut.id}")
+            raise RuntimeError(f"the aligner answered {answered} when {cut.id} was expected")
         total += 1
         if isinstance(answer, Aligned):
             batch.append(_row(cut, answer, name))
@@ -97,5 +98,6 @@ def _row(cut: Cut, found: Aligned, name: str) -> dict:
 def _from_textgrids(cuts: Path, settings: Alignment, rejects: Rejects) -> tuple[pa.Table, int]:
     if not settings.textgrids:
         raise UserError("alignment.textgrids: is missing; name the folder, .zip or .tar with the TextGrids")
-    with TextGrids(settings.textgrids, (cut.id for cut in read_cuts(cuts))) as known, _metered(cuts) as meter:
-        return _rows(read_cuts(cuts), known.align_all(read_cuts(cuts), meter.advance), known.name, rejects)
+    ids = (cut.id for cut in read_cuts(cuts))
+    with TextGridArchive(settings.textgrids, ids) as archive, _progress(cuts) as meter:
+        return _rows(read_cuts(cuts), archive.align_all(read_cuts(cuts), meter.advance), archive.name, rejects)

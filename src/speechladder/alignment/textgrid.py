@@ -1,29 +1,31 @@
-"""Praat TextGrids, as the Montreal Forced Aligner and phoneticians write them, in and out (long and short format)."""
+"""Reading Praat TextGrids in the long and the short format, as the Montreal Forced Aligner and phoneticians write them.
+
+Source: the Praat manual, "TextGrid file formats".
+"""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from speechladder.alignment.pocketsphinx import AlignmentError
+from speechladder.alignment.base import AlignmentError
 from speechladder.corpora.phones import ARPABET, SIL, strip_stress
 from speechladder.corpora.text import normalise
 from speechladder.io.errors import UserError
-from speechladder.io.files import atomic
 from speechladder.io.spans import Span
 
-WORD_TIERS, PHONE_TIERS = ("words", "word"), ("phones", "phone")  # whatever the case
-PAUSES = {"", "sp", "sil", "sp1", "<sil>", "<eps>"}  # whatever the case
+WORD_TIERS, PHONE_TIERS = ("words", "word"), ("phones", "phone")  # names in any case
+PAUSES = {"", "sp", "sil", "sp1", "<sil>", "<eps>"}  # labels in any case
 UNKNOWN_WORDS, UNKNOWN_PHONES = {"<unk>", "<oov>", "spn"}, {"spn", "<unk>"}
 END_TOLERANCE = 0.05  # seconds: ends are rounded to the aligner's frames, and resampled audio is a little longer
 
-# What Praat reads of a text file: strings and numbers that stand alone (and flags, which say nothing here); all else is
-# decoration, which is what the long format adds to the short one (xmin =, intervals [1]:).
+# Praat reads strings, numbers that stand alone, and flags (not needed here) from a text file. It ignores everything
+# else, which is what the long format adds to the short one (xmin =, intervals [1]:).
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?!\S)')
 
 
 class Tier(NamedTuple):
-    """An interval tier: (start, end, label) in order, labels as they are."""
+    """An interval tier; its intervals are in order, and their labels unchanged."""
 
     name: str
     intervals: list[Span]
@@ -42,20 +44,17 @@ def _tokens(text: str) -> Iterator[str | float]:
 
 
 def parse_tiers(content: bytes) -> tuple[list[Tier], float]:
-    """The interval tiers of a TextGrid, and its end in seconds.
-
-    Praat: Object_fileFormats, TextGrid file formats. Raises ValueError for what is none.
-    """
+    """The interval tiers of a TextGrid, and its end in seconds. Raises ValueError if it is not a TextGrid."""
     tokens = _tokens(_decoded(content))
 
     def text() -> str:
         if not isinstance(found := next(tokens), str):
-            raise ValueError(f"{found} where a text should be")
+            raise ValueError(f"{found} in place of a text")
         return found
 
     def number() -> float:
         if not isinstance(found := next(tokens), float):
-            raise ValueError(f"{found!r} where a number should be")
+            raise ValueError(f"{found!r} in place of a number")
         return found
 
     try:
@@ -88,20 +87,20 @@ def _pick(where: str, tiers: list[Tier], wanted: tuple[str, ...], explicit: str 
     else:
         found = [t for w in wanted for t in tiers if t.name.lower() == w]
     if not found:
-        looked, names = explicit if explicit is not None else " or ".join(wanted), ", ".join(t.name for t in tiers)
-        raise UserError(f"{where}: no interval tier {looked}; its tiers are {names}; name one with {option}")
+        sought, names = explicit if explicit is not None else " or ".join(wanted), ", ".join(t.name for t in tiers)
+        raise UserError(f"{where}: no interval tier {sought}; its tiers are {names}; name one with {option}")
     return found[0].intervals
 
 
 def _phone(label: str) -> str:
-    """Upper-case ARPAbet; what is no ARPAbet (IPA, say) as it is."""
+    """An ARPAbet label in upper case; any other label (IPA, for example) unchanged."""
     return label.upper() if strip_stress(label.upper()) in ARPABET else label
 
 
 def parse_textgrid(
     content: bytes, where: str, words_tier: str | None = None, phones_tier: str | None = None
 ) -> tuple[list[Span], list[Span]]:
-    """As `read_textgrid`, of a file's bytes; `where` names it in errors."""
+    """As `read_textgrid`, from the bytes of a file, which error messages call `where`."""
     try:
         tiers, last = parse_tiers(content)
     except (ValueError, UnicodeDecodeError) as error:
@@ -111,7 +110,7 @@ def parse_textgrid(
     phones: list[Span] = []
     for label, start, end in _pick(where, tiers, PHONE_TIERS, phones_tier, "phones_tier"):
         label = SIL if label.strip().lower() in PAUSES else _phone(label.strip())
-        if phones and start > phones[-1].end:  # a hole is a pause
+        if phones and start > phones[-1].end:  # a gap between intervals is a pause
             _append(phones, Span(SIL, phones[-1].end, start))
         _append(phones, Span(label, start if phones else 0.0 if label == SIL else start, end))
     if phones and phones[0].start > 0:
@@ -124,10 +123,10 @@ def parse_textgrid(
 def read_textgrid(
     path: str | Path, words_tier: str | None = None, phones_tier: str | None = None
 ) -> tuple[list[Span], list[Span]]:
-    """(words without pauses, phones with pauses as SIL), in seconds; the phones are contiguous from 0 to the end.
+    """(words without pauses, phones with pauses as SIL), in seconds. The phones are contiguous from 0 to the end.
 
-    Without tier names, the tiers words / word and phones / phone are taken, whatever their case; a pause is an empty
-    label, sp or sil. Raises UserError naming the file, and the tiers that it has where none fits.
+    Without tier names, the tiers words or word and phones or phone are taken, in any case. A pause is an empty label,
+    sp or sil. Raises UserError with the name of the file, and with its tiers if none of them fits.
     """
     path = Path(path)
     try:
@@ -145,32 +144,34 @@ def _append(phones: list[Span], span: Span) -> None:
         phones.append(span)
 
 
-def believed(words: list[Span], phones: list[Span], said: list[str], seconds: float) -> tuple[list[Span], list[Span]]:
-    """Words and phones of a TextGrid as those of the utterance `said`, its end moved onto `seconds`.
+def match_transcript(
+    words: list[Span], phones: list[Span], transcript: list[str], seconds: float
+) -> tuple[list[Span], list[Span]]:
+    """(words, phones) of a TextGrid, labelled as the words of the transcript, with the end moved to `seconds`.
 
-    Raises AlignmentError with the reason where it is not an alignment of these words and this audio.
+    Raises AlignmentError with the reason if the TextGrid is not an alignment of these words and of audio this long.
     """
     unknown = [k for k, word in enumerate(words) if word.label.lower() in UNKNOWN_WORDS]
     if unknown or any(p.label in UNKNOWN_PHONES for p in phones):
-        names = dict.fromkeys(said[k] for k in unknown) if len(words) == len(said) else {}
+        names = dict.fromkeys(transcript[k] for k in unknown) if len(words) == len(transcript) else {}
         raise AlignmentError("unknown word: " + (", ".join(names) or "its phone is spn"))
     if not words or not phones:
         raise AlignmentError("nothing in the TextGrid")
-    for k, word in enumerate(said):
+    for k, word in enumerate(transcript):
         if k >= len(words) or not (words[k].label.lower() == word or normalise(words[k].label) == word):
             there = f"'{words[k].label}'" if k < len(words) else "nothing"
             raise AlignmentError(f"other words than the transcript: {there} for '{word}', word {k + 1}")
-    if len(words) > len(said):
-        raise AlignmentError(f"other words than the transcript: '{words[len(said)].label}' after the last")
+    if len(words) > len(transcript):
+        raise AlignmentError(f"other words than the transcript: '{words[len(transcript)].label}' after the last")
     foreign = sorted({p.label for p in phones if p.label != SIL and strip_stress(p.label) not in ARPABET})
     if foreign:
         raise AlignmentError(f"phones that are not ARPAbet: {' '.join(foreign[:5])}")
-    words = [word._replace(label=label) for word, label in zip(words, said)]
-    return _ended(words, phones, seconds)
+    words = [span._replace(label=word) for span, word in zip(words, transcript)]
+    return _with_end(words, phones, seconds)
 
 
-def _ended(words: list[Span], phones: list[Span], seconds: float) -> tuple[list[Span], list[Span]]:
-    """The same with the last end at `seconds`; raises AlignmentError where that is no matter of rounding."""
+def _with_end(words: list[Span], phones: list[Span], seconds: float) -> tuple[list[Span], list[Span]]:
+    """The words and phones with the last end at `seconds`; raises AlignmentError if it moves by more than rounding."""
     away = phones[-1].end - seconds
     if abs(away) > END_TOLERANCE:
         raise AlignmentError(f"ends {abs(away):.2f} s {'after' if away > 0 else 'before'} the audio's end")
@@ -182,15 +183,3 @@ def _ended(words: list[Span], phones: list[Span], seconds: float) -> tuple[list[
     if short := next((p for p in [*phones, *words] if p.end <= p.start), None):
         raise AlignmentError(f"no length: '{short.label}' at {short.start:.2f} s")
     return words, phones
-
-
-def write_textgrid(path: str | Path, words: list[Span], phones: list[Span], seconds: float) -> None:
-    """Write tiers words and phones over 0 to `seconds`, in Praat's long format; pauses have empty labels, as MFA's."""
-    from praatio import textgrid
-
-    grid = textgrid.Textgrid(0, seconds)
-    for name, spans in (("words", words), ("phones", phones)):
-        entries = [(s.start, s.end, s.label) for s in spans if s.label != SIL]
-        grid.addTier(textgrid.IntervalTier(name, entries, 0, seconds))
-    with atomic(path) as temporary:
-        grid.save(str(temporary), format="long_textgrid", includeBlankSpaces=True, reportingMode="silence")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechladder.alignment.aligners import Aligned, Aligner, Request, load_aligner
+from speechladder.alignment.aligners import load_aligner
+from speechladder.alignment.base import Aligned, Aligner, AlignmentError, Request
 from speechladder.alignment.durations import Durations
-from speechladder.alignment.pocketsphinx import AlignmentError, _dictionary
+from speechladder.alignment.pocketsphinx import bundled_dictionary
 from speechladder.corpora.phones import SIL, strip_stress
 from speechladder.corpora.speak import Voice, pronounce, speak
 from speechladder.corpora.text import normalise
@@ -165,5 +166,5 @@ def pronounced(half: Half) -> list[tuple[str, list[str]]]:
     if half.phones is not None:
         edges = np.linspace(0, len(half.phones), len(words) + 1).round().astype(int)
         return [(word, list(half.phones[a:b])) for word, a, b in zip(words, edges[:-1], edges[1:])]
-    known = _dictionary()
+    known = bundled_dictionary()
     return [(word, known[word][0].split() if word in known else pronounce(word)) for word in words]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechladder.alignment.pocketsphinx import AlignmentError
+from speechladder.alignment.base import AlignmentError
 from speechladder.benchmarks.items import Speaker, Utterance
 from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.sample import rows_of

@@ -1,4 +1,4 @@
-"""A corpus held against the disk, all shards together: what is there, what is left out, whether that is too much."""
+"""The audit of a corpus, all shards together: what was kept, what was left out and why, and whether it is too much."""
 
 import re
 from array import array
@@ -15,22 +15,22 @@ from speechladder.io.files import atomic, read_json, read_jsonl, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, table_lines
 
-WORST = 20  # speakers and recordings that are named
+WORST = 20  # speakers and recordings that are named, those with the most utterances left out
 _ON_DISK = ("missing recording", "unreadable audio", "zero-length audio", "truncated audio", "sampling rate")
 
 
-def kind(reason: str) -> str:
-    """A reason without its particulars, which follow a colon."""
+def reason_kind(reason: str) -> str:
+    """A reason without its details, which follow a colon."""
     return reason.partition(": ")[0]
 
 
 class _Kept:
-    """The cuts of a corpus as columns: eleven million of them are 190 MB."""
+    """The cuts of a corpus as columns: eleven million cuts take 190 MB."""
 
     def __init__(self) -> None:
         self.speakers: Counter[str] = Counter()
         self._split, self._recording = bytearray(), array("Q")
-        self._seconds, self._lasting = array("f"), array("f")  # of the cut, of its recording
+        self._seconds, self._recorded = array("f"), array("f")  # seconds of the cut, and of its recording
 
     def add_shard(self, cuts: Path) -> None:
         for cut in read_cuts(cuts):
@@ -38,13 +38,13 @@ class _Kept:
             self._split.append(SPLITS.index(cut.split) if cut.split in SPLITS else len(SPLITS))
             self._recording.append(stable_hash(cut.recording))
             self._seconds.append(cut.duration)
-            self._lasting.append(cut.num_samples / cut.sampling_rate)
+            self._recorded.append(cut.num_samples / cut.sampling_rate)
 
     def __len__(self) -> int:
         return len(self._split)
 
     def of_recording(self, name: str) -> int:
-        """How many are of a recording."""
+        """The number of cuts of a recording."""
         return int((np.frombuffer(self._recording, np.uint64) == stable_hash(name)).sum()) if len(self) else 0
 
     def split(self, number: int) -> tuple[int, float]:
@@ -54,14 +54,14 @@ class _Kept:
         return int(here.sum()), round(float(seconds) / 3600, 4)
 
     def disk(self) -> dict[str, Any]:
-        """Recordings that cuts are taken from, and how long they are."""
+        """The number of recordings that cuts are taken from, and their hours."""
         _, first = np.unique(np.frombuffer(self._recording, np.uint64), return_index=True)
-        seconds = np.frombuffer(self._lasting, np.float32)[first].sum(dtype=np.float64)
+        seconds = np.frombuffer(self._recorded, np.float32)[first].sum(dtype=np.float64)
         return {"recordings": len(first), "hours_of_recordings": round(float(seconds) / 3600, 4)}
 
 
 class _LeftOut:
-    """What the shards' rejected lists say."""
+    """The counts of the shards' rejected lists."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -74,7 +74,7 @@ class _LeftOut:
 
     def add_shard(self, rejected: Path, listing: TextIO) -> None:
         for row in read_jsonl(rejected):
-            reason = kind(row["reason"])
+            reason = reason_kind(row["reason"])
             if row.get("mention"):
                 self.mentions[reason] += 1
                 continue
@@ -82,7 +82,7 @@ class _LeftOut:
             listing.write("\t".join(re.sub(r"[\t\r\n]+", " ", row[name]) for name in ("id", "reason", "source")) + "\n")
             for name, value in (("reason", reason), ("split", row.get("split") or "unknown")):
                 self.by[name][value] += 1
-                self.hours[name][value] += (row.get("seconds") or 0.0) / 3600  # unknown where nothing can be read
+                self.hours[name][value] += (row.get("seconds") or 0.0) / 3600  # unknown if the file cannot be read
             if row.get("speaker"):
                 self.speakers[row["speaker"]] += 1
             if row.get("recording"):
@@ -91,11 +91,33 @@ class _LeftOut:
                     self.on_disk[reason].add(row["recording"])
 
     def of(self, name: str, value: str) -> tuple[int, float]:
-        """Count and hours of a reason or a split."""
+        """Count and hours of a reason or of a split."""
         return self.by[name][value], round(float(self.hours[name][value]), 4)
 
 
-def audit(
+def audit_corpus(
+    cuts: Sequence[Path],
+    rejected: Sequence[Path],
+    out: Path,
+    list: Path,
+    max_rejected: float,
+    manifest: Path | None = None,
+) -> None:
+    """Audit a corpus: count what each shard kept and left out, list it, and print the counts.
+
+    Raises UserError as `write_audit` does.
+
+    Args:
+        cuts: corpus/cuts.{shard}.jsonl.gz of all shards
+        rejected: corpus/rejected.{shard}.jsonl of all shards
+        out: corpus/audit.json to write: the counts
+        list: corpus/audit.tsv to write: id, reason and source of each utterance that is left out
+        manifest: corpus/manifest, if the corpus has manifests
+    """
+    print(audit_text(write_audit(cuts, rejected, out, list, max_rejected, manifest)))  # noqa: T201
+
+
+def write_audit(
     cuts: Sequence[str | Path],
     rejected: Sequence[str | Path],
     out: str | Path,
@@ -105,9 +127,9 @@ def audit(
 ) -> dict[str, Any]:
     """Write the figures `out` (JSON) and the list `listing` (tab-separated id, reason, source) of all shards.
 
-    `manifest`: the folder of `dealing.split_manifests`, whose summary is the manifests' view. Returns the figures.
-    Raises UserError where there is no utterance, or more than `max_rejected` of them are left out; figures and list
-    are then beside the named files as audit.failed.json and .tsv, since Snakemake removes the outputs of a failed job.
+    `manifest`: the folder that `partition.split_manifests` wrote; its summary is copied into the figures, which are
+    returned. Raises UserError if there is no utterance, or if more than `max_rejected` of them are left out. Snakemake
+    removes the outputs of a failed job, so figures and list are then beside them as audit.failed.json and .tsv.
     """
     out, listing = Path(out), Path(listing)
     failed = [path.with_name(f"{path.stem}.failed{path.suffix}") for path in (out, listing)]
@@ -127,8 +149,8 @@ def audit(
     if lost.count > max_rejected * (total := len(kept) + lost.count):
         raise UserError(
             f"corpus: {lost.count:,} of {total:,} utterances ({100 * figures['share']:.1f} %) are left "
-            f"out, more than corpus.max_rejected = {max_rejected:g} allows{_most(lost)}; {_see(failed[1])}; mend the "
-            "corpus, or raise corpus.max_rejected and run again"
+            f"out, more than corpus.max_rejected = {max_rejected:g} allows{_most(lost)}; {_see(failed[1])}; "
+            "correct the corpus, or raise corpus.max_rejected, and run again"
         )
     for path, name in zip(failed, (out, listing)):
         path.replace(name)
@@ -172,12 +194,12 @@ def _ranked(counts: Counter[str]) -> list[tuple[str, int]]:
 
 
 def _worst(counts: Counter[str], kept: Callable[[str], int]) -> list[dict[str, Any]]:
-    """Who lost most: how many, of how many."""
+    """The names with the most rejected utterances: how many were rejected, of how many."""
     return [{"name": name, "rejected": n, "of": n + kept(name)} for name, n in _ranked(counts)[:WORST]]
 
 
-def as_text(figures: dict[str, Any]) -> str:
-    """The counts as short aligned tables."""
+def audit_text(figures: dict[str, Any]) -> str:
+    """The counts of the audit as short aligned tables."""
     total = figures["utterances"] + figures["rejected"]
     by_split = [["split", "utterances", "hours", "left out", "hours"]]
     for name, row in figures["splits"].items():

@@ -1,7 +1,7 @@
 """Utterances as lhotse MonoCuts in JSON lines: a window of a recording, its speaker, split and text.
 
-Written and read as plain JSON, since importing lhotse imports torch, which most stages that read cuts do not need
-(invariant 7); a contract test loads the file with lhotse itself.
+They are written and read as plain JSON, because importing lhotse imports torch, which most stages that read cuts do not
+need (invariant 7). A contract test loads the file with lhotse itself.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,8 +22,8 @@ SPLITS = ("train", "valid", "test")
 class Cut:
     """One utterance.
 
-    `path` is the recording's file, `start` and `duration` the window in seconds; `text` is normalised,
-    `original` as the corpus has it; `sampling_rate` (Hz) and `num_samples` are the recording's own.
+    `path` is the recording's file. `start` and `duration` are the window in seconds. `text` is normalised, `original`
+    is the corpus's own text. `sampling_rate` (Hz) and `num_samples` are those of the whole recording.
     """
 
     id: str
@@ -39,11 +39,11 @@ class Cut:
     num_samples: int
 
     def samples(self) -> np.ndarray:
-        """(n,) float32 at 16 kHz; raises AudioError."""
+        """The window as (n,) float32 at 16 kHz; raises AudioError if it cannot be read."""
         return read_audio(self.path, self.start, self.duration)
 
     def to_json(self) -> dict[str, Any]:
-        """As lhotse writes a MonoCut."""
+        """The cut as lhotse writes a MonoCut."""
         return {
             "id": self.id,
             "start": self.start,
@@ -76,7 +76,7 @@ class Cut:
 
 
 def from_json(row: dict[str, Any]) -> Cut:
-    """The inverse of `Cut.to_json`; raises KeyError or IndexError where a field is missing."""
+    """The inverse of `Cut.to_json`; raises KeyError or IndexError if a field is missing."""
     supervision, recording = row["supervisions"][0], row["recording"]
     return Cut(
         id=row["id"],
@@ -94,12 +94,12 @@ def from_json(row: dict[str, Any]) -> Cut:
 
 
 def write_cuts(path: str | Path, cuts: Iterable[Cut]) -> None:
-    """Write cuts.{shard}.jsonl.gz atomically."""
+    """Write cuts.{shard}.jsonl.gz, atomically."""
     write_jsonl(path, (cut.to_json() for cut in cuts))
 
 
 def read_cuts(path: str | Path) -> Iterator[Cut]:
-    """Stream the cuts of a shard; raises UserError naming file, cut and field when one does not fit."""
+    """Stream the cuts of a shard; raises UserError with file, cut and field if a field is missing or malformed."""
     for number, row in enumerate(read_jsonl(path), 1):
         try:
             yield from_json(row)

@@ -1,7 +1,7 @@
 """espeak-ng through ctypes: text in, 22,050 Hz samples and timed phonemes out.
 
-The library keeps state between calls, and seeds some voices from the clock. So each call loads it afresh (7-8 ms) and
-sets its random seed: the same arguments give the same bytes, in any process and in any order.
+The library keeps state between calls and seeds some voices from the clock. So each call loads the library again (7-8
+ms) and sets its random seed. The same arguments then give the same bytes, in any process and in any order.
 """
 
 import _ctypes
@@ -17,7 +17,7 @@ RATE = 22_050  # Hz
 _SYNCHRONOUS, _PHONEME_EVENTS, _DO_NOT_EXIT = 2, 0x1, 0x8000
 _WORD, _PHONEME = 1, 7
 _SPEED, _VOLUME, _PITCH, _RANGE, _WORD_GAP = 1, 2, 3, 4, 7
-_LOUDNESS = 60  # of 100, at which some voices clip
+_LOUDNESS = 60  # some voices clip at 100
 _UTF8, _MNEMONICS = 0x1, 0x100
 
 
@@ -38,9 +38,12 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Phoneme(NamedTuple):
-    """A phoneme of espeak-ng: its symbol with stress mark, where its word begins in the text (character, from 0), and
-    its first sample at 22,050 Hz. A word's first phoneme begins where the word does: the closure of a stop, which
-    espeak-ng puts before the phoneme's own event, belongs to the stop."""
+    """A phoneme of espeak-ng.
+
+    `symbol` includes the stress mark. `position` is the character, from 0, at which the phoneme's word begins in the
+    text. `sample` is the phoneme's first sample at 22,050 Hz. The first phoneme of a word begins where the word begins,
+    because espeak-ng places the closure of a stop before the stop's own event.
+    """
 
     symbol: str
     position: int
@@ -52,9 +55,9 @@ def synthesise(
 ) -> tuple[np.ndarray, list[Phoneme]]:
     """Speak ASCII `text` with an espeak-ng voice ('en-us+f3'); returns (n,) int16 at 22,050 Hz, and the phonemes.
 
-    `rate` in words per minute (80-450), `pitch` and `pitch_range` 0-99. A phoneme's end is the next one's start.
-    With `mnemonics`, what stands between [[ and ]] is phonemes (phones.to_espeak), not letters.
-    Raises UserError when the voice does not exist.
+    `rate` is in words per minute (80-450), `pitch` and `pitch_range` are 0-99. A phoneme ends where the next one
+    starts. `mnemonics`: text between [[ and ]] is read as phonemes (phones.to_espeak), not as letters. Raises UserError
+    if the voice does not exist.
     """
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     waves: list[bytes] = []
@@ -87,7 +90,7 @@ def synthesise(
         settings = {_SPEED: rate, _VOLUME: _LOUDNESS, _PITCH: pitch, _RANGE: pitch_range, _WORD_GAP: 0}
         for parameter, value in settings.items():
             library.espeak_SetParameter(parameter, value, 0)
-        library.espeak_ng_SetRandSeed(ctypes.c_long(seed))  # after the voice: some voices draw when they are set
+        library.espeak_ng_SetRandSeed(ctypes.c_long(seed))  # after the voice: setting some voices draws random numbers
         encoded = text.encode("ascii")
         library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8 | (_MNEMONICS if mnemonics else 0), None, None)
         library.espeak_Synchronize()

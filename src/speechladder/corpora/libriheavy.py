@@ -1,7 +1,6 @@
-"""LibriHeavy over Libri-Light: a shard of its manifest held against the disk, cut by cut."""
+"""LibriHeavy over Libri-Light: the cuts of a manifest shard, each checked against the audio on disk."""
 
 import math
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -9,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from speechladder.corpora.cuts import Cut, write_cuts
-from speechladder.corpora.local import AUDIO, unfit_length
+from speechladder.corpora.filters import length_problem, text_problem
+from speechladder.corpora.local import AUDIO
 from speechladder.corpora.manifest import Record, read_records
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, audio_info, member_path, read_audio
@@ -19,18 +19,18 @@ from speechladder.io.tables import INDEX, read_table
 from speechladder.settings import Corpus
 
 TOLERANCE = 0.001  # seconds: manifests round to milliseconds
-_END = 0.1  # seconds before an end that are decoded, to know whether the audio gets so far
+_END = 0.1  # seconds before an end that are decoded, to know whether the audio can be decoded up to that end
 
 
 class Recordings:
     """Where the recordings are: below folders, and inside tars that are read in place.
 
-    A manifest names download/librilight/small/100/BOOK/FILE.flac; it is found as that, as librilight/small/..., as
-    small/... or as 100/BOOK/FILE.flac, in the folders in their order, then in the tars.
+    A manifest names download/librilight/small/100/BOOK/FILE.flac. The file is looked for under this path, under
+    librilight/small/..., small/... and 100/BOOK/FILE.flac, first in the folders in their order, then in the tars.
     """
 
     def __init__(self, roots: Sequence[str | Path], indexes: Mapping[str, str | Path]) -> None:
-        """`indexes`: INDEX table of each tar. Raises UserError where a table is missing or is none."""
+        """`indexes`: the INDEX table of each tar. Raises UserError if a table is missing or has another schema."""
         self._roots = [Path(root).absolute() for root in roots]
         self._tars = [(Path(tar).absolute(), read_table(index, INDEX)) for tar, index in indexes.items()]
         self._members: dict[str, tuple[int, int]] = {}  # name -> tar, row: a tar may have half a million members
@@ -41,7 +41,7 @@ class Recordings:
         self._names = ", ".join([*map(str, roots), *indexes]) or "nowhere: no folder and no tar was given"
 
     def find(self, source: str) -> str | None:
-        """The path of a recording, a member of a tar as TAR#OFFSET+SIZE; None where there is none."""
+        """The path of a recording, or TAR#OFFSET+SIZE for a member of a tar; None if there is none."""
         parts = PurePosixPath(source).parts
         names = ["/".join(parts[n:]) for n in range(max(1, len(parts) - 2))]
         paths = (root / name for root in self._roots for name in names)
@@ -58,19 +58,22 @@ class Recordings:
 
 @dataclass
 class _Audio:
-    """What the disk has of a recording; `problem` where nothing of it can be used."""
+    """The audio of a recording on disk; `problem` is set if nothing of it can be used."""
 
     path: str
     rate: int = 0
     samples: int = 0
     problem: str | None = None
     _whole: bool | None = None
-    _reached: float = 0.0  # it can be decoded up to here, in seconds
-    _broken: float = math.inf  # and not from here on
+    _reached: float = 0.0  # seconds up to which the audio is known to decode
+    _broken: float = math.inf  # seconds up to which it is known not to decode
 
     def reaches(self, end: float) -> bool:
-        """Whether the audio can be decoded up to `end` seconds. Decodes the last moment of the recording, and only
-        where that fails ends of windows; a truncated FLAC promises its full length in the header."""
+        """Whether the audio can be decoded up to `end` seconds.
+
+        The header of a truncated FLAC still states the full length. So the end of the recording is decoded once, and
+        the ends of windows only if that fails.
+        """
         if self._whole is None:
             self._whole = self._decodes(self.samples / self.rate)
         if self._whole or end <= self._reached:
@@ -94,11 +97,11 @@ class _Audio:
 
 
 class _Shard:
-    """Cuts of the records, and what is left out or worth a word."""
+    """Makes cuts of records; lists the records that are left out, and the recordings to mention."""
 
     def __init__(self, corpus: Corpus, recordings: Recordings) -> None:
         self._corpus, self._recordings = corpus, recordings
-        self._audio: dict[str, _Audio] = {}  # a recording is opened once for all its cuts
+        self._audio: dict[str, _Audio] = {}  # each recording is opened once for all its cuts
         self.rejected: list[dict[str, Any]] = []
         self.mentions: list[dict[str, Any]] = []
 
@@ -119,7 +122,7 @@ class _Shard:
             return "no ASR text: the manifest has one text; set corpus.text to book"
         original = record.texts[which]
         text = normalise(original)
-        reason = unfit_text(original, text, self._corpus) or unfit_length(record.duration, self._corpus)
+        reason = text_problem(original, text, self._corpus) or length_problem(record.duration, self._corpus)
         if reason:
             return reason
         if record.source not in self._audio:
@@ -167,24 +170,16 @@ class _Shard:
         return audio
 
 
-def unfit_text(original: str, text: str, corpus: Corpus) -> str | None:
-    """Why a text cannot be used, or None; `text` is `original` normalised."""
-    if not text:
-        return "empty text"
-    if corpus.english_only and not original.isascii():
-        foreign = {c for c in unicodedata.normalize("NFC", original) if c.isalpha() and not c.isascii()}
-        if foreign:
-            return f"letters that are not English: {' '.join(sorted(foreign))}"
-    return None
+def build_libriheavy_shard(
+    corpus: Corpus, shard: int, manifest: Path, recordings: Recordings, cuts: Path, rejected: Path
+) -> None:
+    """Write the cuts and the rejects of a shard of `manifest`, the folder that `partition.split_manifests` wrote.
 
-
-def build_shard(corpus: Corpus, shard: int, manifest: Path, recordings: Recordings, cuts: Path, rejected: Path) -> None:
-    """Write the cuts and the rejects of a shard of `manifest`, the folder that `dealing.split_manifests` wrote.
-
-    A record is left out with the first reason of: empty text, letters that are not English (corpus.english_only), too
-    short, too long, missing recording, unreadable, zero-length, another sampling rate than the manifest's, window past
-    the end, truncated. A recording whose number of samples is not the manifest's is mentioned. What the manifests
-    themselves lacked is in the list of shard 0. However many are left out, it is the audit that judges.
+    A record is left out for the first of these reasons that applies: empty text, letters that are not English
+    (corpus.english_only), too short, too long, missing recording, unreadable, zero-length, another sampling rate than
+    the manifest's, window past the end, truncated. A recording whose number of samples differs from the manifest's is
+    mentioned in the list. The list of shard 0 also holds the faults of the manifests themselves. No share of rejects
+    fails here: the audit of all shards decides that.
     """
     records, found = manifest / f"{shard}.jsonl.gz", _Shard(corpus, recordings)
     size = records.stat().st_size if records.is_file() else 0

@@ -1,4 +1,7 @@
-"""Folders in LibriSpeech layout, `speaker/chapter/*.flac` with `*.trans.txt`, read in place; LibriSpeech's own too."""
+"""Folders in LibriSpeech layout (`speaker/chapter/*.flac` with `*.trans.txt`), LibriSpeech itself included.
+
+The audio is read in place.
+"""
 
 import re
 from collections import Counter
@@ -7,42 +10,41 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from speechladder.corpora.cuts import Cut, write_cuts
-from speechladder.corpora.subset import water_fill
+from speechladder.corpora.draw import SpeakerDraw, hash_order
+from speechladder.corpora.filters import length_problem
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, audio_info
 from speechladder.io.errors import UserError
 from speechladder.io.files import files_below
-from speechladder.io.hashing import share, stable_hash
+from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
 from speechladder.settings import Corpus
 
 AUDIO = (".flac", ".wav")
 _NAMED = {"train": "train", "dev": "valid", "valid": "valid", "test": "test"}
-_SPLIT = re.compile(r"(train|dev|valid|test)([-_].*)?", re.IGNORECASE)  # a speaker 'Devon' is no split
+_SPLIT = re.compile(r"(train|dev|valid|test)([-_].*)?", re.IGNORECASE)  # a folder of a speaker 'Devon' names no split
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An audio file and its transcript line; `text` is None where there is no line."""
+    """An audio file and its transcript line; `text` is None if there is no line."""
 
     id: str
     path: Path
     speaker: str
     text: str | None
-    split: str | None  # as the folder names it (train-clean-100, dev-other, ...), else None
+    split: str | None  # as a folder's name states it (train-clean-100, dev-other, ...), else None
 
 
-def transcripts(root: Path) -> list[Path]:
-    """The *.trans.txt below `root`."""
+def transcript_files(root: Path) -> list[Path]:
+    """The *.trans.txt files below `root`, sorted."""
     return [path for path in files_below(root) if path.name.endswith(".trans.txt")]
 
 
-def audio_state(root: Path) -> str:
-    """A digest of each audio file's path, size and time of change: another file, another digest."""
+def audio_digest(root: Path) -> str:
+    """A digest of the path, size and modification time of every audio file below `root`: any change alters it."""
     files = [(p.relative_to(root).as_posix(), p.stat()) for p in files_below(root) if _is_audio(p)]
     return f"{stable_hash(*(x for name, at in files for x in (name, at.st_size, at.st_mtime_ns))):016x}"
 
@@ -56,7 +58,10 @@ def _named_split(parts: tuple[str, ...]) -> str | None:
 
 
 def _transcripts(path: Path, stems: set[str], rejects: Rejects) -> dict[str, str]:
-    """`ID TEXT` lines of one file. An id may hold spaces or commas, so the longest file name that fits is taken."""
+    """The `ID TEXT` lines of one file, by id.
+
+    An id may contain spaces or commas. So the longest name in `stems` with which the line begins is the id.
+    """
     out: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         if not line.strip():
@@ -73,14 +78,14 @@ def _transcripts(path: Path, stems: set[str], rejects: Rejects) -> dict[str, str
     return out
 
 
-def scan(root: Path, what: str = "corpus.path", own_name: bool = False) -> tuple[list[Entry], Rejects]:
-    """Every audio file below `root` in the order of its path, and what does not belong.
+def scan_folder(root: Path, field: str = "corpus.path", own_name: bool = False) -> tuple[list[Entry], Rejects]:
+    """Every audio file below `root` in the order of its path, and the transcript lines that have no audio file.
 
-    `own_name`: the name of `root` may name a split too. Raises UserError, which begins with `what`, when `root` is no
-    folder or holds no audio file with a transcript.
+    `own_name`: the name of `root` itself may state a split too. Raises UserError, which begins with `field`, if `root`
+    is no folder or holds no audio file with a transcript.
     """
     if not root.is_dir():
-        raise UserError(f"{what}: {root} is not a folder; name one in LibriSpeech layout (speaker/chapter/*.flac)")
+        raise UserError(f"{field}: {root} is not a folder; name one in LibriSpeech layout (speaker/chapter/*.flac)")
     entries, rejects, found = [], Rejects(), False
     folders: dict[Path, list[Path]] = {}
     for path in files_below(root):
@@ -96,39 +101,40 @@ def scan(root: Path, what: str = "corpus.path", own_name: bool = False) -> tuple
         entries += [Entry(f.stem, f, speaker, texts.get(f.stem), split) for f in files]
     if not found or not entries:
         raise UserError(
-            f"{what}: {root} holds no *.trans.txt beside audio files ({' or '.join(AUDIO)}); "
+            f"{field}: {root} holds no *.trans.txt beside audio files ({' or '.join(AUDIO)}); "
             "expected LibriSpeech layout: speaker/chapter/ID.flac and speaker/chapter/*.trans.txt with lines 'ID TEXT'"
         )
     return entries, rejects
 
 
-def _what(corpus: Corpus) -> str:
+def _field(corpus: Corpus) -> str:
     return "corpus.path" if corpus.name == "local" else "corpus.source, corpus.archives"
 
 
 def _scan_all(corpus: Corpus, roots: Sequence[Path]) -> tuple[list[Entry], Rejects]:
-    """As `scan`, of several folders; one that lies in another is read once."""
+    """As `scan_folder`, for several folders; a folder within another one is read once."""
     entries, rejects = [], Rejects()
     real: dict[Path, Path] = {}
     for root in roots:
         real.setdefault(root.resolve(), root)
     for place, root in real.items():
         if not real.keys() & set(place.parents):
-            found, wrong = scan(root, _what(corpus), own_name=corpus.name != "local")
+            found, unmatched = scan_folder(root, _field(corpus), own_name=corpus.name != "local")
             entries += found
-            rejects.mentions += wrong.mentions
+            rejects.mentions += unmatched.mentions
     return entries, rejects
 
 
 def _splits(entries: list[Entry], corpus: Corpus) -> dict[Path, str]:
-    """The split of each file: as its folder says; a split that no folder names is drawn from the others by hash.
+    """The split of each file, by its path.
 
-    A count and not a threshold on the hash, so that a small corpus has at least one utterance in each.
-    Raises UserError where there is nothing to train on.
+    A folder's name states the split. If no folder names valid or test, that split is drawn from train by hash. The draw
+    takes a count of files rather than a threshold on the hash, so that even a small corpus has at least one utterance
+    in each split. Raises UserError if there is nothing to train on.
     """
     splits = {e.path: e.split or "train" for e in entries}
     named = {e.split for e in entries}
-    pool = sorted((p for p, s in splits.items() if s == "train"), key=lambda p: share("split", p.stem))
+    pool = hash_order((p for p, s in splits.items() if s == "train"), "split", name=lambda path: path.stem)
     wanted = {"valid": corpus.valid_fraction, "test": corpus.test_fraction}
     for name, fraction in wanted.items():
         if name not in named:
@@ -139,15 +145,15 @@ def _splits(entries: list[Entry], corpus: Corpus) -> dict[Path, str]:
     if "train" not in splits.values():
         found = ", ".join(f"{n} of {s}" for s, n in sorted(Counter(splits.values()).items()))
         raise UserError(
-            f"{_what(corpus)}: {corpus.path or corpus.name} has no audio files to train on ({found}); give it a folder "
-            "train, train-..., or folders that name no split"
+            f"{_field(corpus)}: {corpus.path or corpus.name} has no audio files to train on ({found}); give it a "
+            "folder train or train-..., or folders whose names state no split"
         )
     return splits
 
 
 @lru_cache(maxsize=4)
 def _header(path: Path) -> tuple[int, int] | str:
-    """(samples, sampling rate) of a file, or why it has none."""
+    """(samples, sampling rate) of a file, or the reason why it cannot be used."""
     try:
         found = audio_info(path)
     except AudioError as error:
@@ -161,36 +167,24 @@ def _seconds(path: Path) -> float | None:
 
 
 def _within_hours(entries: list[Entry], splits: dict[Path, str], corpus: Corpus) -> list[Entry]:
-    """The entries without those of train that corpus.hours leaves out (`subset.water_fill`).
+    """The entries without those of train that corpus.hours leaves out (`draw.SpeakerDraw`).
 
-    Asks every train file's header how long it is, in each shard anew. What is rejected later counts too, so that a
-    subset has the share of rejects that the corpus has.
+    Every shard reads the headers of all train files to know their durations. Utterances that are rejected later count
+    too, so that the subset has the same share of rejects as the corpus.
     """
     train = [e for e in entries if splits[e.path] == "train"]
     if corpus.hours is None:
         return entries
-    seconds = np.zeros(len(train))
+    drawn = SpeakerDraw("hours")
     with progress("durations of train", len(train), "files/s") as meter:
-        for n, entry in enumerate(train):
-            seconds[n] = _seconds(entry.path) or 0.0
+        for entry in train:
+            drawn.add(entry.id, entry.speaker, _seconds(entry.path) or 0.0)
             meter.advance(1)
-    numbers = {speaker: n for n, speaker in enumerate(dict.fromkeys(e.speaker for e in train))}
-    speakers = np.array([numbers[e.speaker] for e in train])
-    order = np.array([stable_hash("hours", e.id) for e in train], np.uint64)
-    kept, _ = water_fill(speakers, order, seconds, 3600 * corpus.hours)
+    kept = drawn.kept(3600 * corpus.hours)
     if not kept.any():
         raise UserError(f"corpus.hours: {corpus.hours:g} h is less than the shortest utterance of train; raise it")
     lost = {e.path for e, stays in zip(train, kept) if not stays}
     return [e for e in entries if e.path not in lost]
-
-
-def unfit_length(seconds: float, corpus: Corpus) -> str | None:
-    """Why an utterance of `seconds` cannot be used, or None."""
-    if seconds < corpus.min_seconds:
-        return f"too short: {seconds:.2f} s, corpus.min_seconds is {corpus.min_seconds}"
-    if seconds > corpus.max_seconds:
-        return f"too long: {seconds:.2f} s, corpus.max_seconds is {corpus.max_seconds}"
-    return None
 
 
 def _cut(entry: Entry, split: str, corpus: Corpus) -> Cut | str:
@@ -204,7 +198,7 @@ def _cut(entry: Entry, split: str, corpus: Corpus) -> Cut | str:
     if isinstance(header, str):
         return header
     samples, rate = header
-    return unfit_length(samples / rate, corpus) or Cut(
+    return length_problem(samples / rate, corpus) or Cut(
         id=entry.id,
         recording=entry.id,
         path=str(entry.path),
@@ -219,13 +213,14 @@ def _cut(entry: Entry, split: str, corpus: Corpus) -> Cut | str:
     )
 
 
-def build_shard(
+def build_local_shard(
     corpus: Corpus, shard: int, cuts: Path, rejected: Path, roots: Sequence[str | Path] | None = None
 ) -> None:
-    """Write the cuts and the rejects of one shard: the recordings whose hash falls on it.
+    """Write the cuts and the rejects of one shard: of the recordings whose hash selects it.
 
-    `roots`: the folders, corpus.path if None. Duplicate ids share a hash, so they meet in one shard, where the first by
-    path is kept. Raises UserError as `scan` does, or when more than corpus.max_rejected of the shard is rejected.
+    `roots`: the folders; None means corpus.path. Equal ids have equal hashes, so duplicates are found in the same
+    shard, where the first by path is kept. Raises UserError as `scan_folder` does, or if more than corpus.max_rejected
+    of the shard is rejected.
     """
     folders = [Path(root).absolute() for root in roots] if roots else [Path(corpus.path or "")]
     entries, rejects = _scan_all(corpus, folders)

@@ -1,4 +1,4 @@
-"""Manifests of cuts as LibriHeavy has them (lhotse MonoCuts, JSON lines), read one at a time and dealt to shards."""
+"""Manifests of cuts as LibriHeavy publishes them (lhotse MonoCuts, JSON lines): reading them, writing their shards."""
 
 import gzip
 import json
@@ -14,8 +14,8 @@ from pydantic_core import from_json
 from speechladder.io.errors import UserError
 from speechladder.io.progress import Meter
 
-_BUDGET = 128 << 20  # bytes of lines that wait for their shards' files
-_COMPRESSION = 1  # three times as fast as 6, for an eighth more bytes
+_BUDGET = 128 << 20  # bytes of lines that wait in memory for their shards' files
+_COMPRESSION = 1  # three times as fast as level 6, for an eighth more bytes
 _FIELDS = (
     ("id",),
     ("start",),
@@ -29,10 +29,11 @@ _FIELDS = (
 
 
 class Record(NamedTuple):
-    """A cut as a manifest describes it, before anything is known of the disk.
+    """A cut as a manifest describes it, before its audio is looked for.
 
-    `source` is the recording's file as the manifest names it, `start` and `duration` the window in seconds,
-    `sampling_rate` (Hz) and `num_samples` those of the recording; `texts` are the book's and the ASR's (or one alone).
+    `source` is the recording's file as the manifest names it. `start` and `duration` are the window in seconds.
+    `sampling_rate` (Hz) and `num_samples` are those of the recording. `texts` are the book's text and the ASR's, or one
+    text alone.
     """
 
     id: str
@@ -47,17 +48,17 @@ class Record(NamedTuple):
     split: str
 
     def line(self) -> bytes:
-        """As a line of a manifest shard."""
+        """The record as a line of a manifest shard."""
         return (json.dumps(self._asdict(), ensure_ascii=False) + "\n").encode()
 
     def left_out(self, reason: str, source: str | Path) -> dict[str, Any]:
-        """A row of a rejected list, with what the audit counts by."""
+        """A row of a rejected list, with the fields by which the audit counts."""
         row = {"id": self.id, "reason": reason, "source": str(source), "split": self.split, "speaker": self.speaker}
         return row | {"recording": self.recording, "seconds": self.duration}
 
 
 class BadRecordError(Exception):
-    """A line that is no usable cut: `id` (empty where unknown), `reason`."""
+    """A line that is no usable cut: `id` (empty if unknown) and `reason`."""
 
     def __init__(self, name: object, reason: str) -> None:
         super().__init__(reason)
@@ -65,11 +66,11 @@ class BadRecordError(Exception):
 
 
 class BrokenManifestError(Exception):
-    """A manifest that cannot be read on from some line."""
+    """A manifest that cannot be read beyond some line."""
 
 
 def split_of(path: Path) -> str:
-    """The split that a manifest's name says: dev is valid, test_clean is test, and small, medium, large are train."""
+    """The split that a manifest's name states: dev is valid, test_clean is test; small, medium and large are train."""
     words = set(re.split(r"[^a-z]+", path.name.lower()))
     if "train" not in words:
         if words & {"dev", "valid", "validation"}:
@@ -79,19 +80,19 @@ def split_of(path: Path) -> str:
     return "train"
 
 
-def lines(path: Path, meter: Meter | None = None) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path, meter: Meter | None = None) -> Iterator[tuple[int, bytes]]:
     """Yield (number from 1, line) of a .jsonl or .jsonl.gz; `meter` counts bytes of the file.
 
-    Raises BrokenManifestError, after all that can be read, where the file breaks off or is damaged; UserError where
-    there is none.
+    If the file is truncated or damaged, raises BrokenManifestError after the lines that can be read. Raises UserError
+    if there is no such file.
     """
-    number, told = 0, 0
+    number, counted = 0, 0
     try:
         with path.open("rb") as raw:
             for number, line in enumerate(gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw, 1):
                 if meter and number % 1000 == 0:
-                    meter.advance(raw.tell() - told)
-                    told = raw.tell()
+                    meter.advance(raw.tell() - counted)
+                    counted = raw.tell()
                 yield number, line
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -99,11 +100,11 @@ def lines(path: Path, meter: Meter | None = None) -> Iterator[tuple[int, bytes]]
         raise BrokenManifestError(f"broken manifest: nothing can be read after line {number} ({error})") from None
     finally:
         if meter and path.is_file():
-            meter.advance(path.stat().st_size - told)
+            meter.advance(path.stat().st_size - counted)
 
 
-def parse(line: bytes, split: str) -> Record:
-    """The record of a manifest's line; raises BadRecordError."""
+def parse_record(line: bytes, split: str) -> Record:
+    """The record in a manifest's line; raises BadRecordError with the reason if the line is no usable cut."""
     try:
         row = from_json(line)
     except ValueError as error:
@@ -132,16 +133,16 @@ def parse(line: bytes, split: str) -> Record:
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         fits = False
     if not fits:
-        raise BadRecordError(row.get("id") if isinstance(row, dict) else "", _mistake(row)) from None
+        raise BadRecordError(row.get("id") if isinstance(row, dict) else "", _reason(row)) from None
     if len(row["supervisions"]) > 1:
-        raise BadRecordError(record.id, f"several supervisions: {len(row['supervisions'])}, where an utterance has one")
+        raise BadRecordError(record.id, f"several supervisions: {len(row['supervisions'])}; an utterance has one")
     if source.get("type", "file") != "file":
         raise BadRecordError(record.id, f"source is no file: {source['type']}")
     return record
 
 
-def _mistake(row: Any) -> str:
-    """Why a row is no record: slow, and for bad ones only."""
+def _reason(row: Any) -> str:
+    """Why a row is no record. This is slow, so it is asked only of bad rows."""
     for path in _FIELDS:
         value, name = row, ".".join(map(str, path))
         for key in path:
@@ -154,15 +155,15 @@ def _mistake(row: Any) -> str:
             if not isinstance(value, int | float) or not least <= value < math.inf:
                 return f"field unusable: {name} is {value!r}"
     if len(row["recording"]["sources"]) > 1:
-        return f"several sources: {len(row['recording']['sources'])}, where a recording is one file"
+        return f"several sources: {len(row['recording']['sources'])}; a recording must be one file"
     return "field missing: supervisions.0.custom.texts"
 
 
 class ShardWriter:
-    """{shard}.jsonl.gz of all shards, written side by side.
+    """Writes {shard}.jsonl.gz of all shards at the same time.
 
-    Lines wait in memory until they are `budget` bytes, then each file grows by a gzip member, so that ten thousand
-    files need not be open. The same lines give the same bytes.
+    Lines wait in memory until they are `budget` bytes. Then a gzip member is appended to each file, so that ten
+    thousand files need not be open at once. The same lines give the same bytes.
     """
 
     def __init__(self, folder: Path, shards: int, budget: int = _BUDGET) -> None:
@@ -180,7 +181,7 @@ class ShardWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the lines that wait in memory."""
         for path, waiting in zip(self._paths, self._waiting):
             if waiting:
                 with path.open("ab") as handle:
@@ -190,10 +191,10 @@ class ShardWriter:
 
 
 def read_records(path: str | Path, meter: Meter | None = None) -> Iterator[Record]:
-    """Stream a manifest shard that `ShardWriter` wrote; raises UserError where it is none."""
+    """Stream the records of a manifest shard that `ShardWriter` wrote; raises UserError if it is not one."""
     path, number = Path(path), 0
     try:
-        for number, line in lines(path, meter):  # noqa: B007 - the number serves the error
+        for number, line in read_lines(path, meter):  # noqa: B007 - the error needs the number
             yield Record(**from_json(line))
     except (BrokenManifestError, TypeError, ValueError) as error:
-        raise UserError(f"{path}, line {number}: no manifest shard ({error}); delete it and run again") from None
+        raise UserError(f"{path}, line {number}: not a manifest shard ({error}); delete it and run again") from None

@@ -12,9 +12,10 @@ ARPABET = tuple(sorted(VOWELS + CONSONANTS))  # 39
 
 ACCENTS = ("en-us", "en-us-nyc", "en-gb-x-rp", "en-gb-scotland")
 
-# ARPAbet phones and the symbols that are written with them, two phones where one symbol is both. The symbols under ""
-# add their time to the phone before (off-glides, word joints). These are what the four accents emit over
-# PocketSphinx's 130 k words and over books, and what their phoneme tables hold besides.
+# ARPAbet phones, and the espeak-ng symbols that are written with them; a symbol that stands for two phones is listed
+# under both together. The symbols under "" add their time to the phone before them (off-glides, word joints). The table
+# holds the symbols that the four accents emit over PocketSphinx's 130 k words and over books, and the other symbols of
+# their phoneme tables.
 _COMMON = {
     "AA": "A: A# A~ 0 0#",
     "AE": "a a2 a#2 a/ aa",
@@ -46,7 +47,7 @@ _COMMON = {
     "AH NG": "N-",
     "P": "p",
     "B": "b",
-    "T": "t t2 t# ?",  # the flap and the glottal stop are t's: butter, button
+    "T": "t t2 t# ?",  # the flap (butter) and the glottal stop (button) are written T
     "D": "d d#",
     "K": "k x",
     "G": "g",
@@ -99,16 +100,19 @@ def strip_stress(phone: str) -> str:
 
 
 def split_stress(symbol: str) -> tuple[int, str]:
-    """espeak-ng's "'A@" -> (1, "A@"): the stress mark (' primary, , secondary) as ARPAbet's digit, and the rest."""
+    """The stress digit of an espeak-ng symbol and the symbol without its marks: "'A@" -> (1, "A@").
+
+    The mark ' is primary stress (1), the mark , is secondary stress (2); no mark is 0.
+    """
     bare = symbol.lstrip("',%=")
     return max((_STRESS.get(mark, 0) for mark in symbol[: len(symbol) - len(bare)]), default=0), bare
 
 
 def from_espeak(symbol: str, accent: str = "en-us") -> tuple[str, ...]:
-    """The ARPAbet phones (vowels without stress digit) of one espeak-ng phoneme symbol, stress mark or not.
+    """The ARPAbet phones (vowels without stress digit) of one espeak-ng phoneme symbol, with or without stress mark.
 
-    An empty tuple means that the symbol only lengthens the phone before it. The rhotic vowels of en-us (A@, o@, ...)
-    end in R there and not in en-us-nyc and en-gb-x-rp. Raises UserError that names an unknown symbol or accent.
+    An empty tuple means that the symbol only lengthens the phone before it. The rhotic vowels (A@, o@, ...) end in R in
+    en-us, but not in en-us-nyc and en-gb-x-rp. Raises UserError with the name of an unknown symbol or accent.
 
     >>> from_espeak("'A@"), from_espeak("A@", "en-gb-x-rp"), from_espeak("_:")
     (('AA', 'R'), ('AA',), ('SIL',))
@@ -125,8 +129,8 @@ def from_espeak(symbol: str, accent: str = "en-us") -> tuple[str, ...]:
         ) from None
 
 
-# How espeak-ng is told a phone: its mnemonic in an unstressed vowel and in a stressed one, which the accents' phoneme
-# tables have in common.
+# espeak-ng's mnemonics for phones, of unstressed vowels and of all others. The phoneme tables of the four accents have
+# these mnemonics in common.
 _REDUCED = {"AH": "@", "ER": "3", "IY": "i"}
 _FULL = {
     phone: symbol
@@ -135,21 +139,21 @@ _FULL = {
         *("OY OI", "UH U", "UW u:", "TH T", "DH D", "SH S", "ZH Z", "CH tS", "JH dZ", "HH h", "NG N", "Y j"),
     )
     for phone, symbol in [pair.split()]
-}  # consonants that are not here are written with the phone's letter in lower case
+}  # the mnemonic of any other consonant is the phone's letter in lower case
 _MARKS = ("", "'", ",")
 
 
 def to_espeak(phone: str) -> str:
-    """espeak-ng's mnemonic of an ARPAbet phone; a vowel's digit is its stress, none is 0.
+    """espeak-ng's mnemonic of an ARPAbet phone; the digit of a vowel is its stress, and no digit means 0.
 
     >>> to_espeak("AH1"), to_espeak("AH0"), to_espeak("JH")
     ("'V", '@', 'dZ')
 
-    Raises ValueError when the phone is not ARPAbet, SIL among them: espeak-ng makes its own pauses.
+    Raises ValueError if the phone is not ARPAbet. SIL is not: espeak-ng makes its own pauses.
     """
     bare = strip_stress(phone)
     if bare not in ARPABET or (phone != bare and (bare not in VOWELS or len(phone) > len(bare) + 1)):
-        raise ValueError(f"'{phone}' is no ARPAbet phone")
+        raise ValueError(f"'{phone}' is not an ARPAbet phone")
     stress = int(phone[-1]) if bare != phone else 0
     symbol = _FULL.get(bare, bare.lower())
     return _MARKS[stress] + (symbol if stress else _REDUCED.get(bare, symbol))

@@ -18,19 +18,23 @@ from speechladder.io.spans import Span
 __all__ = ["Spoken", "Voice", "pronounce", "speak", "voices"]
 
 EDGE = SAMPLE_RATE * 80 // 1000  # silence before and after, in samples
-SHORTEST = SAMPLE_RATE // 50  # of a phone, in samples: 20 ms, so that each has a frame centre at 50 Hz
+SHORTEST = SAMPLE_RATE // 50  # samples of the shortest phone: 20 ms, so that each phone has a frame centre at 50 Hz
 SONORANTS = ("L", "M", "N", "NG", "R")
-SONORANT = SAMPLE_RATE // 20  # of a sonorant that has no length of its own, in samples
-SHORTEST_PAUSE = SAMPLE_RATE * 30 // 1000  # what is shorter belongs to the phone before it
-DITHER = 1e-4  # standard deviation, -80 dB of full scale: digital zeros would be log-mel outliers that no recording has
+SONORANT = SAMPLE_RATE // 20  # samples that a sonorant gets if espeak-ng gives it no time of its own
+SHORTEST_PAUSE = SAMPLE_RATE * 30 // 1000  # a shorter pause belongs to the phone before it
+DITHER = 1e-4  # standard deviation, -80 dB of full scale: digital zeros would be log-mel outliers, as in no recording
 
 _PAUSE = re.compile(r"([.,;:!?]+)(?=\s|$)")
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """`samples` (n,) float32 at 16 kHz; `words` without silences, one per word of the normalised text; `phones` in
-    ARPAbet with stress digits, SIL included, contiguous from 0 to n / 16000, each of 20 ms at least; in seconds."""
+    """A spoken text.
+
+    `samples`: (n,) float32 at 16 kHz. `words`: one for each word of the normalised text, without silences. `phones`:
+    ARPAbet with stress digits, SIL included, contiguous from 0 to n / 16000, each at least 20 ms long. Times are in
+    seconds.
+    """
 
     samples: np.ndarray
     words: list[Span]
@@ -45,13 +49,13 @@ class _Phone:
 
 
 def _prepare(text: str) -> tuple[str, list[int]]:
-    """The text as it is given to espeak-ng (normalised words, pauses kept), and where each word begins in it."""
+    """The text for espeak-ng (normalised words, pauses kept), and the character at which each word begins in it."""
     pieces = _PAUSE.split(text)
     out, starts = "", []
     for index in range(0, len(pieces), 2):
         for word in normalise(pieces[index]).split():
             out += " " if out else ""
-            # a full stop before a small letter is no end of a sentence to espeak-ng
+            # espeak-ng does not read a full stop before a small letter as the end of a sentence
             opens = not starts or out.rstrip()[-1] in ".!?"
             starts.append(len(out))
             out += word.capitalize() if opens else word
@@ -63,7 +67,7 @@ def _prepare(text: str) -> tuple[str, list[int]]:
 
 
 def _with_stress(phones: tuple[str, ...], stress: int) -> list[str]:
-    """The stress digit on the first vowel, 0 on others: (("AY", "AH"), 1) -> ["AY1", "AH0"]."""
+    """The phones with the stress digit on the first vowel and 0 on others: (("AY", "AH"), 1) -> ["AY1", "AH0"]."""
     out = []
     for phone in phones:
         if is_vowel(phone):
@@ -75,7 +79,7 @@ def _with_stress(phones: tuple[str, ...], stress: int) -> list[str]:
 
 
 def _phones(events: list[espeak.Phoneme], starts: list[int], accent: str, end: int) -> list[_Phone]:
-    """Events to ARPAbet phones in order of time; a symbol of two phones is divided in the middle."""
+    """The events as ARPAbet phones in order of time. A symbol that stands for two phones is divided in the middle."""
     times = [*(round(e.sample * SAMPLE_RATE / espeak.RATE) for e in events), end]
     times = np.maximum.accumulate(np.minimum(times, end)).tolist()
     out: list[_Phone] = []
@@ -84,7 +88,7 @@ def _phones(events: list[espeak.Phoneme], starts: list[int], accent: str, end: i
         labels = from_espeak(symbol, accent)
         word = max(0, bisect.bisect_right(starts, event.position) - 1)
         if labels == ("R",) and out and out[-1].word == word and strip_stress(out[-1].label) in ("R", "ER"):
-            labels = ()  # an r written out after a rhotic vowel: U@ r in 'during', 3: r in 'stirring'
+            labels = ()  # an r that repeats the one of a rhotic vowel: U@ r in 'during', 3: r in 'stirring'
         if not labels or (labels == (SIL,) and out and out[-1].label == SIL):
             continue
         begin, length = times[index], times[index + 1] - times[index]
@@ -101,23 +105,24 @@ def _drop_short_pauses(phones: list[_Phone], end: int) -> list[_Phone]:
 
 
 def restore_sonorants(labels: list[str], lengths: list[int]) -> list[int]:
-    """Give sonorants that espeak-ng draws into a vowel (events of no length) the part of it where they are heard.
+    """Give time to sonorants that espeak-ng merges into a vowel (their events have no length); returns new lengths.
 
-    Measured on the waveform: the murmur of a nasal before a vowel fills the first 50 ms of the vowel's time
-    ('swim in'), an l or r after a vowel the last 50 ms of it ('shell', 'farmer').
+    Each sonorant gets the part of the vowel in which it sounds. Measured on the waveform: the murmur of a nasal before
+    a vowel fills the first 50 ms of the vowel ('swim in'), an l or r after a vowel fills its last 50 ms ('shell',
+    'farmer'). Lengths are in samples.
     """
     lengths = list(lengths)
     for i in range(1, len(labels) - 1):
         donor = i + 1 if labels[i] in ("M", "N", "NG") and is_vowel(labels[i + 1]) else i - 1
         if labels[i] in SONORANTS and lengths[i] < SHORTEST and is_vowel(labels[donor]):
-            given = max(0, min(SONORANT, lengths[donor] * 2 // 5) - lengths[i])
-            lengths[i] += given
-            lengths[donor] -= given
+            moved = max(0, min(SONORANT, lengths[donor] * 2 // 5) - lengths[i])
+            lengths[i] += moved
+            lengths[donor] -= moved
     return lengths
 
 
 def lengthen(lengths: list[int]) -> list[int]:
-    """Give each phone `SHORTEST` samples at least, taken from the nearest phones that can spare them."""
+    """Give each phone at least `SHORTEST` samples, taken from the nearest phones that can spare them."""
     lengths = list(lengths)
     for i, length in enumerate(lengths):
         need = SHORTEST - length
@@ -126,18 +131,18 @@ def lengthen(lengths: list[int]) -> list[int]:
                 break
             near = [j for j in (i - distance, i + distance) if 0 <= j < len(lengths)]
             for j in sorted(near, key=lambda j: -lengths[j]):
-                given = max(0, min(need, lengths[j] - SHORTEST))
-                lengths[j] -= given
-                lengths[i] += given
-                need -= given
+                moved = max(0, min(need, lengths[j] - SHORTEST))
+                lengths[j] -= moved
+                lengths[i] += moved
+                need -= moved
     return lengths
 
 
 def _divide(phones: list[str], parts: list[list[str]]) -> list[int]:
-    """Which part each phone of a merged run belongs to ('in the' is one word to espeak-ng), by edit distance.
+    """The word of each phone where espeak-ng merges words ('in the' is one word to it), by edit distance.
 
-    `parts` are the words' phones when spoken alone. Returns non-decreasing part indices, every part non-empty;
-    needs len(phones) >= len(parts).
+    `parts` are the phones of the words when each is spoken alone. Returns an index into `parts` for each phone; the
+    indices do not decrease, and every word has a phone. Needs len(phones) >= len(parts).
     """
     flat = [(strip_stress(p), k) for k, part in enumerate(parts) for p in part]
 
@@ -162,7 +167,7 @@ def _divide(phones: list[str], parts: list[list[str]]) -> list[int]:
         else:
             i -= 1
             owner[i] = flat[j - 1][1] if j else 0
-    for k in range(n):  # each part gets one phone at least, in order
+    for k in range(n):  # each word gets at least one phone, in order
         low, high = max(0, len(parts) - (n - k)), min(k, len(parts) - 1)
         before = owner[k - 1] if k else 0
         owner[k] = min(max(owner[k], low, before), high, before + 1 if k else 0)
@@ -170,7 +175,7 @@ def _divide(phones: list[str], parts: list[list[str]]) -> list[int]:
 
 
 def _assign_words(phones: list[_Phone], words: list[str], accent: str) -> None:
-    """Give the phones of merged words to each of them, in place."""
+    """Divide the phones of merged words among these words, in place."""
     said = {p.word for p in phones if p.word >= 0}
     first = 0
     while first < len(words):
@@ -186,7 +191,7 @@ def _assign_words(phones: list[_Phone], words: list[str], accent: str) -> None:
 
 
 def _word_spans(words: list[str], phones: list[_Phone], edges: list[int]) -> list[Span]:
-    """A span per word; words that have no phone of their own share the last span before them in equal parts."""
+    """A span for each word; words without a phone of their own share the last span before them in equal parts."""
     spans: list[tuple[int, int] | None] = []
     for index in range(len(words)):
         own = [k for k, p in enumerate(phones) if p.word == index]
@@ -206,7 +211,7 @@ def _word_spans(words: list[str], phones: list[_Phone], edges: list[int]) -> lis
 
 @functools.lru_cache(maxsize=20_000)
 def _alone(word: str, accent: str) -> tuple[tuple[str, int], ...]:
-    """The phones of a word spoken alone, with the word's index."""
+    """(phone, index of its word) of a word spoken alone."""
     text, starts = _prepare(word)
     wave, events = espeak.synthesise(text, accent, 170, 50, 50, 0)
     phones = _phones(events, starts, accent, round(len(wave) * SAMPLE_RATE / espeak.RATE))
@@ -214,12 +219,12 @@ def _alone(word: str, accent: str) -> tuple[tuple[str, int], ...]:
 
 
 def pronounce(word: str, accent: str = "en-us") -> list[str]:
-    """ARPAbet phones with stress digits, by espeak-ng's dictionary and letter-to-sound rules.
+    """The ARPAbet phones of a word, with stress digits, by espeak-ng's dictionary and letter-to-sound rules.
 
     >>> pronounce("blorf")
     ['B', 'L', 'AO1', 'R', 'F']
 
-    Raises ValueError when the word has no letters.
+    Raises ValueError if the word has no letters.
     """
     return [label for label, _ in _alone(word, accent)]
 
@@ -227,7 +232,7 @@ def pronounce(word: str, accent: str = "en-us") -> list[str]:
 def speak(text: str, voice: Voice, seed: int) -> Spoken:
     """Speak a text, a word or a non-word. The same arguments give the same samples, in any process and order.
 
-    Punctuation makes pauses; all else is spoken as `normalise` writes it. Raises ValueError when there is no word.
+    Punctuation makes pauses; everything else is spoken as `normalise` writes it. Raises ValueError if there is no word.
     """
     prepared, starts = _prepare(text)
     words = [re.sub(r"[.,;:!?]", "", w).lower() for w in prepared.split()]
@@ -238,7 +243,7 @@ def speak(text: str, voice: Voice, seed: int) -> Spoken:
     phones = _drop_short_pauses(_phones(events, starts, voice.accent, len(audio)), len(audio))
     sounding = [k for k, p in enumerate(phones) if p.label != SIL]
     if not sounding:
-        raise ValueError(f"espeak-ng says nothing for {text!r}")
+        raise ValueError(f"espeak-ng is silent for {text!r}")
     begin = phones[sounding[0]].start
     end = phones[sounding[-1] + 1].start if sounding[-1] + 1 < len(phones) else len(audio)
     phones = phones[sounding[0] : sounding[-1] + 1]
@@ -249,7 +254,8 @@ def speak(text: str, voice: Voice, seed: int) -> Spoken:
     lengths = lengthen(restore_sonorants([p.label for p in phones], lengths))
     edges = np.concatenate([[0], np.cumsum(lengths)]).tolist()
     samples = np.zeros(edges[-1], dtype=np.float32)
-    lead = min(EDGE, begin)  # what espeak-ng says before its first phone and after its last is kept, up to the edge
+    # espeak-ng's sound before the first phone and after the last is kept, as far as it fits into the silent edges
+    lead = min(EDGE, begin)
     piece = audio[begin - lead : end + EDGE][: edges[-1] - EDGE + lead]
     samples[EDGE - lead : EDGE - lead + len(piece)] = piece
     noise = np.random.default_rng(seed & 0x7FFFFFFF).standard_normal(len(samples), dtype=np.float32)

@@ -1,11 +1,11 @@
-"""Text normalisation as in LibriHeavy's recipe: letters and apostrophes, digits spelt out."""
+"""Text normalisation as in LibriHeavy's recipe: letters and apostrophes alone, with digits spelt out."""
 
 import re
 import unicodedata
 
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "`": "'", "\u00b4": "'"})
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:st|nd|rd|th)?\b")
-LONGEST = 30  # digits of a number that is read as one; longer ones, which have no name, are read digit by digit
+LONGEST = 30  # digits of a number that is read as one number; a longer one has no name and is read digit by digit
 _SIGNS = {
     "&": " and ",
     "%": " percent ",
@@ -30,7 +30,9 @@ def _spell(match: re.Match[str]) -> str:
 
 
 def normalise(text: str) -> str:
-    """Lower case, a-z and apostrophes within words, single spaces; digits spelt out, accents and other signs dropped.
+    """Normalise a text: lower case, a-z and apostrophes within words, single spaces.
+
+    Digits are spelt out; accents and other signs are dropped.
 
     >>> normalise("Mr. O\u2019Brien\u2014aged 42\u2014caf\u00e9!")
     "mr o'brien aged forty two cafe"

@@ -1,4 +1,4 @@
-"""The speakers of the world, and the dial for factor C: from one flat voice to many speakers and styles."""
+"""The world's speakers at each level of variability (factor C): from one flat voice to many speakers and styles."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -10,10 +10,10 @@ class _Uniform(Protocol):
 
 @dataclass(frozen=True)
 class Voice:
-    """A speaker: an accent and a voice variant of espeak-ng, how it speaks, and how far that varies by utterance.
+    """A speaker: an accent and a voice variant of espeak-ng, its prosody, and how far this varies between utterances.
 
-    `rate` in words per minute, `pitch` and `pitch_range` on espeak-ng's scale of 0-99; `rate_spread` is relative,
-    the other spreads are in the scale's points, each the half-width of a uniform distribution.
+    `rate` is in words per minute, `pitch` and `pitch_range` are on espeak-ng's scale of 0-99. Each spread is the
+    half-width of a uniform distribution: `rate_spread` relative to the rate, the others in points of the scale.
     """
 
     name: str
@@ -28,13 +28,13 @@ class Voice:
 
     @property
     def espeak(self) -> str:
-        """espeak-ng's name: 'en-us+f3'."""
+        """espeak-ng's name of the voice: 'en-us+f3'."""
         return f"{self.accent}+{self.variant}" if self.variant else self.accent
 
     def jittered(self, rng: _Uniform) -> "Voice":
-        """The voice for one utterance: rate, pitch and pitch range drawn within the spreads.
+        """The voice for one utterance, with rate, pitch and pitch range drawn within the spreads.
 
-        `rng` is a random.Random or a numpy Generator; three numbers are always drawn.
+        `rng` is a random.Random or a numpy Generator. Three numbers are drawn in any case.
         """
         rate, pitch, wide = (float(rng.uniform(-1, 1)) for _ in range(3))
 
@@ -49,23 +49,24 @@ class Voice:
         )
 
 
-# Variants whose long-term spectrum, share of voiced frames, pitch and pace lie near the plain voice's; whispering,
-# croaking, robotic and clipping ones (antonio, boris, caleb, croak, Demonic, iven, klatt, robosoft, ...) stay out.
+# Variants whose long-term spectrum, share of voiced frames, pitch and pace are near those of the plain voice. Variants
+# that whisper, croak, clip or sound robotic (antonio, boris, caleb, croak, Demonic, iven, klatt, robosoft, ...) are not
+# used.
 _EIGHT = ("m1", "f1", "m3", "f2", "m7", "f4", "m8", "f5")
 _PLAIN = ("m1", "f1", "m2", "f2", "m3", "f3", "m4", "f4", "m5", "f5", "m6", "m7", "m8")
 _NAMED = (
     *("Alex", "linda", "adam", "aunty", "belinda", "max", "Annie", "Michael", "grandma", "pablo"),
     *("Mario", "rob", "robert", "norbert", "quincy", "benjamin", "Diogo", "victor"),
 )
-_ABROAD = {"rp": "en-gb-x-rp", "sco": "en-gb-scotland", "nyc": "en-us-nyc"}
-_TRAVELLERS = ("f1", "m1", "f3", "m3", "f5", "m7", "m8")
+_OTHER_ACCENTS = {"rp": "en-gb-x-rp", "sco": "en-gb-scotland", "nyc": "en-us-nyc"}
+_WITH_OTHER_ACCENTS = ("f1", "m1", "f3", "m3", "f5", "m7", "m8")
 
 
 def voices(variability: int) -> list[Voice]:
-    """The speaker pool at a setting of the dial (corpus.variability).
+    """The speaker pool at a level of variability (corpus.variability).
 
-    0: one voice without intonation, nothing varies. 1: one voice with intonation. 2: eight speakers of one accent.
-    3: 52 speakers, 21 of them in three other accents; rate, pitch and pitch range vary widely between utterances.
+    0: one voice without intonation; nothing varies. 1: one voice with intonation. 2: eight speakers with one accent.
+    3: 52 speakers, 21 of them with three other accents; rate, pitch and pitch range vary widely between utterances.
     """
     if variability == 0:
         return [Voice("flat", pitch_range=0)]
@@ -75,7 +76,7 @@ def voices(variability: int) -> list[Voice]:
         return [Voice(f"us-{v}", variant=v, rate_spread=0.08, pitch_spread=4, range_spread=10) for v in _EIGHT]
     speakers = [
         *((f"us-{v.lower()}", "en-us", v) for v in _PLAIN + _NAMED),
-        *((f"{short}-{v}", accent, v) for v in _TRAVELLERS for short, accent in _ABROAD.items()),
+        *((f"{short}-{v}", accent, v) for v in _WITH_OTHER_ACCENTS for short, accent in _OTHER_ACCENTS.items()),
     ]
     return [
         Voice(name, accent, variant, rate_spread=0.18, pitch_spread=12, range_spread=30)

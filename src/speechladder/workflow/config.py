@@ -205,11 +205,11 @@ def _place_data(values: dict[str, Any], home: Path) -> None:
 
 def _check_data(settings: Settings) -> None:
     """Every archive, manifest and alignment that is neither there nor to be downloaded, before any job."""
-    from speechladder.alignment.mfa import check_files
+    from speechladder.alignment.check import check_aligner_files
     from speechladder.workflow.sources import check
 
     check(settings)
-    check_files(settings.alignment, settings.downloads.files)
+    check_aligner_files(settings.alignment, settings.downloads.files)
 
 
 def _place_models(values: dict[str, Any], home: Path) -> None:

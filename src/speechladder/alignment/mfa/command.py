@@ -1,8 +1,8 @@
-"""The command `mfa`: run with a root of its own, watched, and its failures said in full.
+"""Running the command `mfa` with a root folder of its own, and reporting its failures in full.
 
-Whatever MFA keeps (its settings, history, models, temporary files) is below the `root` that it is given; nothing of it
-is in the home directory. MFA 3.4: `mfa align`, `train`, `g2p`, `model download`, `version`. It takes options that it
-does not know for parameters, so a misspelt one is not an error there.
+Everything that MFA keeps (its settings, history, models, temporary files) is below the `root` that it is given; nothing
+is in the home directory. Used here of MFA 3.4: `mfa align`, `train`, `g2p`, `model download`, `version`. MFA takes
+options that it does not know for parameters, so it does not report a misspelt one.
 """
 
 import os
@@ -19,30 +19,39 @@ from pathlib import Path
 from speechladder.io.errors import UserError
 from speechladder.io.progress import say
 
-SUPPORTED = "3"  # major version: 4 changes the signature of `mfa align`
-TAIL = 8  # lines that an error repeats
-_BAR = re.compile(r"\d+%\||\bit/s\b|━|[⠁-⣿]")  # a progress bar, drawn again and again
+SUPPORTED = "3"  # major version: version 4 changes the signature of `mfa align`
+TAIL = 8  # last lines that an error message repeats
+_BAR = re.compile(r"\d+%\||\bit/s\b|━|[⠁-⣿]")  # a progress bar
 _STAMP = re.compile(r"^\s*(\d{4}-\d\d-\d\d[\d:, ]*-?\s*)?")
 
 
-# Runs a command in a process group with a guard that waits at a pipe which only we hold open: when we are gone, however
-# that came, the guard kills the group. The guard is there before the command.
+# Runs a command in a process group together with a guard. The guard starts first and waits at a pipe that only this
+# process holds open. When this process ends, for whatever reason, the guard kills the group.
 _GUARDED = 'exec 3<&0 </dev/null; (read -r _ <&3; kill -KILL 0) & "$@" 3<&-; exit $?'
 
 
 def run_mfa(words: Sequence[str | Path | int], root: Path, show: bool = True) -> str:
-    """Run `mfa WORDS...` with MFA_ROOT_DIR `root`, and return what it printed, without its progress bars.
+    """Run `mfa WORDS...` with MFA_ROOT_DIR `root`, and return its output without progress bars.
 
-    `show`: its lines go to stderr, which is the job's log, as they come. Raises UserError when there is no such command
-    or when it fails: with the exit code or the signal and its last lines; its own logs below `root` go to stderr whole.
+    `show`: copy its lines to stderr, the job's log, as they come. Raises UserError if there is no such command, or if
+    it fails: with the exit code or the signal and the last lines. MFA's own logs below `root` are then copied to
+    stderr.
     """
     command = ["mfa", *map(str, words)]
     what = "mfa " + " ".join(command[1 : 3 if command[1] == "model" else 2])
     if shutil.which("mfa") is None:
         raise UserError(
-            f"{what}: there is no `mfa` on PATH; run in its environment: snakemake --sdm conda, or conda env create -f "
-            "envs/mfa.yaml and activate it"
+            f"{what}: there is no `mfa` on PATH; run in its environment: snakemake --sdm conda, or create it "
+            "(conda env create -f envs/mfa.yaml) and activate it"
         )
+    code, lines = _watched(command, root, show)
+    if code:
+        raise _failure(what, code, lines, root, show)
+    return "\n".join(lines)
+
+
+def _watched(command: list[str], root: Path, show: bool) -> tuple[int, list[str]]:
+    """Run the command under its guard; returns (exit code, its lines without progress bars)."""
     root.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         ["sh", "-c", _GUARDED, "sh", *command],
@@ -58,7 +67,7 @@ def run_mfa(words: Sequence[str | Path | int], root: Path, show: bool = True) ->
     lines: list[str] = []
 
     def listen() -> None:
-        for line in process.stdout:  # a carriage return ends one too
+        for line in process.stdout:  # a carriage return ends a line too
             line = line.rstrip()
             if line and not _BAR.search(line):
                 lines.append(line)
@@ -68,18 +77,16 @@ def run_mfa(words: Sequence[str | Path | int], root: Path, show: bool = True) ->
     listener = threading.Thread(target=listen, daemon=True)
     try:
         listener.start()
-        # not until the end of its output: processes of a killed mfa may hold that open
+        # wait for the process, not for the end of its output, which processes of a killed mfa may hold open
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     finally:
-        with suppress(ProcessLookupError):  # the group's name is ours as long as its leader has not been waited for
+        with suppress(ProcessLookupError):  # no other group can take this id before the leader has been waited for
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     listener.join(10)
     process.stdin.close()
     process.stdout.close()
-    if process.returncode:
-        raise _failure(what, process.returncode, lines, root, show)
-    return "\n".join(lines)
+    return process.returncode, lines
 
 
 def _failure(what: str, code: int, lines: list[str], root: Path, shown: bool) -> UserError:
@@ -88,18 +95,18 @@ def _failure(what: str, code: int, lines: list[str], root: Path, shown: bool) ->
             say(f"mfa: {line}")
     own = log_lines(root)
     if own:
-        say(f"{what}: its own logs, whole:")
+        say(f"{what}: its own logs:")
     last: deque[str] = deque(maxlen=TAIL)
     for file, line in own:
         say(f"{file}: {line}")
         last.append(line)
-    how, number = f"failed with exit code {code}", code - 128  # the shell's way of saying a signal
+    how, number = f"failed with exit code {code}", code - 128  # a shell adds 128 to the number of a signal
     if number > 0:
         how = f"was killed by {_signal(number)}"
         if number == signal.SIGKILL:
-            how += "; perhaps the machine ran out of memory: fewer threads or more shards"
-    tail = [_STAMP.sub("", line) for line in lines[-TAIL:]] or list(last) or ["(it printed nothing)"]
-    return UserError(f"{what} {how}. Its last lines:\n  " + "\n  ".join(tail) + "\nAll that it printed is above.")
+            how += "; perhaps the machine ran out of memory: use fewer threads or more shards"
+    tail = [_STAMP.sub("", line) for line in lines[-TAIL:]] or list(last) or ["(no output)"]
+    return UserError(f"{what} {how}. Its last lines:\n  " + "\n  ".join(tail) + "\nIts whole output is above.")
 
 
 def _signal(number: int) -> str:
@@ -110,7 +117,7 @@ def _signal(number: int) -> str:
 
 
 def log_lines(root: Path) -> list[tuple[str, str]]:
-    """(file, line) of every log that MFA wrote below `root`, the oldest first."""
+    """(file, line) of every log that MFA wrote below `root`, the oldest file first."""
     files = [path for path in root.rglob("*.log") if path.is_file()]
     files.sort(key=lambda path: (path.stat().st_mtime_ns, str(path)))
     return [
@@ -121,16 +128,14 @@ def log_lines(root: Path) -> list[tuple[str, str]]:
     ]
 
 
-def version(root: Path) -> str:
-    """The version of `mfa`; raises UserError where it is not one that this code knows."""
+def mfa_version(root: Path) -> str:
+    """The version of `mfa`; raises UserError if this code does not support it."""
     found = next(iter(re.findall(r"\d+(?:\.\d+)+\S*", run_mfa(["version"], root, show=False))), "unknown")
     if found.split(".")[0] != SUPPORTED:
-        raise UserError(
-            f"mfa is version {found}; known here is that of {SUPPORTED}.x: conda env create -f envs/mfa.yaml"
-        )
+        raise UserError(f"mfa is version {found}; only {SUPPORTED}.x is supported: conda env create -f envs/mfa.yaml")
     return found
 
 
 def common_options(temporary: Path, jobs: int) -> list[str | Path | int]:
-    """What every command that works on data is told."""
+    """The options of every command that works on data."""
     return ["--temporary_directory", temporary, "--num_jobs", jobs, "--use_mp", "--clean", "--overwrite"]

@@ -1,23 +1,23 @@
-"""Pronunciation dictionaries as MFA reads them: a word, perhaps probabilities, phones; a line for each variant."""
+"""Pronunciation dictionaries as MFA reads them: each line has a word, optional probabilities, and phones."""
 
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from speechladder.alignment.mfa.check import EXAMPLE
+from speechladder.alignment.check import EXAMPLE
 from speechladder.alignment.mfa.command import common_options, run_mfa
 from speechladder.corpora.phones import ARPABET, VOWELS, is_vowel, strip_stress
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic
 from speechladder.io.progress import say
 
-NO_SPEECH = {"spn", "sil", "sp"}  # MFA's phones for noises and unknown words, in lines such as <unk> spn
+NO_SPEECH = {"spn", "sil", "sp"}  # MFA's phones for noises and unknown words, in lines such as "<unk> spn"
 _NUMBER = re.compile(r"\d+(\.\d+)?([eE]-?\d+)?")
 _PHONES = {*ARPABET, *(f"{vowel}{digit}" for vowel in VOWELS for digit in "012")}
 
 
 def split_line(line: str) -> tuple[str, str, list[str]]:
-    """(word, probabilities as they are, phones) of a line; the word is in lower case, phones of ARPAbet in upper.
+    """(word, probabilities unchanged, phones) of a line. The word is in lower case, ARPAbet phones are in upper case.
 
     >>> split_line("hello\\t0.9\\t0.1\\tHH AH0 L OW1")
     ('hello', '0.9\\t0.1', ['HH', 'AH0', 'L', 'OW1'])
@@ -30,7 +30,7 @@ def split_line(line: str) -> tuple[str, str, list[str]]:
 
 
 class Dictionary:
-    """Words and their lines, in order: word -> ['PROBABILITIES\\tPHONES' or 'PHONES', ...]."""
+    """The lines of each word, in order: word -> ['PROBABILITIES\\tPHONES' or 'PHONES', ...]."""
 
     def __init__(self) -> None:
         self.entries: dict[str, list[str]] = {}
@@ -43,7 +43,7 @@ class Dictionary:
 
     @property
     def stressed(self) -> bool:
-        """Whether its vowels have stress digits; so then have the phones of its acoustic model."""
+        """Whether its vowels have stress digits; its acoustic model has the same phones."""
         for lines in self.entries.values():
             for phone in lines[0].split("\t")[-1].split():
                 if is_vowel(phone):
@@ -51,15 +51,18 @@ class Dictionary:
         return True
 
     def add(self, word: str, phones: Iterable[str], probabilities: str = "") -> None:
-        """One more pronunciation; the same phones are not listed twice."""
+        """Add a pronunciation, unless the word has one with the same phones."""
         line = " ".join(phones)
         known = self.entries.setdefault(word, [])
         if line not in (other.split("\t")[-1] for other in known):
             known.append(f"{probabilities}\t{line}" if probabilities else line)
 
-    def fitted(self, phones: Iterable[str]) -> list[str]:
-        """Phones as this dictionary writes them: without stress where it has none; where it has, vowels without a
-        digit get one, the first 1 and the others 0."""
+    def adapted(self, phones: Iterable[str]) -> list[str]:
+        """Phones as this dictionary writes them.
+
+        Stress digits are removed if the dictionary has none. If it has them, vowels without a digit get one: 1 for the
+        first, 0 for the others.
+        """
         if not self.stressed:
             return [strip_stress(p) for p in phones]
         out, stress = [], "1"
@@ -71,15 +74,18 @@ class Dictionary:
         return out
 
     def write(self, path: str | Path, words: Iterable[str] | None = None) -> None:
-        """Write it, or the lines of `words` alone, sorted; atomically."""
+        """Write the dictionary, or the lines of `words` alone, sorted and atomically."""
         with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as out:
             for word in sorted(self.entries if words is None else words):
                 out.writelines(f"{word}\t{line}\n" for line in self.entries[word])
 
 
 def read_dictionary(path: str | Path, field: str, called: str | None = None) -> Dictionary:
-    """Read a .dict or a lexicon; raises UserError naming `field`, the file (as it is `called`) and the line, or phones
-    that are no ARPAbet."""
+    """Read a .dict or a lexicon.
+
+    Raises UserError with `field`, the file (by the name `called`) and the line if a line has no phones, if phones are
+    not ARPAbet, or if the file is empty or cannot be read.
+    """
     out, foreign, called = Dictionary(), {}, called or str(path)
     for number, line in _lines(Path(path), field):
         word, probabilities, phones = split_line(line)
@@ -93,10 +99,10 @@ def read_dictionary(path: str | Path, field: str, called: str | None = None) -> 
         line = next(iter(foreign.values()))
         raise UserError(
             f"{field}: {called} is not written in ARPAbet: {' '.join(list(foreign)[:8])} (line {line}); the phone "
-            f"rungs need it; take {EXAMPLE}, whose phones are (english_mfa is IPA)"
+            f"rungs need ARPAbet; take {EXAMPLE}, which has it (english_mfa is written in IPA)"
         )
     if not out.entries:
-        raise UserError(f"{field}: {called} is empty; expected a word and its phones a line")
+        raise UserError(f"{field}: {called} is empty; expected a word and its phones on each line")
     return out
 
 
@@ -114,17 +120,17 @@ def _lines(path: Path, field: str) -> Iterator[tuple[int, str]]:
 
 
 def pronounce_all(words: Iterable[str], model: Path, work: Path, jobs: int) -> dict[str, list[str]]:
-    """The likeliest phones of each word by `mfa g2p`; a word that the model cannot spell is not among them.
+    """The likeliest phones of each word by `mfa g2p`, without the words that the model cannot pronounce.
 
-    Raises UserError when the command fails or the model does not speak ARPAbet.
+    Raises UserError if the command fails or the model's phones are not ARPAbet.
     """
-    given = sorted(set(words))
+    asked = sorted(set(words))
     listed, out = work / "words.txt", work / "g2p.dict"
-    listed.write_text("".join(f"{word}\n" for word in given), encoding="utf-8")
-    say(f"mfa g2p: {len(given):,} words, {jobs} jobs")
+    listed.write_text("".join(f"{word}\n" for word in asked), encoding="utf-8")
+    say(f"mfa g2p: {len(asked):,} words, {jobs} jobs")
     root = work / "root"
     options = ["--num_pronunciations", 1, *common_options(root / "temporary", jobs)]
     run_mfa(["g2p", listed, model.resolve(), out, *options], root)
     found = read_dictionary(out, "alignment.mfa_g2p").entries if out.is_file() and out.stat().st_size else {}
-    wanted = set(given)
+    wanted = set(asked)
     return {word: lines[0].split("\t")[-1].split() for word, lines in found.items() if word in wanted}

@@ -1,4 +1,4 @@
-"""What `mfa align` needs, in one folder: acoustic model, and a dictionary that holds every word of the corpus."""
+"""The folder that `mfa align` needs: an acoustic model, and a dictionary with every word of the corpus."""
 
 import hashlib
 import shutil
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from speechladder.alignment.mfa.check import EXAMPLE, is_name
-from speechladder.alignment.mfa.command import run_mfa, version
+from speechladder.alignment.check import EXAMPLE, is_pretrained_name
+from speechladder.alignment.mfa.command import mfa_version, run_mfa
 from speechladder.alignment.mfa.dictionary import Dictionary, pronounce_all, read_dictionary
 from speechladder.corpora.cuts import read_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, read_json, work_folder, write_json
 from speechladder.io.progress import progress, say
 
-# kind as MFA calls it -> field, name in our folders, its suffix in MFA's
+# MFA's kind of model -> field of the settings, file name in our folders, suffix in MFA's folders
 KINDS = {
     "acoustic": ("mfa_model", "acoustic.zip", ".zip"),
     "dictionary": ("mfa_dictionary", "dictionary.dict", ".dict"),
@@ -23,15 +23,22 @@ KINDS = {
 }
 
 
-def fetch(out: Path, acoustic: str | None, dictionary: str, g2p: str | None) -> None:
-    """Write the folder `out`: acoustic.zip, dictionary.dict, g2p.zip of those that are given, and about.json.
+def fetch_models(out: Path, dictionary: str, model: str | None = None, g2p: str | None = None) -> None:
+    """Collect the Montreal Forced Aligner's models: files are copied, pretrained models are downloaded.
 
-    Each is a file, which is copied, or the name of a pretrained model, which `mfa model download` fetches. Raises
-    UserError naming the field where one cannot be had or a dictionary is not ARPAbet.
+    Writes acoustic.zip, dictionary.dict and g2p.zip, as far as they are given, and about.json. `mfa model download`
+    fetches a pretrained model. Raises UserError with the field if a model cannot be found or a dictionary is not
+    ARPAbet.
+
+    Args:
+        out: alignment/mfa_models, a folder to write
+        dictionary: pronunciations in ARPAbet: a .dict, or the name of a pretrained dictionary
+        model: acoustic model: a .zip, or the name of a pretrained model; without it a model is trained
+        g2p: model for words that the dictionary lacks: a .zip, or the name of a pretrained model
     """
     with work_folder(out) as work, atomic_folder(out) as folder:
-        about: dict[str, Any] = {"mfa": version(work / "root"), "models": {}}
-        for kind, given in {"acoustic": acoustic, "dictionary": dictionary, "g2p": g2p}.items():
+        about: dict[str, Any] = {"mfa": mfa_version(work / "root"), "models": {}}
+        for kind, given in {"acoustic": model, "dictionary": dictionary, "g2p": g2p}.items():
             if given is not None:
                 field, name, _ = KINDS[kind]
                 shutil.copyfile(_found(kind, given, work / "root"), folder / name)
@@ -43,12 +50,14 @@ def fetch(out: Path, acoustic: str | None, dictionary: str, g2p: str | None) -> 
 
 
 def _found(kind: str, given: str, root: Path) -> Path:
-    """The file of a model, downloaded where it is a name."""
+    """The file of a model, downloaded if `given` is the name of a pretrained model."""
     field, _, suffix = KINDS[kind]
     if Path(given).is_file():
         return Path(given)
-    if not is_name(given):
-        raise UserError(f"alignment.{field}: {given}: no such file, nor a pretrained one's name (such as {EXAMPLE})")
+    if not is_pretrained_name(given):
+        raise UserError(
+            f"alignment.{field}: {given}: no such file, nor the name of a pretrained model (such as {EXAMPLE})"
+        )
     say(f"mfa model download: {kind} {given}")
     try:
         run_mfa(["model", "download", kind, given], root)
@@ -62,7 +71,7 @@ def _found(kind: str, given: str, root: Path) -> Path:
 
 
 def count_words(cuts: Iterable[Path]) -> Counter[str]:
-    """How often each word of the corpus is said, all shards and splits together."""
+    """The number of times that each word occurs in the corpus, in all shards and splits together."""
     counts: Counter[str] = Counter()
     with progress("words of the corpus", None, "utterances/s") as meter:
         for path in cuts:
@@ -72,12 +81,19 @@ def count_words(cuts: Iterable[Path]) -> Counter[str]:
     return counts
 
 
-def prepare(cuts: list[Path], models: Path, lexicon: Path | None, out: Path, jobs: int) -> None:
-    """Write the folder `out`: what `fetch` put into `models`, the dictionary made complete for the words of `cuts`.
+def prepare_mfa(cuts: list[Path], models: Path, out: Path, lexicon: Path | None = None, jobs: int = 1) -> None:
+    """Complete the Montreal Forced Aligner's dictionary for the words of the corpus.
 
-    A word is looked up in the dictionary and in `lexicon`, whose pronunciations are added to the dictionary's, then
-    asked of the G2P model. oov.tsv (word, count) lists those that still have none: their utterances will be rejected.
-    about.json counts them all. Raises UserError where a file is not ARPAbet or MFA fails.
+    A word is looked up in the dictionary and in the lexicon, whose pronunciations are added to the dictionary. The G2P
+    model is asked for the others. oov.tsv (word, count) lists the words that still have no pronunciation; their
+    utterances will be rejected. about.json counts them. Raises UserError if a file is not ARPAbet or MFA fails.
+
+    Args:
+        cuts: corpus/cuts.{shard}.jsonl.gz of all shards
+        models: alignment/mfa_models, the folder that fetch_mfa made
+        out: the folder to write: alignment/mfa, or alignment/mfa_dictionary if a model is to be trained
+        lexicon: more pronunciations: on each line a word and its ARPAbet phones
+        jobs: processes of MFA
     """
     about = read_json(models / "about.json")
     dictionary = read_dictionary(models / "dictionary.dict", "alignment.mfa_dictionary")
@@ -87,26 +103,26 @@ def prepare(cuts: list[Path], models: Path, lexicon: Path | None, out: Path, job
         counts["lexicon"] = len(added)
         for word, lines in added.entries.items():
             for line in lines:
-                dictionary.add(word, dictionary.fitted(line.split("\t")[-1].split()))
-    said = count_words(cuts)
-    missing = [word for word in said if word not in dictionary]
+                dictionary.add(word, dictionary.adapted(line.split("\t")[-1].split()))
+    spoken = count_words(cuts)
+    missing = [word for word in spoken if word not in dictionary]
     with work_folder(out) as work, atomic_folder(out) as folder:
-        spelt: dict[str, list[str]] = {}
+        predicted: dict[str, list[str]] = {}
         for name in ("acoustic.zip", "g2p.zip"):
             if (models / name).is_file():
                 shutil.copyfile(models / name, folder / name)
         if missing and (models / "g2p.zip").is_file():
-            spelt = pronounce_all(missing, models / "g2p.zip", work, jobs)
-            for word, phones in spelt.items():
-                dictionary.add(word, dictionary.fitted(phones))
-        unknown = {word: said[word] for word in missing if word not in dictionary}
+            predicted = pronounce_all(missing, models / "g2p.zip", work, jobs)
+            for word, phones in predicted.items():
+                dictionary.add(word, dictionary.adapted(phones))
+        unknown = {word: spoken[word] for word in missing if word not in dictionary}
         dictionary.write(folder / "dictionary.dict")
         _write_oov(folder / "oov.tsv", unknown)
         counts |= {
-            "corpus_words": len(said),
-            "g2p": len(spelt),
+            "corpus_words": len(spoken),
+            "g2p": len(predicted),
             "without_pronunciation": len(unknown),
-            "occurrences": said.total(),
+            "occurrences": spoken.total(),
             "occurrences_without_pronunciation": sum(unknown.values()),
         }
         write_json(folder / "about.json", about | {"words": counts})

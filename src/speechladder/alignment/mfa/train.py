@@ -1,64 +1,66 @@
-"""An acoustic model of the run's own speech, where no pretrained one is named: `mfa train`."""
+"""An acoustic model trained on the run's own speech (`mfa train`), for a run that names no pretrained model."""
 
 import shutil
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from speechladder.alignment.aligners import heard, request_of
+from speechladder.alignment.base import AlignmentError, audible_samples, request_of
 from speechladder.alignment.mfa.command import common_options, run_mfa
-from speechladder.alignment.mfa.corpus import Corpus
+from speechladder.alignment.mfa.corpus import MFACorpus
 from speechladder.alignment.mfa.dictionary import Dictionary, read_dictionary
-from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.corpora.subset import water_fill
+from speechladder.corpora.draw import SpeakerDraw
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, read_json, work_folder, write_json
-from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 
 
 def _usable(cuts: list[Path], dictionary: Dictionary) -> Iterator[Cut]:
-    """The train split's utterances of which every word has a pronunciation."""
+    """The utterances of the train split whose words all have a pronunciation."""
     for path in cuts:
         for cut in read_cuts(path):
             if cut.split == "train" and cut.text and all(word in dictionary for word in cut.text.split()):
                 yield cut
 
 
-def draw(cuts: list[Path], dictionary: Dictionary, hours: float) -> np.ndarray:
-    """Which of the usable utterances, in their order, to train on: (n,) bool, `hours` together at most.
+def draw_training(cuts: list[Path], dictionary: Dictionary, hours: float) -> np.ndarray:
+    """Which of the usable utterances, in their order, to train on: (n,) bool, at most `hours` together.
 
-    Drawn by hash of the id, the same time for every speaker as far as it goes. Holds 20 bytes for each, no text.
+    They are drawn by a hash of the id, with the same time for every speaker as far as possible.
     """
-    numbers: dict[str, int] = {}
-    speakers, order, seconds = array("i"), array("Q"), array("d")
+    drawn = SpeakerDraw("mfa train")
     with progress("utterances to train on", None, "utterances/s") as meter:
         for cut in _usable(cuts, dictionary):
-            speakers.append(numbers.setdefault(cut.speaker, len(numbers)))
-            order.append(stable_hash("mfa train", cut.id))
-            seconds.append(cut.duration)
+            drawn.add(cut.id, cut.speaker, cut.duration)
             meter.advance(1)
-    columns = np.array(speakers, np.int32), np.array(order, np.uint64), np.array(seconds)
-    return water_fill(*columns, 3600 * hours)[0]
+    return drawn.kept(3600 * hours)
 
 
-def train(cuts: list[Path], models: Path, hours: float, out: Path, jobs: int) -> None:
-    """Write the folder `out`: what `prepare` put into `models`, with an acoustic.zip trained on at most `hours`.
+def train_mfa(cuts: list[Path], models: Path, hours: float, out: Path, jobs: int = 1) -> None:
+    """Train the Montreal Forced Aligner's acoustic model on the run's own train split.
 
-    Raises UserError when there is nothing to train on or MFA fails.
+    The folder gets acoustic.zip and the files that prepare_mfa made. Raises UserError if there is nothing to train on
+    or MFA fails.
+
+    Args:
+        cuts: corpus/cuts.{shard}.jsonl.gz of all shards
+        models: alignment/mfa_dictionary, the folder that prepare_mfa made
+        hours: hours of speech to train on at most
+        out: alignment/mfa, a folder to write
+        jobs: processes of MFA
     """
     dictionary = read_dictionary(models / "dictionary.dict", "alignment.mfa_dictionary")
-    kept = draw(cuts, dictionary, hours)
+    kept = draw_training(cuts, dictionary, hours)
     with work_folder(out) as work, atomic_folder(out) as folder:
         corpus, unread = _corpus(cuts, kept, dictionary, work / "corpus")
         if not corpus.utterances:
             raise UserError(
                 "alignment.mfa_model: null asks for a model of the run's own speech, but no utterance of the train "
-                f"split can be used ({len(kept):,} have all words in the dictionary; see {models / 'oov.tsv'})"
+                f"split can be used (all words of {len(kept):,} are in the dictionary; see {models / 'oov.tsv'}); name "
+                "a pretrained model, or complete the dictionary with alignment.lexicon"
             )
         for name in ("dictionary.dict", "oov.tsv", "g2p.zip"):
             if (models / name).is_file():
@@ -68,21 +70,21 @@ def train(cuts: list[Path], models: Path, hours: float, out: Path, jobs: int) ->
         places = [work / "corpus", (folder / "dictionary.dict").resolve(), work / "acoustic.zip"]
         run_mfa(["train", *places, *common_options(root / "temporary", jobs)], root)
         if not (work / "acoustic.zip").is_file():
-            raise UserError("mfa train ended without an error and without a model; what it printed is above")
+            raise UserError("mfa train ended without an error and without a model; its output is above")
         shutil.move(work / "acoustic.zip", folder / "acoustic.zip")
         trained = {"hours": round(corpus.seconds / 3600, 4), "utterances": corpus.utterances, "unread": unread}
         write_json(folder / "about.json", read_json(models / "about.json") | {"trained": trained})
 
 
-def _corpus(cuts: list[Path], kept: np.ndarray, dictionary: Dictionary, folder: Path) -> tuple[Corpus, int]:
-    """The utterances that were drawn, on disk, and how many of them could not be read."""
-    corpus, unread = Corpus(folder, dictionary), 0
+def _corpus(cuts: list[Path], kept: np.ndarray, dictionary: Dictionary, folder: Path) -> tuple[MFACorpus, int]:
+    """The utterances that were drawn, on disk, and the number of them that could not be read."""
+    corpus, unread = MFACorpus(folder, dictionary), 0
     with progress("mfa corpus", None, "h of speech per h") as meter:
         for cut, wanted in zip(_usable(cuts, dictionary), kept, strict=True):
             if wanted:
                 request = request_of(cut)
                 try:
-                    samples = heard(request)
+                    samples = audible_samples(request)
                 except (AudioError, AlignmentError):
                     unread += 1
                     continue

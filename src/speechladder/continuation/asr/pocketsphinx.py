@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from speechladder.alignment.pocketsphinx import DITHER, PADDING, _dictionary
+from speechladder.alignment.pocketsphinx import DITHER, PADDING, bundled_dictionary
 from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.asr.adapt import adapt
 from speechladder.continuation.asr.text import english_normaliser
@@ -112,8 +112,8 @@ def _pronunciations(word: str, said: list[tuple], corpus: str) -> list[str]:
     """ARPAbet without stress: as the corpus says the word, `said`, the most frequent first; else as it is spelt."""
     if said:
         return [" ".join(phones) for phones in said[:VARIANTS]]
-    if corpus != "world" and word in _dictionary():
-        return _dictionary()[word]
+    if corpus != "world" and word in bundled_dictionary():
+        return bundled_dictionary()[word]
     return [" ".join(strip_stress(p) for p in pronounce(word) if p != SIL)]
 
 

@@ -1,4 +1,4 @@
-"""The world: a generated English of ten topics and its stories. Pure Python."""
+"""The world: generated English stories on ten topics. Pure Python."""
 
 from speechladder.corpora.world.lexicon import lexicon_words
 from speechladder.corpora.world.stories import Document, document, documents, held_out

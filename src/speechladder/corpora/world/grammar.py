@@ -1,8 +1,8 @@
 """The world's grammar: one table of weighted rules, read by a sampler and by a recogniser.
 
-A symbol is a nonterminal (a key of RULES), a lexical class ('agent.sg', see lexicon.vocabulary) or a word. Number is
-part of the nonterminals' names ('AN.sg'), so agreement holds by construction, and a minimal pair's bad
-sentence can be shown to lie outside the language: `accepts` says so, exactly.
+A symbol is a nonterminal (a key of RULES), a lexical class ('agent.sg', see lexicon.vocabulary) or a word. The number
+is part of a nonterminal's name ('AN.sg'), so agreement holds by construction. The recogniser `accepts` decides exactly
+whether a sentence belongs to the language; the bad sentence of a minimal pair does not.
 """
 
 import random
@@ -18,7 +18,7 @@ MIN_WORDS, MAX_WORDS = 4, 12
 
 
 def _finite(rules: Rules, name: str, classes: list[tuple[float, str]]) -> None:
-    """`name`.sg and `name`.pl: present (agrees) and past of the verb classes."""
+    """Add the rules `name`.sg and `name`.pl: the present, which agrees, and the past of the verb classes."""
     for number, present in (("sg", "s"), ("pl", "b")):
         rules[f"{name}.{number}"] = [(0.72 * w, (f"{c}.{present}",)) for w, c in classes]
         rules[f"{name}.{number}"] += [(0.28 * w, (f"{c}.d",)) for w, c in classes]
@@ -104,7 +104,7 @@ def _build() -> Rules:
             (0.25, f"FV.{n} PLACE"),
             (0.12, f"FV.{n}"),
         )
-        # the negative polarity item 'ever' needs 'no'
+        # the negative polarity item 'ever' occurs with 'no' alone
         rule(
             f"NPI.{n}",
             (0.5, f"no agent.{n} {have} ever vt.n OBJT"),
@@ -143,14 +143,17 @@ _CUMULATIVE = {
 
 @dataclass(frozen=True)
 class Scene:
-    """What a document is about: lexical class -> (cumulative weights, words), the cast's words weighted most."""
+    """The subject of a document: a topic, and for each lexical class (cumulative weights, words).
+
+    The words of the cast have the largest weights.
+    """
 
     topic: str
     words: dict[str, tuple[list[float], list[str]]]
     cast: frozenset[str]
 
     def verb(self, name: str, rng: random.Random) -> lx.Verb:
-        """Draw a verb of the class `name` ('vt', 'vi', 'social', 'fall', 'know'), in all its forms."""
+        """Draw a verb, with all its forms, of the class `name` ('vt', 'vi', 'social', 'fall', 'know')."""
         verbs = _verb_lists(self.topic)[name]
         return rng.choices([v for _, v in verbs], [w for w, _ in verbs])[0]
 
@@ -194,7 +197,7 @@ def _verb_classes(topic: str) -> dict[str, tuple[list[float], list[str]]]:
 
 
 def scene(rng: random.Random, topic: str | None = None) -> Scene:
-    """Draw a topic (unless given) and a cast: one agent and one thing in each number, a name, a place."""
+    """Draw a topic, unless one is given, and a cast: one agent and one thing in each number, names and places."""
     topic = topic or rng.choice(list(lx.TOPICS))
     t = lx.TOPICS[topic]
     gender = rng.choice("mf")
@@ -224,7 +227,7 @@ def scene(rng: random.Random, topic: str | None = None) -> Scene:
 
 
 def expand(symbol: str, where: Scene, rng: random.Random, out: list[str]) -> list[str]:
-    """Append a random yield of `symbol` to `out`; 'a' is not yet 'an' (see `realise`)."""
+    """Append the words of a random expansion of `symbol` to `out`. 'a' is not yet 'an' (see `realise`)."""
     found = _CUMULATIVE.get(symbol)
     if found is not None:
         cumulative, bodies = found
@@ -238,14 +241,14 @@ def expand(symbol: str, where: Scene, rng: random.Random, out: list[str]) -> lis
 
 
 def realise(words: list[str]) -> str:
-    """Words as a sentence in lower case without a full stop, 'an' before vowels."""
+    """The words as a sentence in lower case without a full stop, with 'an' before vowels."""
     return " ".join(
         "an" if w == "a" and i + 1 < len(words) and words[i + 1][0] in "aeiou" else w for i, w in enumerate(words)
     )
 
 
 def sentence(where: Scene, rng: random.Random) -> str:
-    """A sentence of MIN_WORDS to MAX_WORDS words about `where`."""
+    """A sentence of MIN_WORDS to MAX_WORDS words about the scene `where`."""
     while True:
         words = expand("S", where, rng, [])
         if MIN_WORDS <= len(words) <= MAX_WORDS and not repeats(words):
@@ -254,7 +257,7 @@ def sentence(where: Scene, rng: random.Random) -> str:
 
 @cache
 def _lemmas() -> dict[str, str]:
-    """Noun, verb and adjective forms -> one name per lemma; names of people stand for themselves."""
+    """The lemma of each noun, verb and adjective form; names of people are their own lemmas."""
     nouns = [x for t in lx.TOPICS.values() for x in t.agents + t.things] + [*lx.AGENTS, *lx.THINGS]
     verbs = [v for t in lx.TOPICS.values() for v in t.vt + t.vi]
     verbs += [*lx.SOCIAL, *lx.HANDLE, *lx.MOVE, *lx.FALL, *lx.KNOW]
@@ -263,7 +266,7 @@ def _lemmas() -> dict[str, str]:
 
 
 def repeats(words: list[str]) -> bool:
-    """Whether a lemma comes twice: 'the jewels near the jewel' is grammatical and nobody says it."""
+    """Whether a lemma occurs twice: 'the jewels near the jewel' is grammatical, but nobody says it."""
     lemmas = _lemmas()
     found = [lemmas[w] for w in words if w in lemmas]
     return len(set(found)) < len(found)
@@ -277,7 +280,7 @@ _CLASSES = lx.vocabulary() | {
 
 
 def accepts(text: str) -> bool:
-    """Whether the grammar generates `text` (a sentence in lower case without a full stop), length aside."""
+    """Whether the grammar generates `text`, a sentence in lower case without a full stop, whatever its length."""
     words = text.split()
     for i, w in enumerate(words[:-1]):
         if w in ("a", "an") and (w == "an") != (words[i + 1][0] in "aeiou"):
@@ -286,7 +289,7 @@ def accepts(text: str) -> bool:
     memo: dict[tuple[str, int], frozenset[int]] = {}
 
     def ends(symbol: str, start: int) -> frozenset[int]:
-        """Where a yield of `symbol` from `start` can end; no rule is left-recursive."""
+        """The positions at which an expansion of `symbol` from `start` can end. No rule is left-recursive."""
         key = (symbol, start)
         if key not in memo:
             if symbol in RULES:

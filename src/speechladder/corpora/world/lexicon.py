@@ -1,7 +1,7 @@
 """The world's words: ten topics of nouns, verbs and adjectives, and the words that all topics share.
 
-No form belongs to two parts of speech (past and participle excepted), so that a sentence's grammaticality is a
-matter of the grammar alone: nobody can read 'the cook cooks' two ways.
+No form belongs to two parts of speech, except that a past can also be a participle. So the grammar alone decides
+whether a sentence is grammatical, and no sentence can be read in two ways, as 'the cook cooks' could.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Noun(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """Forms under the letters of VERB_FORMS."""
+    """A verb's forms, named by the letters of VERB_FORMS."""
 
     s: str
     b: str
@@ -28,7 +28,7 @@ class Verb(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """A topic's own words: agents act, things are acted on, `vt` takes a thing, `vi` takes no object."""
+    """A topic's own words. Agents act and things are acted on; `vt` verbs take a thing, `vi` verbs take no object."""
 
     agents: tuple[Noun, ...]
     things: tuple[Noun, ...]
@@ -40,7 +40,7 @@ class Topic(NamedTuple):
 
 
 def noun(text: str) -> Noun:
-    """'fence' or 'goose/geese'."""
+    """A noun from 'fence' (regular plural) or 'goose/geese'."""
     sg, _, pl = text.partition("/")
     if not pl:
         if sg.endswith(("s", "x", "ch", "sh")):
@@ -53,7 +53,7 @@ def noun(text: str) -> Noun:
 
 
 def verb(text: str) -> Verb:
-    """'carry', 'stir+' (doubles its consonant) or 'hide/hid/hidden' (irregular past and participle)."""
+    """A verb from 'carry', 'stir+' (doubles its consonant) or 'hide/hid/hidden' (irregular past and participle)."""
     base, *irregular = text.split("/")
     stem = base.rstrip("+")
     if base.endswith("+"):
@@ -183,7 +183,7 @@ TOPICS: dict[str, Topic] = {
     ),
 }
 
-# What every topic uses too.
+# Words that all topics share.
 AGENTS = _nouns("man/men woman/women girl boy friend stranger")
 THINGS = _nouns("box bag picture table letter coin")
 SOCIAL = _verbs("like help see/saw/seen follow trust admire call thank")  # take an agent
@@ -225,8 +225,8 @@ TIMES = (
 )
 
 
-# English lets these transitives drop their object, and these intransitives take one ('hums a melody'): the world
-# does neither, but no benchmark item rests on it.
+# In English these transitive verbs may drop their object, and these intransitive verbs may take one ('hums a melody').
+# The world does neither, but no benchmark item depends on it.
 DROPS_OBJECT = frozenset(
     _words(
         "play rehearse perform write pack load chew hide swallow taste sniff stir gather borrow steal bend build "
@@ -238,7 +238,7 @@ TAKES_OBJECT = frozenset(_words("hum whistle whisper walk drown wait"))
 
 @cache
 def vocabulary() -> dict[str, frozenset[str]]:
-    """Lexical class -> its forms over all topics; the terminals of the grammar ('agent.sg', 'vt.s', 'tadj')."""
+    """The forms of each lexical class over all topics: the terminals of the grammar ('agent.sg', 'vt.s', 'tadj')."""
     out: dict[str, set[str]] = {}
 
     def add(name: str, forms: Iterable[str]) -> None:
@@ -277,7 +277,7 @@ def vocabulary() -> dict[str, frozenset[str]]:
 @cache
 def content_words() -> tuple[str, ...]:
     """Every noun, verb, adjective and name form that the grammar can produce, sorted."""
-    unused = {"know.n", "know.g", "fall.n", "fall.g"}  # the grammar has neither perfect nor progressive of these
+    unused = {"know.n", "know.g", "fall.n", "fall.g"}  # the grammar uses neither perfect nor progressive of these
     return tuple(sorted({w for name, forms in vocabulary().items() if name not in unused for w in forms}))
 
 

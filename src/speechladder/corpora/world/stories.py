@@ -1,4 +1,4 @@
-"""Documents of the world: stories that keep to a topic and a cast, and what is held out of them."""
+"""Documents of the world: stories that keep to one topic and one cast, and the sentences held out for benchmarks."""
 
 import hashlib
 import random
@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from speechladder.corpora.world import lexicon as lx
 from speechladder.corpora.world.grammar import Scene, scene, sentence
 
-HELD_OUT = 12  # one sentence in so many belongs to the benchmarks
+HELD_OUT = 12  # one sentence in this many is reserved for the benchmarks
 _PRONOUNS = {*lx.NOMINATIVE.values(), *lx.ACCUSATIVE.values()}
 _NAMES = {name for names in lx.NAMES.values() for name in names} | {"sunday"}
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text on one topic; `sentences` in lower case without full stops."""
+    """A text on one topic; `sentences` are in lower case without full stops."""
 
     id: str
     topic: str
@@ -22,7 +22,7 @@ class Document:
 
     @property
     def text(self) -> str:
-        """What is spoken: capitals and full stops, at which the synthesizer pauses."""
+        """The text as it is spoken: with capitals, and with full stops, at which the synthesizer pauses."""
         return written(self.sentences)
 
 
@@ -47,13 +47,14 @@ def held_out(text: str) -> bool:
 
 
 def story(where: Scene, count: int, rng: random.Random, reserved: bool = False) -> list[str]:
-    """`count` different sentences about a scene; every one held out (`reserved`) or none."""
+    """`count` different sentences about a scene: all of them held out if `reserved`, otherwise none."""
     out: list[str] = []
     while len(out) < count:
         text = sentence(where, rng)
         if held_out(text) != reserved or text in out:
             continue
-        # a pronoun needs somebody to refer to; a few are left, since short utterances have them too
+        # A pronoun in the first sentence has nobody to refer to. A fifth of these are kept, so that short utterances
+        # have pronouns too.
         if not out and not _PRONOUNS.isdisjoint(text.split()) and rng.random() < 0.8:
             continue
         out.append(text)
@@ -61,14 +62,14 @@ def story(where: Scene, count: int, rng: random.Random, reserved: bool = False) 
 
 
 def document(rng: random.Random, id: str = "") -> Document:
-    """A training document: four to six sentences, or (one in five) one or two. None is held out."""
+    """A training document of four to six sentences, or in one case of five of one or two. None is held out."""
     where = scene(rng)
     count = rng.choice((1, 1, 2)) if rng.random() < 0.2 else rng.choice((4, 5, 5, 6))
     return Document(id, where.topic, tuple(story(where, count, rng)))
 
 
 def documents(seed: int, words: int) -> list[Document]:
-    """Documents of at least `words` words in all, with ids; the same for the same arguments."""
+    """Documents of at least `words` words together, with ids. The same arguments give the same documents."""
     rng = random.Random(f"world/{seed}")
     out: list[Document] = []
     total = 0

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from speechladder.alignment.base import AlignmentError
 from speechladder.alignment.frames import frame_labels
-from speechladder.alignment.pocketsphinx import Aligner, AlignmentError
+from speechladder.alignment.pocketsphinx import UtteranceAligner
 from speechladder.corpora.phones import strip_stress
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, frame_count, read_audio
@@ -26,7 +27,7 @@ Labelled = list[tuple[np.ndarray, list[str]]]  # (n,) samples at 16 kHz, and a p
 
 def natural_speech(folder: Path) -> tuple[Labelled, list[str]]:
     """Utterances of a folder in LibriSpeech layout with their phones, and the ids left out with the reason."""
-    aligner, out, rejected = Aligner(), [], []
+    aligner, out, rejected = UtteranceAligner(), [], []
     transcripts = sorted(folder.rglob("*.trans.txt"))
     if not transcripts:
         raise UserError(f"{folder}: no *.trans.txt below it; name a folder in LibriSpeech layout")

@@ -1,7 +1,8 @@
-"""Manifests -> results/corpus/manifest/: the cuts of the run, dealt to shards by hash of their recording.
+"""Manifests -> results/corpus/manifest/: the cuts of the run, partitioned into shards by a hash of their recording.
 
-Two passes. The first reads everything into a few numbers per cut (34 bytes), from which is decided what is a duplicate,
-which split a cut belongs to, and which cuts a cap in hours keeps; the second writes those that are kept.
+There are two passes. The first reads the manifests into a few numbers per cut (34 bytes). They decide which cuts are
+duplicates, which split each cut belongs to, and which cuts corpus.hours keeps. The second writes the cuts that are
+kept.
 """
 
 import json
@@ -14,33 +15,33 @@ from typing import Any, TextIO
 import numpy as np
 
 from speechladder.corpora.cuts import SPLITS
+from speechladder.corpora.draw import water_fill
 from speechladder.corpora.manifest import (
     BadRecordError,
     BrokenManifestError,
     Record,
     ShardWriter,
-    lines,
-    parse,
+    parse_record,
+    read_lines,
     split_of,
 )
-from speechladder.corpora.subset import water_fill
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, write_json
 from speechladder.io.hashing import stable_hash
-from speechladder.io.progress import Meter, progress
+from speechladder.io.progress import Meter, progress, say
 from speechladder.settings import Corpus
 
 TRAIN = SPLITS.index("train")
-LEFT_OUT, DUPLICATE = 254, 255  # verdicts on a line; any other is the split, as its place in SPLITS
-_hash = lru_cache(maxsize=256)(stable_hash)  # cuts of a recording follow each other
+LEFT_OUT, DUPLICATE = 254, 255  # verdicts on a cut; any other verdict is the cut's split, as its index in SPLITS
+_hash = lru_cache(maxsize=256)(stable_hash)  # the cuts of a recording follow each other
 
 
 class _Survey:
-    """What the first pass keeps of every cut, in the order of the manifests.
+    """The numbers that the first pass keeps of every cut, in the order of the manifests.
 
-    The columns as (cuts,): `order` a hash of the id, `recording` and `speaker` hashes of those names (uint64),
-    `seconds` (float32), `split` (uint8). `usable` has, per manifest, a byte per line: whether it is a cut. That two of
-    eleven million ids share a hash has a probability of 3e-6.
+    Columns of shape (cuts,): `order` is a hash of the id, `recording` and `speaker` are hashes of those names (uint64),
+    `seconds` is float32, `split` is uint8. `usable` has a bytearray for each manifest with a byte for each line:
+    whether the line is a cut. The probability that two of eleven million ids share a hash is 3e-6.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class _Survey:
         self._split.append(SPLITS.index(record.split))
 
     def columns(self) -> dict[str, np.ndarray]:
-        """As numpy arrays, without a copy."""
+        """The columns as numpy arrays, without a copy."""
         numbers = {name: np.frombuffer(values, np.uint64) for name, values in self._numbers.items()}
         return numbers | {
             "seconds": np.frombuffer(self._seconds, np.float32),
@@ -65,32 +66,38 @@ class _Survey:
         }
 
 
-def split_manifests(manifests: Sequence[str | Path], corpus: Corpus, folder: str | Path) -> dict[str, Any]:
-    """Write `folder`: {shard}.jsonl.gz (records) for corpus.shards shards, rejected.jsonl and summary.json; returns the
-    summary. Whole or not at all.
+def split_manifests(files: Sequence[Path], corpus: Corpus, out: Path) -> dict[str, Any]:
+    """Partition the cuts of a corpus's manifests into shards, within corpus.hours.
 
-    A cut's shard is the hash of its recording, its split what the manifest's name says (`manifest.split_of`). Where no
-    manifest gives a split valid or test, whole recordings are drawn for it from train by their hash, about
-    corpus.valid_fraction and corpus.test_fraction of the utterances, so that train and valid share no recording.
-    Where two cuts have one id the first is kept. corpus.hours cuts train down (`subset.water_fill`), before anything is
-    known of the disk. What a manifest says that is no cut is listed with its line and stops nothing; UserError where a
-    manifest holds no cut at all, is missing or named twice, or where nothing is left to train on.
+    Returns the summary. The folder `out` is replaced as a whole. It holds {shard}.jsonl.gz (records) for corpus.shards
+    shards, rejected.jsonl and summary.json. The hash of a cut's recording decides its shard. The name of the manifest
+    decides its split (`manifest.split_of`). If no manifest gives the split valid or test, whole recordings are drawn
+    for it from train by their hash, about corpus.valid_fraction and corpus.test_fraction of the utterances, so that
+    train and valid share no recording. If two cuts have the same id, the first is kept. corpus.hours then shortens
+    train (`draw.water_fill`). All this happens before any audio is opened. A line that is no cut is listed with its
+    number and stops nothing. Raises UserError if a manifest holds no cut, is missing or is named twice, or if nothing
+    is left to train on.
+
+    Args:
+        files: the manifests (.jsonl.gz or .jsonl)
+        out: corpus/manifest, a folder to write
     """
-    paths = [Path(path) for path in manifests]
-    for path in paths:
+    for path in files:
         if not path.is_file():
             raise UserError(f"{path}: no such file; corpus.manifests names it")
-        if paths.count(path) > 1:
+        if list(files).count(path) > 1:
             raise UserError(f"corpus.manifests: {path} is named twice")
-    size = sum(path.stat().st_size for path in paths)
-    with atomic_folder(folder) as out, (out / "rejected.jsonl").open("w") as rejected:
+    size = sum(path.stat().st_size for path in files)
+    with atomic_folder(out) as folder, (folder / "rejected.jsonl").open("w") as rejected:
         with progress("manifests, read", size, "MB/s", scale=1e-6) as meter:
-            survey, described = _read(paths, rejected, meter)
+            survey, described = _read(files, rejected, meter)
         verdict, figures = _decide(survey.columns(), corpus)
-        with progress("manifests, dealt", size, "MB/s", scale=1e-6) as meter:
-            _deal(paths, survey, verdict, corpus.shards, out, rejected, meter)
+        with progress("manifests, written", size, "MB/s", scale=1e-6) as meter:
+            _write(files, survey, verdict, corpus.shards, folder, rejected, meter)
         summary = {"manifests": described, "shards": corpus.shards, "hours": corpus.hours, **figures}
-        write_json(out / "summary.json", summary)
+        write_json(folder / "summary.json", summary)
+    for split, row in summary["after"].items():
+        say(f"{split}: {row['utterances']:,} utterances, {row['hours']:,.1f} h, {row['speakers']:,} speakers")
     return summary
 
 
@@ -98,8 +105,8 @@ def _reject(file: TextIO, row: dict[str, Any]) -> None:
     file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _read(paths: list[Path], rejected: TextIO, meter: Meter) -> tuple[_Survey, list[dict[str, Any]]]:
-    """The first pass; what is no cut goes to `rejected`. Also the figures of each manifest."""
+def _read(paths: Sequence[Path], rejected: TextIO, meter: Meter) -> tuple[_Survey, list[dict[str, Any]]]:
+    """The first pass: (the survey, figures of each manifest). Lines that are no cuts go to `rejected`."""
     survey, described = _Survey(), []
     for path in paths:
         usable, split, first = bytearray(), split_of(path), ""
@@ -115,8 +122,8 @@ def _read(paths: list[Path], rejected: TextIO, meter: Meter) -> tuple[_Survey, l
             usable.append(isinstance(found, Record))
         if not cuts:
             raise UserError(
-                f"{path}: no line of it is a cut ({first or 'it is empty'}); corpus.manifests are lhotse cuts as JSON "
-                "lines (.jsonl.gz or .jsonl), as LibriHeavy publishes them"
+                f"{path}: no line of it is a cut ({first or 'it is empty'}); corpus.manifests must be lhotse cuts as "
+                "JSON lines (.jsonl.gz or .jsonl), as LibriHeavy publishes them"
             )
         survey.usable.append(usable)
         described.append(
@@ -126,12 +133,12 @@ def _read(paths: list[Path], rejected: TextIO, meter: Meter) -> tuple[_Survey, l
 
 
 def _records(path: Path, split: str, meter: Meter) -> Iterator[tuple[int, Record | Exception | None]]:
-    """Each line as a record, as what is wrong with it, or None where it is blank."""
+    """Yield (number, record) for each line; a line that is no record has its error instead, a blank line None."""
     number = 0
     try:
-        for number, line in lines(path, meter):
+        for number, line in read_lines(path, meter):
             try:
-                yield number, parse(line, split) if line.strip() else None
+                yield number, parse_record(line, split) if line.strip() else None
             except BadRecordError as error:
                 yield number, error
     except BrokenManifestError as error:
@@ -139,7 +146,7 @@ def _records(path: Path, split: str, meter: Meter) -> Iterator[tuple[int, Record
 
 
 def _decide(columns: dict[str, np.ndarray], corpus: Corpus) -> tuple[np.ndarray, dict[str, Any]]:
-    """What becomes of each cut, (cuts,) uint8, and the figures that the summary has of it."""
+    """The verdict on each cut, (cuts,) uint8, and the figures of it for the summary."""
     order, seconds, split = columns["order"], columns["seconds"], columns["split"].copy()
     first = _first_of_each(order)
     fresh = first == np.arange(len(order))
@@ -153,7 +160,7 @@ def _decide(columns: dict[str, np.ndarray], corpus: Corpus) -> tuple[np.ndarray,
         hint = "give a manifest of train" if corpus.hours is None else f"raise corpus.hours ({corpus.hours:g})"
         raise UserError(f"corpus.manifests: nothing is left to train on; {hint}")
     verdict = np.where(kept, split, LEFT_OUT).astype(np.uint8)
-    twice = ~fresh & kept[first]  # of a cut that the cap leaves out nothing need be said
+    twice = ~fresh & kept[first]  # duplicates of a cut that corpus.hours leaves out are not listed
     verdict[twice] = DUPLICATE
     return verdict, {
         "duplicates": int(twice.sum()),
@@ -164,7 +171,7 @@ def _decide(columns: dict[str, np.ndarray], corpus: Corpus) -> tuple[np.ndarray,
 
 
 def _first_of_each(values: np.ndarray) -> np.ndarray:
-    """(n,) -> (n,): the place where each value occurs first."""
+    """(n,) -> (n,): the index at which each value occurs first."""
     at = np.argsort(values, kind="stable")
     new = np.concatenate([[True], values[at[1:]] != values[at[:-1]]])
     first = np.empty(len(values), np.int64)
@@ -173,7 +180,10 @@ def _first_of_each(values: np.ndarray) -> np.ndarray:
 
 
 def _draw_splits(split: np.ndarray, recording: np.ndarray, fresh: np.ndarray, corpus: Corpus) -> None:
-    """Draw what no manifest gives, in place: recordings in the order of their hash, at least one, never the last."""
+    """Draw the splits that no manifest gives, in place.
+
+    Recordings are taken in the order of their hash: at least one, and never the last.
+    """
     for name, fraction in (("valid", corpus.valid_fraction), ("test", corpus.test_fraction)):
         number = SPLITS.index(name)
         if (split == number).any():
@@ -198,8 +208,8 @@ def _figures(columns: dict[str, np.ndarray], split: np.ndarray, chosen: np.ndarr
     return out
 
 
-def _deal(
-    paths: list[Path],
+def _write(
+    paths: Sequence[Path],
     survey: _Survey,
     verdict: np.ndarray,
     shards: int,
@@ -207,26 +217,26 @@ def _deal(
     rejected: TextIO,
     meter: Meter,
 ) -> None:
-    """The second pass: lines that are kept go to their shards, duplicates to `rejected`; the others are not parsed."""
+    """The second pass: cuts that are kept go to their shards, duplicates to `rejected`; other lines are not parsed."""
     writer, start = ShardWriter(out, shards), 0
     for path, usable in zip(paths, survey.usable):
         here = np.frombuffer(usable, bool)
         verdicts = np.full(len(here), LEFT_OUT, np.uint8)
         verdicts[here] = verdict[start : start + here.sum()]
-        verdicts = verdicts.tobytes()  # a byte is looked up faster than an element of an array
+        verdicts = verdicts.tobytes()  # indexing bytes is faster than indexing an array
         start += here.sum()
         try:
-            for number, line in lines(path, meter):
+            for number, line in read_lines(path, meter):
                 code = verdicts[number - 1]
                 if code == LEFT_OUT:
                     continue
-                record = parse(line, SPLITS[TRAIN if code == DUPLICATE else code])
+                record = parse_record(line, SPLITS[TRAIN if code == DUPLICATE else code])
                 if code == DUPLICATE:
                     _reject(rejected, record.left_out("duplicate id: the first is kept", f"{path}:{number}"))
                 else:
                     writer.write(_hash("shard", record.recording) % shards, record.line())
         except BrokenManifestError:
-            pass  # the first pass listed it
+            pass  # the first pass has listed it
         except (IndexError, BadRecordError):
-            raise UserError(f"{path}: changed while it was read; run again") from None
+            raise UserError(f"{path}: the file changed while it was read; run again") from None
     writer.flush()

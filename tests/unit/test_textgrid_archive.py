@@ -1,4 +1,4 @@
-"""Alignments that exist already: which TextGrid is an utterance's, and why one cannot be used."""
+"""Alignments that exist already: the TextGrid of an utterance, and the reasons why one cannot be used."""
 
 import io
 import tarfile
@@ -6,15 +6,19 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import soundfile
+import soxr
 
-from speechladder.alignment.aligners import Aligned
-from speechladder.alignment.textgrid import write_textgrid
-from speechladder.alignment.textgrids import TextGrids
+from speechladder.alignment.base import Aligned
+from speechladder.alignment.textgrid_archive import TextGridArchive
 from speechladder.corpora.cuts import Cut
+from speechladder.corpora.speak import speak, voices
 from speechladder.corpora.text import normalise
+from speechladder.corpora.world import documents
 from speechladder.io.audio import audio_info
 from speechladder.io.errors import UserError
 from speechladder.io.spans import Span
+from tests.textgrids import write_textgrid
 
 PHONES = [Span("DH", 0.1, 0.2), Span("AH0", 0.2, 0.3), Span("K", 0.3, 0.5), Span("AE1", 0.5, 0.7), Span("T", 0.7, 0.9)]
 WORDS = [Span("the", 0.1, 0.3), Span("cat", 0.3, 0.9)]
@@ -40,7 +44,7 @@ def _folder(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def _answers(path: Path, *cuts: Cut) -> dict[str, Aligned | Exception]:
-    with TextGrids(path, [cut.id for cut in cuts]) as known:
+    with TextGridArchive(path, [cut.id for cut in cuts]) as known:
         return dict(known.align_all(cuts))
 
 
@@ -61,7 +65,7 @@ def _tar(path: Path, files: dict[str, bytes]) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
-def test_as_librispeech_alignments_lie(kind: str, tmp_path: Path) -> None:
+def test_the_layout_of_librispeech_alignments(kind: str, tmp_path: Path) -> None:
     name = "LibriSpeech/train-clean-100/103/1240/103-1240-0000.TextGrid"
     files = {name: _grid(), f"__MACOSX/._{name.rpartition('/')[2]}": b"\0\5\26\7", "README.md": b"x"}
     make = {"folder": lambda: _folder(tmp_path / "x", files), "zip": lambda: _zip(tmp_path / "x.zip", files)}
@@ -92,9 +96,9 @@ def test_ids_with_slashes(tmp_path: Path) -> None:
     )
     assert isinstance(found["medium/100/book one/file_1"], Aligned)
     assert isinstance(found["100/book two/file_1"], Aligned)
-    assert isinstance(found["small/7/book/only_2"], Aligned)  # the last part is one of a kind
+    assert isinstance(found["small/7/book/only_2"], Aligned)  # only one file has this last part
     assert str(found["file_1"]).startswith("ambiguous: 2 TextGrids of this name: medium/100/book one/file_1.TextGrid, ")
-    assert str(found["one/file_1"]).startswith("ambiguous")  # 'book one' is no folder 'one'
+    assert str(found["one/file_1"]).startswith("ambiguous")  # the folder 'book one' is not a folder 'one'
 
 
 def test_reasons(tmp_path: Path) -> None:
@@ -129,8 +133,8 @@ def test_reasons(tmp_path: Path) -> None:
     assert reasons["empty"] == "nothing in the TextGrid"
 
 
-def test_ends_and_spellings_are_fitted(tmp_path: Path) -> None:
-    late = [*PHONES[:-1], Span("T", 0.7, 1.03)]  # to the end of the grid, which the audio does not reach
+def test_ends_and_spellings_are_adapted(tmp_path: Path) -> None:
+    late = [*PHONES[:-1], Span("T", 0.7, 1.03)]  # to the end of the TextGrid, which is after the end of the audio
     files = {
         "late.TextGrid": _grid([WORDS[0], Span("CAT", 0.3, 1.03)], late, 1.03),
         "early.TextGrid": _grid(seconds=0.97),
@@ -142,25 +146,29 @@ def test_ends_and_spellings_are_fitted(tmp_path: Path) -> None:
     assert [w.label for w in found["marks"].words] == ["the", "cat"]
 
 
-def test_archives_that_cannot_serve(tmp_path: Path) -> None:
+def test_archives_that_cannot_be_used(tmp_path: Path) -> None:
     files = {"103/1240/103-1240.alignment.txt": b'103-1240-0000 ",CHAPTER," "0.4,0.9,14.085"\n'}
     with pytest.raises(UserError, match=r"alignment\.textgrids: .* holds no TextGrid; its 1 \*\.alignment\.txt"):
-        TextGrids(_zip(tmp_path / "condensed.zip", files), ["103-1240-0000"])
+        TextGridArchive(_zip(tmp_path / "condensed.zip", files), ["103-1240-0000"])
     with pytest.raises(UserError, match=r"holds no TextGrid; expected"):
-        TextGrids(_folder(tmp_path / "x", {"a.wav": b""}), ["a"])
+        TextGridArchive(_folder(tmp_path / "x", {"a.wav": b""}), ["a"])
     with pytest.raises(UserError, match="nothing"):
-        TextGrids(tmp_path / "nothing", ["a"])
+        TextGridArchive(tmp_path / "nothing", ["a"])
 
 
-@pytest.mark.shared
-def test_every_alignment_of_ljspeech(shared_data: Path) -> None:
-    folder = shared_data / "ljspeech"
-    texts = dict(line.split("|", 1) for line in (folder / "metadata.csv").read_text().splitlines())
+def test_every_alignment_of_a_folder_of_recordings(tmp_path: Path) -> None:
+    """Recordings at 22,050 Hz whose TextGrids end at the nearest hundredth of a second, as MFA writes them."""
     cuts = []
-    for path in sorted((folder / "wavs").glob("*.wav")):
+    for number, document in enumerate(documents(0, 60)):
+        name, spoken = f"LJ001-{number:04d}", speak(document.text, voices(3)[number], seed=number)
+        path = tmp_path / "wavs" / f"{name}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, soxr.resample(spoken.samples, 16_000, 22_050), 22_050)
         frames, rate = audio_info(path)
-        text = normalise(texts[path.stem])
-        cuts.append(Cut(path.stem, path.stem, str(path), 0.0, frames / rate, "lj", "train", text, text, rate, frames))
-    found = _answers(folder / "TextGrid", *cuts)
+        end = round(frames / rate, 2)
+        write_textgrid(tmp_path / "grids" / f"{name}.TextGrid", spoken.words, spoken.phones[:-1], end)
+        text = normalise(document.text)
+        cuts.append(Cut(name, name, str(path), 0.0, frames / rate, "lj", "train", text, text, rate, frames))
+    found = _answers(tmp_path / "grids", *cuts)
     lost = {name: str(answer) for name, answer in found.items() if not isinstance(answer, Aligned)}
-    assert len(found) == 18 and not lost, lost
+    assert len(found) == len(cuts) > 2 and not lost, lost

@@ -1,11 +1,13 @@
-"""Alignments that exist already: TextGrids in a folder, a .zip or a .tar, such as those of LibriSpeech-Alignments."""
+"""Alignments that exist already: TextGrids in a folder, a .zip or a .tar, such as the LibriSpeech alignments.
+
+(https://github.com/CorentinJ/librispeech-alignments)
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from speechladder.alignment.aligners import Aligned, Answer, unheeded
-from speechladder.alignment.pocketsphinx import AlignmentError
-from speechladder.alignment.textgrid import believed, parse_textgrid
+from speechladder.alignment.base import Aligned, AlignmentError, Answer, no_progress
+from speechladder.alignment.textgrid import match_transcript, parse_textgrid
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut
 from speechladder.fetch.archives import open_store
@@ -15,11 +17,12 @@ SUFFIX = ".textgrid"  # whatever the case
 CONDENSED = ".alignment.txt"
 
 
-class TextGrids:
-    """TextGrids by utterance. `path`: as io.archives.open_store takes it; `ids`: those of the utterances to come.
+class TextGridArchive:
+    """The TextGrids of utterances.
 
-    The file of an utterance has its id as name, or, where the id holds slashes, its last part; where several have
-    that name, the id as the end of the path decides. Raises UserError where the archive holds no TextGrid at all.
+    `path`: a folder or an archive, as fetch.archives.open_store takes it. `ids`: the ids of the utterances. The file of
+    an utterance is named after its id, or after the last part of an id with slashes. If several files have that name,
+    the one whose path ends with the whole id is taken. Raises UserError if the archive holds no TextGrid at all.
     """
 
     name = "textgrids"
@@ -32,7 +35,7 @@ class TextGrids:
         for file in self._store.names():
             base = _last(file)
             condensed += base.endswith(CONDENSED)
-            if base.lower().endswith(SUFFIX) and not base.startswith("._"):  # those of a Mac's archiver hold no text
+            if base.lower().endswith(SUFFIX) and not base.startswith("._"):  # "._" files of macOS hold no TextGrid
                 seen += 1
                 if (stem := base[: -len(SUFFIX)]) in wanted:
                     self._files.setdefault(stem, []).append(file)
@@ -41,19 +44,19 @@ class TextGrids:
             hint = f"expected .../ID{SUFFIX} (any case) with tiers words and phones"
             if condensed:
                 hint = (
-                    f"its {condensed:,} *{CONDENSED} (condensed alignments) have words alone, and the phone rungs need "
+                    f"its {condensed:,} *{CONDENSED} (condensed alignments) have words alone, but the phone rungs need "
                     "phones; take the archive with the TextGrids"
                 )
             raise UserError(f"alignment.textgrids: {path} holds no TextGrid; {hint}")
 
-    def __enter__(self) -> "TextGrids":
+    def __enter__(self) -> "TextGridArchive":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._store.close()
 
     def find(self, utterance: str) -> str:
-        """The file of an utterance; raises AlignmentError where there is none, or more than one."""
+        """The file of an utterance; raises AlignmentError if there is none, or more than one."""
         found = self._files.get(_last(utterance), [])
         whole = [file for file in found if f"/{file[: -len(SUFFIX)]}".endswith(f"/{utterance}")]
         found = whole or found
@@ -64,17 +67,17 @@ class TextGrids:
         return found[0]
 
     def align(self, cut: Cut) -> Aligned:
-        """What the cut's TextGrid says; raises AlignmentError with the reason why it cannot be used."""
+        """The alignment in the cut's TextGrid; raises AlignmentError with the reason if it cannot be used."""
         file = self.find(cut.id)
         seconds = round(cut.duration * SAMPLE_RATE) / SAMPLE_RATE
         try:
             words, phones = parse_textgrid(self._store.read(file), file)
         except UserError as error:
             raise AlignmentError(f"unreadable TextGrid: {error}") from None
-        return Aligned(*believed(words, phones, cut.text.split(), seconds), seconds)
+        return Aligned(*match_transcript(words, phones, cut.text.split(), seconds), seconds)
 
-    def align_all(self, cuts: Iterable[Cut], advance: Callable[[float], None] = unheeded) -> Iterator[Answer]:
-        """(id, alignment or the reason why there is none) of each cut in order; the audio is not read."""
+    def align_all(self, cuts: Iterable[Cut], advance: Callable[[float], None] = no_progress) -> Iterator[Answer]:
+        """Yield (id, alignment or the reason why there is none) for each cut in order. The audio is not read."""
         for cut in cuts:
             try:
                 answer: Aligned | AlignmentError = self.align(cut)
