@@ -57,7 +57,7 @@ def test_models_from_disk_from_prompt_to_table(smoke, models, tmp_path):
     # another vocoder is heard by the rungs that speak through it alone; another run's judge by none
     shutil.copytree(models / "vocoder", models / "other")
     jobs = run(folder, "-n", *_words(models, "other"))
-    assert "rule hear_reference:" in jobs and jobs.count("rule hear_rung:") == 1
+    assert "rule transcribe_reference:" in jobs and jobs.count("rule transcribe_rung:") == 1
     assert "Nothing to be done" in run(folder, "-n", *_words(models, judge_steps=9, vocoder_steps=9))
     # without continuations the table has its other columns
     run(folder, *_words(models, enabled=False))

@@ -188,7 +188,7 @@ class Run:
         models = [self.model(name, seed, Codec(tokens / "tokenizer").vocab_size) for seed in (0, 4)]
         out = self.root / "out.parquet"
         asked = Continuation(**{"seconds": 0.6, "samples": 2} | settings)
-        continue_rung(models, tokens, self.root / "prompts.parquet", self.root / "units.parquet", out, asked, SEED)
+        continue_rung(models, tokens, self.root / "prompts.parquet", out, asked, self.root / "units.parquet", SEED)
         return read_table(out, CONTINUATIONS).to_pylist()
 
 
@@ -214,7 +214,7 @@ def test_every_rung_goes_on(tmp_path: Path, name: str) -> None:
         "phone-frames": {i: labels[frames[i] : len(run.units[i, "whole"])] for i in "ab"},
         "units": {i: [f"u{u}" for u in after[i]] for i in "ab"},
         "unit-runs": runs,
-    }[registry.get(name).heard]
+    }[registry.get(name).transcribed_as]
     assert {row["id"]: row["symbols"] for row in rows[:2]} == true
     count = new_tokens(0.6, registry.get(name), RATES.get(name, 49.7))
     counts = {"text-bpe": 2, "phone-bpe": 2, "text-raw": 7, "phone-raw": 6, "speech-hubert-dedup": 15}
@@ -251,7 +251,7 @@ def test_a_model_of_another_rung_and_broken_prompts_are_named(tmp_path: Path) ->
     good = run.model("text-raw", 0, Codec(tokens / "tokenizer").vocab_size)
 
     def go(folder: Path, prompts: Path) -> None:
-        continue_rung([folder], tokens, prompts, None, out, Continuation(seconds=0.5, samples=1), SEED)
+        continue_rung([folder], tokens, prompts, out, Continuation(seconds=0.5, samples=1), None, SEED)
 
     go(good, tmp_path / "prompts.parquet")
     with pytest.raises(UserError, match=r"seed1: a model of rung phone-raw with 32 ids"):

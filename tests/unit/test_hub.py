@@ -44,7 +44,7 @@ def hub():
 
 
 def _ask(name, tmp_path, **environment):
-    code = f"from speechladder.io.hub import require; require({name!r}, 'continuation.judge_model')"
+    code = f"from speechladder.io.hub import check_access; check_access({name!r}, 'continuation.judge_model')"
     unset = ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_ENDPOINT")
     env = {k: v for k, v in os.environ.items() if k not in unset} | {"HF_HOME": str(tmp_path)} | environment
     return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
@@ -90,7 +90,7 @@ def test_a_hub_that_does_not_answer(tmp_path):
 )
 def test_a_model_of_another_kind_on_the_hub_is_said_before_any_job(tmp_path, monkeypatch, wanted, config, said):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    monkeypatch.setattr(models, "require", lambda name, field: None)
+    monkeypatch.setattr(models, "check_access", lambda name, field: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: str(tmp_path / file))
     with pytest.raises(UserError, match=said):
         check_hubs(load({"continuation": wanted}))

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from speechladder.continuation.lexicon import SUBSTITUTION, Lexicon, observed
+from speechladder.continuation.lexicon import SUBSTITUTION, Lexicon, observed_pronunciations
 from speechladder.corpora.phones import ARPABET
 from speechladder.corpora.speak import pronounce
 from speechladder.io.errors import UserError
@@ -88,9 +88,13 @@ def test_corpus_pronunciations():
         return words, phones
 
     rows = [utterance("the cat", "DH IH0", "K AE1 T")] * 3 + [utterance("the room", "DH AH0", "R UH1 M")]
-    assert observed(rows) == {"cat": [("K", "AE", "T")], "room": [("R", "UH", "M")], "the": [("DH", "IH")]}
-    assert observed(rows, least=1)["the"] == [("DH", "IH"), ("DH", "AH")]
-    made = Lexicon.from_words(["cat", "blorf"], pronounce, pronunciations=observed(rows))
+    assert observed_pronunciations(rows) == {
+        "cat": [("K", "AE", "T")],
+        "room": [("R", "UH", "M")],
+        "the": [("DH", "IH")],
+    }
+    assert observed_pronunciations(rows, least=1)["the"] == [("DH", "IH"), ("DH", "AH")]
+    made = Lexicon.from_words(["cat", "blorf"], pronounce, pronunciations=observed_pronunciations(rows))
     assert made.words(["DH", "IH", *pronounce("blorf"), "R", "UH", "M"]) == "the blorf room"
 
 

@@ -12,8 +12,8 @@ import pytest
 from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.benchmarks.items import Speaker, Utterance
 from speechladder.continuation import prompts
-from speechladder.continuation.judge_text import LONGEST, judge_documents, write_judge_text
-from speechladder.continuation.prompts import STORIES, boundaries, build_prompts, cut_at, words_before
+from speechladder.continuation.judge.text import LONGEST, judge_documents, write_judge_text
+from speechladder.continuation.prompts import STORIES, boundaries, cut_at, make_prompts, words_before
 from speechladder.corpora.cuts import Cut, read_cuts, write_cuts
 from speechladder.corpora.speak import speak
 from speechladder.corpora.text import normalise
@@ -32,7 +32,7 @@ TRUTH = Alignment(aligner="truth")
 
 
 def build(out: Path, settings=SETTINGS, seed: int = 0, cuts=(), alignments=(), alignment=TRUTH) -> Path:
-    build_prompts(settings, alignment, 3, seed, out, list(cuts), list(alignments))
+    make_prompts(out, settings, alignment, list(cuts), list(alignments), seed=seed)
     return out
 
 
@@ -261,7 +261,7 @@ def test_transcripts_are_of_the_train_split_and_said_to_be_known(natural, corpus
     copy = tmp_path / "cuts.jsonl.gz"
     leak = Cut("leak", "r", "x.wav", 0.0, 1.0, "s", "train", f"well {told}", told, 16_000, 16_000)
     write_cuts(copy, [*cuts, leak])
-    write_judge_text(SETTINGS, 0, [], [copy], natural, tmp_path / "text")
+    write_judge_text(natural, tmp_path / "text", SETTINGS, cuts=[copy])
     assert "which the rungs saw too" in capsys.readouterr().err
     train, valid = ((tmp_path / "text" / f"{n}.txt").read_text().splitlines() for n in ("train", "valid"))
     assert set(train) | set(valid) == {c.text for c in cuts if c.split == "train"}

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.utils import parametrizations, weight_norm
 
 from speechladder.continuation.vocoder import source_filter, train
-from speechladder.continuation.vocoder.check import check
+from speechladder.continuation.vocoder.base import load_vocoder
+from speechladder.continuation.vocoder.checks import check_vocoder
 from speechladder.continuation.vocoder.hifigan import CodeGenerator
-from speechladder.continuation.vocoder.load import load
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import encode_flac, frame_count
 from speechladder.io.errors import UserError
@@ -121,12 +121,12 @@ def test_minutes_bound_the_speech(corpus, tmp_path):
 
 
 def test_own_vocoder_speaks(own):
-    vocoder = load(own, CLUSTERS)
+    vocoder = load_vocoder(own, CLUSTERS)
     assert vocoder.clusters == CLUSTERS
     units = np.repeat([4, 5, 0, 1], 25)
     wave = vocoder.speak(units)
     assert wave.dtype == np.float32 and len(wave) == 320 * 100 and np.abs(wave).max() <= 1
-    assert np.array_equal(wave, load(own).speak(units))
+    assert np.array_equal(wave, load_vocoder(own).speak(units))
     loud, quiet = wave[: 320 * 50].std(), wave[320 * 50 :].std()  # units 4 and 5 were made louder than 0 and 1
     assert loud > 1.5 * quiet
     voiced = source_filter.analyse(wave, 200)[1]
@@ -153,9 +153,9 @@ def test_units_that_do_not_fit(corpus, own, tmp_path):
     with pytest.raises(UserError, match=r"unit \d of 3"):
         train.train_vocoder(*corpus, tmp_path / "x", SETTINGS, 3, seed=0)
     with pytest.raises(UserError, match=r"clusters 6.*are 7 \(units.clusters\)"):
-        check(own, 7)
+        check_vocoder(own, 7)
     with pytest.raises(UserError, match="are 7"):
-        load(own, 7)
+        load_vocoder(own, 7)
 
 
 def test_no_speech_and_lost_audio(corpus, tmp_path):
@@ -208,8 +208,8 @@ def save_hifigan(folder: Path, norm: str, file: str = "g_00000010", **changes: o
 )
 def test_code_hifigan_speaks(tmp_path, norm, file):
     saved = save_hifigan(tmp_path, norm, file)
-    check(tmp_path, CLUSTERS)
-    vocoder = load(tmp_path, CLUSTERS)
+    check_vocoder(tmp_path, CLUSTERS)
+    vocoder = load_vocoder(tmp_path, CLUSTERS)
     units = np.array([0, 0, 5, 2, 2, 1, 3], np.uint16)
     wave = vocoder.speak(units)
     assert wave.dtype == np.float32 and len(wave) == 320 * len(units) and wave.std() > 0
@@ -224,8 +224,8 @@ def test_code_hifigan_other_rate_speaker_and_durations(tmp_path):
     rates = {"upsample_rates": [7, 7, 3, 3], "upsample_kernel_sizes": [15, 15, 7, 7], "code_hop_size": 441}
     more = {"sampling_rate": 22050, "multispkr": "single", "num_speakers": 2, "model_in_dim": 16}
     save_hifigan(tmp_path, "new", **rates, **more, **PREDICTOR, resblock="2")
-    check(tmp_path, CLUSTERS)
-    vocoder = load(tmp_path, CLUSTERS)
+    check_vocoder(tmp_path, CLUSTERS)
+    vocoder = load_vocoder(tmp_path, CLUSTERS)
     assert abs(len(vocoder.speak(np.arange(6).repeat(10))) - 60 * 320) <= 1
     durations = vocoder.durations(np.arange(6))
     assert durations.shape == (6,) and durations.min() >= 1 and vocoder.durations(np.zeros(0, int)).shape == (0,)
@@ -251,26 +251,26 @@ def test_configs_that_cannot_be(tmp_path, changes, message):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG | changes))
     (tmp_path / "g_1").touch()
     with pytest.raises(UserError, match=f"(?s)continuation.vocoder.*{message}"):
-        check(tmp_path, CLUSTERS)
+        check_vocoder(tmp_path, CLUSTERS)
 
 
 def test_missing_files_and_names(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    check("run", CLUSTERS)
+    check_vocoder("run", CLUSTERS)
     with pytest.raises(UserError, match="no such folder: nowhere"):
-        check("nowhere", CLUSTERS)
-    with pytest.raises(UserError, match="is missing"):
-        check(tmp_path, CLUSTERS)
+        check_vocoder("nowhere", CLUSTERS)
+    with pytest.raises(UserError, match=r"has no config\.json"):
+        check_vocoder(tmp_path, CLUSTERS)
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     with pytest.raises(UserError, match="holds no weights"):
-        check(tmp_path, CLUSTERS)
+        check_vocoder(tmp_path, CLUSTERS)
     with pytest.raises(UserError, match="is a file"):
-        check(tmp_path / "config.json", CLUSTERS)
+        check_vocoder(tmp_path / "config.json", CLUSTERS)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="not JSON"):
-        check(tmp_path, CLUSTERS)
+        check_vocoder(tmp_path, CLUSTERS)
     with pytest.raises(UserError, match=r"continuation.vocoder: nobody/no-such-vocoder .*--local-dir"):
-        load("nobody/no-such-vocoder")
+        load_vocoder("nobody/no-such-vocoder")
 
 
 def test_weights_that_cannot_be(tmp_path):
@@ -279,32 +279,32 @@ def test_weights_that_cannot_be(tmp_path):
     state = torch.load(weights, weights_only=True)["generator"]
     weights.write_bytes(b"not a checkpoint")
     with pytest.raises(UserError, match="not readable as weights"):
-        load(tmp_path)
+        load_vocoder(tmp_path)
     torch.save({k: v for k, v in state.items() if k != "conv_pre.bias"}, weights)
     with pytest.raises(UserError, match="lacks 1 of the generator"):
-        load(tmp_path)
+        load_vocoder(tmp_path)
     torch.save(state | {"conv_pre.bias": torch.zeros(3)}, weights)
     with pytest.raises(UserError, match=r"conv_pre.bias is \(3,\), config.json says \(32,\)"):
-        load(tmp_path)
+        load_vocoder(tmp_path)
     torch.save({"generator": Path("x")}, weights)
     with pytest.raises(UserError, match="not readable as weights alone"):  # no code from a file
-        load(tmp_path)
+        load_vocoder(tmp_path)
 
 
 def test_check_imports_no_torch(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     (tmp_path / "g_1").touch()
     code = (
-        "import sys; from speechladder.continuation.vocoder.check import check; "
-        f"check({str(tmp_path)!r}, {CLUSTERS}); assert 'torch' not in sys.modules"
+        "import sys; from speechladder.continuation.vocoder.checks import check_vocoder; "
+        f"check_vocoder({str(tmp_path)!r}, {CLUSTERS}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_units_without_repeats_need_durations(own, tmp_path):
     plain = save_hifigan(tmp_path / "plain", "old").folder
-    check(plain, CLUSTERS)
+    check_vocoder(plain, CLUSTERS)
     with pytest.raises(UserError, match=r"plain/config.json: no duration predictor .*vocoder: run"):
-        check(plain, CLUSTERS, runs=True)
+        check_vocoder(plain, CLUSTERS, needs_durations=True)
     for folder in (own, save_hifigan(tmp_path / "predicts", "old", **PREDICTOR).folder):
-        check(folder, CLUSTERS, runs=True)
+        check_vocoder(folder, CLUSTERS, needs_durations=True)

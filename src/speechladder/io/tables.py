@@ -101,7 +101,7 @@ CONTINUATIONS = pa.schema(
         ("ended", pa.bool_()),  # the model said </s> before the time was up
     ]
 )
-HEARD = pa.schema(
+TRANSCRIPTS = pa.schema(
     [
         ("id", pa.string()),
         ("seed", pa.int32()),

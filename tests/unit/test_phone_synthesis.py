@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from speechladder.continuation.voice import phones_to_speech, stressed, text_to_speech, warp
+from speechladder.continuation.phone_synthesis import add_stress, phones_to_speech, text_to_speech, warp
 from speechladder.corpora import espeak
 from speechladder.corpora.phones import ARPABET, from_espeak, is_vowel, to_espeak
 from speechladder.corpora.voices import voices
@@ -84,7 +84,7 @@ def test_same_samples_in_any_order_and_process():
     text_to_speech("something else", VOICE, 1)
     assert digest(phones_to_speech(PHONES, None, VOICE, 5)) == first
     code = (
-        "import hashlib; from speechladder.continuation.voice import phones_to_speech as p;"
+        "import hashlib; from speechladder.continuation.phone_synthesis import phones_to_speech as p;"
         "from speechladder.corpora.voices import voices;"
         f"print(hashlib.sha256(p({PHONES}, None, voices(1)[0], 5).tobytes()).hexdigest())"
     )
@@ -133,8 +133,8 @@ def test_one_frame_and_no_time_at_all():
 
 
 def test_stress():
-    assert stressed(["T", "AH0", "AA1"]) == ["T", "AH0", "AA1"]
-    assert stressed(["B", "AH", "N", "AE", "N", "AH", "|", "SIL"]) == ["B", "AH", "N", "AE1", "N", "AH", "|", "SIL"]
+    assert add_stress(["T", "AH0", "AA1"]) == ["T", "AH0", "AA1"]
+    assert add_stress(["B", "AH", "N", "AE", "N", "AH", "|", "SIL"]) == ["B", "AH", "N", "AE1", "N", "AH", "|", "SIL"]
 
 
 def test_warp():
