@@ -266,5 +266,5 @@ def test_a_model_of_another_rung_and_broken_prompts_are_named(tmp_path: Path) ->
     with pytest.raises(UserError, match="'a' on rung text-raw: the prompt is not the beginning"):
         go(good, tmp_path / "other.parquet")
     write_table(tmp_path / "odd.parquet", [r | {"text": r["text"].replace("cat", "c4t")} for r in rows], PROMPTS)
-    with pytest.raises(UserError, match=r"'a' cannot be said on rung text-raw, which lacks \['4'\]"):
+    with pytest.raises(UserError, match=r"'a' cannot be written on rung text-raw, which lacks \['4'\]"):
         go(good, tmp_path / "odd.parquet")

@@ -143,21 +143,21 @@ def test_natural_prompts_end_at_the_first_boundary_after_the_time(natural, corpu
         assert (before["end"] + last["start"]) / 2 < SETTINGS.prompt_seconds  # an earlier cut would have been too early
 
 
-def test_natural_prompts_are_dealt_over_the_speakers():
+def test_natural_prompts_alternate_speakers():
     def cut(n: int, speaker: str) -> Cut:
         return Cut(f"u{n}", "r", "x.wav", 0.0, 1.0, speaker, "test", "a", "a", 16_000, 16_000)
 
     cuts = [cut(n, "loud") for n in range(20)] + [cut(20, "shy"), cut(21, "rare")]
-    dealt = list(prompts._dealt(cuts, 0))
-    assert {c.speaker for c in dealt[:3]} == {"loud", "shy", "rare"}
-    assert len(dealt) == 22
-    assert dealt == list(prompts._dealt(cuts[::-1], 0)) != list(prompts._dealt(cuts, 1))
+    drawn = list(prompts._alternate_speakers(cuts, 0))
+    assert {c.speaker for c in drawn[:3]} == {"loud", "shy", "rare"}
+    assert len(drawn) == 22
+    assert drawn == list(prompts._alternate_speakers(cuts[::-1], 0)) != list(prompts._alternate_speakers(cuts, 1))
 
 
 def test_too_few_natural_prompts(corpus, tmp_path, capsys):
     many = build(tmp_path / "a.parquet", Continuation(prompts=500), cuts=corpus[:1], alignments=corpus[1:])
     assert 2 <= len(rows_of(many)) < 500
-    assert "in place of 500" in capsys.readouterr().err
+    assert "instead of 500" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"corpus\.test_fraction.*continuation\.prompt_seconds"):
         build(tmp_path / "b.parquet", Continuation(prompt_seconds=35), cuts=corpus[:1], alignments=corpus[1:])
 
@@ -255,14 +255,14 @@ def test_the_judge_reads_files_without_the_prompts_text(natural, tmp_path):
         judge_documents(options, 0, [book(tmp_path, "d.txt", ["One line."])], [], natural)
 
 
-def test_transcripts_are_of_the_train_split_and_said_to_be_known(natural, corpus, tmp_path, capsys):
+def test_transcripts_are_of_the_train_split_and_a_message_says_so(natural, corpus, tmp_path, capsys):
     cuts = list(read_cuts(corpus[0]))
     told = rows_of(natural)[0][1]["text"]
     copy = tmp_path / "cuts.jsonl.gz"
     leak = Cut("leak", "r", "x.wav", 0.0, 1.0, "s", "train", f"well {told}", told, 16_000, 16_000)
     write_cuts(copy, [*cuts, leak])
     write_judge_text(natural, tmp_path / "text", SETTINGS, cuts=[copy])
-    assert "which the rungs saw too" in capsys.readouterr().err
+    assert "on which the rungs are trained too" in capsys.readouterr().err
     train, valid = ((tmp_path / "text" / f"{n}.txt").read_text().splitlines() for n in ("train", "valid"))
     assert set(train) | set(valid) == {c.text for c in cuts if c.split == "train"}
     assert valid and set(train).isdisjoint(valid)

@@ -119,7 +119,8 @@ def _check_code_hifigan(file: str, config: dict[str, Any]) -> None:
     if hop != rate // FRAME_RATE or stated != hop:
         raise UserError(
             f"{FIELD}: {file}: upsample_rates give {hop} samples of a unit (code_hop_size {stated}), but 50 "
-            f"units per second at sampling_rate {rate} are {rate // FRAME_RATE} samples each; name a vocoder for units at 50 Hz"
+            f"units per second at sampling_rate {rate} are {rate // FRAME_RATE}; "
+            "name a vocoder for units at 50 Hz"
         )
     width = config["embedding_dim"] * (2 if config.get("multispkr") else 1)
     if config["model_in_dim"] != width:
