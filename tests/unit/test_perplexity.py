@@ -278,5 +278,7 @@ def test_prompts_of_another_run(judged, tmp_path):
     assert told.seconds["p0"] == 2.0
     rows = read_table(path, PROMPTS).to_pylist()
     write_table(tmp_path / "prompts.parquet", rows[1:], PROMPTS)
-    with pytest.raises(UserError, match=r"not every prompt has the rows prompt and whole"):
+    with pytest.raises(
+        UserError, match=r"prompts.parquet: prompt 'p0' has the parts \['whole'\], not prompt and whole"
+    ):
         read_prompt_texts(tmp_path / "prompts.parquet", str)

@@ -13,7 +13,8 @@ from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.benchmarks.items import Speaker, Utterance
 from speechladder.continuation import prompts
 from speechladder.continuation.judge.text import LONGEST, judge_documents, write_judge_text
-from speechladder.continuation.prompts import STORIES, boundaries, cut_at, make_prompts, words_before
+from speechladder.continuation.prompt_table import PARTS, STORIES
+from speechladder.continuation.prompts import boundaries, cut_at, make_prompts, words_before
 from speechladder.corpora.cuts import Cut, read_cuts, write_cuts
 from speechladder.corpora.speak import speak
 from speechladder.corpora.text import normalise
@@ -73,7 +74,7 @@ def test_the_table_keeps_its_promises(source, request):
     pairs = rows_of(request.getfixturevalue(source))
     assert len(pairs) == len({p["id"] for p, _ in pairs}) == (2 if source == "aligned" else SETTINGS.prompts)
     for pair in pairs:
-        for row, part in zip(pair, prompts.PARTS):
+        for row, part in zip(pair, PARTS):
             assert (row["part"], row["item"]) == (part, f"{row['id']}|{part}")
             samples, phones, words = read_audio(row["audio"]), from_rows(row["phones"]), from_rows(row["words"])
             assert row["seconds"] == len(samples) / 16_000

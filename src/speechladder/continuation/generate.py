@@ -17,11 +17,12 @@ import numpy as np
 
 from speechladder.constants import FRAME_RATE
 from speechladder.continuation.decoding import generate
+from speechladder.continuation.prompt_table import PARTS, read_prompt_parts
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
-from speechladder.io.tables import CONTINUATIONS, PROMPTS, read_table, write_table
+from speechladder.io.tables import CONTINUATIONS, PROMPTS, write_table
 from speechladder.lm.model import load, prepare_torch
 from speechladder.rungs import registry
 from speechladder.rungs.tokenizers import BOS, UNK, Codec
@@ -134,15 +135,10 @@ def read_rung_prompts(
     The true continuation is the symbols of the part `whole` after those of the part `prompt` (see `_split`). Raise
     UserError naming a prompt if parts are missing or do not match, or if a symbol is unknown.
     """
-    parts: dict[str, dict[str, registry.Utterance]] = {}
     read = {u.id: u for u in read_items(prompts, units, rung.needs, options, PROMPTS)}
-    for row in read_table(prompts, PROMPTS, ["item", "id", "part"]).to_pylist():
-        parts.setdefault(row["id"], {})[row["part"]] = read[row["item"]]
     found = []
-    for id, both in parts.items():
-        if both.keys() != {"prompt", "whole"}:
-            raise UserError(f"{prompts}: prompt {id!r} has the parts {sorted(both)}; run make_prompts again")
-        symbols, true = _split(rung, both["prompt"], both["whole"])
+    for id, parts in read_prompt_parts(prompts, ["item"]).items():
+        symbols, true = _split(rung, *(read[parts[part]["item"]] for part in PARTS))
         if true is None:
             raise UserError(f"{prompts}: {id!r} on rung {rung.name}: the prompt is not the beginning of the whole")
         ids, more = codec.encode([symbols, true])

@@ -16,6 +16,7 @@ from pathlib import Path
 from speechladder.alignment.pocketsphinx import AlignmentError
 from speechladder.benchmarks.items import Speaker, Utterance
 from speechladder.constants import SAMPLE_RATE
+from speechladder.continuation.prompt_table import PARTS, STORIES
 from speechladder.continuation.sample import rows_of
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.corpora.phones import SIL
@@ -31,12 +32,10 @@ from speechladder.io.spans import Span, as_rows, from_rows
 from speechladder.io.tables import ALIGNMENT, PROMPTS, write_table
 from speechladder.settings import Alignment, Continuation, Corpus
 
-PARTS = ("prompt", "whole")
 FEWEST = 2  # prompts; an interval needs two
 HELD_OUT = ("test", "valid")  # splits of a natural corpus, in the order in which they are used
 SENTENCES = 4  # of a story of the world, at least
 TRIES = 4  # stories per prompt of the world, because the aligner may reject some
-STORIES = "stories"  # key of the table's metadata: JSON, id -> all sentences of the world's story
 
 
 @dataclass(frozen=True)

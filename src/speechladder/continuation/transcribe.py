@@ -11,6 +11,7 @@ from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.asr import ASR, load_asr
 from speechladder.continuation.lexicon import Lexicon, observed_pronunciations
 from speechladder.continuation.phone_synthesis import text_to_speech
+from speechladder.continuation.prompt_table import Parts, read_prompt_parts, true_continuation
 from speechladder.continuation.sample import rows_of, train_sample
 from speechladder.continuation.transcriber import SILENT, Transcriber, default_voice, drop_partial_word
 from speechladder.continuation.vocoder.base import Vocoder, load_vocoder
@@ -24,7 +25,6 @@ from speechladder.io.spans import from_rows
 from speechladder.io.tables import (
     ALIGNMENT,
     CONTINUATIONS,
-    PROMPTS,
     REFERENCE,
     TRANSCRIPTS,
     UNITS,
@@ -124,7 +124,7 @@ def write_transcripts(
         raise UserError(f"rung {rung!r} has units, which need a vocoder; name one (continuation.vocoder)")
     transcriber = Transcriber(kind, asr, vocoder, lexicon)
     said = _read_continuations(tokens, kind)
-    prompt_rows = _read_prompt_rows(prompts)
+    prompt_rows = {id: parts["prompt"] for id, parts in read_prompt_parts(prompts, ["text", "audio"]).items()}
     if unknown := sorted({row["id"] for row in said} - prompt_rows.keys()):
         raise UserError(f"{tokens}: prompt {unknown[0]!r} is not in {prompts}; delete it and run again")
     first = min((row["seed"] for row in said if row["seed"] >= 0), default=-1)
@@ -157,13 +157,6 @@ def _read_continuations(tokens: Path, kind: str) -> list[Row]:
         if kind == "text" and row["seed"] >= 0 and not row["ended"]:
             row["symbols"] = drop_partial_word(row["symbols"])
     return rows
-
-
-def _read_prompt_rows(prompts: Path) -> dict[str, Row]:
-    """The rows of part prompt by id, in the order of the table."""
-    columns = ["id", "part", "text", "audio"]
-    rows = read_table(prompts, PROMPTS, columns).select(columns).to_pylist()
-    return {row["id"]: row for row in rows if row["part"] == "prompt"}
 
 
 def _read_prompt_audio(prompts: Path | str, row: Row) -> np.ndarray:
@@ -223,16 +216,13 @@ def write_reference(prompts: Path, asr: ASR, vocoder: Vocoder | None, units: Pat
     natural: the recording after the cut. tts: the text, spoken. resynthesis, if there is a `vocoder`: the recording's
     units after the cut (`units`, UNITS by item of the prompts), spoken. Raise UserError naming what is missing.
     """
-    parts: dict[str, dict[str, Row]] = {}
-    columns = ["item", "id", "part", "text", "audio"]
-    for row in read_table(prompts, PROMPTS, columns).select(columns).to_pylist():
-        parts.setdefault(row["id"], {})[row["part"]] = row
+    prompt_parts = read_prompt_parts(prompts, ["item", "text", "audio"])
     known = {}
     if vocoder is not None:
         if units is None:
             raise UserError("the resynthesis needs the units of the prompts; give continuation/units.parquet (--units)")
         known = {row["id"]: row["units"] for row in read_table(units, UNITS).to_pylist()}
-    speech = list(_true_speech(prompts, parts, vocoder, known, seed))
+    speech = list(_true_speech(prompts, prompt_parts, vocoder, known, seed))
     rows = []
     with progress("transcribe reference", len(speech), "continuations/s") as meter:
         for begin in range(0, len(speech), BATCH):
@@ -245,15 +235,13 @@ def write_reference(prompts: Path, asr: ASR, vocoder: Vocoder | None, units: Pat
 
 
 def _true_speech(
-    prompts: Path, parts: dict[str, dict[str, Row]], vocoder: Vocoder | None, units: dict[str, list], seed: int
+    prompts: Path, prompt_parts: dict[str, Parts], vocoder: Vocoder | None, units: dict[str, list], seed: int
 ) -> Iterator[tuple[str, str, str, np.ndarray]]:
     """Yield (path, id, text, (n,) samples) of each true continuation."""
     voice = default_voice()
-    for id, both in parts.items():
-        if both.keys() != {"prompt", "whole"}:
-            raise UserError(f"{prompts}: prompt {id!r} has the parts {sorted(both)}; delete it and run again")
-        prompt, whole = both["prompt"], both["whole"]
-        text = " ".join(whole["text"].split()[len(prompt["text"].split()) :])
+    for id, parts in prompt_parts.items():
+        prompt, whole = parts["prompt"], parts["whole"]
+        text = true_continuation(parts)
         cut = len(_read_prompt_audio(prompts, prompt))
         yield "natural", id, text, _read_prompt_audio(prompts, whole)[cut:]
         yield "tts", id, text, text_to_speech(text, voice, stable_hash(seed, SEED_WORD, id))

@@ -9,10 +9,11 @@ from speechladder.continuation.asr import load_normaliser
 from speechladder.continuation.asr.text import wer
 from speechladder.continuation.judge.training import WORDS_PER_SECOND, Normalise, judge_spelling
 from speechladder.continuation.perplexity import REFERENCE_ROWS, TRUE, Speech, shuffled, statistics
+from speechladder.continuation.prompt_table import read_prompt_parts, true_continuation
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
 from speechladder.io.progress import progress
-from speechladder.io.tables import JUDGED, PROMPTS, REFERENCE, TRANSCRIPTS, read_table, write_table
+from speechladder.io.tables import JUDGED, REFERENCE, TRANSCRIPTS, read_table, write_table
 from speechladder.settings import Continuation
 
 NATURAL_WER = 0.3  # from this word error rate of natural speech on, the ASR itself determines the perplexity
@@ -41,22 +42,12 @@ class JudgedText(NamedTuple):
 
 
 def read_prompt_texts(path: Path, normalise: Normalise) -> PromptTexts:
-    """Read continuation/prompts.parquet.
-
-    The true continuation is the words of the part `whole` after those of the part `prompt`, normalised afterwards.
-    Raise UserError if a prompt lacks one of the two parts.
-    """
-    parts: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for row in read_table(path, PROMPTS, ["id", "part", "text", "seconds"]).to_pylist():
-        parts[row["part"]][row["id"]] = row
-    first, whole = parts["prompt"], parts["whole"]
-    if not first or first.keys() != whole.keys():
-        raise UserError(f"{path}: not every prompt has the rows prompt and whole; delete it and run again")
+    """Read continuation/prompts.parquet: normalised texts, sorted by id. Raise UserError if a part is missing."""
     texts = PromptTexts({}, {}, {})
-    for id in sorted(first):
-        words = whole[id]["text"].split()[len(first[id]["text"].split()) :]
-        texts.prompts[id], texts.true[id] = normalise(first[id]["text"]), normalise(" ".join(words))
-        texts.seconds[id] = whole[id]["seconds"] - first[id]["seconds"]
+    for id, parts in sorted(read_prompt_parts(path, ["text", "seconds"]).items()):
+        texts.prompts[id] = normalise(parts["prompt"]["text"])
+        texts.true[id] = normalise(true_continuation(parts))
+        texts.seconds[id] = parts["whole"]["seconds"] - parts["prompt"]["seconds"]
     return texts
 
 

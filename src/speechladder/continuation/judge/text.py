@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from speechladder.continuation.prompts import STORIES
+from speechladder.continuation.prompt_table import STORIES
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.text import normalise
 from speechladder.corpora.world.grammar import scene
