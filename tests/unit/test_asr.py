@@ -1,4 +1,4 @@
-"""Recognisers: PocketSphinx built from a tiny corpus, tiny random Whispers of both kinds, what is checked before."""
+"""Recognisers: PocketSphinx built from a tiny corpus, tiny random Whispers of both kinds, and their checks."""
 
 import json
 import shutil
@@ -63,14 +63,14 @@ def speech() -> list[np.ndarray]:
     return [speak(text, voices(1)[0], seed=9).samples for text in HELD_OUT]
 
 
-def test_hears_held_out_sentences_of_a_tiny_corpus(folder, speech) -> None:
+def test_held_out_sentences_of_a_tiny_corpus_are_recognised(folder, speech) -> None:
     asr = load_asr(Continuation(), folder)
-    heard = asr.transcribe(speech)
-    assert wer(HELD_OUT, heard, asr.normalise) <= 0.2
-    assert {word for text in heard for word in text.split()} <= {word for text in TEXTS for word in text.split()}
+    found = asr.transcribe(speech)
+    assert wer(HELD_OUT, found, asr.normalise) <= 0.2
+    assert {word for text in found for word in text.split()} <= {word for text in TEXTS for word in text.split()}
 
 
-def test_neither_order_nor_company_changes_a_transcript(folder, speech) -> None:
+def test_a_transcript_depends_on_its_audio_alone(folder, speech) -> None:
     noise = np.random.default_rng(0).normal(0, 0.3, 20_000).astype(np.float32)
     utterances = [noise, *speech, speech[0][:9000], 0.1 * speech[1]]
     asr = PocketSphinx.from_folder(folder)
@@ -80,7 +80,7 @@ def test_neither_order_nor_company_changes_a_transcript(folder, speech) -> None:
 
 
 @pytest.mark.parametrize("samples", [0, 1, 100, 700])
-def test_next_to_nothing_is_heard_as_nothing(folder, samples) -> None:
+def test_almost_no_audio_gives_no_text(folder, samples) -> None:
     assert PocketSphinx.from_folder(folder).transcribe([np.zeros(samples, np.float32)]) == [""]
 
 
@@ -91,7 +91,7 @@ def test_a_folder_is_the_same_twice(corpus, folder, tmp_path) -> None:
     assert all((folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
 
 
-def test_words_are_as_the_corpus_says_them_and_else_as_dictionaries_do(corpus, folder, tmp_path) -> None:
+def test_pronunciations_come_from_the_corpus_or_from_dictionaries(corpus, folder, tmp_path) -> None:
     lines = (folder / "words.dict").read_text().splitlines()
     assert lines[0].split()[0] == "a" and "cow K AW" in lines
     build_asr([corpus[0]], tmp_path / "local", corpus="local")
@@ -101,14 +101,14 @@ def test_words_are_as_the_corpus_says_them_and_else_as_dictionaries_do(corpus, f
     PocketSphinx.from_folder(tmp_path / "local").transcribe([np.zeros(8000, np.float32)])
 
 
-def test_one_word_is_a_corpus(tmp_path) -> None:
+def test_a_corpus_of_one_word(tmp_path) -> None:
     cuts, table = save_corpus(tmp_path, ["zorble"])
     build_asr([cuts], tmp_path / "asr", [table], "local")
     said = speak("zorble", voices(1)[0], seed=3).samples
     assert PocketSphinx.from_folder(tmp_path / "asr").transcribe([said]) == ["zorble"]
 
 
-def test_no_train_split_and_no_folder_are_said(corpus, tmp_path) -> None:
+def test_no_train_split_and_no_folder_are_user_errors(corpus, tmp_path) -> None:
     cuts, _ = save_corpus(tmp_path, ["a cow"], split="test")
     with pytest.raises(UserError, match="train split"):
         build_asr([cuts], tmp_path / "asr")
@@ -132,7 +132,7 @@ def test_features_have_a_frame_each_10_ms_and_slopes(speech) -> None:
     assert abs(len(first) - len(speech[0]) / 160) < 3 and first.shape[1:] == (3, 13)
     assert np.allclose(first[:, 0].mean(axis=0), 0, atol=1e-3)
     features(_pcm(speech[1]))
-    assert np.array_equal(features(_pcm(speech[0])), first)  # whatever was heard before
+    assert np.array_equal(features(_pcm(speech[0])), first)  # whatever came before
     assert np.allclose(first[2:-2, 1], first[4:, 0] - first[:-4, 0], atol=1e-6)
 
 
@@ -182,12 +182,12 @@ def openai_file(tmp_path_factory) -> Path:
 
 
 def save_whisper(folder: Path) -> Path:
-    """A random Whisper as transformers saves it, which says letters."""
+    """A random Whisper as transformers saves it, whose tokens are letters."""
     import torch
     import transformers
 
     extractor = transformers.WhisperFeatureExtractor(feature_size=80)
-    # what comes after <|notimestamps|> is a time, by which speech is heard in segments: nothing does
+    # tokens after <|notimestamps|> are times, by which Whisper divides speech into segments: there are none
     symbols = ["<|endoftext|>", "<|startoftranscript|>", *"abcdefghijklmnopqrstuvwxyz", "\u0120", "<|notimestamps|>"]
     vocab = {symbol: n for n, symbol in enumerate(symbols)}
     tokenizer = transformers.WhisperTokenizer(vocab=vocab, merges=[])
@@ -219,18 +219,18 @@ def tiny_whisper(request) -> Path:
     return request.getfixturevalue(request.param)
 
 
-def test_random_whispers_of_both_kinds_hear_the_same_twice(tiny_whisper, speech) -> None:
+def test_random_whispers_of_both_kinds_give_the_same_text_twice(tiny_whisper, speech) -> None:
     settings = Continuation(asr="whisper", whisper=str(tiny_whisper))
     check_asr(settings)
     asr = load_asr(settings, None)
-    heard = asr.transcribe([*speech, np.zeros(0, np.float32)])
-    assert heard[-1] == "" and all(heard[:2])
-    assert load_asr(settings, None).transcribe(speech[::-1])[::-1] == heard[:2]
+    found = asr.transcribe([*speech, np.zeros(0, np.float32)])
+    assert found[-1] == "" and all(found[:2])
+    assert load_asr(settings, None).transcribe(speech[::-1])[::-1] == found[:2]
     assert asr.normalise("Colour, it's twenty-two!") == "color it is 22"
 
 
 def test_a_whisper_on_a_gpu_runs_in_float16_on_whole_batches(tiny_whisper, monkeypatch) -> None:
-    """`claim` names the card, cuda:0; the card is made up, so that what is loaded stays on the CPU."""
+    """The device is named cuda:0 but does not exist, so the model stays on the CPU."""
     import torch
 
     seen: dict[str, object] = {}
@@ -266,7 +266,7 @@ def test_a_whisper_on_a_gpu_runs_in_float16_on_whole_batches(tiny_whisper, monke
     assert asked == [asr_whisper.BATCH, 1]
 
 
-def test_the_judge_reads_with_the_recognisers_normaliser(tiny_whisper) -> None:
+def test_the_normaliser_loads_without_the_recogniser(tiny_whisper) -> None:
     said = "The Colour, twenty-one."
     assert load_normaliser(_whisper(tiny_whisper))(said) == load_asr(_whisper(tiny_whisper), None).normalise(said)
     assert load_normaliser(_whisper(tiny_whisper))(said) == "the color 21"
@@ -303,8 +303,8 @@ def _whisper(name: object) -> Continuation:
     return Continuation(asr="whisper", whisper=str(name))
 
 
-def test_what_is_no_whisper_is_said_before_any_job(transformers_folder, tmp_path, monkeypatch) -> None:
-    check_asr(Continuation(whisper="nonsense"))  # pocketsphinx hears
+def test_a_model_that_is_no_whisper_is_a_user_error_before_any_job(transformers_folder, tmp_path, monkeypatch) -> None:
+    check_asr(Continuation(whisper="nonsense"))  # not used by pocketsphinx
     check_asr(_whisper("openai/whisper-large-v3"))
     for name in ("huge", tmp_path / "missing", "checkpoints/missing.pt"):
         with pytest.raises(UserError, match=r"continuation\.whisper: .*large-v3-turbo"):
@@ -335,7 +335,7 @@ def test_what_is_no_whisper_is_said_before_any_job(transformers_folder, tmp_path
         check_asr(_whisper("tiny"))
 
 
-def test_a_whisper_of_another_rate_is_said_before_any_job(transformers_folder, tmp_path) -> None:
+def test_a_whisper_of_another_rate_is_a_user_error_before_any_job(transformers_folder, tmp_path) -> None:
     folder = tmp_path / "whisper"
     shutil.copytree(transformers_folder, folder)
     changed = 0
@@ -348,7 +348,7 @@ def test_a_whisper_of_another_rate_is_said_before_any_job(transformers_folder, t
         check_asr(_whisper(folder))
 
 
-def test_a_missing_tensor_and_a_foreign_checkpoint_are_said(openai_file, transformers_folder, tmp_path) -> None:
+def test_a_missing_tensor_and_a_foreign_checkpoint_are_user_errors(openai_file, transformers_folder, tmp_path) -> None:
     import shutil
 
     import safetensors.torch
@@ -365,7 +365,7 @@ def test_a_missing_tensor_and_a_foreign_checkpoint_are_said(openai_file, transfo
         load_asr(_whisper(copy), None)
 
 
-def test_a_name_that_the_hub_does_not_give_is_said(monkeypatch) -> None:
+def test_a_name_that_the_hub_lacks_is_a_user_error(monkeypatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"continuation\.whisper: somebody/whisper"):
         load_asr(_whisper("somebody/whisper"), None)

@@ -1,4 +1,4 @@
-"""The judge: the run's own is trained and resumed, any causal LM loads, a continuation is scored given its prompt."""
+"""The judge: the run's own one is trained and resumed, any causal LM loads, continuations are scored."""
 
 import json
 import os
@@ -99,7 +99,7 @@ def by_hand(judge: Judge, text: str | list[int]) -> float:
     return -sum(float(logits[n, token]) for n, token in enumerate(ids[1:]))
 
 
-def test_the_seam(judge):
+def test_a_continuation_is_scored_given_its_prompt(judge):
     for prompt, continuation in (("the farmer sees", "a cow"), ("a", "river and the barn"), ("the", "q")):
         ((nats, tokens),) = negative_log_likelihoods(judge, [(prompt, continuation)])
         assert nats == pytest.approx(by_hand(judge, f"{prompt} {continuation}") - by_hand(judge, prompt), abs=1e-4)
@@ -109,7 +109,7 @@ def test_the_seam(judge):
         assert nats == pytest.approx(both - first, abs=1e-4) and tokens == total - before > 0
 
 
-def test_neighbours_and_padding_change_nothing(judge):
+def test_the_batch_changes_nothing(judge):
     together = negative_log_likelihoods(judge, PAIRS)
     for pair, (nats, tokens) in zip(PAIRS, together):
         ((alone, count),) = negative_log_likelihoods(judge, [pair], batch_tokens=1)
@@ -125,12 +125,12 @@ def test_without_logits_to_keep(judge, monkeypatch):
     assert np.allclose(negative_log_likelihoods(judge, PAIRS), before, atol=1e-4)
 
 
-def test_a_token_over_the_seam_is_the_continuations(tmp_path):
+def test_a_merged_token_is_the_continuations(tmp_path):
     judge = load_judge(save_llama(tmp_path, "over words"))
     ((ids, count),) = judge.encode("a", "b")
     assert len(ids) == 2 and count == 1
     ((ids, count),) = judge.encode("b", "c")
-    assert len(ids) == 4 and count == 2  # and where nothing merges
+    assert len(ids) == 4 and count == 2  # without a merged token
 
 
 def test_a_long_prompt_loses_its_beginning_and_a_long_continuation_is_read_in_parts(judge):
@@ -143,7 +143,7 @@ def test_a_long_prompt_loses_its_beginning_and_a_long_continuation_is_read_in_pa
     parts = short.encode("a", said)
     assert [token for ids, n in parts for token in ids[-n:]] == whole[-count:] and len(parts) > 1
     assert all(ids[0] == short.start and n <= 4 and len(ids) <= 8 for ids, n in parts)
-    assert all(len(ids) == 8 for ids, _ in parts[2:])  # with what is before, as far as there is room
+    assert all(len(ids) == 8 for ids, _ in parts[2:])  # after as much of the preceding text as fits
     done: list[float] = []
     (nats, tokens), _, (same, _) = negative_log_likelihoods(
         short, [("a", said), ("a", ""), ("a", said)], advance=done.append
@@ -163,7 +163,7 @@ def test_the_runs_judge_is_a_rung_and_a_model(own, text):
     ((good, _), (bad, _)) = negative_log_likelihoods(
         load_judge(own / "model", own=True), [("the", "cow and the"), ("the", "zxq jvw zq")]
     )
-    assert good < bad  # it learnt something of its letters
+    assert good < bad  # it has learnt something about its letters
 
 
 def test_a_judge_that_was_interrupted_goes_on_to_the_same_weights(own, text, tmp_path, monkeypatch):
@@ -191,7 +191,7 @@ def test_a_judge_that_was_interrupted_goes_on_to_the_same_weights(own, text, tmp
     assert (tmp_path / "judge" / weights).read_bytes() == (own / weights).read_bytes()
 
 
-def test_text_that_is_not_there(text, tmp_path):
+def test_missing_or_empty_text(text, tmp_path):
     with pytest.raises(UserError, match=r"train.txt: no such file"):
         pack_judge_text(tmp_path, tmp_path / "tokens", TOKENS)
     (tmp_path / "train.txt").write_text("\n \n")
@@ -237,7 +237,7 @@ def test_check_names_the_field_and_the_fix(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_pauses(monkeypatch):
-    """The hub's client waits 23 s in all between its tries where there is no network."""
+    """Without a network the hub's client waits 23 s in total between its tries; do not wait."""
     import huggingface_hub.utils._http as http
 
     monkeypatch.setattr(http.time, "sleep", lambda seconds: None)
@@ -261,7 +261,7 @@ def test_a_gated_model_without_a_token(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_pauses")
-def test_what_cannot_be_loaded_is_a_user_error(tmp_path):
+def test_a_model_that_cannot_be_loaded_is_a_user_error(tmp_path):
     folder = save_llama(tmp_path / "llama", "bytes")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()

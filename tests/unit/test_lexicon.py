@@ -1,4 +1,4 @@
-"""Phones to words through the lexicon: exact on what it holds, near on what it does not."""
+"""Phones to words by the lexicon: exact for its pronunciations, near for others."""
 
 import random
 import time
@@ -40,8 +40,8 @@ def lexicon(**options) -> Lexicon:
         ("SIL K L AE S R UW M SIL", "classroom"),
         ("K L AE S | R UW M", "class room"),
         ("D AA G Z", "dogs"),  # near vowels
-        ("D AO G", "dogs"),  # one too few
-        ("D AO G Z AH", "dogs"),  # one too many
+        ("D AO G", "dogs"),  # a phone is missing
+        ("D AO G Z AH", "dogs"),  # a phone too many
         ("K AE SIL T", "cat"),  # a pause within a word
         ("", ""),
         ("SIL | SIL", ""),
@@ -59,7 +59,7 @@ def test_texts_choose_between_homophones():
     assert lexicon().words(["T", "UW"]) == "too"  # the first of the alphabet, always
 
 
-def test_what_is_refused():
+def test_what_is_not_allowed():
     with pytest.raises(ValueError, match="u17"):
         lexicon().words(["T", "u17"])
     with pytest.raises(UserError, match="no words"):

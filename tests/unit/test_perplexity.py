@@ -1,4 +1,4 @@
-"""Perplexity of continuations: value, bounds, interval, and what keeps silence and repetition from winning."""
+"""Perplexity of continuations: value, bounds, interval, and the statistics of silence and repetition."""
 
 import io
 import math
@@ -50,7 +50,7 @@ def test_the_corpus_perplexity_weighs_words():
     assert math.isnan(continuation.total([row("c", 0.0, 0)]))
 
 
-def test_an_endless_word_ends_no_run():
+def test_an_endless_word_does_not_stop_the_run():
     rows = [row("a", 2000.0, 1), row("b", 5000.0, 1), row("c", 3.0, 1)]
     assert continuation.total(rows) == math.exp(100)
     with warnings.catch_warnings():
@@ -62,14 +62,14 @@ def test_the_interval_holds_the_truth_and_resamples_prompts():
     covered, narrow = 0, []
     for trial in range(60):
         rng = np.random.default_rng(trial)
-        ease = rng.normal(3.0, 0.5, 40)  # a prompt's continuations share how hard it is
+        ease = rng.normal(3.0, 0.5, 40)  # a prompt's continuations are equally hard
         rows = [row(f"{n}", float(ease[n] * 10), 10, sample=s) for n in range(40) for s in range(3)]
         value, low, high = estimated(rows, 400, trial)
         covered += low <= math.exp(3.0) <= high
         narrow.append(math.log(high / low))
         assert low <= value <= high
     assert covered >= 50
-    # three copies of each are no more sure than one: 2 x 1.96 x 0.5 / sqrt(40)
+    # three copies of each are as uncertain as one: 2 x 1.96 x 0.5 / sqrt(40)
     assert np.mean(narrow) == pytest.approx(0.31, abs=0.04)
 
 
@@ -87,7 +87,7 @@ def test_silence_is_no_estimate():
     assert (continuation.cell(low), continuation.cell(value)) == ("", "20.09")
 
 
-def test_the_floor_deals_the_same_words_anew():
+def test_the_floor_shuffles_the_same_words():
     dealt = perplexity.shuffled(TRUE, 0, 2)
     assert dealt == perplexity.shuffled(dict(reversed(TRUE.items())), 0, 2) != perplexity.shuffled(TRUE, 1, 2)
     words = Counter(word for text in TRUE.values() for word in text.split())
@@ -100,7 +100,7 @@ def test_the_floor_deals_the_same_words_anew():
 def test_distinct_and_entropy():
     varied, same = [["a", "b", "c", "d"]], [["a", "a", "a", "a"]]
     assert (perplexity.distinct(varied, 1), perplexity.distinct(same, 1)) == (1.0, 0.25)
-    assert perplexity.distinct([["a", "b"], ["a", "b"]], 2) == 0.5  # not over the border of two texts
+    assert perplexity.distinct([["a", "b"], ["a", "b"]], 2) == 0.5  # not across two texts
     assert (perplexity.entropy(varied), perplexity.entropy(same)) == (2.0, 0.0)
     assert math.isnan(perplexity.distinct([[], ["a"]], 2)) and math.isnan(perplexity.entropy([[]]))
 
@@ -116,7 +116,7 @@ def test_statistics_are_of_equal_amounts():
 
 
 def wer(references, hypotheses, normalise):
-    """Stands in for jiwer: the share of texts that differ."""
+    """Replaces jiwer's word error rate by the share of texts that differ."""
     return sum(normalise(a) != normalise(b) for a, b in zip(references, hypotheses, strict=True)) / len(references)
 
 

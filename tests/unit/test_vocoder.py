@@ -47,7 +47,7 @@ PREDICTOR = {
 
 
 def buzz(rng: np.random.Generator, units: np.ndarray) -> np.ndarray:
-    """Each unit sounds: the even ones are a buzz at an octave of their own, the odd ones noise."""
+    """Audio of the units: even ones are a buzz, odd ones noise, each with its own loudness."""
     n = 320 * len(units) + 80
     t = np.arange(n) / 16000
     at = np.minimum(np.arange(n) // 320, len(units) - 1)
@@ -58,7 +58,7 @@ def buzz(rng: np.random.Generator, units: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> tuple[list[Path], list[Path]]:
-    """Cuts and units of two shards, every utterance of train but one."""
+    """Cuts and units of two shards; every utterance but one is in the train split."""
     folder = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(0)
     cuts, units = [], []
@@ -93,7 +93,7 @@ def own(corpus, tmp_path_factory) -> Path:
     return out
 
 
-def test_training_lowers_the_loss_and_writes_what_it_was(own):
+def test_training_lowers_the_loss_and_records_its_inputs(own):
     rows = [json.loads(line) for line in (own / "log.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows] == list(range(1, 25))
     assert np.mean([r["loss"] for r in rows[-5:]]) < 0.7 * rows[0]["loss"]
@@ -158,7 +158,7 @@ def test_units_that_do_not_fit(corpus, own, tmp_path):
         load_vocoder(own, 7)
 
 
-def test_no_speech_and_lost_audio(corpus, tmp_path):
+def test_no_speech_and_missing_audio(corpus, tmp_path):
     cuts, units = corpus
     write_table(tmp_path / "0.parquet", [], UNITS)
     with pytest.raises(UserError, match="no utterance of the train split"):
@@ -191,7 +191,7 @@ def save_hifigan(folder: Path, norm: str, file: str = "g_00000010", **changes: o
             if apply and isinstance(module, (nn.Conv1d, nn.ConvTranspose1d)) and not name.startswith("dur_"):
                 apply(module)
                 parts = [p for n, p in module.named_parameters() if n.endswith(("weight_g", "original0"))]
-                parts[0].data.mul_(1.5)  # or g = |v|, and an error in folding would not be seen
+                parts[0].data.mul_(1.5)  # with g = |v| an error in folding would have no effect
     state = {k: v.contiguous() for k, v in model.state_dict().items()}
     if file.endswith(".safetensors"):
         from safetensors.torch import save_file
@@ -247,7 +247,7 @@ def test_code_hifigan_other_rate_speaker_and_durations(tmp_path):
         ({"embedding_dim": "8"}, "expected int"),
     ],
 )
-def test_configs_that_cannot_be(tmp_path, changes, message):
+def test_wrong_configs(tmp_path, changes, message):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG | changes))
     (tmp_path / "g_1").touch()
     with pytest.raises(UserError, match=f"(?s)continuation.vocoder.*{message}"):
@@ -273,7 +273,7 @@ def test_missing_files_and_names(tmp_path, monkeypatch):
         load_vocoder("nobody/no-such-vocoder")
 
 
-def test_weights_that_cannot_be(tmp_path):
+def test_wrong_weights(tmp_path):
     save_hifigan(tmp_path, "none")
     weights = tmp_path / "g_00000010"
     state = torch.load(weights, weights_only=True)["generator"]
@@ -287,7 +287,7 @@ def test_weights_that_cannot_be(tmp_path):
     with pytest.raises(UserError, match=r"conv_pre.bias is \(3,\), config.json says \(32,\)"):
         load_vocoder(tmp_path)
     torch.save({"generator": Path("x")}, weights)
-    with pytest.raises(UserError, match="not readable as weights alone"):  # no code from a file
+    with pytest.raises(UserError, match="not readable as weights alone"):  # code in a file is not run
         load_vocoder(tmp_path)
 
 
