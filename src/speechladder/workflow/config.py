@@ -239,7 +239,7 @@ def _check_asr(settings: Settings) -> None:
 
 
 def stories_need_transcripts(settings: Settings) -> bool:
-    """Whether the stories of Topic-StoryCloze get their texts from the recogniser."""
+    """Whether the ASR gives the texts of the stories of Topic-StoryCloze."""
     return bool(settings.benchmarks.storycloze and not settings.benchmarks.storycloze_text)
 
 
@@ -282,19 +282,19 @@ def _check_init(file: dict[str, Any], lm: LM) -> None:
 
 
 def _needs_durations(settings: Settings) -> bool:
-    """Whether some rung's continuations are units without their durations."""
+    """Whether some rung's continuations are units without durations, which the vocoder must predict."""
     return any(transcribed_as(rung) == "unit-runs" for rung in spoken_rungs(settings))
 
 
 def transcribed_as(rung: str) -> str | None:
-    """How a rung's continuations become words (rungs.registry.TRANSCRIBED_AS); None where they do not."""
+    """The kind of a rung's symbols (rungs.registry.TRANSCRIBED_AS); None for a rung without continuations."""
     from speechladder.rungs import registry
 
     return registry.get(rung).transcribed_as
 
 
 def spoken_rungs(settings: Settings) -> list[str]:
-    """The rungs that go on speaking: no rung of units that are not 50 Hz frames, which no vocoder here can speak."""
+    """The rungs with continuations: not those of units other than 50 Hz frames, which no vocoder here can speak."""
     spoken = [rung for rung in settings.rungs if settings.continuation.enabled and transcribed_as(rung)]
     return spoken if units_are_frames(settings) else [rung for rung in spoken if not reads_units(rung)]
 
@@ -306,7 +306,7 @@ def silent_rungs(settings: Settings) -> list[str]:
 
 
 def needs_vocoder(settings: Settings, rung: str | None = None) -> bool:
-    """Whether a rung's continuations are units, which need a vocoder; without `rung`, whether some rung's are."""
+    """Whether a rung's continuations are units, which need a vocoder. Without `rung`: whether any rung's are."""
     rungs = [rung] if rung else spoken_rungs(settings)
     return any((transcribed_as(name) or "").startswith("unit") for name in rungs)
 
