@@ -1,8 +1,8 @@
-"""Tokens per second of continuation.decoding and of transformers' `generate`: one JSON line.
+"""Tokens per second of continuation.decoding and of transformers' `generate`, as one line of JSON.
 
-Both have the same model, prompts, batch, sampling and precision (float64, ours; transformers in float32 is there
-too). Tokens are rows times steps; `cpu` counts the process' seconds, which on a shared machine say more than `wall`.
-Without --model a Llama of the default size with random weights. Run it alone on the machine:
+Both have the same model, prompts, batch, sampling and precision, float64; transformers is also measured in float32.
+Tokens are rows times steps. CPU seconds of the process are more reliable on a shared machine than wall-clock seconds.
+Without --model the model is a Llama of the default size with random weights. Run nothing else on the machine:
 
     python benchmarks/generation.py --model results/lm/speech-hubert/seed0
 """
@@ -35,12 +35,12 @@ SPECIAL = {"vocab_size": 104, "pad_id": PAD, "bos_id": BOS, "eos_id": EOS}
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="a folder lm/{rung}/seed{n}; none: random weights")
-    parser.add_argument("--prompts", type=int, default=24)
-    parser.add_argument("--samples", type=int, default=3)
-    parser.add_argument("--prompt-tokens", type=int, default=230, help="the mean; lengths are 0.8 to 1.2 of it")
-    parser.add_argument("--tokens", type=int, default=250, help="new ones")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--model", type=Path, help="a folder lm/{rung}/seed{n}; without it: random weights")
+    parser.add_argument("--prompts", type=int, default=24, help="number of prompts")
+    parser.add_argument("--samples", type=int, default=3, help="samples of each prompt")
+    parser.add_argument("--prompt-tokens", type=int, default=230, help="mean length of a prompt")
+    parser.add_argument("--tokens", type=int, default=250, help="new tokens of each sample")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     args = parser.parse_args()
     device = prepare_torch(args.threads)
     model = (load(args.model) if args.model else build(LM(), SPECIAL, 0)).to(device).eval()
@@ -93,7 +93,7 @@ def main() -> None:
         "new_tokens": args.tokens,
         "sampling": {"temperature": options.temperature, "top_p": options.top_p},
         "precision": "fp64",
-        "ratio": round(found["ours"]["tokens_per_cpu_second"] / best, 2),  # to the better of transformers' in fp64
+        "ratio": round(found["ours"]["tokens_per_cpu_second"] / best, 2),  # to transformers' faster cache in fp64
         "hardware": hardware(device, args.threads),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def measure(call: Callable[[], int], device: torch.device) -> dict[str, float]:
-    """Run once, a second time if the first was short (it pays for warming up)."""
+    """Tokens per second of a call. A short first call is repeated, because it includes the warm-up."""
     for _ in range(2):
         wall, cpu = time.perf_counter(), time.process_time()
         tokens = call()
@@ -117,7 +117,7 @@ def measure(call: Callable[[], int], device: torch.device) -> dict[str, float]:
 
 
 def hardware(device: torch.device, threads: int) -> str:
-    """The GPU, or the processor and how many of its threads."""
+    """The name of the GPU, or of the processor with the number of its threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{processor()}, {threads} of {os.cpu_count()} threads"

@@ -52,16 +52,20 @@ def script(main: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-def main(target: str) -> None:
+def main(target: str, offline: bool = False) -> None:
     """Run `target`, "package.module:function", with the options of the command line.
 
     A parameter becomes an option of its name: Path, str, int, float; bool (a flag); Literal (choices); list (several
     values); dict (NAME=VALUE words); a Section of the settings (one option per field); `max_rejected` (its default is
-    the run's). A parameter without a default is required. What its help says stands under Args in the docstring.
+    the run's). A parameter without a default is required. One whose default is None may be given without a value. What
+    its help says stands under Args in the docstring. `offline` keeps Hugging Face's libraries from the network, unless
+    the environment says otherwise.
     """
     # The thread count is part of a result's bits; threads that spin instead of sleeping slow a shared machine down.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if offline:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
     @script
     def run() -> None:
@@ -116,7 +120,7 @@ def _add(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, te
     elif isinstance(origin, type) and issubclass(origin, Sequence):
         more |= {"nargs": "+" if required else "*", "type": typing.get_args(hint)[0]}
     else:
-        more |= {"type": hint}
+        more |= {"type": hint} | ({} if required or default is not None else {"nargs": "?"})
     if hint is not bool and not required and default not in (None, (), []):
         text += f" (default: {default})"
     parser.add_argument(f"--{name.replace('_', '-')}", help=text.replace("%", "%%"), **more)

@@ -1,4 +1,4 @@
-"""The smoke run's models go on speaking through the paper's kind of ASR, vocoder and judge, from folders on disk."""
+"""Continuations of the smoke run's models with the paper's kind of ASR, vocoder and judge, from folders on disk."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
 
 def test_models_from_disk_from_prompt_to_table(smoke, models, tmp_path):
     folder = tmp_path / "run"
-    # not what another test's dry run may be writing there
+    # without files that another test's dry run may be writing
     shutil.copytree(smoke, folder, symlinks=True, ignore=shutil.ignore_patterns("log", "report.html"))
     run(folder, *_words(models))
     table, said = _rows(folder / "results/table.csv"), _rows(folder / "results/continuation.csv")
@@ -54,10 +54,10 @@ def test_models_from_disk_from_prompt_to_table(smoke, models, tmp_path):
     }
     assert {*quality["wer"]} == {"natural", "tts", "resynthesis"}
     assert list((continuation / "speech-hubert-dedup" / "examples").glob("*.flac"))
-    # another vocoder is heard by the rungs that speak through it alone; another run's judge by none
+    # another vocoder concerns only rungs of units; settings of the run's own judge and vocoder concern no rung
     shutil.copytree(models / "vocoder", models / "other")
     jobs = run(folder, "-n", *_words(models, "other"))
-    assert "rule hear_reference:" in jobs and jobs.count("rule hear_rung:") == 1
+    assert "rule transcribe_reference:" in jobs and jobs.count("rule transcribe_rung:") == 1
     assert "Nothing to be done" in run(folder, "-n", *_words(models, judge_steps=9, vocoder_steps=9))
     # without continuations the table has its other columns
     run(folder, *_words(models, enabled=False))

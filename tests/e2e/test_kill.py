@@ -27,7 +27,7 @@ def test_killed_runs_resume_to_the_same_table(smoke, tmp_path):
         "results/units/centroids.safetensors",
         "results/lm/*/seed0.checkpoints/step*",
         "results/scores/*/swuggy.parquet",
-        "results/continuation/*/heard.parquet",
+        "results/continuation/*/transcripts.parquet",
     ]
     words = ("results/table.csv",)
     for moment in moments:

@@ -32,8 +32,8 @@ def _jobs(out: str) -> set[str]:
     return set(_counts(out))
 
 
-SPOKEN = {"continue_rung", "hear_rung", "judge_continuations"}  # what follows a changed model
-HEARD = {"extract_prompt_units", "train_vocoder", "hear_reference"}  # what follows changed units, beside these
+SPOKEN = {"continue_rung", "transcribe_rung", "judge_continuations"}  # what follows a changed model
+HEARD = {"extract_prompt_units", "train_vocoder", "transcribe_reference"}  # what follows changed units, beside these
 
 
 def test_the_table_has_a_row_per_rung_and_the_columns_of_the_contract(smoke):
@@ -129,7 +129,7 @@ def test_a_changed_setting_reruns_what_depends_on_it(smoke, config, expected):
         (
             "tokens={text_vocab: 100}",
             dict.fromkeys(["tokenize_rung", "tokenize_items", "train_lm", "score_rung", "continue_rung"], 1)
-            | dict.fromkeys(["hear_rung", "train_judge", "judge_continuations"], 1),
+            | dict.fromkeys(["transcribe_rung", "train_judge", "judge_continuations"], 1),
         ),
         (
             "benchmarks={topic_pairs: 7}",

@@ -1,4 +1,4 @@
-"""Recognisers: PocketSphinx built from a tiny corpus, tiny random Whispers of both kinds, what is checked before."""
+"""Recognisers: PocketSphinx built from a tiny corpus, tiny random Whispers of both kinds, and their checks."""
 
 import json
 import shutil
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechladder.continuation.asr import check, load, normaliser
+from speechladder.continuation.asr import check_asr, load_asr, load_normaliser
 from speechladder.continuation.asr import whisper as asr_whisper
 from speechladder.continuation.asr.adapt import CODEBOOKS, Parameters, features, model_folder
-from speechladder.continuation.asr.check import SIZES
-from speechladder.continuation.asr.pocketsphinx import PocketSphinx, _pcm, build
+from speechladder.continuation.asr.checks import SIZES
+from speechladder.continuation.asr.pocketsphinx import PocketSphinx, _pcm, build_asr
 from speechladder.continuation.asr.text import english_normaliser, wer
 from speechladder.continuation.asr.whisper import LONGEST, divided
 from speechladder.corpora.cuts import Cut, write_cuts
@@ -54,7 +54,7 @@ def corpus(tmp_path_factory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def folder(corpus, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("asr") / "asr"
-    build([corpus[0]], [corpus[1]], out, "world")
+    build_asr([corpus[0]], out, [corpus[1]])
     return out
 
 
@@ -63,57 +63,57 @@ def speech() -> list[np.ndarray]:
     return [speak(text, voices(1)[0], seed=9).samples for text in HELD_OUT]
 
 
-def test_hears_held_out_sentences_of_a_tiny_corpus(folder, speech) -> None:
-    asr = load(Continuation(), folder)
-    heard = asr.transcribe(speech)
-    assert wer(HELD_OUT, heard, asr.normalise) <= 0.2
-    assert {word for text in heard for word in text.split()} <= {word for text in TEXTS for word in text.split()}
+def test_held_out_sentences_of_a_tiny_corpus_are_recognised(folder, speech) -> None:
+    asr = load_asr(Continuation(), folder)
+    found = asr.transcribe(speech)
+    assert wer(HELD_OUT, found, asr.normalise) <= 0.2
+    assert {word for text in found for word in text.split()} <= {word for text in TEXTS for word in text.split()}
 
 
-def test_neither_order_nor_company_changes_a_transcript(folder, speech) -> None:
+def test_a_transcript_depends_on_its_audio_alone(folder, speech) -> None:
     noise = np.random.default_rng(0).normal(0, 0.3, 20_000).astype(np.float32)
     utterances = [noise, *speech, speech[0][:9000], 0.1 * speech[1]]
-    asr = PocketSphinx.load(folder)
+    asr = PocketSphinx.from_folder(folder)
     together = asr.transcribe(utterances)
     assert asr.transcribe(utterances[::-1])[::-1] == together
-    assert [PocketSphinx.load(folder).transcribe([x])[0] for x in utterances] == together
+    assert [PocketSphinx.from_folder(folder).transcribe([x])[0] for x in utterances] == together
 
 
 @pytest.mark.parametrize("samples", [0, 1, 100, 700])
-def test_next_to_nothing_is_heard_as_nothing(folder, samples) -> None:
-    assert PocketSphinx.load(folder).transcribe([np.zeros(samples, np.float32)]) == [""]
+def test_almost_no_audio_gives_no_text(folder, samples) -> None:
+    assert PocketSphinx.from_folder(folder).transcribe([np.zeros(samples, np.float32)]) == [""]
 
 
 def test_a_folder_is_the_same_twice(corpus, folder, tmp_path) -> None:
-    build([corpus[0]], [corpus[1]], tmp_path / "again", "world")
+    build_asr([corpus[0]], tmp_path / "again", [corpus[1]])
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["asr.json", "lm.arpa", "means", "variances", "words.dict"]
     assert all((folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
 
 
-def test_words_are_as_the_corpus_says_them_and_else_as_dictionaries_do(corpus, folder, tmp_path) -> None:
+def test_pronunciations_come_from_the_corpus_or_from_dictionaries(corpus, folder, tmp_path) -> None:
     lines = (folder / "words.dict").read_text().splitlines()
     assert lines[0].split()[0] == "a" and "cow K AW" in lines
-    build([corpus[0]], [], tmp_path / "local", "local")
+    build_asr([corpus[0]], tmp_path / "local", corpus="local")
     local = (tmp_path / "local" / "words.dict").read_text()
     assert "the DH AH\nthe(2) DH IY\n" in local  # the bundled dictionary's variants
     assert not (tmp_path / "local" / "means").exists()
-    PocketSphinx.load(tmp_path / "local").transcribe([np.zeros(8000, np.float32)])
+    PocketSphinx.from_folder(tmp_path / "local").transcribe([np.zeros(8000, np.float32)])
 
 
-def test_one_word_is_a_corpus(tmp_path) -> None:
+def test_a_corpus_of_one_word(tmp_path) -> None:
     cuts, table = save_corpus(tmp_path, ["zorble"])
-    build([cuts], [table], tmp_path / "asr", "local")
+    build_asr([cuts], tmp_path / "asr", [table], "local")
     said = speak("zorble", voices(1)[0], seed=3).samples
-    assert PocketSphinx.load(tmp_path / "asr").transcribe([said]) == ["zorble"]
+    assert PocketSphinx.from_folder(tmp_path / "asr").transcribe([said]) == ["zorble"]
 
 
-def test_no_train_split_and_no_folder_are_said(corpus, tmp_path) -> None:
+def test_no_train_split_and_no_folder_are_user_errors(corpus, tmp_path) -> None:
     cuts, _ = save_corpus(tmp_path, ["a cow"], split="test")
     with pytest.raises(UserError, match="train split"):
-        build([cuts], [], tmp_path / "asr", "world")
+        build_asr([cuts], tmp_path / "asr")
     with pytest.raises(UserError, match="build_asr"):
-        load(Continuation(), tmp_path / "asr")
+        load_asr(Continuation(), tmp_path / "asr")
 
 
 def test_parameters_are_written_as_they_were_read(tmp_path) -> None:
@@ -132,7 +132,7 @@ def test_features_have_a_frame_each_10_ms_and_slopes(speech) -> None:
     assert abs(len(first) - len(speech[0]) / 160) < 3 and first.shape[1:] == (3, 13)
     assert np.allclose(first[:, 0].mean(axis=0), 0, atol=1e-3)
     features(_pcm(speech[1]))
-    assert np.array_equal(features(_pcm(speech[0])), first)  # whatever was heard before
+    assert np.array_equal(features(_pcm(speech[0])), first)  # whatever came before
     assert np.allclose(first[2:-2, 1], first[4:, 0] - first[:-4, 0], atol=1e-6)
 
 
@@ -155,8 +155,9 @@ def test_spelling_map_is_the_models_own() -> None:
 
 def test_pocketsphinx_and_the_normaliser_load_without_torch(folder) -> None:
     code = (
-        "import sys; from speechladder.continuation.asr import load; from speechladder.settings import Continuation;"
-        f"asr = load(Continuation(), {str(folder)!r}); import numpy; asr.transcribe([numpy.zeros(9000, 'f4')]);"
+        "import sys; from speechladder.settings import Continuation\n"
+        "from speechladder.continuation.asr import load_asr\n"
+        f"asr = load_asr(Continuation(), {str(folder)!r}); import numpy; asr.transcribe([numpy.zeros(9000, 'f4')]);"
         "print(asr.normalise('Two!'), {'torch', 'transformers', 'whisper'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -181,12 +182,12 @@ def openai_file(tmp_path_factory) -> Path:
 
 
 def save_whisper(folder: Path) -> Path:
-    """A random Whisper as transformers saves it, which says letters."""
+    """A random Whisper as transformers saves it, whose tokens are letters."""
     import torch
     import transformers
 
     extractor = transformers.WhisperFeatureExtractor(feature_size=80)
-    # what comes after <|notimestamps|> is a time, by which speech is heard in segments: nothing does
+    # tokens after <|notimestamps|> are times, by which Whisper divides speech into segments: there are none
     symbols = ["<|endoftext|>", "<|startoftranscript|>", *"abcdefghijklmnopqrstuvwxyz", "\u0120", "<|notimestamps|>"]
     vocab = {symbol: n for n, symbol in enumerate(symbols)}
     tokenizer = transformers.WhisperTokenizer(vocab=vocab, merges=[])
@@ -218,18 +219,18 @@ def tiny_whisper(request) -> Path:
     return request.getfixturevalue(request.param)
 
 
-def test_random_whispers_of_both_kinds_hear_the_same_twice(tiny_whisper, speech) -> None:
+def test_random_whispers_of_both_kinds_give_the_same_text_twice(tiny_whisper, speech) -> None:
     settings = Continuation(asr="whisper", whisper=str(tiny_whisper))
-    check(settings)
-    asr = load(settings, None)
-    heard = asr.transcribe([*speech, np.zeros(0, np.float32)])
-    assert heard[-1] == "" and all(heard[:2])
-    assert load(settings, None).transcribe(speech[::-1])[::-1] == heard[:2]
+    check_asr(settings)
+    asr = load_asr(settings, None)
+    found = asr.transcribe([*speech, np.zeros(0, np.float32)])
+    assert found[-1] == "" and all(found[:2])
+    assert load_asr(settings, None).transcribe(speech[::-1])[::-1] == found[:2]
     assert asr.normalise("Colour, it's twenty-two!") == "color it is 22"
 
 
 def test_a_whisper_on_a_gpu_runs_in_float16_on_whole_batches(tiny_whisper, monkeypatch) -> None:
-    """`acquire_gpu` names the card, cuda:0; the card is made up, so that what is loaded stays on the CPU."""
+    """The device is named cuda:0 but does not exist, so the model stays on the CPU."""
     import torch
 
     seen: dict[str, object] = {}
@@ -256,7 +257,7 @@ def test_a_whisper_on_a_gpu_runs_in_float16_on_whole_batches(tiny_whisper, monke
         noting(transformers.WhisperForConditionalGeneration, "from_pretrained", "dtype")
         monkeypatch.setattr(torch.nn.Module, "to", lambda module, *place: seen.update(device=place[0]) or module)
         wanted = {"device": "cuda:0", "dtype": torch.float16}
-    asr = load(_whisper(tiny_whisper), None)
+    asr = load_asr(_whisper(tiny_whisper), None)
     assert seen == wanted
 
     asked: list[int] = []
@@ -265,11 +266,11 @@ def test_a_whisper_on_a_gpu_runs_in_float16_on_whole_batches(tiny_whisper, monke
     assert asked == [asr_whisper.BATCH, 1]
 
 
-def test_the_judge_reads_with_the_recognisers_normaliser(tiny_whisper) -> None:
+def test_the_normaliser_loads_without_the_recogniser(tiny_whisper) -> None:
     said = "The Colour, twenty-one."
-    assert normaliser(_whisper(tiny_whisper))(said) == load(_whisper(tiny_whisper), None).normalise(said)
-    assert normaliser(_whisper(tiny_whisper))(said) == "the color 21"
-    assert normaliser(Continuation())(said) == "the colour 21"
+    assert load_normaliser(_whisper(tiny_whisper))(said) == load_asr(_whisper(tiny_whisper), None).normalise(said)
+    assert load_normaliser(_whisper(tiny_whisper))(said) == "the color 21"
+    assert load_normaliser(Continuation())(said) == "the colour 21"
 
 
 def test_long_speech_is_divided_where_it_is_quiet() -> None:
@@ -292,49 +293,49 @@ def test_a_size_is_a_size_whatever_lies_in_the_folder(tmp_path, monkeypatch) -> 
     monkeypatch.chdir(tmp_path)
     Path("tiny").mkdir()
     Path("base").write_text("no checkpoint")
-    check(_whisper("tiny"))
-    check(_whisper("base"))
+    check_asr(_whisper("tiny"))
+    check_asr(_whisper("base"))
     with pytest.raises(UserError, match=r"config\.json"):
-        check(_whisper("./tiny"))
+        check_asr(_whisper("./tiny"))
 
 
 def _whisper(name: object) -> Continuation:
     return Continuation(asr="whisper", whisper=str(name))
 
 
-def test_what_is_no_whisper_is_said_before_any_job(transformers_folder, tmp_path, monkeypatch) -> None:
-    check(Continuation(whisper="nonsense"))  # pocketsphinx hears
-    check(_whisper("openai/whisper-large-v3"))
+def test_a_model_that_is_no_whisper_is_a_user_error_before_any_job(transformers_folder, tmp_path, monkeypatch) -> None:
+    check_asr(Continuation(whisper="nonsense"))  # not used by pocketsphinx
+    check_asr(_whisper("openai/whisper-large-v3"))
     for name in ("huge", tmp_path / "missing", "checkpoints/missing.pt"):
         with pytest.raises(UserError, match=r"continuation\.whisper: .*large-v3-turbo"):
-            check(_whisper(name))
+            check_asr(_whisper(name))
     (tmp_path / "broken.pt").write_text("not found")
     with pytest.raises(UserError, match=r"continuation\.whisper: .*not a checkpoint"):
-        check(_whisper(tmp_path / "broken.pt"))
+        check_asr(_whisper(tmp_path / "broken.pt"))
     copy = tmp_path / "copy"
     copy.mkdir()
     with pytest.raises(UserError, match=r"continuation\.whisper: .*config\.json"):
-        check(_whisper(copy))
+        check_asr(_whisper(copy))
     (copy / "config.json").write_text(json.dumps({"model_type": "llama"}))
     with pytest.raises(UserError, match="'llama' model, not a Whisper"):
-        check(_whisper(copy))
+        check_asr(_whisper(copy))
     (copy / "config.json").write_text(json.dumps({"model_type": "whisper"}))
     with pytest.raises(UserError, match="no weights"):
-        check(_whisper(copy))
+        check_asr(_whisper(copy))
     (copy / "model.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match=r"lacks preprocessor_config\.json"):
-        check(_whisper(copy))
+        check_asr(_whisper(copy))
     for name in ("preprocessor_config.json", "tokenizer.json"):
         (copy / name).write_text("{}")
-    check(_whisper(copy))
+    check_asr(_whisper(copy))
     with pytest.raises(UserError, match=r"continuation\.whisper: .*cannot be loaded"):
-        load(_whisper(copy), None)
+        load_asr(_whisper(copy), None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"speechladder\[whisper\]"):
-        check(_whisper("tiny"))
+        check_asr(_whisper("tiny"))
 
 
-def test_a_whisper_of_another_rate_is_said_before_any_job(transformers_folder, tmp_path) -> None:
+def test_a_whisper_of_another_rate_is_a_user_error_before_any_job(transformers_folder, tmp_path) -> None:
     folder = tmp_path / "whisper"
     shutil.copytree(transformers_folder, folder)
     changed = 0
@@ -344,10 +345,10 @@ def test_a_whisper_of_another_rate_is_said_before_any_job(transformers_folder, t
         changed += file.read_text() != text
     assert changed
     with pytest.raises(UserError, match="sampling_rate is 22050"):
-        check(_whisper(folder))
+        check_asr(_whisper(folder))
 
 
-def test_a_missing_tensor_and_a_foreign_checkpoint_are_said(openai_file, transformers_folder, tmp_path) -> None:
+def test_a_missing_tensor_and_a_foreign_checkpoint_are_user_errors(openai_file, transformers_folder, tmp_path) -> None:
     import shutil
 
     import safetensors.torch
@@ -355,16 +356,16 @@ def test_a_missing_tensor_and_a_foreign_checkpoint_are_said(openai_file, transfo
 
     torch.save({"weights": torch.zeros(2)}, tmp_path / "foreign.pt")
     with pytest.raises(UserError, match=r"foreign\.pt cannot be loaded as a Whisper \(KeyError"):
-        load(_whisper(tmp_path / "foreign.pt"), None)
+        load_asr(_whisper(tmp_path / "foreign.pt"), None)
     copy = shutil.copytree(transformers_folder, tmp_path / "copy")
     tensors = safetensors.torch.load_file(copy / "model.safetensors")
     tensors.pop("model.encoder.conv1.weight")
     safetensors.torch.save_file(tensors, copy / "model.safetensors", {"format": "pt"})
     with pytest.raises(UserError, match=r"lacks 1 .*conv1"):
-        load(_whisper(copy), None)
+        load_asr(_whisper(copy), None)
 
 
-def test_a_name_that_the_hub_does_not_give_is_said(monkeypatch) -> None:
+def test_a_name_that_the_hub_lacks_is_a_user_error(monkeypatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"continuation\.whisper: somebody/whisper"):
-        load(_whisper("somebody/whisper"), None)
+        load_asr(_whisper("somebody/whisper"), None)

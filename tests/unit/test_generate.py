@@ -26,7 +26,7 @@ SEED = 3
 
 
 def model(window: int = 64, vocab: int = VOCAB) -> LlamaForCausalLM:
-    """A Llama with grouped heads whose attention matters: fresh weights would say nearly the same everywhere."""
+    """A Llama with grouped heads and large attention weights: fresh ones would give nearly the same everywhere."""
     size = LM(hidden_size=16, layers=2, heads=4, kv_heads=2, intermediate_size=24, window=window)
     made = build(size, {"vocab_size": vocab, "pad_id": 0, "bos_id": 1, "eos_id": 2}, seed=1)
     with torch.no_grad():
@@ -75,7 +75,7 @@ def some_prompts(count: int, longest: int = 20) -> list[list[int]]:
     return [[BOS, *rng.integers(4, VOCAB, int(n)).tolist()] for n in rng.integers(0, longest, count)]
 
 
-@pytest.mark.parametrize("window", [64, 8])  # both beyond and within: prompts of up to 20, 12 new
+@pytest.mark.parametrize("window", [64, 8])  # longer and shorter than prompts of up to 20 tokens and 12 new ones
 def test_each_row_is_its_own_full_forward_pass(window: int) -> None:
     prompts, numbers = some_prompts(5), np.random.default_rng(6).random((5, 2, 12))
     lm = model(window)
@@ -91,11 +91,11 @@ def test_the_batch_never_changes_a_token() -> None:
     lm = model()
     first, *others = (generate(lm, prompts, numbers, 1.0, 0.9, batch) for batch in (64, 1, 2, 3, 7))
     assert all(other == first for other in others)
-    assert lm.dtype == torch.float64  # so few tokens would not show what fp32 changes
+    assert lm.dtype == torch.float64  # too few tokens to show the effect of fp32
     assert generate(model(), prompts[4:6], numbers[4:6, 1:2], 1.0, 0.9, 9) == [[first[4][1]], [first[5][1]]]
 
 
-def test_a_stream_is_named_and_a_shorter_one_begins_a_longer() -> None:
+def test_each_continuation_has_its_stream_and_a_shorter_one_begins_a_longer() -> None:
     assert (uniforms(0, "p", 1, 2, 9)[:4] == uniforms(0, "p", 1, 2, 4)).all()
     names = [(0, "p", 1, 2), (1, "p", 1, 2), (0, "q", 1, 2), (0, "p", 0, 2), (0, "p", 1, 0)]
     assert len({uniforms(*name, 1)[0] for name in names}) == 5
@@ -114,12 +114,12 @@ def test_sampling_is_the_nucleus() -> None:
     assert torch.bincount(sample(p, even, 1.0, 0.65)).tolist() == [0, 0, 0, 0, 1143, 857]  # 4/7, 3/7
     assert torch.bincount(sample(p, even, 1.0, 1.0)).tolist() == [0, 0, 400, 0, 800, 600, 200]
     last = torch.full((1,), 1 - 2**-53, dtype=torch.float64)
-    assert sample(p[:1], last, 1.0, 1.0).tolist() == [6]  # never beyond what has any probability
+    assert sample(p[:1], last, 1.0, 1.0).tolist() == [6]  # never an id without probability
 
 
-def test_what_comes_after_the_end_is_not_said() -> None:
+def test_tokens_after_the_end_are_left_out() -> None:
     lm = model()
-    torch.nn.init.zeros_(lm.lm_head.weight)  # every id is as likely as another, so the stream says which
+    torch.nn.init.zeros_(lm.lm_head.weight)  # all ids are equally likely, so the stream determines the id
     at = (0.5 + np.arange(VOCAB)) / (VOCAB - len(NEVER))  # order: </s>, 4, 5, ...
     numbers = np.array([[[at[1], at[0], at[3]], [at[2], at[3], at[4]]]])
     told: list[float] = []
@@ -131,7 +131,7 @@ def test_what_comes_after_the_end_is_not_said() -> None:
     assert told == [1, 1]  # all ended: no more steps
 
 
-# The words of a prompt and of its continuation, each phone of 0.1 s, pauses written as such.
+# The words of a prompt and of its continuation, with phones of 0.1 s; SIL is a pause.
 SPOKEN = [("the", "DH AH"), ("cat", "K AE T"), (None, "SIL"), ("sat", "S AE T"), (None, "SIL"), ("there", "DH EH R")]
 
 
@@ -150,7 +150,7 @@ def spoken(words: list[tuple[str | None, str]]) -> dict[str, object]:
 
 
 class Run:
-    """Prompts `a` (cut after a pause) and `b` (cut before one), and a model of each rung asked for."""
+    """Prompts `a` (cut after a pause) and `b` (cut before one), and a model of each wanted rung."""
 
     def __init__(self, root: Path, cuts: dict[str, int] | None = None, **tokens: object) -> None:
         self.root, self.options = root, Tokens(text_vocab=60, phone_vocab=60, **tokens)
@@ -159,11 +159,11 @@ class Run:
             for part, words in (("prompt", SPOKEN[:cut]), ("whole", SPOKEN)):
                 row = {"item": f"{name}|{part}", "id": name, "part": part, "voice": "v"} | spoken(words)
                 frames = frame_count(round(row["seconds"] * 16000))
-                # around the cut the encoder heard other neighbours: the last frames of the prompt are not the whole's
-                heard = [i // 4 + (part == "prompt" and i > frames - 3) for i in range(frames)]
+                # near the cut the encoder's input differs, so the prompt's last frames differ from the whole's
+                numbers = [i // 4 + (part == "prompt" and i > frames - 3) for i in range(frames)]
                 rows.append(row)
-                units.append({"id": row["item"], "units": heard})
-                self.units[name, part] = heard
+                units.append({"id": row["item"], "units": numbers})
+                self.units[name, part] = numbers
         write_table(root / "prompts.parquet", rows, PROMPTS)
         write_table(root / "units.parquet", units, UNITS)
 
@@ -188,12 +188,12 @@ class Run:
         models = [self.model(name, seed, Codec(tokens / "tokenizer").vocab_size) for seed in (0, 4)]
         out = self.root / "out.parquet"
         asked = Continuation(**{"seconds": 0.6, "samples": 2} | settings)
-        continue_rung(models, tokens, self.root / "prompts.parquet", self.root / "units.parquet", out, asked, SEED)
+        continue_rung(models, tokens, self.root / "prompts.parquet", out, asked, self.root / "units.parquet", SEED)
         return read_table(out, CONTINUATIONS).to_pylist()
 
 
 @pytest.mark.parametrize("name", RUNGS)
-def test_every_rung_goes_on(tmp_path: Path, name: str) -> None:
+def test_every_rung_continues(tmp_path: Path, name: str) -> None:
     run = Run(tmp_path)
     rows = run.go_on(name)
     keys = [(row["id"], row["seed"], row["sample"]) for row in rows]
@@ -202,7 +202,7 @@ def test_every_rung_goes_on(tmp_path: Path, name: str) -> None:
     codec = Codec(tmp_path / "tokens" / name / "tokenizer")
     frames = {i: len(run.units[i, "prompt"]) for i in "ab"}
     after = {i: run.units[i, "whole"][frames[i] :] for i in "ab"}
-    # of runs that is where the unit changes, the prompt's last included
+    # runs of units begin where the unit changes, also at the cut
     runs = {
         i: [f"u{u}" for last, u in zip([run.units[i, "prompt"][-1], *after[i]], after[i]) if u != last] for i in "ab"
     }
@@ -214,7 +214,7 @@ def test_every_rung_goes_on(tmp_path: Path, name: str) -> None:
         "phone-frames": {i: labels[frames[i] : len(run.units[i, "whole"])] for i in "ab"},
         "units": {i: [f"u{u}" for u in after[i]] for i in "ab"},
         "unit-runs": runs,
-    }[registry.get(name).heard]
+    }[registry.get(name).transcribed_as]
     assert {row["id"]: row["symbols"] for row in rows[:2]} == true
     count = new_tokens(0.6, registry.get(name), RATES.get(name, 49.7))
     counts = {"text-bpe": 2, "phone-bpe": 2, "text-raw": 7, "phone-raw": 6, "speech-hubert-dedup": 15}
@@ -251,7 +251,7 @@ def test_a_model_of_another_rung_and_broken_prompts_are_named(tmp_path: Path) ->
     good = run.model("text-raw", 0, Codec(tokens / "tokenizer").vocab_size)
 
     def go(folder: Path, prompts: Path) -> None:
-        continue_rung([folder], tokens, prompts, None, out, Continuation(seconds=0.5, samples=1), SEED)
+        continue_rung([folder], tokens, prompts, out, Continuation(seconds=0.5, samples=1), None, SEED)
 
     go(good, tmp_path / "prompts.parquet")
     with pytest.raises(UserError, match=r"seed1: a model of rung phone-raw with 32 ids"):
@@ -266,5 +266,5 @@ def test_a_model_of_another_rung_and_broken_prompts_are_named(tmp_path: Path) ->
     with pytest.raises(UserError, match="'a' on rung text-raw: the prompt is not the beginning"):
         go(good, tmp_path / "other.parquet")
     write_table(tmp_path / "odd.parquet", [r | {"text": r["text"].replace("cat", "c4t")} for r in rows], PROMPTS)
-    with pytest.raises(UserError, match=r"'a' cannot be said on rung text-raw, which lacks \['4'\]"):
+    with pytest.raises(UserError, match=r"'a' cannot be written on rung text-raw, which lacks \['4'\]"):
         go(good, tmp_path / "odd.parquet")

@@ -1,4 +1,4 @@
-"""Hub names are checked before any job: a small server plays the hub."""
+"""Hub names are checked before any job. A small server on this machine is the hub."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from speechladder.workflow.config import check_hubs
 
 
 class _Hub(BaseHTTPRequestHandler):
-    """open/model is open, gated/model asks for a token, all else is unknown."""
+    """open/model is open, gated/model needs a token, and all other names are unknown."""
 
     def do_GET(self):
         gated = self.path.startswith("/api/models/gated/model") and "Authorization" not in self.headers
@@ -44,7 +44,7 @@ def hub():
 
 
 def _ask(name, tmp_path, **environment):
-    code = f"from speechladder.io.hub import require; require({name!r}, 'continuation.judge_model')"
+    code = f"from speechladder.io.hub import check_access; check_access({name!r}, 'continuation.judge_model')"
     unset = ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_ENDPOINT")
     env = {k: v for k, v in os.environ.items() if k not in unset} | {"HF_HOME": str(tmp_path)} | environment
     return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
@@ -88,9 +88,9 @@ def test_a_hub_that_does_not_answer(tmp_path):
         ({"vocoder": "a/b"}, {"model_type": "hifigan"}, "a vocoder for mel spectra"),
     ],
 )
-def test_a_model_of_another_kind_on_the_hub_is_said_before_any_job(tmp_path, monkeypatch, wanted, config, said):
+def test_a_model_of_another_kind_on_the_hub_is_a_user_error_before_any_job(tmp_path, monkeypatch, wanted, config, said):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    monkeypatch.setattr(models, "require", lambda name, field: None)
+    monkeypatch.setattr(models, "check_access", lambda name, field: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: str(tmp_path / file))
     with pytest.raises(UserError, match=said):
         check_hubs(load({"continuation": wanted}))

@@ -1,4 +1,4 @@
-"""The judge: the run's own is trained and resumed, any causal LM loads, a continuation is scored given its prompt."""
+"""The judge: the run's own one is trained and resumed, any causal LM loads, continuations are scored."""
 
 import json
 import os
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from speechladder.continuation.judge import run, score
-from speechladder.continuation.judge.check import check
+from speechladder.continuation.judge.checks import check_judge
+from speechladder.continuation.judge.likelihood import Judge, load_judge, negative_log_likelihoods
+from speechladder.continuation.judge.training import pack_judge_text, train_judge
 from speechladder.io.errors import UserError
 from speechladder.rungs.data import TokenData
 from speechladder.settings import LM, Continuation, Tokens
@@ -42,7 +43,7 @@ def text(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def own(text, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("own") / "judge"
-    run.train_judge(text, out, 0, OPTIONS, TINY, TOKENS)
+    train_judge(text, out, OPTIONS, TINY, TOKENS)
     return out
 
 
@@ -84,13 +85,13 @@ def save_llama(folder: Path, style: str) -> Path:
 
 
 @pytest.fixture(scope="module", params=["metaspace", "bytes", "own"])
-def judge(request, tmp_path_factory) -> score.Judge:
+def judge(request, tmp_path_factory) -> Judge:
     if request.param == "own":
-        return score.load(request.getfixturevalue("own") / "model", own=True)
-    return score.load(save_llama(tmp_path_factory.mktemp(request.param), request.param))
+        return load_judge(request.getfixturevalue("own") / "model", own=True)
+    return load_judge(save_llama(tmp_path_factory.mktemp(request.param), request.param))
 
 
-def by_hand(judge: score.Judge, text: str | list[int]) -> float:
+def by_hand(judge: Judge, text: str | list[int]) -> float:
     """NLL in nats of a whole text (or its ids) after the start token, one position at a time."""
     ids = [judge.start, *(judge.tokenizer.encode(text, add_special_tokens=False) if isinstance(text, str) else text)]
     with torch.no_grad():
@@ -98,40 +99,42 @@ def by_hand(judge: score.Judge, text: str | list[int]) -> float:
     return -sum(float(logits[n, token]) for n, token in enumerate(ids[1:]))
 
 
-def test_the_seam(judge):
+def test_a_continuation_is_scored_given_its_prompt(judge):
     for prompt, continuation in (("the farmer sees", "a cow"), ("a", "river and the barn"), ("the", "q")):
-        ((nats, tokens),) = score.nll(judge, [(prompt, continuation)])
+        ((nats, tokens),) = negative_log_likelihoods(judge, [(prompt, continuation)])
         assert nats == pytest.approx(by_hand(judge, f"{prompt} {continuation}") - by_hand(judge, prompt), abs=1e-4)
-        ((first, before), (both, total)) = score.nll(judge, [("", prompt), ("", f"{prompt} {continuation}")])
+        ((first, before), (both, total)) = negative_log_likelihoods(
+            judge, [("", prompt), ("", f"{prompt} {continuation}")]
+        )
         assert nats == pytest.approx(both - first, abs=1e-4) and tokens == total - before > 0
 
 
-def test_neighbours_and_padding_change_nothing(judge):
-    together = score.nll(judge, PAIRS)
+def test_the_batch_changes_nothing(judge):
+    together = negative_log_likelihoods(judge, PAIRS)
     for pair, (nats, tokens) in zip(PAIRS, together):
-        ((alone, count),) = score.nll(judge, [pair], batch_tokens=1)
+        ((alone, count),) = negative_log_likelihoods(judge, [pair], batch_tokens=1)
         assert nats == pytest.approx(alone, abs=1e-4) and tokens == count
-    assert np.allclose(together[::-1], score.nll(judge, PAIRS[::-1]), atol=1e-4)
+    assert np.allclose(together[::-1], negative_log_likelihoods(judge, PAIRS[::-1]), atol=1e-4)
     assert together[3] == (0.0, 0)  # an empty continuation
 
 
 def test_without_logits_to_keep(judge, monkeypatch):
-    before = score.nll(judge, PAIRS)
+    before = negative_log_likelihoods(judge, PAIRS)
     forward = judge.model.forward
     monkeypatch.setattr(judge.model, "forward", lambda input_ids, attention_mask, use_cache: forward(input_ids))
-    assert np.allclose(score.nll(judge, PAIRS), before, atol=1e-4)
+    assert np.allclose(negative_log_likelihoods(judge, PAIRS), before, atol=1e-4)
 
 
-def test_a_token_over_the_seam_is_the_continuations(tmp_path):
-    judge = score.load(save_llama(tmp_path, "over words"))
+def test_a_merged_token_is_the_continuations(tmp_path):
+    judge = load_judge(save_llama(tmp_path, "over words"))
     ((ids, count),) = judge.encode("a", "b")
     assert len(ids) == 2 and count == 1
     ((ids, count),) = judge.encode("b", "c")
-    assert len(ids) == 4 and count == 2  # and where nothing merges
+    assert len(ids) == 4 and count == 2  # without a merged token
 
 
 def test_a_long_prompt_loses_its_beginning_and_a_long_continuation_is_read_in_parts(judge):
-    short = score.Judge(judge.model, judge.tokenizer, judge.start, 8, "x")
+    short = Judge(judge.model, judge.tokenizer, judge.start, 8, "x")
     ((ids, count),) = short.encode("the farmer sees a cow by the river", "and walks")
     assert len(ids) == 8 and ids[0] == judge.start and 0 < count < 8
     assert ids[-count:] == judge.encode("the farmer sees a cow by the river", "and walks")[0][0][-count:]
@@ -140,9 +143,11 @@ def test_a_long_prompt_loses_its_beginning_and_a_long_continuation_is_read_in_pa
     parts = short.encode("a", said)
     assert [token for ids, n in parts for token in ids[-n:]] == whole[-count:] and len(parts) > 1
     assert all(ids[0] == short.start and n <= 4 and len(ids) <= 8 for ids, n in parts)
-    assert all(len(ids) == 8 for ids, _ in parts[2:])  # with what is before, as far as there is room
+    assert all(len(ids) == 8 for ids, _ in parts[2:])  # after as much of the preceding text as fits
     done: list[float] = []
-    (nats, tokens), _, (same, _) = score.nll(short, [("a", said), ("a", ""), ("a", said)], advance=done.append)
+    (nats, tokens), _, (same, _) = negative_log_likelihoods(
+        short, [("a", said), ("a", ""), ("a", said)], advance=done.append
+    )
     by_parts = [by_hand(short, ids[1:]) - by_hand(short, ids[1 : len(ids) - n]) for ids, n in parts]
     assert tokens == count and nats == same == pytest.approx(sum(by_parts), abs=1e-4) and sum(done) == 1
 
@@ -155,10 +160,10 @@ def test_the_runs_judge_is_a_rung_and_a_model(own, text):
     made = json.loads((own / "model" / "train.json").read_text())
     assert made["steps"] == 10 and not (own / "model" / "learning").exists()
     assert not own.with_name("judge.checkpoints").exists()
-    ((good, _), (bad, _)) = score.nll(
-        score.load(own / "model", own=True), [("the", "cow and the"), ("the", "zxq jvw zq")]
+    ((good, _), (bad, _)) = negative_log_likelihoods(
+        load_judge(own / "model", own=True), [("the", "cow and the"), ("the", "zxq jvw zq")]
     )
-    assert good < bad  # it learnt something of its letters
+    assert good < bad  # it has learnt something about its letters
 
 
 def test_a_judge_that_was_interrupted_goes_on_to_the_same_weights(own, text, tmp_path, monkeypatch):
@@ -177,27 +182,27 @@ def test_a_judge_that_was_interrupted_goes_on_to_the_same_weights(own, text, tmp
 
     monkeypatch.setattr(Trainee, "step", until)
     with pytest.raises(StopError):
-        run.train_judge(text, tmp_path / "judge", 0, OPTIONS, TINY, TOKENS)
+        train_judge(text, tmp_path / "judge", OPTIONS, TINY, TOKENS)
     seen = []
     monkeypatch.setattr(Trainee, "step", lambda trainee, work, lr: seen.append(lr) or step(trainee, work, lr))
-    run.train_judge(text, tmp_path / "judge", 0, OPTIONS, TINY, TOKENS)
+    train_judge(text, tmp_path / "judge", OPTIONS, TINY, TOKENS)
     assert len(seen) == 5 and seen[:3] == done[5:]  # from the checkpoint of step 5 on
     weights = "model/model.safetensors"
     assert (tmp_path / "judge" / weights).read_bytes() == (own / weights).read_bytes()
 
 
-def test_text_that_is_not_there(text, tmp_path):
+def test_missing_or_empty_text(text, tmp_path):
     with pytest.raises(UserError, match=r"train.txt: no such file"):
-        run.pack_text(tmp_path, tmp_path / "tokens", TOKENS)
+        pack_judge_text(tmp_path, tmp_path / "tokens", TOKENS)
     (tmp_path / "train.txt").write_text("\n \n")
     with pytest.raises(UserError, match=r"train.txt: no documents"):
-        run.pack_text(tmp_path, tmp_path / "tokens", TOKENS)
+        pack_judge_text(tmp_path, tmp_path / "tokens", TOKENS)
 
 
 def test_digits_and_signs_are_spelt_for_the_judge(tmp_path):
     for split in ("train", "valid"):
         (tmp_path / f"{split}.txt").write_text("The 12 cows -- don't eat.\nthe cow\n")
-    run.pack_text(tmp_path, tmp_path / "tokens", TOKENS, lambda text: text.replace("don't", "do not"))
+    pack_judge_text(tmp_path, tmp_path / "tokens", TOKENS, lambda text: text.replace("don't", "do not"))
     data = TokenData(tmp_path / "tokens", "valid")
     assert data.seconds.tolist() == [6 / 2.5, 2 / 2.5]  # the twelve cows do not eat
     assert 3 not in data.tokens
@@ -209,30 +214,30 @@ def hf(name: object) -> Continuation:
 
 def test_check_names_the_field_and_the_fix(tmp_path, monkeypatch):
     folder = save_llama(tmp_path / "llama", "bytes")
-    check(hf(folder))
-    check(Continuation(judge="run", judge_model="not there"))
+    check_judge(hf(folder))
+    check_judge(Continuation(judge="run", judge_model="not there"))
     with pytest.raises(UserError, match=r"continuation.judge_model: no such folder: /no/where; name a folder, or"):
-        check(hf("/no/where"))
+        check_judge(hf("/no/where"))
     with pytest.raises(UserError, match=r"continuation.judge_model: .*config.json is a file"):
-        check(hf(folder / "config.json"))
+        check_judge(hf(folder / "config.json"))
     (folder / "tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"continuation.judge_model: .* holds no tokenizer"):
-        check(hf(folder))
+        check_judge(hf(folder))
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"continuation.judge_model: .* holds no weights"):
-        check(hf(folder))
+        check_judge(hf(folder))
     (folder / "model.safetensors").touch()
     (folder / "config.json").write_text('{"architectures": ["BertForMaskedLM"], "model_type": "bert"}')
     with pytest.raises(UserError, match=r"BertForMaskedLM, which does not read left to right"):
-        check(hf(folder))
+        check_judge(hf(folder))
     (folder / "config.json").unlink()
     with pytest.raises(UserError, match=r"continuation.judge_model: .* has no config.json"):
-        check(hf(folder))
+        check_judge(hf(folder))
 
 
 @pytest.fixture
 def no_pauses(monkeypatch):
-    """The hub's client waits 23 s in all between its tries where there is no network."""
+    """Without a network the hub's client waits 23 s in total between its tries; do not wait."""
     import huggingface_hub.utils._http as http
 
     monkeypatch.setattr(http.time, "sleep", lambda seconds: None)
@@ -252,27 +257,28 @@ def test_a_gated_model_without_a_token(monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "auth_check", refuse)
     with pytest.raises(UserError, match=r"continuation.judge_model: owner/gated is gated: .* HF_TOKEN"):
-        score.load("owner/gated")
+        load_judge("owner/gated")
 
 
 @pytest.mark.usefixtures("no_pauses")
-def test_what_cannot_be_loaded_is_a_user_error(tmp_path):
+def test_a_model_that_cannot_be_loaded_is_a_user_error(tmp_path):
     folder = save_llama(tmp_path / "llama", "bytes")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
     with pytest.raises(UserError, match=r"continuation.judge_model: .*tokenizer"):
-        score.load(folder)
+        load_judge(folder)
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(UserError, match=r"continuation.judge_model: .* could not be loaded"):
-        score.load(folder)
+        load_judge(folder)
     with pytest.raises(UserError, match=r"continuation.judge_model: owner/absent is not in the cache"):
-        score.load("owner/absent")
+        load_judge("owner/absent")
 
 
 def test_the_check_is_light():
     code = (
-        "from speechladder.continuation.judge.check import check; from speechladder.settings import Continuation;"
-        "check(Continuation(judge='hf', judge_model='.'))"
+        "from speechladder.continuation.judge.checks import check_judge\n"
+        "from speechladder.settings import Continuation\n"
+        "check_judge(Continuation(judge='hf', judge_model='.'))"
     )
     done = subprocess.run(
         [

@@ -1,11 +1,11 @@
-"""Phones to words through the lexicon: exact on what it holds, near on what it does not."""
+"""Phones to words by the lexicon: exact for its pronunciations, near for others."""
 
 import random
 import time
 
 import pytest
 
-from speechladder.continuation.lexicon import SUBSTITUTION, Lexicon, observed
+from speechladder.continuation.lexicon import SUBSTITUTION, Lexicon, observed_pronunciations
 from speechladder.corpora.phones import ARPABET
 from speechladder.corpora.speak import pronounce
 from speechladder.io.errors import UserError
@@ -40,8 +40,8 @@ def lexicon(**options) -> Lexicon:
         ("SIL K L AE S R UW M SIL", "classroom"),
         ("K L AE S | R UW M", "class room"),
         ("D AA G Z", "dogs"),  # near vowels
-        ("D AO G", "dogs"),  # one too few
-        ("D AO G Z AH", "dogs"),  # one too many
+        ("D AO G", "dogs"),  # a phone is missing
+        ("D AO G Z AH", "dogs"),  # a phone too many
         ("K AE SIL T", "cat"),  # a pause within a word
         ("", ""),
         ("SIL | SIL", ""),
@@ -59,7 +59,7 @@ def test_texts_choose_between_homophones():
     assert lexicon().words(["T", "UW"]) == "too"  # the first of the alphabet, always
 
 
-def test_what_is_refused():
+def test_what_is_not_allowed():
     with pytest.raises(ValueError, match="u17"):
         lexicon().words(["T", "u17"])
     with pytest.raises(UserError, match="no words"):
@@ -88,9 +88,13 @@ def test_corpus_pronunciations():
         return words, phones
 
     rows = [utterance("the cat", "DH IH0", "K AE1 T")] * 3 + [utterance("the room", "DH AH0", "R UH1 M")]
-    assert observed(rows) == {"cat": [("K", "AE", "T")], "room": [("R", "UH", "M")], "the": [("DH", "IH")]}
-    assert observed(rows, least=1)["the"] == [("DH", "IH"), ("DH", "AH")]
-    made = Lexicon.from_words(["cat", "blorf"], pronounce, pronunciations=observed(rows))
+    assert observed_pronunciations(rows) == {
+        "cat": [("K", "AE", "T")],
+        "room": [("R", "UH", "M")],
+        "the": [("DH", "IH")],
+    }
+    assert observed_pronunciations(rows, least=1)["the"] == [("DH", "IH"), ("DH", "AH")]
+    made = Lexicon.from_words(["cat", "blorf"], pronounce, pronunciations=observed_pronunciations(rows))
     assert made.words(["DH", "IH", *pronounce("blorf"), "R", "UH", "M"]) == "the blorf room"
 
 

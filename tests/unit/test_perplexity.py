@@ -1,4 +1,4 @@
-"""Perplexity of continuations: value, bounds, interval, and what keeps silence and repetition from winning."""
+"""Perplexity of continuations: value, bounds, interval, and the statistics of silence and repetition."""
 
 import io
 import math
@@ -14,13 +14,13 @@ from test_judge import OPTIONS, TINY, TOKENS, save_llama
 from speechladder.analysis import continuation, table
 from speechladder.analysis.csv_tables import read_csv
 from speechladder.continuation import perplexity
-from speechladder.continuation.judge import run
-from speechladder.continuation.judge.table import judge_continuations, read_prompts
+from speechladder.continuation.judge import judgement
+from speechladder.continuation.judge.judgement import judge_continuations, read_prompt_texts
+from speechladder.continuation.judge.training import train_judge
 from speechladder.continuation.perplexity import Speech
-from speechladder.io import tables
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.io.tables import HEARD, JUDGED, PROMPTS, read_table, write_table
+from speechladder.io.tables import JUDGED, PROMPTS, TRANSCRIPTS, read_table, write_table
 from speechladder.report import figures
 from speechladder.report.terminal import show
 from speechladder.settings import Analysis, Continuation
@@ -31,7 +31,7 @@ TRUE = {id: f"the cow walks to barn {word}" for id, word in zip(IDS, ["by", "a",
 REFERENCE = pa.schema([(name, pa.string()) for name in ("path", "id", "reference", "transcript")])
 
 
-def row(id, nll, words, seed=0, sample=0, rung="phone-raw", path="heard"):
+def row(id, nll, words, seed=0, sample=0, rung="phone-raw", path="transcript"):
     return {"rung": rung, "path": path, "id": id, "seed": seed, "sample": sample} | {
         "nll": nll,
         "words": words,
@@ -50,7 +50,7 @@ def test_the_corpus_perplexity_weighs_words():
     assert math.isnan(continuation.total([row("c", 0.0, 0)]))
 
 
-def test_an_endless_word_ends_no_run():
+def test_an_endless_word_does_not_stop_the_run():
     rows = [row("a", 2000.0, 1), row("b", 5000.0, 1), row("c", 3.0, 1)]
     assert continuation.total(rows) == math.exp(100)
     with warnings.catch_warnings():
@@ -62,14 +62,14 @@ def test_the_interval_holds_the_truth_and_resamples_prompts():
     covered, narrow = 0, []
     for trial in range(60):
         rng = np.random.default_rng(trial)
-        ease = rng.normal(3.0, 0.5, 40)  # a prompt's continuations share how hard it is
+        ease = rng.normal(3.0, 0.5, 40)  # a prompt's continuations are equally hard
         rows = [row(f"{n}", float(ease[n] * 10), 10, sample=s) for n in range(40) for s in range(3)]
         value, low, high = estimated(rows, 400, trial)
         covered += low <= math.exp(3.0) <= high
         narrow.append(math.log(high / low))
         assert low <= value <= high
     assert covered >= 50
-    # three copies of each are no more sure than one: 2 x 1.96 x 0.5 / sqrt(40)
+    # three copies of each are as uncertain as one: 2 x 1.96 x 0.5 / sqrt(40)
     assert np.mean(narrow) == pytest.approx(0.31, abs=0.04)
 
 
@@ -87,7 +87,7 @@ def test_silence_is_no_estimate():
     assert (continuation.cell(low), continuation.cell(value)) == ("", "20.09")
 
 
-def test_the_floor_deals_the_same_words_anew():
+def test_the_floor_shuffles_the_same_words():
     dealt = perplexity.shuffled(TRUE, 0, 2)
     assert dealt == perplexity.shuffled(dict(reversed(TRUE.items())), 0, 2) != perplexity.shuffled(TRUE, 1, 2)
     words = Counter(word for text in TRUE.values() for word in text.split())
@@ -100,7 +100,7 @@ def test_the_floor_deals_the_same_words_anew():
 def test_distinct_and_entropy():
     varied, same = [["a", "b", "c", "d"]], [["a", "a", "a", "a"]]
     assert (perplexity.distinct(varied, 1), perplexity.distinct(same, 1)) == (1.0, 0.25)
-    assert perplexity.distinct([["a", "b"], ["a", "b"]], 2) == 0.5  # not over the border of two texts
+    assert perplexity.distinct([["a", "b"], ["a", "b"]], 2) == 0.5  # not across two texts
     assert (perplexity.entropy(varied), perplexity.entropy(same)) == (2.0, 0.0)
     assert math.isnan(perplexity.distinct([[], ["a"]], 2)) and math.isnan(perplexity.entropy([[]]))
 
@@ -116,12 +116,12 @@ def test_statistics_are_of_equal_amounts():
 
 
 def wer(references, hypotheses, normalise):
-    """Stands in for jiwer: the share of texts that differ."""
+    """Replaces jiwer's word error rate by the share of texts that differ."""
     return sum(normalise(a) != normalise(b) for a, b in zip(references, hypotheses, strict=True)) / len(references)
 
 
-def heard(true, said, direct=lambda text: ""):
-    """Rows of HEARD: the true continuations as `true` has them heard, and two samples of two models."""
+def transcripts(true, said, direct=lambda text: ""):
+    """Rows of TRANSCRIPTS: the true continuations as `true` transcribes them, and two samples of two models."""
     rows = [(id, -1, -1, true(text)) for id, text in TRUE.items()]
     rows += [(id, seed, sample, said(text)) for id, text in TRUE.items() for seed in (0, 1) for sample in (0, 1)]
     keys = ("id", "seed", "sample", "transcript")
@@ -141,10 +141,12 @@ def judged(tmp_path_factory):
             common | {"item": f"{id}|whole", "part": "whole", "text": f"the farmer sees {text}", "seconds": 3.0}
         )
     write_table(folder / "prompts.parquet", rows, PROMPTS)
-    write_table(folder / "text-bpe" / "heard.parquet", heard(str, str), HEARD)
-    direct = heard(lambda t: t.replace("cow", "barn"), lambda t: t[::-1], lambda t: t.replace("barn", "cow"))
-    write_table(folder / "phone-raw" / "heard.parquet", direct, HEARD)
-    write_table(folder / "speech-hubert" / "heard.parquet", heard(lambda t: "the", lambda t: ""), HEARD)
+    write_table(folder / "text-bpe" / "transcripts.parquet", transcripts(str, str), TRANSCRIPTS)
+    direct = transcripts(lambda t: t.replace("cow", "barn"), lambda t: t[::-1], lambda t: t.replace("barn", "cow"))
+    write_table(folder / "phone-raw" / "transcripts.parquet", direct, TRANSCRIPTS)
+    write_table(
+        folder / "speech-hubert" / "transcripts.parquet", transcripts(lambda t: "the", lambda t: ""), TRANSCRIPTS
+    )
     paths = (("natural", str), ("tts", str), ("resynthesis", lambda text: "the"))
     rows = [{"path": p, "id": i, "reference": t, "transcript": f(t)} for p, f in paths for i, t in TRUE.items()]
     write_table(folder / "reference.parquet", rows, REFERENCE)
@@ -153,28 +155,27 @@ def judged(tmp_path_factory):
     (text / "train.txt").write_text("".join(f"the farmer sees {t}\n" for t in TRUE.values()) * 30)
     (text / "valid.txt").write_text("".join(f"the farmer sees {t}\n" for t in TRUE.values()))
     lm = TINY.model_copy(update={"lr": 2e-2})
-    run.train_judge(text, folder / "judge", 0, OPTIONS.model_copy(update={"judge_steps": 60}), lm, TOKENS)
+    train_judge(text, folder / "judge", OPTIONS.model_copy(update={"judge_steps": 60}), lm, TOKENS)
     judge(results)
     return results
 
 
 def judge(results, settings=Continuation(), out="judged.parquet", quality="quality.json"):  # noqa: B008
     folder = results / "continuation"
-    rungs = {rung: folder / rung / "heard.parquet" for rung in ("text-bpe", "phone-raw", "speech-hubert")}
+    rungs = ["text-bpe", "phone-raw", "speech-hubert"]
+    files = [folder / rung / "transcripts.parquet" for rung in rungs]
     own = folder / "judge" if settings.judge == "run" else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "REFERENCE", REFERENCE, raising=False)
+        patch.setattr(judgement, "wer", wer)
         judge_continuations(
             rungs,
+            files,
             folder / "prompts.parquet",
             folder / "reference.parquet",
-            own,
             folder / out,
             folder / quality,
             settings,
-            0,
-            str,
-            wer,
+            own,
         )
 
 
@@ -184,14 +185,14 @@ def test_what_is_judged(judged):
     assert kinds == {
         ("reference", "true", True): 6,
         ("reference", "shuffled", True): 12,
-        ("text-bpe", "heard", True): 6,
-        ("text-bpe", "heard", False): 24,
-        ("phone-raw", "heard", True): 6,
-        ("phone-raw", "heard", False): 24,
+        ("text-bpe", "transcript", True): 6,
+        ("text-bpe", "transcript", False): 24,
+        ("phone-raw", "transcript", True): 6,
+        ("phone-raw", "transcript", False): 24,
         ("phone-raw", "direct", True): 6,
         ("phone-raw", "direct", False): 24,
-        ("speech-hubert", "heard", True): 6,
-        ("speech-hubert", "heard", False): 24,
+        ("speech-hubert", "transcript", True): 6,
+        ("speech-hubert", "transcript", False): 24,
     }
     silent = [r for r in rows if r["rung"] == "speech-hubert" and r["seed"] >= 0]
     assert {(r["nll"], r["words"], r["tokens"]) for r in silent} == {(0.0, 0, 0)}
@@ -272,10 +273,12 @@ def test_another_judge_and_the_same_bytes(judged, tmp_path):
 
 def test_prompts_of_another_run(judged, tmp_path):
     path = judged / "continuation" / "prompts.parquet"
-    told = read_prompts(path, str.upper)
+    told = read_prompt_texts(path, str.upper)
     assert told.prompts["p0"] == "THE FARMER SEES" and told.true["p0"] == "THE COW WALKS TO BARN BY"
     assert told.seconds["p0"] == 2.0
     rows = read_table(path, PROMPTS).to_pylist()
     write_table(tmp_path / "prompts.parquet", rows[1:], PROMPTS)
-    with pytest.raises(UserError, match=r"not every prompt has the rows prompt and whole"):
-        read_prompts(tmp_path / "prompts.parquet", str)
+    with pytest.raises(
+        UserError, match=r"prompts.parquet: prompt 'p0' has the parts \['whole'\], not prompt and whole"
+    ):
+        read_prompt_texts(tmp_path / "prompts.parquet", str)

@@ -1,4 +1,4 @@
-"""Prompts are cut where they should be, and the judge never reads what they were cut from."""
+"""Prompts are cut at the right places, and the judge's text never contains them."""
 
 import gzip
 import itertools
@@ -12,8 +12,9 @@ import pytest
 from speechladder.alignment.base import AlignmentError
 from speechladder.benchmarks.items import Speaker, Utterance
 from speechladder.continuation import prompts
-from speechladder.continuation.judge_text import LONGEST, judge_documents, write_judge_text
-from speechladder.continuation.prompts import STORIES, boundaries, build_prompts, cut_at, words_before
+from speechladder.continuation.judge.text import LONGEST, judge_documents, write_judge_text
+from speechladder.continuation.prompt_table import PARTS, STORIES
+from speechladder.continuation.prompts import boundaries, cut_at, make_prompts, words_before
 from speechladder.corpora.cuts import Cut, read_cuts, write_cuts
 from speechladder.corpora.speak import speak
 from speechladder.corpora.text import normalise
@@ -32,7 +33,7 @@ TRUTH = Alignment(aligner="truth")
 
 
 def build(out: Path, settings=SETTINGS, seed: int = 0, cuts=(), alignments=(), alignment=TRUTH) -> Path:
-    build_prompts(settings, alignment, 3, seed, out, list(cuts), list(alignments))
+    make_prompts(out, settings, alignment, list(cuts), list(alignments), seed=seed)
     return out
 
 
@@ -48,7 +49,7 @@ def world(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Cuts and alignment that stand for a natural corpus: half of the utterances are of the test split."""
+    """Cuts and alignment of a small corpus, half of it in the test split, in the role of a natural corpus."""
     folder = tmp_path_factory.mktemp("corpus")
     paths = [folder / name for name in ("cuts.jsonl.gz", "audio", "truth.parquet", "rejected.jsonl")]
     build_world_shard(Corpus(hours=0.08, shards=1, test_fraction=0.49, max_rejected=1.0), 0, 0, *paths)
@@ -69,11 +70,11 @@ def aligned(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("source", ["world", "natural", "aligned"])
-def test_the_table_keeps_its_promises(source, request):
+def test_the_table_is_as_documented(source, request):
     pairs = rows_of(request.getfixturevalue(source))
     assert len(pairs) == len({p["id"] for p, _ in pairs}) == (2 if source == "aligned" else SETTINGS.prompts)
     for pair in pairs:
-        for row, part in zip(pair, prompts.PARTS):
+        for row, part in zip(pair, PARTS):
             assert (row["part"], row["item"]) == (part, f"{row['id']}|{part}")
             samples, phones, words = read_audio(row["audio"]), from_rows(row["phones"]), from_rows(row["words"])
             assert row["seconds"] == len(samples) / 16_000
@@ -82,12 +83,12 @@ def test_the_table_keeps_its_promises(source, request):
             assert all(p.end > p.start for p in phones)
             assert row["text"] == " ".join(w.label for w in words) == normalise(row["text"])
             assert all(a.end <= b.start + 1e-9 for a, b in itertools.pairwise(words))
-            # every word is there to its end: nothing but a pause follows it
+            # every word is complete: only a pause follows it
             assert words[-1].end == pytest.approx(phones[-1].start if phones[-1].label == "SIL" else phones[-1].end)
         prompt, whole = pair
         assert prompt["voice"] == whole["voice"]
-        heard = [read_audio(row["audio"]) for row in pair]
-        assert np.array_equal(heard[0], heard[1][: len(heard[0])])
+        audio = [read_audio(row["audio"]) for row in pair]
+        assert np.array_equal(audio[0], audio[1][: len(audio[0])])
         assert prompt["words"] == whole["words"][: len(prompt["words"])] != whole["words"]
         *before, last = prompt["phones"]
         assert before == whole["phones"][: len(before)]
@@ -108,7 +109,7 @@ def test_world_prompts_are_held_out_stories_of_all_topics_in_many_voices(world):
         assert prompt["text"] == " ".join(told[: SETTINGS.prompt_sentences])
         assert f"{' '.join(told)} ".startswith(f"{whole['text']} ")
         assert len(told) >= 4
-        # the next word would have been too late: the continuation is as long as whole words allow
+        # the next word would end too late: the continuation has as many whole words as fit
         assert whole["seconds"] - prompt["seconds"] > SETTINGS.seconds - 1.5
         assert prompt["phones"][-1]["label"] == "SIL"
     names = [v.name for v in voices(3)]
@@ -119,8 +120,8 @@ def test_world_prompts_are_held_out_stories_of_all_topics_in_many_voices(world):
 def test_training_documents_never_have_a_prompts_sentence(world):
     stories = json.loads(read_table(world, PROMPTS).schema.metadata[STORIES.encode()])
     told = {s for sentences in stories.values() for s in sentences}
-    heard = {s for n in range(3000) for s in document(random.Random(f"document/0/0/{n}")).sentences}
-    assert told.isdisjoint(heard)
+    trained = {s for n in range(3000) for s in document(random.Random(f"document/0/0/{n}")).sentences}
+    assert told.isdisjoint(trained)
 
 
 def test_same_arguments_same_bytes(world, natural, corpus, tmp_path):
@@ -140,29 +141,29 @@ def test_natural_prompts_end_at_the_first_boundary_after_the_time(natural, corpu
         assert SETTINGS.prompt_seconds - 1e-4 <= prompt["seconds"] < SETTINGS.prompt_seconds + 1.5
         assert np.allclose(read_audio(whole["audio"]), cut.samples()[: round(whole["seconds"] * 16_000)], atol=1e-4)
         before, last = prompt["words"][-2:]
-        assert (before["end"] + last["start"]) / 2 < SETTINGS.prompt_seconds  # an earlier cut would have been too early
+        assert (before["end"] + last["start"]) / 2 < SETTINGS.prompt_seconds  # the previous boundary is too early
 
 
-def test_natural_prompts_are_dealt_over_the_speakers():
+def test_natural_prompts_alternate_speakers():
     def cut(n: int, speaker: str) -> Cut:
         return Cut(f"u{n}", "r", "x.wav", 0.0, 1.0, speaker, "test", "a", "a", 16_000, 16_000)
 
     cuts = [cut(n, "loud") for n in range(20)] + [cut(20, "shy"), cut(21, "rare")]
-    dealt = list(prompts._dealt(cuts, 0))
-    assert {c.speaker for c in dealt[:3]} == {"loud", "shy", "rare"}
-    assert len(dealt) == 22
-    assert dealt == list(prompts._dealt(cuts[::-1], 0)) != list(prompts._dealt(cuts, 1))
+    drawn = list(prompts._alternate_speakers(cuts, 0))
+    assert {c.speaker for c in drawn[:3]} == {"loud", "shy", "rare"}
+    assert len(drawn) == 22
+    assert drawn == list(prompts._alternate_speakers(cuts[::-1], 0)) != list(prompts._alternate_speakers(cuts, 1))
 
 
 def test_too_few_natural_prompts(corpus, tmp_path, capsys):
     many = build(tmp_path / "a.parquet", Continuation(prompts=500), cuts=corpus[:1], alignments=corpus[1:])
     assert 2 <= len(rows_of(many)) < 500
-    assert "in place of 500" in capsys.readouterr().err
+    assert "instead of 500" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"corpus\.test_fraction.*continuation\.prompt_seconds"):
         build(tmp_path / "b.parquet", Continuation(prompt_seconds=35), cuts=corpus[:1], alignments=corpus[1:])
 
 
-def test_a_story_that_cannot_be_aligned_makes_room_for_the_next(world, tmp_path, monkeypatch, capsys):
+def test_a_story_that_cannot_be_aligned_is_replaced(world, tmp_path, monkeypatch, capsys):
     synthesize, calls = Speaker.synthesize, []
 
     def failing(self, text, voice, seed):
@@ -197,7 +198,7 @@ def test_cuts_are_between_words():
         {"label": "IH", "start": 0.1, "end": 0.2},
         {"label": "SIL", "start": 0.3, "end": 0.4},
     ]
-    assert cut_at("u", "v", spoken, 1, 0.5) is None  # the next boundary within comes before half of it
+    assert cut_at("u", "v", spoken, 1, 0.5) is None  # the last boundary within the time is before half of it
     assert cut_at("u", "v", spoken, 3, 0.5) is None  # nothing follows
 
 
@@ -206,10 +207,10 @@ def test_the_judge_of_the_world_reads_documents_without_the_prompts_sentences(wo
     assert (train, valid) == judge_documents(SETTINGS, 0, [], [], world)
     assert set(train).isdisjoint(valid) and 0.02 < len(valid) / len(train + valid) < 0.06
     assert SETTINGS.judge_words <= len(" ".join(train + valid).split()) < SETTINGS.judge_words + 80
-    heard = {normalise(document(random.Random(f"document/0/0/{n}")).text) for n in range(1000)}
-    assert sum(t in heard for t in train) <= 1  # a text of its own
+    trained = {normalise(document(random.Random(f"document/0/0/{n}")).text) for n in range(1000)}
+    assert sum(t in trained for t in train) <= 1  # the judge has a text of its own
     stories = json.loads(read_table(world, PROMPTS).schema.metadata[STORIES.encode()])
-    # a sentence that the judge would read is refused once it is told in a prompt
+    # a sentence of the judge's text is left out once a prompt contains it
     taken = next(t for t in train if 4 <= len(t.split()) <= 8)
     told = world.with_name("told.parquet")
     write_table(told, read_table(world, PROMPTS), PROMPTS, **{STORIES: json.dumps(stories | {"prompt-0000": [taken]})})
@@ -241,7 +242,7 @@ def test_the_judge_reads_files_without_the_prompts_text(natural, tmp_path):
     assert all(t == normalise(t) and 0 < len(t.split()) <= LONGEST for t in texts)
     assert any("word word" in t for t in texts) and valid and set(train).isdisjoint(valid)
     assert not any(end in t or whole["text"] in t or "oh the" in t for t in texts)
-    assert len(" ".join(texts).split()) > 3000  # little else was lost
+    assert len(" ".join(texts).split()) > 3000  # little other text is lost
     few, _ = judge_documents(options.model_copy(update={"judge_words": 500}), 0, [a, b], [], natural)
     assert {t.split()[0] == "word" for t in few} == {True, False}  # each file has its share
     with pytest.raises(UserError, match=r"c\.pdf is not plain text"):
@@ -255,14 +256,14 @@ def test_the_judge_reads_files_without_the_prompts_text(natural, tmp_path):
         judge_documents(options, 0, [book(tmp_path, "d.txt", ["One line."])], [], natural)
 
 
-def test_transcripts_are_of_the_train_split_and_said_to_be_known(natural, corpus, tmp_path, capsys):
+def test_transcripts_are_of_the_train_split_and_a_message_says_so(natural, corpus, tmp_path, capsys):
     cuts = list(read_cuts(corpus[0]))
     told = rows_of(natural)[0][1]["text"]
     copy = tmp_path / "cuts.jsonl.gz"
     leak = Cut("leak", "r", "x.wav", 0.0, 1.0, "s", "train", f"well {told}", told, 16_000, 16_000)
     write_cuts(copy, [*cuts, leak])
-    write_judge_text(SETTINGS, 0, [], [copy], natural, tmp_path / "text")
-    assert "which the rungs saw too" in capsys.readouterr().err
+    write_judge_text(natural, tmp_path / "text", SETTINGS, cuts=[copy])
+    assert "on which the rungs are trained too" in capsys.readouterr().err
     train, valid = ((tmp_path / "text" / f"{n}.txt").read_text().splitlines() for n in ("train", "valid"))
     assert set(train) | set(valid) == {c.text for c in cuts if c.split == "train"}
     assert valid and set(train).isdisjoint(valid)

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.utils import parametrizations, weight_norm
 
 from speechladder.continuation.vocoder import source_filter, train
-from speechladder.continuation.vocoder.check import check
+from speechladder.continuation.vocoder.base import load_vocoder
+from speechladder.continuation.vocoder.checks import check_vocoder
 from speechladder.continuation.vocoder.hifigan import CodeGenerator
-from speechladder.continuation.vocoder.load import load
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import encode_flac, frame_count
 from speechladder.io.errors import UserError
@@ -47,7 +47,7 @@ PREDICTOR = {
 
 
 def buzz(rng: np.random.Generator, units: np.ndarray) -> np.ndarray:
-    """Each unit sounds: the even ones are a buzz at an octave of their own, the odd ones noise."""
+    """Audio of the units: even ones are a buzz, odd ones noise, each with its own loudness."""
     n = 320 * len(units) + 80
     t = np.arange(n) / 16000
     at = np.minimum(np.arange(n) // 320, len(units) - 1)
@@ -58,7 +58,7 @@ def buzz(rng: np.random.Generator, units: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> tuple[list[Path], list[Path]]:
-    """Cuts and units of two shards, every utterance of train but one."""
+    """Cuts and units of two shards; every utterance but one is in the train split."""
     folder = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(0)
     cuts, units = [], []
@@ -93,7 +93,7 @@ def own(corpus, tmp_path_factory) -> Path:
     return out
 
 
-def test_training_lowers_the_loss_and_writes_what_it_was(own):
+def test_training_lowers_the_loss_and_records_its_inputs(own):
     rows = [json.loads(line) for line in (own / "log.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows] == list(range(1, 25))
     assert np.mean([r["loss"] for r in rows[-5:]]) < 0.7 * rows[0]["loss"]
@@ -121,12 +121,12 @@ def test_minutes_bound_the_speech(corpus, tmp_path):
 
 
 def test_own_vocoder_speaks(own):
-    vocoder = load(own, CLUSTERS)
+    vocoder = load_vocoder(own, CLUSTERS)
     assert vocoder.clusters == CLUSTERS
     units = np.repeat([4, 5, 0, 1], 25)
     wave = vocoder.speak(units)
     assert wave.dtype == np.float32 and len(wave) == 320 * 100 and np.abs(wave).max() <= 1
-    assert np.array_equal(wave, load(own).speak(units))
+    assert np.array_equal(wave, load_vocoder(own).speak(units))
     loud, quiet = wave[: 320 * 50].std(), wave[320 * 50 :].std()  # units 4 and 5 were made louder than 0 and 1
     assert loud > 1.5 * quiet
     voiced = source_filter.analyse(wave, 200)[1]
@@ -153,12 +153,12 @@ def test_units_that_do_not_fit(corpus, own, tmp_path):
     with pytest.raises(UserError, match=r"unit \d of 3"):
         train.train_vocoder(*corpus, tmp_path / "x", SETTINGS, 3, seed=0)
     with pytest.raises(UserError, match=r"clusters 6.*are 7 \(units.clusters\)"):
-        check(own, 7)
+        check_vocoder(own, 7)
     with pytest.raises(UserError, match="are 7"):
-        load(own, 7)
+        load_vocoder(own, 7)
 
 
-def test_no_speech_and_lost_audio(corpus, tmp_path):
+def test_no_speech_and_missing_audio(corpus, tmp_path):
     cuts, units = corpus
     write_table(tmp_path / "0.parquet", [], UNITS)
     with pytest.raises(UserError, match="no utterance of the train split"):
@@ -191,7 +191,7 @@ def save_hifigan(folder: Path, norm: str, file: str = "g_00000010", **changes: o
             if apply and isinstance(module, (nn.Conv1d, nn.ConvTranspose1d)) and not name.startswith("dur_"):
                 apply(module)
                 parts = [p for n, p in module.named_parameters() if n.endswith(("weight_g", "original0"))]
-                parts[0].data.mul_(1.5)  # or g = |v|, and an error in folding would not be seen
+                parts[0].data.mul_(1.5)  # with g = |v| an error in folding would have no effect
     state = {k: v.contiguous() for k, v in model.state_dict().items()}
     if file.endswith(".safetensors"):
         from safetensors.torch import save_file
@@ -208,8 +208,8 @@ def save_hifigan(folder: Path, norm: str, file: str = "g_00000010", **changes: o
 )
 def test_code_hifigan_speaks(tmp_path, norm, file):
     saved = save_hifigan(tmp_path, norm, file)
-    check(tmp_path, CLUSTERS)
-    vocoder = load(tmp_path, CLUSTERS)
+    check_vocoder(tmp_path, CLUSTERS)
+    vocoder = load_vocoder(tmp_path, CLUSTERS)
     units = np.array([0, 0, 5, 2, 2, 1, 3], np.uint16)
     wave = vocoder.speak(units)
     assert wave.dtype == np.float32 and len(wave) == 320 * len(units) and wave.std() > 0
@@ -224,8 +224,8 @@ def test_code_hifigan_other_rate_speaker_and_durations(tmp_path):
     rates = {"upsample_rates": [7, 7, 3, 3], "upsample_kernel_sizes": [15, 15, 7, 7], "code_hop_size": 441}
     more = {"sampling_rate": 22050, "multispkr": "single", "num_speakers": 2, "model_in_dim": 16}
     save_hifigan(tmp_path, "new", **rates, **more, **PREDICTOR, resblock="2")
-    check(tmp_path, CLUSTERS)
-    vocoder = load(tmp_path, CLUSTERS)
+    check_vocoder(tmp_path, CLUSTERS)
+    vocoder = load_vocoder(tmp_path, CLUSTERS)
     assert abs(len(vocoder.speak(np.arange(6).repeat(10))) - 60 * 320) <= 1
     durations = vocoder.durations(np.arange(6))
     assert durations.shape == (6,) and durations.min() >= 1 and vocoder.durations(np.zeros(0, int)).shape == (0,)
@@ -247,64 +247,64 @@ def test_code_hifigan_other_rate_speaker_and_durations(tmp_path):
         ({"embedding_dim": "8"}, "expected int"),
     ],
 )
-def test_configs_that_cannot_be(tmp_path, changes, message):
+def test_wrong_configs(tmp_path, changes, message):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG | changes))
     (tmp_path / "g_1").touch()
     with pytest.raises(UserError, match=f"(?s)continuation.vocoder.*{message}"):
-        check(tmp_path, CLUSTERS)
+        check_vocoder(tmp_path, CLUSTERS)
 
 
 def test_missing_files_and_names(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    check("run", CLUSTERS)
+    check_vocoder("run", CLUSTERS)
     with pytest.raises(UserError, match="no such folder: nowhere"):
-        check("nowhere", CLUSTERS)
-    with pytest.raises(UserError, match="is missing"):
-        check(tmp_path, CLUSTERS)
+        check_vocoder("nowhere", CLUSTERS)
+    with pytest.raises(UserError, match=r"has no config\.json"):
+        check_vocoder(tmp_path, CLUSTERS)
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     with pytest.raises(UserError, match="holds no weights"):
-        check(tmp_path, CLUSTERS)
+        check_vocoder(tmp_path, CLUSTERS)
     with pytest.raises(UserError, match="is a file"):
-        check(tmp_path / "config.json", CLUSTERS)
+        check_vocoder(tmp_path / "config.json", CLUSTERS)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="not JSON"):
-        check(tmp_path, CLUSTERS)
+        check_vocoder(tmp_path, CLUSTERS)
     with pytest.raises(UserError, match=r"continuation.vocoder: nobody/no-such-vocoder .*--local-dir"):
-        load("nobody/no-such-vocoder")
+        load_vocoder("nobody/no-such-vocoder")
 
 
-def test_weights_that_cannot_be(tmp_path):
+def test_wrong_weights(tmp_path):
     save_hifigan(tmp_path, "none")
     weights = tmp_path / "g_00000010"
     state = torch.load(weights, weights_only=True)["generator"]
     weights.write_bytes(b"not a checkpoint")
     with pytest.raises(UserError, match="not readable as weights"):
-        load(tmp_path)
+        load_vocoder(tmp_path)
     torch.save({k: v for k, v in state.items() if k != "conv_pre.bias"}, weights)
     with pytest.raises(UserError, match="lacks 1 of the generator"):
-        load(tmp_path)
+        load_vocoder(tmp_path)
     torch.save(state | {"conv_pre.bias": torch.zeros(3)}, weights)
     with pytest.raises(UserError, match=r"conv_pre.bias is \(3,\), config.json says \(32,\)"):
-        load(tmp_path)
+        load_vocoder(tmp_path)
     torch.save({"generator": Path("x")}, weights)
-    with pytest.raises(UserError, match="not readable as weights alone"):  # no code from a file
-        load(tmp_path)
+    with pytest.raises(UserError, match="not readable as weights alone"):  # code in a file is not run
+        load_vocoder(tmp_path)
 
 
 def test_check_imports_no_torch(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     (tmp_path / "g_1").touch()
     code = (
-        "import sys; from speechladder.continuation.vocoder.check import check; "
-        f"check({str(tmp_path)!r}, {CLUSTERS}); assert 'torch' not in sys.modules"
+        "import sys; from speechladder.continuation.vocoder.checks import check_vocoder; "
+        f"check_vocoder({str(tmp_path)!r}, {CLUSTERS}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_units_without_repeats_need_durations(own, tmp_path):
     plain = save_hifigan(tmp_path / "plain", "old").folder
-    check(plain, CLUSTERS)
+    check_vocoder(plain, CLUSTERS)
     with pytest.raises(UserError, match=r"plain/config.json: no duration predictor .*vocoder: run"):
-        check(plain, CLUSTERS, runs=True)
+        check_vocoder(plain, CLUSTERS, needs_durations=True)
     for folder in (own, save_hifigan(tmp_path / "predicts", "old", **PREDICTOR).folder):
-        check(folder, CLUSTERS, runs=True)
+        check_vocoder(folder, CLUSTERS, needs_durations=True)

@@ -22,14 +22,14 @@ from speechladder.workflow.config import (
     checked,
     continuation_options,
     dial_config,
-    hearing_options,
+    transcription_options,
     item_options,
     judge_options,
     reads_units,
     recordings,
     spoken_rungs,
     token_options,
-    units_are_heard,
+    needs_vocoder,
 )
 
 die_with_runner()  # this run may itself be a job: rule variability_run starts runs of its own
@@ -182,13 +182,13 @@ def on_disk(model):
 
 
 def asr_model(wildcards):
-    """What the continuations are heard by."""
+    """The ASR that transcribes the continuations."""
     return on_disk(S.continuation.whisper) if S.continuation.asr == "whisper" else "results/continuation/asr"
 
 
 def vocoder_model(wildcards):
-    """What speaks a rung's units; nothing where no unit is spoken."""
-    if not units_are_heard(S, getattr(wildcards, "rung", None)):
+    """The vocoder of a rung's units; nothing for a rung without units."""
+    if not needs_vocoder(S, getattr(wildcards, "rung", None)):
         return []
     return on_disk(S.continuation.vocoder) if S.continuation.vocoder != "run" else "results/continuation/vocoder"
 
@@ -196,7 +196,7 @@ def vocoder_model(wildcards):
 def prompt_units(wildcards):
     """The prompts' units where the rung, or a rung's resynthesis, needs them: other units touch no rung of text."""
     rung = getattr(wildcards, "rung", None)
-    return "results/continuation/units.parquet" if (reads_units(rung) if rung else units_are_heard(S)) else []
+    return "results/continuation/units.parquet" if (reads_units(rung) if rung else needs_vocoder(S)) else []
 
 
 def judge_model(wildcards):

@@ -1,4 +1,4 @@
-# Every rung goes on speaking: the same prompts, what each model says to them, heard by an ASR and judged by a text LM.
+# Every rung's models continue the same prompts; an ASR transcribes the continuations, and a text LM judges them.
 
 SPOKEN = spoken_rungs(S)
 
@@ -127,7 +127,7 @@ rule train_vocoder:
         " --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
-rule hear_rung:
+rule transcribe_rung:
     input:
         tokens="results/continuation/{rung}/tokens.parquet",
         prompts="results/continuation/prompts.parquet",
@@ -136,7 +136,7 @@ rule hear_rung:
         cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
         alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
     output:
-        heard="results/continuation/{rung}/heard.parquet",
+        transcripts="results/continuation/{rung}/transcripts.parquet",
         examples=report(
             directory("results/continuation/{rung}/examples"),
             patterns=["{name}.flac"],
@@ -146,26 +146,26 @@ rule hear_rung:
             labels={"prompt": "{name}"},
         ),
     log:
-        "results/logs/hear_rung/{rung}.log",
+        "results/logs/transcribe_rung/{rung}.log",
     benchmark:
-        "results/costs/hear_rung/{rung}.tsv"
+        "results/costs/transcribe_rung/{rung}.tsv"
     conda:
         ENV
     params:
-        version=VERSIONS["hearing"],
+        version=VERSIONS["transcription"],
         cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
         alignment=over_shards("results/alignment/{}.parquet"),
-        options=lambda wildcards: hearing_options(S, wildcards.rung),
+        options=lambda wildcards: transcription_options(S, wildcards.rung),
         examples=S.continuation.examples,
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/hear_rung.py --rung {wildcards.rung} --tokens {input.tokens} --prompts-file {input.prompts}'
+        'python "$SCRIPTS"/transcribe_rung.py --rung {wildcards.rung} --tokens {input.tokens} --prompts-file {input.prompts}'
         " --asr-folder {input.asr:q} --vocoder-folder {input.vocoder:q} --cuts {params.cuts} --alignments {params.alignment}"
-        " --out {output.heard} --examples-out {output.examples} --examples {params.examples} --seed {params.seed}"
+        " --out {output.transcripts} --examples-out {output.examples} --examples {params.examples} --seed {params.seed}"
         " {params.options} 2>&1 | tee {log}"
 
 
-rule hear_reference:
+rule transcribe_reference:
     input:
         prompts="results/continuation/prompts.parquet",
         units=prompt_units,
@@ -174,17 +174,17 @@ rule hear_reference:
     output:
         "results/continuation/reference.parquet",
     log:
-        "results/logs/hear_reference.log",
+        "results/logs/transcribe_reference.log",
     benchmark:
-        "results/costs/hear_reference/all.tsv"
+        "results/costs/transcribe_reference/all.tsv"
     conda:
         ENV
     params:
-        version=VERSIONS["hearing"],
-        options=hearing_options(S),
+        version=VERSIONS["transcription"],
+        options=transcription_options(S),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/hear_reference.py --prompts-file {input.prompts} --units {input.units} --asr-folder {input.asr:q}'
+        'python "$SCRIPTS"/transcribe_reference.py --prompts-file {input.prompts} --units {input.units} --asr-folder {input.asr:q}'
         " --vocoder-folder {input.vocoder:q} --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
 
 
@@ -236,7 +236,7 @@ rule train_judge:
 
 rule judge_continuations:
     input:
-        heard=expand("results/continuation/{rung}/heard.parquet", rung=SPOKEN),
+        transcripts=expand("results/continuation/{rung}/transcripts.parquet", rung=SPOKEN),
         prompts="results/continuation/prompts.parquet",
         reference="results/continuation/reference.parquet",
         judge=judge_model,
@@ -255,5 +255,5 @@ rule judge_continuations:
         options=judge_options(S),
         seed=S.seed,
     shell:
-        'python "$SCRIPTS"/judge_continuations.py --heard {input.heard} --rungs {params.rungs} --prompts-file {input.prompts}'
+        'python "$SCRIPTS"/judge_continuations.py --transcripts {input.transcripts} --rungs {params.rungs} --prompts-file {input.prompts}'
         " --reference {input.reference} --judge-folder {input.judge:q} --out {output.judged} --quality {output.quality} --seed {params.seed} {params.options} 2>&1 | tee {log}"

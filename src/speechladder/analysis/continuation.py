@@ -87,9 +87,9 @@ def write_continuation(results: Path, rungs: Sequence[str], seed: int, analysis:
     judged = read_judged(results / "continuation" / "judged.parquet") if rungs else {}
     about = read_json(results / "continuation" / "quality.json") if rungs else {}
     for rung in rungs:
-        if (rung, "heard") not in judged:
+        if (rung, "transcript") not in judged:
             raise UserError(f"{results}/continuation/judged.parquet: no rung {rung}; delete it and run again")
-        models = [row for row in judged[rung, "heard"] if row["seed"] != TRUE]
+        models = [row for row in judged[rung, "transcript"] if row["seed"] != TRUE]
         random = generator(seed, "continuation", rung)
         found[rung] = estimate(models, analysis.confidence, analysis.resamples, random)
         direct = judged.get((rung, "direct"), [])
@@ -97,7 +97,7 @@ def write_continuation(results: Path, rungs: Sequence[str], seed: int, analysis:
         row = {
             "rung": rung,
             **dict(zip(("ppl", "ppl_low", "ppl_high"), map(cell, found[rung]))),
-            "ceiling": cell(total([row for row in judged[rung, "heard"] if row["seed"] == TRUE])),
+            "ceiling": cell(total([row for row in judged[rung, "transcript"] if row["seed"] == TRUE])),
             "text_ceiling": cell(total(judged[REFERENCE_ROWS, "true"])),
             "floor": cell(total(judged[REFERENCE_ROWS, "shuffled"])),
             "direct_ppl": cell(total([row for row in direct if row["seed"] != TRUE])),

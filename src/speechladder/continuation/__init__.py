@@ -1,1 +1,1 @@
-"""Every rung goes on speaking: prompts, generation, voice, hearing, judgement."""
+"""The continuation task: models continue prompts, an ASR transcribes the results, and a text LM judges them."""

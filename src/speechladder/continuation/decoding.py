@@ -1,8 +1,9 @@
 """Sampling from a Llama with a cache of keys and values.
 
-A loop of our own around transformers' model, with an attention of its own (`_attend`): all samples of a prompt share
-its keys and values, computed once, and new ones go where there is room for them. benchmarks/generation.py holds it
-against transformers' `generate`, whose cache repeats the prompt per sample and which has no stream per row.
+The loop calls transformers' model with an attention function of this module (`_attend`). All samples of a prompt share
+its keys and values, which are computed once; new keys and values go into preallocated buffers. transformers' `generate`
+repeats the prompt's cache for each sample and has no random stream of its own for each row. benchmarks/generation.py
+compares the two.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from speechladder.lm.attention import PackedAttention, attention_blocks
 from speechladder.lm.batches import padded
 from speechladder.rungs.tokenizers import BOS, EOS, PAD, UNK
 
-NEVER = [PAD, BOS, UNK]  # ids that are not sampled
+NEVER = [PAD, BOS, UNK]  # ids that are never sampled
 
 
 @torch.inference_mode()
@@ -29,11 +30,11 @@ def generate(
     batch: int,
     advance: Callable[[float], object] = lambda amount: None,
 ) -> list[list[tuple[list[int], bool]]]:
-    """Per prompt and sample the new ids, and whether `</s>` came (it is not among them).
+    """Sample continuations: for each prompt and sample the new ids, and whether `</s>` ended them (it is not included).
 
-    `prompts` are ids from `<s>` on, `uniforms` is (prompts, samples, tokens) in [0, 1), `batch` the rows at once.
-    The model becomes float64. A token looks back at most `config.train_window` tokens, as in training and scoring,
-    however long the prompt. `advance` is told the number of tokens done.
+    `prompts` are ids that begin with `<s>`, `uniforms` is (prompts, samples, tokens) in [0, 1), `batch` the number of
+    rows at once. The model is converted to float64. A token attends to at most `config.train_window` tokens, as in
+    training and scoring, however long the prompt is. `advance` is called with the number of tokens that a step adds.
     """
     model = model.double().eval()
     model.set_attn_implementation("shared-prompt")
@@ -58,13 +59,13 @@ def _decode(
     top_p: float,
     advance: Callable[[float], object],
 ) -> np.ndarray:
-    """(prompts x samples, tokens) ids of one batch; what follows a row's first `</s>` means nothing."""
+    """Ids (prompts x samples, tokens) of one batch; those after a row's first `</s>` are meaningless."""
     device, (_, samples, steps) = model.lm_head.weight.device, uniforms.shape
     lengths = torch.tensor([len(p) for p in prompts], device=device)
     ids_PT = torch.from_numpy(padded([np.asarray(p) for p in prompts])).to(device)
     cache = _Cache(lengths, samples, steps, model.config.train_window)
     states_PTC = model.model(input_ids=ids_PT, use_cache=False, cache=cache).last_hidden_state
-    # padding is on the right, where causal attention never looks, and positions count from each prompt's `<s>`
+    # padding is on the right, so that causal attention ignores it and positions count from each prompt's `<s>`
     states_RC = states_PTC[torch.arange(len(prompts)), lengths - 1].repeat_interleave(samples, 0)
     numbers_RN = torch.from_numpy(uniforms.reshape(-1, steps)).to(device)
     positions_R, drawn = lengths.repeat_interleave(samples), []
@@ -84,34 +85,35 @@ def _decode(
 
 
 def sample(logits: torch.Tensor, numbers: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """(R,) ids at `numbers` (R,) in [0, 1) of the nucleus of softmax(logits (R, V) / temperature).
+    """Sample (R,) ids from the nucleus of softmax(logits (R, V) / temperature), by `numbers` (R,) in [0, 1).
 
-    The nucleus is the fewest most likely ids that have `top_p` together; equal ones are taken in order of id.
+    An id is the inverse of the nucleus' distribution function at its number. The nucleus is the smallest set of most
+    likely ids with a total probability of `top_p` (Holtzman et al. 2020); ids of equal probability are taken in order.
     """
     logits = logits.double() / temperature
     logits[:, NEVER] = -torch.inf
     p, order = torch.softmax(logits, -1).sort(dim=-1, descending=True, stable=True)
     upto = p.cumsum(-1)
-    last = ((upto - p < top_p) & (p > 0)).sum(-1, keepdim=True) - 1  # place of the least likely of the nucleus
+    last = ((upto - p < top_p) & (p > 0)).sum(-1, keepdim=True) - 1  # place of the least likely id of the nucleus
     wanted = numbers[:, None] * upto.gather(-1, last)
     return order.gather(-1, torch.searchsorted(upto, wanted, right=True).minimum(last))[:, 0]
 
 
 @dataclass
 class _Cache:
-    """Keys and values by layer: of P prompts (P, heads, T, d), and of their samples (P, heads, samples, tokens, d)."""
+    """Keys and values by layer: (P, heads, T, d) of P prompts, (P, heads, samples, tokens, d) of their samples."""
 
     lengths: torch.Tensor  # (P,) of the prompts
     samples: int
-    room: int  # new tokens
-    window: int  # tokens that a token sees, itself among them
-    step: int | None = None  # of the new token that is fed; None while the prompts are
+    room: int  # largest number of new tokens
+    window: int  # tokens that a token attends to, itself included
+    step: int | None = None  # index of the new token that is the model's input; None while prompts are
     prompts: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     new: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
 
 def _attend(module, q, k, v, mask, cache=None, **_):
-    """transformers' attention interface, with a _Cache: q (rows, heads, T, d) -> (rows, T, heads, d)."""
+    """Attention with a _Cache, for transformers' AttentionInterface: q (rows, heads, T, d) -> (rows, T, heads, d)."""
     if cache.step is None:
         return _prefill(module, q, k, v, cache).transpose(1, 2), None
     (kp, vp), (kn, vn), now = cache.prompts[module.layer_idx], cache.new[module.layer_idx], cache.step
@@ -119,7 +121,7 @@ def _attend(module, q, k, v, mask, cache=None, **_):
     S = cache.samples
     for buffer, value in ((kn, k), (vn, v)):
         buffer[:, :, :, now] = value.view(P, S, G, D).transpose(1, 2)
-    q = q.view(P, S, G, -1, D).transpose(1, 2) * D**-0.5  # queries of a group of heads, which share keys
+    q = q.view(P, S, G, -1, D).transpose(1, 2) * D**-0.5  # (P, G, S, heads of a group, D): heads of a group share keys
     seen = slice(max(0, now + 1 - cache.window), now + 1)
     order, ends = torch.arange(T, device=q.device), cache.lengths[:, None]
     hidden = (order >= ends) | (order <= ends + now - cache.window)
@@ -131,9 +133,9 @@ def _attend(module, q, k, v, mask, cache=None, **_):
 
 
 def _prefill(module, q, k, v, cache):
-    """Causal attention over the prompts, whose keys and values are kept."""
+    """Causal attention over the prompts; keeps their keys and values in the cache."""
     P, G, T, D = k.shape
-    k, v = k.contiguous(), v.contiguous()  # else each step's product would copy them
+    k, v = k.contiguous(), v.contiguous()  # otherwise each step's product would copy them
     cache.prompts[module.layer_idx] = k, v
     cache.new[module.layer_idx] = tuple(k.new_empty(P, G, cache.samples, cache.room, D) for _ in "kv")
     starts = (torch.arange(T, device=q.device) - cache.window + 1).clamp(min=0)[None]

@@ -1,26 +1,28 @@
-"""Let the models of one rung go on from each prompt: sampled tokens, to a fixed duration.
+"""Sampled continuations of each prompt by the models of one rung, of a fixed duration.
 
-Every continuation draws from its own stream of uniform numbers, named by the run's seed, prompt, model and sample, and
-a token is the inverse of the nucleus' distribution function at its number. So the batch can change a token by rounding
-alone, and the arithmetic is float64, on the CPU as on a GPU: logits of the default run's speech rung differed by
-1.4e-14 at most between batches of 72 and 6, and batches of 1, 3 and 64 give the same tokens in the tests. That is not
-a proof (transformers rounds to fp32 inside its RMSNorm and rotary embedding), and it holds on one machine: another
-one's mathematics, a GPU's too, may turn a token now and then. No GPU's tokens were yet held against a CPU's.
+Every continuation has its own stream of uniform numbers, which depends on the run's seed, the prompt, the model and the
+sample. A token is the inverse of the nucleus' distribution function at its number. The composition of a batch can
+therefore change a token only by rounding, and the arithmetic is float64 on the CPU and on a GPU. Logits of the default
+run's speech rung differed by at most 1.4e-14 between batches of 72 and 6, and batches of 1, 3 and 64 give the same
+tokens in the tests. This is not a proof, because transformers rounds to fp32 inside its RMSNorm and rotary embedding.
+It also holds for one machine only: other CPUs and GPUs compute differently, which may change a token now and then. The
+tokens of a GPU have not been compared with those of a CPU yet.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from speechladder.constants import FRAME_RATE
 from speechladder.continuation.decoding import generate
+from speechladder.continuation.prompt_table import PARTS, read_prompt_parts
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
-from speechladder.io.tables import CONTINUATIONS, PROMPTS, read_table, write_table
+from speechladder.io.tables import CONTINUATIONS, PROMPTS, write_table
 from speechladder.lm.model import load, prepare_torch
 from speechladder.rungs import registry
 from speechladder.rungs.tokenizers import BOS, UNK, Codec
@@ -29,8 +31,8 @@ from speechladder.settings import Continuation, Tokens
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A prompt on one rung: `ids` from `<s>` on, and the symbols of its true continuation."""
+class RungPrompt:
+    """A prompt on one rung: its `ids`, which begin with `<s>`, and the symbols of its true continuation."""
 
     id: str
     ids: list[int]
@@ -38,114 +40,133 @@ class Prompt:
 
 
 def continue_rung(
-    models: Sequence[str | Path],
-    tokens: str | Path,
-    prompts: str | Path,
-    units: str | Path | None,
-    out: str | Path,
-    settings: Continuation,
-    seed: int,
-    threads: int = 1,
+    models: list[Path],
+    tokens: Path,
+    prompts_file: Path,
+    out: Path,
+    continuation: Continuation,
+    units: Path | None = None,
+    seed: int = 0,
 ) -> None:
-    """Write continuation/{rung}/tokens.parquet (CONTINUATIONS): the truth and `settings.samples` per prompt and model.
+    """Sample continuations of each prompt by the models of one rung: continuation/{rung}/tokens.parquet.
 
-    `models` are folders lm/{rung}/seed{n}, `tokens` is tokens/{rung}, whose meta.json says how the corpus was written
-    and so how prompts are; `units` (UNITS by prompts' `item`) is read by rungs that need it. A continuation has
-    seconds x the rung's tokens per second tokens (rungs of 50 Hz frames exactly 50 per second), at least one, or ends
-    before with `</s>`. `<pad>`, `<s>` and `<unk>` are never sampled. Deterministic in `seed`, whatever
-    `settings.batch`. Raises UserError when prompts cannot be said on the rung or a model is of another one.
+    The table (CONTINUATIONS) has the true continuation of each prompt, and `samples` continuations by each model. A
+    continuation has seconds x the rung's tokens per second tokens (exactly 50 per second on rungs of 50 Hz frames), at
+    least one, or ends earlier with `</s>`. `<pad>`, `<s>` and `<unk>` are never sampled. The tokens depend on the seed,
+    not on the setting `batch`. Raise UserError if a prompt cannot be written on the rung, or if a model is of another
+    rung.
+
+    Args:
+        models: folders lm/{rung}/seed{n} of all seeds
+        tokens: folder tokens/{rung}. Its meta.json has the settings by which prompts become tokens, as the corpus did.
+        prompts_file: continuation/prompts.parquet
+        out: continuation/{rung}/tokens.parquet to write
+        units: continuation/units.parquet, for rungs of units
+        seed: the run's seed
     """
-    device = prepare_torch(threads)
-    meta = read_json(Path(tokens) / "meta.json")
-    rung, codec = registry.get(meta["rung"]), Codec(Path(tokens) / "tokenizer")
-    asked = read_prompts(prompts, units, rung, codec, Tokens(**meta["settings"]["tokens"]))
-    steps = new_tokens(settings.seconds, rung, meta["tokens_per_second"])
-    encoded = codec.encode(prompt.true for prompt in asked)
+    device = prepare_torch(threads=1)
+    meta = read_json(tokens / "meta.json")
+    rung, codec = registry.get(meta["rung"]), Codec(tokens / "tokenizer")
+    prompts = read_rung_prompts(prompts_file, units, rung, codec, Tokens(**meta["settings"]["tokens"]))
+    steps = new_tokens(continuation.seconds, rung, meta["tokens_per_second"])
+    encoded = codec.encode(prompt.true for prompt in prompts)
     common = {"seed": -1, "sample": -1, "ended": False}
-    rows = [{"id": p.id, "tokens": ids, "symbols": p.true} | common for p, ids in zip(asked, encoded)]
-    for folder in map(Path, models):
-        about = read_json(folder / "train.json")
-        model = load(folder).to(device)
-        if about["rung"] != rung.name or model.config.vocab_size != codec.vocab_size:
-            raise UserError(
-                f"{folder}: a model of rung {about['rung']} with {model.config.vocab_size} ids, but {tokens} is of "
-                f"{rung.name} with {codec.vocab_size}; give the models of this rung, or run train_lm again"
-            )
-        streams = [
-            [uniforms(seed, p.id, about["seed"], sample, steps) for sample in range(settings.samples)] for p in asked
-        ]
-        label = f"continue {rung.name} seed {about['seed']}"
-        with progress(label, len(asked) * settings.samples * steps, "tokens/s") as meter:
-            found = generate(
-                model,
-                [p.ids for p in asked],
-                np.array(streams),
-                settings.temperature,
-                settings.top_p,
-                settings.batch,
-                meter.advance,
-            )
-        for prompt, samples in zip(asked, found):
+    rows = [{"id": p.id, "tokens": ids, "symbols": p.true} | common for p, ids in zip(prompts, encoded)]
+    for folder in models:
+        model_seed = read_json(folder / "train.json")["seed"]
+        model = _load_model(folder, rung.name, codec, tokens).to(device)
+        for prompt, samples in zip(prompts, _sample(model, prompts, continuation, steps, seed, model_seed, rung.name)):
             before = len(codec.decode(prompt.ids))
             for sample, (ids, ended) in enumerate(samples):
                 said = {"tokens": ids, "symbols": codec.decode(prompt.ids + ids)[before:], "ended": ended}
-                rows.append({"id": prompt.id, "seed": about["seed"], "sample": sample} | said)
+                rows.append({"id": prompt.id, "seed": model_seed, "sample": sample} | said)
     write_table(out, rows, CONTINUATIONS, rung=rung.name)
 
 
+def _load_model(folder: Path, rung: str, codec: Codec, tokens: Path) -> Any:
+    """The model in `folder`. Raise UserError if it is not of this rung."""
+    trained_on = read_json(folder / "train.json")["rung"]
+    model = load(folder)
+    if trained_on != rung or model.config.vocab_size != codec.vocab_size:
+        raise UserError(
+            f"{folder}: a model of rung {trained_on} with {model.config.vocab_size} ids, but {tokens} is of {rung} "
+            f"with {codec.vocab_size}; give the models of this rung, or run train_lm again"
+        )
+    return model
+
+
+def _sample(
+    model: Any, prompts: list[RungPrompt], settings: Continuation, steps: int, seed: int, model_seed: int, rung: str
+) -> list[list[tuple[list[int], bool]]]:
+    """For each prompt and sample the new ids, and whether `</s>` ended them."""
+    streams = [
+        [uniforms(seed, prompt.id, model_seed, sample, steps) for sample in range(settings.samples)]
+        for prompt in prompts
+    ]
+    label = f"continue {rung} seed {model_seed}"
+    with progress(label, len(prompts) * settings.samples * steps, "tokens/s") as meter:
+        return generate(
+            model,
+            [prompt.ids for prompt in prompts],
+            np.array(streams),
+            settings.temperature,
+            settings.top_p,
+            settings.batch,
+            meter.advance,
+        )
+
+
 def new_tokens(seconds: float, rung: registry.Rung, tokens_per_second: float) -> int:
-    """Tokens of a continuation of that duration, at least 1."""
-    rate = FRAME_RATE if rung.heard in ("phone-frames", "units") else tokens_per_second
+    """Return the number of tokens of a continuation of that duration, at least 1."""
+    rate = FRAME_RATE if rung.transcribed_as in ("phone-frames", "units") else tokens_per_second
     return max(1, round(seconds * rate))
 
 
 def uniforms(seed: int, prompt: str, model: int, sample: int, count: int) -> np.ndarray:
-    """(count,) float64 in [0, 1): the stream of one continuation; a shorter one is the beginning of a longer."""
+    """Return the stream of one continuation, (count,) float64 in [0, 1). A shorter stream begins a longer one."""
     return np.random.default_rng(stable_hash(seed, "continuation", prompt, model, sample)).random(count)
 
 
-def read_prompts(
+def read_rung_prompts(
     prompts: str | Path, units: str | Path | None, rung: registry.Rung, codec: Codec, options: Tokens
-) -> list[Prompt]:
-    """The PROMPTS table on a rung, in its order, tokenised as the corpus was.
+) -> list[RungPrompt]:
+    """Return the prompts of a table (PROMPTS) on a rung, in its order, tokenised as the corpus was.
 
-    The true continuation is what the whole has after the prompt. Frames after the cut are those of the whole, by
-    number, since those around the cut heard other neighbours. Of runs of units the first is left out where the
-    prompt ends with the same unit. A pause at the cut is the prompt's, unless the whole is then no longer the prompt
-    and more (tokens.word_boundary puts a boundary before the pause): there the prompt ends before it.
-    Raises UserError, naming a prompt, where parts are missing or do not fit, or a symbol is unknown.
+    The true continuation is the symbols of the part `whole` after those of the part `prompt` (see `_split`). Raise
+    UserError naming a prompt if parts are missing or do not match, or if a symbol is unknown.
     """
-    parts: dict[str, dict[str, registry.Utterance]] = {}
     read = {u.id: u for u in read_items(prompts, units, rung.needs, options, PROMPTS)}
-    for row in read_table(prompts, PROMPTS, ["item", "id", "part"]).to_pylist():
-        parts.setdefault(row["id"], {})[row["part"]] = read[row["item"]]
-    asked = []
-    for name, both in parts.items():
-        if both.keys() != {"prompt", "whole"}:
-            raise UserError(f"{prompts}: prompt {name!r} has the parts {sorted(both)}; run build_prompts again")
-        begun, true = _split(rung, both["prompt"], both["whole"])
+    found = []
+    for id, parts in read_prompt_parts(prompts, ["item"]).items():
+        symbols, true = _split(rung, *(read[parts[part]["item"]] for part in PARTS))
         if true is None:
-            raise UserError(f"{prompts}: {name!r} on rung {rung.name}: the prompt is not the beginning of the whole")
-        ids, more = codec.encode([begun, true])
+            raise UserError(f"{prompts}: {id!r} on rung {rung.name}: the prompt is not the beginning of the whole")
+        ids, more = codec.encode([symbols, true])
         if UNK in ids or UNK in more:
-            strange = sorted({*begun, *true} - {*codec.symbols})
-            raise UserError(f"{prompts}: {name!r} cannot be said on rung {rung.name}, which lacks {strange[:5]}")
-        asked.append(Prompt(name, [BOS, *ids], true))
-    return asked
+            unknown = sorted({*symbols, *true} - {*codec.symbols})
+            raise UserError(f"{prompts}: {id!r} cannot be written on rung {rung.name}, which lacks {unknown[:5]}")
+        found.append(RungPrompt(id, [BOS, *ids], true))
+    return found
 
 
 def _split(
     rung: registry.Rung, prompt: registry.Utterance, whole: registry.Utterance
 ) -> tuple[list[str], list[str] | None]:
-    """Symbols of the prompt, and of the whole after it; None where the whole does not begin with the prompt."""
-    begun = rung.function(prompt)
-    if rung.heard == "unit-runs":
+    """Symbols of the prompt, and of the whole after it; None if the whole does not begin with the prompt.
+
+    Frames after the cut are taken from the whole by their number, because the encoder's output near the cut depends on
+    the audio behind it. The first run of units after the cut is left out if the prompt ends with the same unit. A pause
+    at the cut belongs to the prompt. The exception is a whole that would then not begin with the prompt, because
+    tokens.word_boundary puts a boundary before the pause: there the prompt ends before the pause.
+    """
+    symbols = rung.function(prompt)
+    if rung.transcribed_as == "unit-runs":
         rest = replace(whole, units=whole.units[len(prompt.units) :], frames=whole.frames - prompt.frames)
         true = rung.function(rest)
-        return begun, true[1:] if true[:1] == begun[-1:] else true
+        return symbols, true[1:] if true[:1] == symbols[-1:] else true
     everything = rung.function(whole)
-    if rung.heard in ("phone-frames", "units"):  # a symbol a frame; the user's own units may be one more or less
-        return begun, everything[len(begun) :]
-    if begun[-1:] == ["SIL"] and everything[: len(begun)] != begun:
-        begun = begun[:-1]
-    return begun, everything[len(begun) :] if everything[: len(begun)] == begun else None
+    if rung.transcribed_as in ("phone-frames", "units"):  # a symbol per frame; external units may have one more or less
+        return symbols, everything[len(symbols) :]
+    if symbols[-1:] == ["SIL"] and everything[: len(symbols)] != symbols:
+        symbols = symbols[:-1]
+    return symbols, everything[len(symbols) :] if everything[: len(symbols)] == symbols else None

@@ -1,6 +1,7 @@
-"""From phones to words without voice and ASR: the words whose pronunciations are nearest, by a beam over a trie.
+"""From phones to words without speech and ASR: the words with the nearest pronunciations, by a beam search over a trie.
 
-A diagnostic beside hearing: what it gets wrong is the model's, or a homophone's, and never the vocoder's or the ASR's.
+It is a diagnostic beside the transcripts: its errors come from the model or from homophones, never from the synthesis
+or the ASR.
 """
 
 import heapq
@@ -14,14 +15,14 @@ from speechladder.io.errors import UserError
 from speechladder.io.spans import Span
 from speechladder.rungs.functions import BOUNDARY
 
-# Costs, in units of an unlike consonant; chosen by hand.
-CLOSE, LIKE, UNLIKE = 0.4, 0.7, 1.0  # substitutions: near pairs, the same class, others
+# Costs, relative to the substitution of an unlike consonant; chosen by hand.
+CLOSE, LIKE, UNLIKE = 0.4, 0.7, 1.0  # substitution within a near pair, within a class, otherwise
 CROSSED = 1.5  # a vowel for a consonant
-GAP, WEAK_GAP = 1.0, 0.6  # a phone too many or too few; one that comes and goes: AH, IH, R, HH
-PAUSE_INSIDE, BOUNDARY_INSIDE = 1.0, 2.0  # within a word
-WORD = 0.05  # per word: of two equal readings, the one with fewer words
-TABLE = 0.12  # per nat of a word's improbability
-BIGRAM = 0.7  # weight of the bigram estimate; the unigram's is the rest
+GAP, WEAK_GAP = 1.0, 0.6  # insertion or deletion of a phone; of AH, IH, R or HH, which are often reduced
+PAUSE_INSIDE, BOUNDARY_INSIDE = 1.0, 2.0  # a pause or a word boundary within a word
+WORD = 0.05  # per word, which prefers the one with fewer words of two equal readings
+TABLE = 0.12  # per nat of a word's negative log probability
+BIGRAM = 0.7  # weight of the bigram estimate; the unigram's is 1 - BIGRAM
 
 _NEAR = (
     *("AA AO", "AA AH", "AE EH", "AE AA", "AH IH", "AH UH", "AH ER", "AH EH", "EH IH", "EH EY", "IH IY", "UH UW"),
@@ -51,11 +52,13 @@ SUBSTITUTION = _substitutions()
 GAPS = {phone: WEAK_GAP if phone in ("AH", "IH", "R", "HH") else GAP for phone in ARPABET}
 
 
-def observed(alignments: Iterable[tuple[Sequence[Span], Sequence[Span]]], least: int = 2) -> dict[str, list[tuple]]:
-    """How the words of a corpus are said: word -> pronunciations without stress, the most frequent first.
+def observed_pronunciations(
+    alignments: Iterable[tuple[Sequence[Span], Sequence[Span]]], least: int = 2
+) -> dict[str, list[tuple]]:
+    """Return the pronunciations of the words of a corpus, without stress, the most frequent first.
 
-    alignments: words and phones of each utterance, in seconds. A pronunciation that was met fewer than `least` times
-    is left out, unless the word has no other.
+    `alignments` are the words and phones of each utterance, in seconds. A pronunciation that occurs fewer than `least`
+    times is left out, unless the word has no other.
     """
     seen: dict[str, Counter[tuple]] = defaultdict(Counter)
     for words, phones in alignments:
@@ -75,11 +78,14 @@ def observed(alignments: Iterable[tuple[Sequence[Span], Sequence[Span]]], least:
 
 
 class Lexicon:
-    """Words by their pronunciations. Made by `from_words`."""
+    """Words by their pronunciations, in a trie. Use `from_words` to make one."""
 
     def __init__(self, pronunciations: dict[str, list[tuple]], texts: Iterable[str] = (), beam: int = 100) -> None:
-        """`pronunciations`: word -> tuples of ARPAbet phones without stress. `texts`: normalised lines whose unigrams
-        and bigrams choose between homophones and segmentations. `beam`: states kept at each phone."""
+        """Build the trie of `pronunciations`: word -> tuples of ARPAbet phones without stress.
+
+        `texts` are normalised lines, whose unigrams and bigrams choose between homophones and segmentations. `beam` is
+        the number of states that are kept at each phone.
+        """
         self.beam = beam
         self._children: list[dict[str, int]] = [{}]
         self._ends: list[list[str]] = [[]]
@@ -105,14 +111,16 @@ class Lexicon:
         pronunciations: dict[str, list[tuple]] | None = None,
         texts: Iterable[str] = (),
     ) -> "Lexicon":
-        """A lexicon of `words`: each as `pronounce` says it (ARPAbet, with or without stress), and as the corpus's own
-        `pronunciations` do, which may hold further words. `texts`: see `Lexicon`. Raises UserError when it is empty or
-        a pronunciation is not ARPAbet."""
+        """Make a lexicon of `words` with the pronunciation of `pronounce` (ARPAbet, with or without stress).
+
+        The corpus's own `pronunciations` are added; they may have further words. For `texts` see `Lexicon`. Raise
+        UserError if the lexicon is empty or a pronunciation is not ARPAbet.
+        """
         table: dict[str, list[tuple]] = {w: list(p) for w, p in (pronunciations or {}).items()}
         for word in dict.fromkeys(words):
             table.setdefault(word, []).append(tuple(strip_stress(p) for p in pronounce(word)))
         if not table:
-            raise UserError("the lexicon has no words; the corpus's train split is empty")
+            raise UserError("the lexicon has no words, because the corpus's train split is empty; raise corpus.hours")
         return cls(table, texts)
 
     def _add(self, word: str, phones: tuple) -> None:
@@ -129,7 +137,7 @@ class Lexicon:
             self._ends[node].append(word)
 
     def _word_cost(self, before: str, word: str) -> float:
-        """`WORD`, and the word's improbability after the one before where there are texts."""
+        """`WORD`, plus the cost of the word's probability after `before` if there are texts."""
         if not self._total:
             return WORD
         cost = self._costs.get((before, word))
@@ -141,16 +149,16 @@ class Lexicon:
         return cost
 
     def words(self, phones: list[str]) -> str:
-        """The words, separated by spaces, of ARPAbet phones with or without stress; "" for none.
+        """Return the words, separated by spaces, of ARPAbet phones with or without stress; "" for none.
 
-        SIL and '|' stand between words, at a cost within one. Raises ValueError for a symbol that is no phone.
+        SIL and '|' separate words; within a word they have a cost. Raise ValueError for a symbol that is not a phone.
         """
         labels = [strip_stress(p) for p in phones]
         if unknown := sorted(set(labels) - {*ARPABET, SIL, BOUNDARY}):
             raise ValueError(f"no ARPAbet phones: {unknown}")
         if all(label in (SIL, BOUNDARY) for label in labels):
             return ""
-        # a state: (node, word before); its value: (cost, words so far as a linked list)
+        # a state is (node, previous word), its value (cost, linked list of the words so far)
         states: dict[tuple[int, str], tuple[float, tuple]] = {(0, ""): (0.0, ())}
         for label in labels:
             states = self._consume(self._closure(states, self.beam), label)
@@ -163,8 +171,10 @@ class Lexicon:
         return " ".join(reversed(out))
 
     def _closure(self, states: dict, limit: int | None) -> dict:
-        """The `limit` cheapest states that are reached without a phone: words end, lexicon phones are left out.
-        Without a limit, up to and with the first state between words."""
+        """The `limit` cheapest states that can be reached without an input phone, by word ends and deleted phones.
+
+        Without a limit, the search ends with the first state between words.
+        """
         heap = [(cost, n, key, history) for n, (key, (cost, history)) in enumerate(states.items())]
         heapq.heapify(heap)
         count, best, done = len(heap), {key: cost for key, (cost, _) in states.items()}, {}
@@ -191,7 +201,7 @@ class Lexicon:
         return done
 
     def _consume(self, states: dict, label: str) -> dict:
-        """The states after an input symbol: matched, substituted, or one too many."""
+        """The states after an input symbol, which is matched, substituted or inserted."""
         out: dict[tuple[int, str], tuple[float, tuple]] = {}
 
         def put(cost: float, key: tuple[int, str], history: tuple) -> None:

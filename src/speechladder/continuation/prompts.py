@@ -1,8 +1,8 @@
-"""The prompts of the continuation task: beginnings of held-out speech, the same for every rung, and how they go on.
+"""The prompts of the continuation task: beginnings of held-out speech, and how it really continues.
 
-Speech is cut between two words, in the middle of the pause if there is one: at the last word's own end a closure or a
-breath would be cut off and the encoder would hear a click, and a continuation that starts with the pause would say the
-first sound of its first word into the cut. A cut is never inside a phone other than SIL.
+Speech is cut between two words, in the middle of the pause if there is one. A cut at the end of the last word would
+remove a closure or a breath, and the encoder's input would end in a click. A cut at the end of the pause would put the
+onset of the next word into the prompt. A cut is never inside a phone other than SIL.
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 from speechladder.alignment.base import AlignmentError
 from speechladder.benchmarks.items import Speaker, Utterance
 from speechladder.constants import SAMPLE_RATE
+from speechladder.continuation.prompt_table import PARTS, STORIES
 from speechladder.continuation.sample import rows_of
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.corpora.phones import SIL
@@ -29,19 +30,17 @@ from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 from speechladder.io.spans import Span, as_rows, from_rows
 from speechladder.io.tables import ALIGNMENT, PROMPTS, write_table
-from speechladder.settings import Alignment, Continuation
+from speechladder.settings import Alignment, Continuation, Corpus
 
-PARTS = ("prompt", "whole")
-FEWEST = 2  # prompts: fewer have no interval
-HELD_OUT = ("test", "valid")  # splits of a natural corpus that prompts come from, in this order
+FEWEST = 2  # prompts; an interval needs two
+HELD_OUT = ("test", "valid")  # splits of a natural corpus, in the order in which they are used
 SENTENCES = 4  # of a story of the world, at least
-TRIES = 4  # stories per prompt of the world, in case that the aligner refuses some
-STORIES = "stories"  # metadata of the table: JSON, id -> sentences of the world's story, spoken and cut off alike
+TRIES = 4  # stories per prompt of the world, because the aligner may reject some
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """An utterance: its first `words[0]` words (`samples[0]` samples) are the prompt, `words[1]` the whole."""
+    """An utterance: its first `words[0]` words or `samples[0]` samples are the prompt, those up to `[1]` the whole."""
 
     id: str
     voice: str
@@ -50,13 +49,13 @@ class Prompt:
     samples: tuple[int, int]
 
     def rows(self) -> list[dict[str, object]]:
-        """Two rows of io.tables.PROMPTS."""
+        """Return the two rows of the table PROMPTS."""
         return [self._row(part, w, n) for part, w, n in zip(PARTS, self.words, self.samples)]
 
     def _row(self, part: str, words: int, samples: int) -> dict[str, object]:
         end = samples / SAMPLE_RATE
         said = [Span(w.label, w.start, min(w.end, end)) for w in self.spoken.words[:words]]
-        # what begins within half a sample of the cut belongs to the other side: times are rounded to samples
+        # times are rounded to samples, so a phone that begins within half a sample of the cut is behind it
         phones = [p for p in self.spoken.phones if p.start < end - 0.5 / SAMPLE_RATE]
         phones[-1] = phones[-1]._replace(end=end)
         return {
@@ -73,9 +72,9 @@ class Prompt:
 
 
 def boundaries(words: list[Span], phones: list[Span], seconds: float) -> list[float]:
-    """Where an utterance can be cut after each word, in seconds: the middle of the pause before the next word or end.
+    """Return the time of a possible cut after each word, in seconds: the middle of the pause before what follows.
 
-    NaN where words share a phone ('in the' may be one to the synthesizer), so that there is nothing to cut between.
+    It is NaN if the words share a phone, as 'in the' may do in the synthesizer.
     """
     edges = {round(p.start * SAMPLE_RATE) for p in phones} | {round(seconds * SAMPLE_RATE)}
     pauses = [p for p in phones if p.label == SIL]
@@ -88,8 +87,11 @@ def boundaries(words: list[Span], phones: list[Span], seconds: float) -> list[fl
 
 
 def cut_at(id: str, voice: str, spoken: Utterance, first: int, seconds: float) -> Prompt | None:
-    """The prompt of the first `first` words; None unless its true continuation, whole words within `seconds`, lasts
-    half of that at least."""
+    """Make the prompt of the first `first` words.
+
+    The true continuation is the whole words within `seconds` after the cut. Return None if it is shorter than half of
+    `seconds`.
+    """
     total = len(spoken.samples) / SAMPLE_RATE
     ends = boundaries(spoken.words, spoken.phones, total)
     cut = ends[first - 1]
@@ -100,45 +102,53 @@ def cut_at(id: str, voice: str, spoken: Utterance, first: int, seconds: float) -
 
 
 def words_before(spoken: Utterance, seconds: float) -> int:
-    """Words before the first boundary at or after `seconds`; 0 where there is none."""
+    """Return the number of words before the first boundary at or after `seconds`, or 0 if there is none."""
     ends = boundaries(spoken.words, spoken.phones, len(spoken.samples) / SAMPLE_RATE)
     return next((k for k, end in enumerate(ends, 1) if end >= seconds), 0)
 
 
-def build_prompts(
-    settings: Continuation,
-    alignment: Alignment,
-    variability: int,
-    seed: int,
+def make_prompts(
     out: Path,
-    cuts: list[Path],
-    alignments: list[Path],
+    continuation: Continuation,
+    alignment: Alignment,
+    cuts: list[Path] = (),
+    alignments: list[Path] = (),
     models: Path | None = None,
+    variability: int = Corpus().variability,
+    seed: int = 0,
 ) -> None:
-    """Write continuation/prompts.parquet (io.tables.PROMPTS), two rows per prompt: up to the cut, and with its true
-    continuation, which ends at the last word boundary within `settings.seconds` of the cut.
+    """Make the prompts of the continuation task and their true continuations: continuation/prompts.parquet.
 
-    Without `cuts` the world's held-out stories are spoken by the voices of the dial's setting, cut after
-    `settings.prompt_sentences` (`models`: MFA's, where it aligns them); with them, utterances of the test split, then
-    of valid, are taken from `alignments` (tables.ALIGNMENT), cut at the first word boundary at or after
-    `settings.prompt_seconds`. The table's metadata STORIES has the sentences of the world's stories. Raises UserError
-    when fewer than two prompts are left.
+    The table (PROMPTS) has two rows per prompt: the audio up to the cut, and the audio with the true continuation,
+    which ends at the last word boundary within continuation.seconds of the cut. Without cuts, held-out stories of the
+    world are spoken and cut after prompt_sentences; the table's metadata `stories` has their sentences. With cuts,
+    prompts are utterances of the test split, then of the valid split, cut at the first word boundary at or after
+    prompt_seconds. Raise UserError if fewer than two prompts are left.
+
+    Args:
+        out: continuation/prompts.parquet to write
+        cuts: corpus/cuts.{shard}.jsonl.gz of a natural corpus. Without them, prompts come from the world.
+        alignments: alignment/{shard}.parquet of the same cuts
+        models: folder alignment/mfa, for aligner: mfa on the world
+        variability: variability level of the world's voices, 0 (one voice, flat) to 3 (many voices)
+        seed: the run's seed
     """
     if cuts:
-        prompts, stories = _recorded(settings, seed, cuts, alignments), {}
+        prompts, stories = _natural_prompts(continuation, seed, cuts, alignments), {}
     else:
-        prompts, stories = _told(settings, Speaker(alignment, models=models, work=out.parent), variability, seed)
+        speaker = Speaker(alignment, models=models, work=out.parent)
+        prompts, stories = _world_prompts(continuation, speaker, variability, seed)
     write_table(out, [row for p in prompts for row in p.rows()], PROMPTS, **{STORIES: json.dumps(stories)})
 
 
-def _told(
+def _world_prompts(
     settings: Continuation, speaker: Speaker, variability: int, seed: int
 ) -> tuple[list[Prompt], dict[str, list[str]]]:
-    """Prompts of the world, topics in turn and voices evenly over the pool, and the sentences of their stories."""
+    """Prompts of the world, with topics in turn and voices spread evenly, and the sentences of their stories."""
     pool = voices(variability)
     prompts: list[Prompt] = []
     stories: dict[str, list[str]] = {}
-    number, refused = 0, ""
+    number, rejected = 0, ""
     with progress("prompts", settings.prompts, "prompts/s") as meter:
         while len(prompts) < settings.prompts and number < TRIES * settings.prompts:
             id, topic = f"prompt-{number:04d}", list(TOPICS)[number % len(TOPICS)]
@@ -146,52 +156,57 @@ def _told(
             voice = pool[len(prompts) * len(pool) // settings.prompts]
             draw = stable_hash(seed, "prompt", id, voice.name)
             styled = voice.jittered(random.Random(draw))
-            sentences = _long_enough(id, topic, settings, styled, seed, draw % 2**31)
+            sentences = _long_story(id, topic, settings, styled, seed, draw % 2**31)
             try:
                 spoken = speaker.synthesize(written(sentences), styled, draw % 2**31)
             except AlignmentError as error:
-                refused = f"{id}: {error}"
+                rejected = f"{id}: {error}"
                 continue
-            first = _words(sentences[: settings.prompt_sentences])
+            first = _count_words(sentences[: settings.prompt_sentences])
             prompt = cut_at(id, voice.name, spoken, first, settings.seconds)
             if prompt is None:
-                refused = f"{id}: no word boundary between half of continuation.seconds and continuation.seconds"
+                rejected = f"{id}: no word boundary between half of continuation.seconds and continuation.seconds"
                 continue
             prompts.append(prompt)
             stories[id] = sentences
             meter.advance(1)
     if len(prompts) < FEWEST:
-        raise UserError(f"continuation.seconds: no prompts could be cut from {number} stories; the last: {refused}")
-    if refused:
-        say(f"prompts: {number - len(prompts)} of {number} stories could not be used; the last: {refused}")
+        raise UserError(
+            f"continuation.seconds: no prompts could be cut from {number} stories; change it. The last: {rejected}"
+        )
+    if rejected:
+        say(f"prompts: {number - len(prompts)} of {number} stories could not be used. The last: {rejected}")
     return prompts, stories
 
 
-def _long_enough(id: str, topic: str, settings: Continuation, voice: Voice, seed: int, draw: int) -> list[str]:
-    """A held-out story, to which sentences are added until this voice goes on for `settings.seconds` after the cut."""
+def _long_story(id: str, topic: str, settings: Continuation, voice: Voice, seed: int, draw: int) -> list[str]:
+    """A held-out story with enough sentences that this voice speaks for `settings.seconds` after the cut."""
     count = max(SENTENCES, settings.prompt_sentences + 1)
     while True:
-        rng = random.Random(f"prompt/{seed}/{id}")  # one more sentence leaves those before it as they are
+        rng = random.Random(f"prompt/{seed}/{id}")  # a longer story begins with the same sentences
         sentences = story(scene(rng, topic), count, rng, reserved=True)
-        # the synthesizer's own times decide, since an aligner takes ten times as long to say about the same
+        # the synthesizer's own times: an aligner gives nearly the same ones and takes ten times as long
         words = speak(written(sentences), voice, draw).words
-        if words[-1].end - words[_words(sentences[: settings.prompt_sentences])].start >= settings.seconds:
+        if words[-1].end - words[_count_words(sentences[: settings.prompt_sentences])].start >= settings.seconds:
             return sentences
         count += 1
 
 
-def _words(sentences: list[str]) -> int:
+def _count_words(sentences: list[str]) -> int:
     return len(" ".join(sentences).split())
 
 
-def _recorded(settings: Continuation, seed: int, cuts: list[Path], alignments: list[Path]) -> list[Prompt]:
-    """Prompts of a natural corpus, evenly over its speakers as far as their held-out utterances go: test, then valid,
-    by which the weights that are kept were chosen but nothing was trained."""
+def _natural_prompts(settings: Continuation, seed: int, cuts: list[Path], alignments: list[Path]) -> list[Prompt]:
+    """Prompts of a natural corpus, spread over its speakers as evenly as their held-out utterances allow.
+
+    The test split is used first. The valid split follows: it selects the weights that are kept, but nothing is trained
+    on it.
+    """
     held_out = {cut.id: cut for path in cuts for cut in read_cuts(path) if cut.split in HELD_OUT}
     aligned = rows_of(alignments, ALIGNMENT, list(held_out))
     prompts: list[Prompt] = []
     splits = ([held_out[i] for i in aligned if held_out[i].split == split] for split in HELD_OUT)
-    order = (cut for some in splits for cut in _dealt(some, seed))
+    order = (cut for some in splits for cut in _alternate_speakers(some, seed))
     for cut in order:
         if len(prompts) == settings.prompts:
             break
@@ -211,19 +226,19 @@ def _recorded(settings: Continuation, seed: int, cuts: list[Path], alignments: l
     if len(prompts) < FEWEST:
         raise UserError(
             f"continuation: {len(prompts)} of {len(aligned)} aligned held-out utterances hold {shortest}, {FEWEST} are "
-            "needed; raise corpus.test_fraction, lower continuation.prompt_seconds or continuation.seconds, or do "
-            "without (continuation.enabled: false)"
+            "needed; raise corpus.test_fraction, lower continuation.prompt_seconds or continuation.seconds, or turn "
+            "the task off (continuation.enabled: false)"
         )
     if len(prompts) < settings.prompts:
         say(
-            f"prompts: {len(prompts)} in place of {settings.prompts}, since no more of the {len(aligned)} aligned "
+            f"prompts: {len(prompts)} instead of {settings.prompts}, because no more of the {len(aligned)} aligned "
             f"held-out utterances hold {shortest}"
         )
     return prompts
 
 
-def _dealt(cuts: list[Cut], seed: int) -> Iterator[Cut]:
-    """One utterance of each speaker, then a second of each, ..., in an order drawn by hash."""
+def _alternate_speakers(cuts: list[Cut], seed: int) -> Iterator[Cut]:
+    """Yield one utterance of each speaker, then a second one of each, and so on, in an order drawn by hash."""
     speakers: dict[str, list[Cut]] = defaultdict(list)
     for cut in sorted(cuts, key=lambda c: (stable_hash(seed, "prompt", c.id), c.id)):
         speakers[cut.speaker].append(cut)

@@ -1,6 +1,6 @@
-"""Some utterances of the train split and their rows: what the recogniser, the lexicon and the vocoder learn from.
+"""A bounded sample of the train split and its rows, from which the recogniser, the lexicon and the vocoder are made.
 
-Bounded whatever the corpus, whose cuts are read as a stream: 50,000 hours are eleven million of them.
+The cuts are read as a stream, because 50,000 hours are eleven million of them.
 """
 
 import heapq
@@ -15,18 +15,18 @@ from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.io.hashing import stable_hash
 from speechladder.io.tables import read_table
 
-MOST = 50_000  # utterances; some 150 hours and a million and a half words
+MAX_UTTERANCES = 50_000  # some 150 hours and a million and a half words
 
 
-def train_sample(cuts: Sequence[str | Path], *key: object, most: int = MOST) -> list[Cut]:
-    """At most `most` cuts of the train split, drawn by the hash of `key` and their id, in the order of that draw."""
+def train_sample(cuts: Sequence[str | Path], *key: object, most: int = MAX_UTTERANCES) -> list[Cut]:
+    """Return at most `most` cuts of the train split, in the order of the hash of `key` and their id."""
     train = (cut for path in cuts for cut in read_cuts(path) if cut.split == "train")
     drawn = heapq.nsmallest(most, ((stable_hash(*key, cut.id), cut.id, n, cut) for n, cut in enumerate(train)))
     return [cut for *_, cut in drawn]
 
 
 def rows_of(tables: Sequence[str | Path], schema: pa.Schema, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The rows with these ids, by id, holding one table at a time."""
+    """Return the rows with these ids, by id. Only one table is in memory at a time."""
     wanted, found = pa.array(sorted(ids), pa.string()), {}
     for path in tables:
         table = read_table(path, schema)

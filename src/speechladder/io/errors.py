@@ -15,3 +15,8 @@ def suggestion(word: str, allowed: Iterable[str], cutoff: float = 0.4) -> str:
     """
     near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=cutoff)
     return f"did you mean {near[0]!r}? " if near else ""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or the error's class if it has no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

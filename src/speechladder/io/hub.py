@@ -1,50 +1,133 @@
-"""Models by name: a folder or file on disk, or OWNER/NAME of a Hugging Face hub, found before any job starts."""
+"""Models by name: a folder on disk, or OWNER/NAME on the Hugging Face hub.
+
+Every function takes the configuration's `field`, which its error messages name. A message also says how to go on where
+there is no network: fetch the model elsewhere and name its folder.
+"""
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, first_line
+from speechladder.io.files import read_json
+
+ALLOWED = "a folder, or a hub's model as OWNER/NAME"
 
 _NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
-def is_hub_name(given: str) -> bool:
-    """Whether `given` is written as a hub writes its models: OWNER/NAME."""
-    return _NAME.fullmatch(given) is not None
+def is_hub_name(name: str) -> bool:
+    """Whether `name` has the form of a hub's model name, OWNER/NAME."""
+    return _NAME.fullmatch(name) is not None
 
 
-def config(name: str, field: str) -> Path:
-    """config.json of a hub's model that can be had, fetched; raises UserError naming `field` where there is none."""
+def find_model_folder(name: str, field: str, allowed: str = ALLOWED) -> Path | None:
+    """Return the model folder `name` on disk, or None if `name` is a hub's OWNER/NAME.
+
+    Raise UserError if `name` is a file or neither of the two; the message says what is `allowed`.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise UserError(f"{field}: {name} is a file; name the folder that holds it with its config.json")
+    if not is_hub_name(name):
+        raise UserError(f"{field}: no such folder: {name}; name {allowed}")
+    return None
+
+
+def fetch_model(name: str, field: str, patterns: Sequence[str], allowed: str = ALLOWED) -> Path:
+    """Return the model's folder, downloading the files that match `patterns` if `name` is a hub's OWNER/NAME.
+
+    With HF_HUB_OFFLINE set, only the hub's cache is used. Raise UserError if the model cannot be had.
+    """
+    if folder := find_model_folder(name, field, allowed):
+        return folder
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+    except Exception as error:  # the hub's client raises a dozen kinds for 'not there' and 'no network'
+        check_access(name, field)  # says what is wrong, where it can tell
+        raise UserError(
+            f"{field}: {name} could not be fetched ({type(error).__name__}: {first_line(error)}); try again, or "
+            f"{_elsewhere(name, field)}"
+        ) from None
+
+
+def fetch_config(name: str, field: str) -> dict[str, Any]:
+    """Return the contents of config.json of a hub's model. Raise UserError if the model or the file cannot be had."""
+    check_access(name, field)
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(name, "config.json"))
+        file = Path(hf_hub_download(name, "config.json"))
     except Exception as error:  # the hub's client raises a dozen kinds
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{field}: {name} gives no config.json ({first}); name a model that has one") from None
+        raise UserError(
+            f"{field}: {name} gives no config.json ({first_line(error)}); name a model that has one"
+        ) from None
+    return _read_config(file, field)
 
 
-def require(name: str, field: str) -> None:
-    """Raise UserError naming the configuration's `field` unless the hub's model can be had: cached, or with access.
+def check_access(name: str, field: str) -> None:
+    """Raise UserError unless the hub's model is in the cache or the hub gives access to it. Nothing is downloaded.
 
-    Nothing is downloaded. A model that asks for its terms to be accepted (gated) needs a token that has accepted them.
+    A gated model, which asks for its terms to be accepted, needs a token whose owner has accepted them.
     """
-    from huggingface_hub import auth_check, try_to_load_from_cache
+    from huggingface_hub import auth_check
     from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
 
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+    if cached_config(name):
         return
-    elsewhere = f"fetch it where there is a network (hf download {name} --local-dir FOLDER) and set {field}: FOLDER"
     try:
         auth_check(name)
     except GatedRepoError:
         what = "is gated: accept its terms on its page, then log in (hf auth login) or set HF_TOKEN"
     except RepositoryNotFoundError:
-        what = "is not on the hub, or it is private and no token of yours may read it: correct the name"
+        what = "is not on the hub, or it is private and your token may not read it: correct the name"
     except (HTTPError, OSError) as error:
         why = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else f"{type(error).__name__}: {error}"
         what = f"is not in the cache and the hub did not answer ({why}): try again"
     else:
         return
-    raise UserError(f"{field}: {name} {what}, or {elsewhere}")
+    raise UserError(f"{field}: {name} {what}, or {_elsewhere(name, field)}")
+
+
+def cached_config(name: str) -> Path | None:
+    """Return config.json of a hub's model in the cache, or None if it has not been fetched yet."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found) if isinstance(found, str) else None
+
+
+def read_model_config(folder: Path, field: str) -> dict[str, Any]:
+    """Return the contents of config.json in a model's folder. Raise UserError if it is missing or unreadable."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise UserError(f"{field}: {folder} has no config.json; name a folder as transformers saves it")
+    return _read_config(file, field)
+
+
+def find_weights(folder: Path, field: str, patterns: Sequence[str]) -> list[Path]:
+    """Return the sorted files in `folder` that match the first of `patterns` that any file matches.
+
+    Raise UserError if no file matches.
+    """
+    for pattern in patterns:
+        if files := sorted(folder.glob(pattern)):
+            return files
+    raise UserError(f"{field}: {folder} holds no weights ({' or '.join(patterns)}); fetch the model again")
+
+
+def _read_config(file: Path, field: str) -> dict[str, Any]:
+    config = read_json(file)
+    if not isinstance(config, dict):
+        raise UserError(f"{field}: {file} is not a model's configuration; fetch the model again")
+    return config
+
+
+def _elsewhere(name: str, field: str) -> str:
+    return f"fetch it where there is a network (hf download {name} --local-dir FOLDER) and set {field}: FOLDER"

@@ -101,28 +101,28 @@ CONTINUATIONS = pa.schema(
         ("ended", pa.bool_()),  # the model produced </s> before the time limit
     ]
 )
-HEARD = pa.schema(
+TRANSCRIPTS = pa.schema(
     [
         ("id", pa.string()),
         ("seed", pa.int32()),
         ("sample", pa.int32()),
         ("transcript", pa.string()),  # normalised by the ASR's normaliser
-        ("direct", pa.string()),  # phone rungs: words by the lexicon, without voice and ASR; else empty
-        ("seconds", pa.float64()),  # of the audio that was heard; 0 where nothing was spoken
+        ("direct", pa.string()),  # rungs of phones: words by the lexicon, without speech and ASR; else empty
+        ("seconds", pa.float64()),  # of the audio that the ASR transcribed; 0 without audio
     ]
 )
 REFERENCE = pa.schema(
     [
-        ("path", pa.string()),  # natural, tts, resynthesis: how the true continuation was heard
+        ("path", pa.string()),  # natural, tts, resynthesis: the source of the true continuation's audio
         ("id", pa.string()),  # the prompt
-        ("reference", pa.string()),  # what was said, normalised by the ASR's normaliser, as is the transcript
+        ("reference", pa.string()),  # the true text; it and the transcript are normalised by the ASR's normaliser
         ("transcript", pa.string()),
     ]
 )
 JUDGED = pa.schema(
     [
         ("rung", pa.string()),
-        ("path", pa.string()),  # heard, direct; for the reference: true, shuffled
+        ("path", pa.string()),  # transcript, direct; of the reference: true, shuffled
         ("id", pa.string()),
         ("seed", pa.int32()),
         ("sample", pa.int32()),

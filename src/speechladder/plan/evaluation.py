@@ -22,7 +22,12 @@ OFFICIAL = {
 GENERATED = {"swuggy": 0.7, "sblimp": 2.2, "topic": 7.0}  # seconds of an item, assumed
 WORDS = 2.7  # per second of speech, assumed
 JUDGE_TOKENS = 1.4  # of a judge's vocabulary per word, assumed
-SPOKEN = ("phones", "phone-frames", "units", "unit-runs")  # heard through a voice or a vocoder (registry.HEARD_AS)
+SPOKEN = (
+    "phones",
+    "phone-frames",
+    "units",
+    "unit-runs",
+)  # transcribed from audio (registry.TRANSCRIBED_AS)
 
 
 @dataclass(frozen=True)
@@ -123,10 +128,10 @@ def continuing(context: Context, models: list[Model]) -> tuple[float, Cost]:
         tokens = count * c.seconds * model.rate.value + c.prompts * c.prompt_seconds * model.rate.value
         flops = 2 * active_parameters(s.lm, model.vocabulary) * tokens
         cost += context.flops(flops, "generate_flops", "fp64", model.rate.basis)
-        if registry.get(model.rung).heard in SPOKEN:
+        if registry.get(model.rung).transcribed_as in SPOKEN:
             heard += count * c.seconds / 3600
     cost += hearing(context, heard)
-    if any(str(registry.get(m.rung).heard).startswith("unit") for m in spoken) and c.vocoder == "run":
+    if any(str(registry.get(m.rung).transcribed_as).startswith("unit") for m in spoken) and c.vocoder == "run":
         rate = context.rates.get("vocoder_steps")
         cost += Cost(cpu=Figure(c.vocoder_steps / rate.value / 3600, rate.basis))
     return heard, cost + _judging(context, count * len(spoken)) + Cost(disk=context.stored(heard * 0.01, "bytes_audio"))

@@ -29,7 +29,14 @@ RULES = {  # of each stage; the first is the one whose jobs tell how much is lef
     "scores": ("score_rung",),
     "continue": (
         "continue_rung",
-        *("make_prompts", "extract_prompt_units", "build_asr", "train_vocoder", "hear_rung", "hear_reference"),
+        *(
+            "make_prompts",
+            "extract_prompt_units",
+            "build_asr",
+            "train_vocoder",
+            "transcribe_rung",
+            "transcribe_reference",
+        ),
         *("make_judge_text", "train_judge", "judge_continuations"),
     ),
     "report": ("make_table", "export_slm21"),

@@ -55,46 +55,51 @@ def _phones(utterance: Utterance) -> list[str]:
     return out
 
 
-@rung("text-bpe", needs="text", alphabet=characters, bpe="text_vocab", heard="text")
+@rung("text-bpe", needs="text", alphabet=characters, bpe="text_vocab", transcribed_as="text")
 def text_bpe(utterance: Utterance) -> list[str]:
     """Characters, for BPE to merge within words."""
     return list(utterance.text.replace(" ", SPACE))
 
 
-@rung("text-raw", needs="text", alphabet=characters, heard="text")
+@rung("text-raw", needs="text", alphabet=characters, transcribed_as="text")
 def text_raw(utterance: Utterance) -> list[str]:
     """Characters."""
     return list(utterance.text.replace(" ", SPACE))
 
 
 @rung(
-    "phone-bpe", needs="alignment", alphabet=phone_alphabet, bpe="phone_vocab", isolated=(SIL, BOUNDARY), heard="phones"
+    "phone-bpe",
+    needs="alignment",
+    alphabet=phone_alphabet,
+    bpe="phone_vocab",
+    isolated=(SIL, BOUNDARY),
+    transcribed_as="phones",
 )
 def phone_bpe(utterance: Utterance) -> list[str]:
     """Phones, for BPE to merge between pauses; across words too, unless tokens.word_boundary shows them."""
     return _phones(utterance)
 
 
-@rung("phone-raw", needs="alignment", alphabet=phone_alphabet, heard="phones")
+@rung("phone-raw", needs="alignment", alphabet=phone_alphabet, transcribed_as="phones")
 def phone_raw(utterance: Utterance) -> list[str]:
     """Phones."""
     return _phones(utterance)
 
 
-@rung("phone-repeat", needs="alignment", alphabet=phone_alphabet, heard="phone-frames")
+@rung("phone-repeat", needs="alignment", alphabet=phone_alphabet, transcribed_as="phone-frames")
 def phone_repeat(utterance: Utterance) -> list[str]:
     """The phone at the centre of each 50 Hz frame: exactly as many symbols as the speech rung has."""
     labels = frame_labels(utterance.phones, utterance.frames)
     return [phone_label(label, utterance.options) for label in labels]
 
 
-@rung("speech-hubert", needs="units", alphabet=unit_alphabet, heard="units")
+@rung("speech-hubert", needs="units", alphabet=unit_alphabet, transcribed_as="units")
 def speech_hubert(utterance: Utterance) -> list[str]:
     """The unit of each 50 Hz frame."""
     return [f"u{unit}" for unit in utterance.units]
 
 
-@rung("speech-hubert-dedup", needs="units", alphabet=unit_alphabet, heard="unit-runs")
+@rung("speech-hubert-dedup", needs="units", alphabet=unit_alphabet, transcribed_as="unit-runs")
 def speech_hubert_dedup(utterance: Utterance) -> list[str]:
     """Units, each run of the same one written once."""
     return [f"u{unit}" for unit, _ in groupby(utterance.units)]

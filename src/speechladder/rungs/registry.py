@@ -15,7 +15,7 @@ from speechladder.settings import Tokens
 SPACE = "\u2581"  # a space between words as a symbol, as SentencePiece writes it
 NEEDS = ("text", "alignment", "units", "audio")
 # characters; phones; a phone per 50 Hz frame; a unit u0, u1, ... per 50 Hz frame; each run of the same unit once
-HEARD_AS = ("text", "phones", "phone-frames", "units", "unit-runs")
+TRANSCRIBED_AS = ("text", "phones", "phone-frames", "units", "unit-runs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +47,11 @@ Alphabet = Callable[[Tokens, int], Sequence[str]]  # of the settings under `toke
 class Rung:
     """A registered rung.
 
-    `alphabet`: every symbol that the function may give, so that what training never showed still has an id; None
-    takes the symbols of the train split, sorted. `bpe`: the vocabulary of a SentencePiece BPE over the symbols, as a
-    number or as the name of a field of settings.Tokens; None makes each symbol a token. `isolated`: symbols that BPE
-    never merges with a neighbour. `heard`: what the symbols are when a continuation is turned into words (HEARD_AS);
-    None leaves the rung out of the continuation task.
+    `alphabet`: every symbol that the function may give, so that what training never showed still has an id; None takes
+    the symbols of the train split, sorted. `bpe`: the vocabulary of a SentencePiece BPE over the symbols, as a number
+    or as the name of a field of settings.Tokens; None makes each symbol a token. `isolated`: symbols that BPE never
+    merges with a neighbour. `transcribed_as`: the kind of its symbols (TRANSCRIBED_AS), by which a continuation becomes
+    words; None leaves the rung out of the continuation task.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Rung:
     alphabet: Alphabet | None
     bpe: int | str | None
     isolated: tuple[str, ...]
-    heard: str | None = None
+    transcribed_as: str | None = None
 
     def bpe_size(self, options: Tokens) -> int | None:
         """Pieces of the BPE vocabulary, specials included; None where each symbol is a token."""
@@ -77,7 +77,7 @@ def rung(
     alphabet: Alphabet | None = None,
     bpe: int | str | None = None,
     isolated: Iterable[str] = (),
-    heard: str | None = None,
+    transcribed_as: str | None = None,
 ) -> Callable[[Symbolise], Symbolise]:
     """Register a function Utterance -> list of symbols as the rung `name`; the function itself is unchanged.
 
@@ -89,11 +89,11 @@ def rung(
         raise ValueError(f"the rung {name!r} is registered already")
     if not wanted or set(wanted) - set(NEEDS):
         raise ValueError(f"rung {name!r}: needs is {wanted}, allowed: {', '.join(NEEDS)}")
-    if heard is not None and heard not in HEARD_AS:
-        raise ValueError(f"rung {name!r}: heard is {heard!r}, allowed: {', '.join(HEARD_AS)}")
+    if transcribed_as is not None and transcribed_as not in TRANSCRIBED_AS:
+        raise ValueError(f"rung {name!r}: transcribed_as is {transcribed_as!r}, allowed: {', '.join(TRANSCRIBED_AS)}")
 
     def register(function: Symbolise) -> Symbolise:
-        RUNGS[name] = Rung(name, function, wanted, alphabet, bpe, tuple(isolated), heard)
+        RUNGS[name] = Rung(name, function, wanted, alphabet, bpe, tuple(isolated), transcribed_as)
         return function
 
     return register

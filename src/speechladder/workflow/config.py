@@ -140,7 +140,7 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
         _check_units(settings.units)
     if settings.continuation.enabled:
         _check_models(settings)
-    elif stories_are_heard(settings):
+    elif stories_need_transcripts(settings):
         _check_asr(settings)
     _check_data(settings)
     return settings
@@ -214,7 +214,7 @@ def _check_data(settings: Settings) -> None:
 
 def _place_models(values: dict[str, Any], home: Path) -> None:
     """Absolute paths for the models of the continuation that lie on disk; what does not, is judged by its own part."""
-    from speechladder.continuation.asr.check import SIZES
+    from speechladder.continuation.asr.checks import SIZES
 
     for field, words in {"whisper": SIZES, "vocoder": ("run",), "judge_model": ()}.items():
         if values[field] not in words:
@@ -223,58 +223,55 @@ def _place_models(values: dict[str, Any], home: Path) -> None:
 
 def _check_models(settings: Settings) -> None:
     """Every mistake in the continuation's models that shows without loading or downloading them."""
-    from speechladder.continuation.judge.check import check as check_judge
-    from speechladder.continuation.vocoder.check import check as check_vocoder
+    from speechladder.continuation.judge.checks import check_judge
+    from speechladder.continuation.vocoder.checks import check_vocoder
 
-    if units_are_heard(settings):
-        check_vocoder(settings.continuation.vocoder, settings.units.clusters, _runs_are_heard(settings))
+    if needs_vocoder(settings):
+        check_vocoder(settings.continuation.vocoder, settings.units.clusters, _needs_durations(settings))
     _check_asr(settings)
     check_judge(settings.continuation)
 
 
 def _check_asr(settings: Settings) -> None:
-    from speechladder.continuation.asr.check import check
+    from speechladder.continuation.asr.checks import check_asr
 
-    check(settings.continuation)
+    check_asr(settings.continuation)
 
 
-def stories_are_heard(settings: Settings) -> bool:
-    """Whether the stories of Topic-StoryCloze get their texts from the recogniser."""
+def stories_need_transcripts(settings: Settings) -> bool:
+    """Whether the ASR gives the texts of the stories of Topic-StoryCloze."""
     return bool(settings.benchmarks.storycloze and not settings.benchmarks.storycloze_text)
 
 
 def check_hubs(settings: Settings) -> None:
     """Whether the hub gives the models that the run names by OWNER/NAME, and their config.json says what is needed;
     asks the network, so once, when jobs start."""
-    from speechladder.continuation.asr.check import check_config as check_whisper
-    from speechladder.continuation.judge.check import check_config as check_judge
-    from speechladder.continuation.vocoder.check import check_config as check_vocoder
-    from speechladder.io.hub import config, require
+    from speechladder.continuation.asr.checks import check_whisper_config
+    from speechladder.continuation.judge.checks import check_judge_config
+    from speechladder.continuation.vocoder.checks import check_vocoder_config
+    from speechladder.io.hub import fetch_config
 
     if settings.lm.init and not Path(settings.lm.init).exists():
-        require(settings.lm.init, "lm.init")
-        _check_init(read_json(config(settings.lm.init, "lm.init")), settings.lm)
+        _check_init(fetch_config(settings.lm.init, "lm.init"), settings.lm)
     units = settings.units
     if units.source not in ("given", "s3prl") and units.encoder != SHIPPED and not Path(units.encoder).exists():
-        require(units.encoder, "units.encoder")
-        _check_encoder(read_json(config(units.encoder, "units.encoder")), units.encoder, units)
+        _check_encoder(fetch_config(units.encoder, "units.encoder"), units.encoder, units)
     wanted = settings.continuation
     used = {
-        "vocoder": wanted.vocoder != "run" and units_are_heard(settings),
+        "vocoder": wanted.vocoder != "run" and needs_vocoder(settings),
         "whisper": wanted.asr == "whisper",
         "judge_model": wanted.judge == "hf",
     }
     for field, needed in used.items():
         given = getattr(wanted, field)
-        heard = field == "whisper" and stories_are_heard(settings)
-        if not (needed and (heard or spoken_rungs(settings))) or Path(given).exists() or not is_hub_name(given):
+        stories = field == "whisper" and stories_need_transcripts(settings)
+        if not (needed and (stories or spoken_rungs(settings))) or Path(given).exists() or not is_hub_name(given):
             continue
-        require(given, f"continuation.{field}")
-        file = config(given, f"continuation.{field}")
+        config = fetch_config(given, f"continuation.{field}")
         if field == "vocoder":
-            check_vocoder(file, settings.units.clusters, _runs_are_heard(settings))
+            check_vocoder_config(config, given, settings.units.clusters, _needs_durations(settings))
         else:
-            (check_whisper if field == "whisper" else check_judge)(read_json(file), given)
+            (check_whisper_config if field == "whisper" else check_judge_config)(config, given)
 
 
 def _check_init(file: dict[str, Any], lm: LM) -> None:
@@ -284,34 +281,34 @@ def _check_init(file: dict[str, Any], lm: LM) -> None:
     sized(lm, file)
 
 
-def _runs_are_heard(settings: Settings) -> bool:
-    """Whether some rung's continuations are units without their durations."""
-    return any(heard_as(rung) == "unit-runs" for rung in spoken_rungs(settings))
+def _needs_durations(settings: Settings) -> bool:
+    """Whether some rung's continuations are units without durations, which the vocoder must predict."""
+    return any(transcribed_as(rung) == "unit-runs" for rung in spoken_rungs(settings))
 
 
-def heard_as(rung: str) -> str | None:
-    """How a rung's continuations become words (rungs.registry.HEARD_AS); None where they do not."""
+def transcribed_as(rung: str) -> str | None:
+    """The kind of a rung's symbols (rungs.registry.TRANSCRIBED_AS); None for a rung without continuations."""
     from speechladder.rungs import registry
 
-    return registry.get(rung).heard
+    return registry.get(rung).transcribed_as
 
 
 def spoken_rungs(settings: Settings) -> list[str]:
-    """The rungs that go on speaking: no rung of units that are not 50 Hz frames, which no vocoder here can speak."""
-    spoken = [rung for rung in settings.rungs if settings.continuation.enabled and heard_as(rung)]
+    """The rungs with continuations: not those of units other than 50 Hz frames, which no vocoder here can speak."""
+    spoken = [rung for rung in settings.rungs if settings.continuation.enabled and transcribed_as(rung)]
     return spoken if units_are_frames(settings) else [rung for rung in spoken if not reads_units(rung)]
 
 
 def silent_rungs(settings: Settings) -> list[str]:
     """The rungs that `spoken_rungs` leaves out for their units."""
     spoken = set(spoken_rungs(settings))
-    return [r for r in settings.rungs if settings.continuation.enabled and heard_as(r) and r not in spoken]
+    return [r for r in settings.rungs if settings.continuation.enabled and transcribed_as(r) and r not in spoken]
 
 
-def units_are_heard(settings: Settings, rung: str | None = None) -> bool:
-    """Whether a rung's continuations are units, which need a vocoder; without `rung`, whether some rung's are."""
+def needs_vocoder(settings: Settings, rung: str | None = None) -> bool:
+    """Whether a rung's continuations are units, which need a vocoder. Without `rung`: whether any rung's are."""
     rungs = [rung] if rung else spoken_rungs(settings)
-    return any((heard_as(name) or "").startswith("unit") for name in rungs)
+    return any((transcribed_as(name) or "").startswith("unit") for name in rungs)
 
 
 def reads_units(rung: str) -> bool:
@@ -358,9 +355,9 @@ def asr_options(settings: Settings, *names: str) -> str:
     return continuation_options(settings, "asr", *whisper, *names)
 
 
-def hearing_options(settings: Settings, rung: str | None = None) -> str:
-    """How a rung (without: the true continuations) is heard: no vocoder's setting touches a rung without units."""
-    if not units_are_heard(settings, rung):
+def transcription_options(settings: Settings, rung: str | None = None) -> str:
+    """The options for transcripts of a rung, or of the true continuations; those of the vocoder only for units."""
+    if not needs_vocoder(settings, rung):
         return asr_options(settings)
     return f"{asr_options(settings, 'vocoder')} --clusters {settings.units.clusters}"
 

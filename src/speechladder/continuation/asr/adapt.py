@@ -1,9 +1,10 @@
-"""The bundled acoustic model of PocketSphinx, its Gaussians moved to the voices of a corpus by their phones in time.
+"""Adaptation of PocketSphinx's bundled acoustic model to the voices of a corpus, by its aligned phones.
 
-The model is of natural speech; the voices of the world are synthetic, and unadapted it gets 61 % of their words wrong
-(docs/log.md). Maximum a posteriori (Gauvain and Lee 1994) of means and variances, one pass: each frame is shared out
-among the 128 densities of its phone's codebook, and a density that met few frames stays near what it was. Mixture
-weights, which are of context-dependent states, and transitions stay.
+The bundled model was trained on natural speech. The world's voices are synthetic, and without adaptation 61 % of their
+words are recognised wrongly (docs/log.md). Means and variances are adapted in one pass by maximum a posteriori
+estimation (Gauvain and Lee 1994): each frame is distributed over the 128 densities of its phone's codebook, and a
+density with few frames stays near its old value. Mixture weights, which belong to context-dependent states, and
+transition probabilities are not changed.
 """
 
 import tempfile
@@ -17,16 +18,16 @@ from speechladder.corpora.phones import ARPABET, SIL, strip_stress
 from speechladder.io.errors import UserError
 from speechladder.io.spans import Span
 
-CODEBOOKS = ("+NSN+", "+SPN+", *sorted([*ARPABET, SIL]))  # as the model's mdef orders its phones
-PRIOR = 10.0  # frames that a density's own mean and variance count for
-FLOOR = 1e-4  # of a variance, as PocketSphinx's own varfloor
-SHRINK = 0.01  # of its old variance that a density keeps at least: one voice's silence is nearly one point
-FRAME, CENTRE = 0.01, 0.0128  # seconds: hop, and half a window
+CODEBOOKS = ("+NSN+", "+SPN+", *sorted([*ARPABET, SIL]))  # in the order of the model's file mdef
+PRIOR = 10.0  # weight of a density's old mean and variance, in frames
+FLOOR = 1e-4  # smallest variance; the value of PocketSphinx's option varfloor
+SHRINK = 0.01  # smallest ratio of new to old variance: the silence of a single voice has nearly none
+FRAME, CENTRE = 0.01, 0.0128  # hop and half a window in seconds
 _MAGIC = 0x11223344
 
 
 def model_folder() -> Path:
-    """The model that comes with PocketSphinx."""
+    """The folder of the acoustic model that comes with PocketSphinx."""
     from pocketsphinx import get_model_path
 
     return Path(get_model_path("en-us/en-us"))
@@ -36,22 +37,24 @@ class Parameters:
     """Means or variances in Sphinx's binary format: `values` is (codebooks, 3 streams, 128 densities, 13) float32."""
 
     def __init__(self, file: str | Path) -> None:
-        """Read `file`; raises UserError where it is not of the bundled model's kind."""
+        """Read `file`. Raise UserError if it does not hold parameters of the bundled model."""
         data = Path(file).read_bytes()
         begin = data.find(b"endhdr\n") + len(b"endhdr\n")
         sizes = np.frombuffer(data, "<u4", 4, begin)
         if sizes[0] != _MAGIC or sizes[1] != len(CODEBOOKS):
-            raise UserError(f"{file}: not the parameters of PocketSphinx's bundled en-us model; install it again")
+            raise UserError(
+                f"{file}: not the parameters of PocketSphinx's bundled en-us model; install pocketsphinx again"
+            )
         streams = int(sizes[2])
         lengths = np.frombuffer(data, "<u4", streams, begin + 16)
         after = begin + 20 + 4 * streams
         shape = (int(sizes[1]), streams, int(sizes[3]), int(lengths[0]))
         self._head = data[:after]
-        self._words = begin + 4  # from here on the checksum counts
+        self._words = begin + 4  # the checksum covers everything from here
         self.values = np.frombuffer(data, "<f4", int(np.prod(shape)), after).reshape(shape).astype(np.float64)
 
     def write(self, file: str | Path, values: np.ndarray) -> None:
-        """Write `values` under this file's header."""
+        """Write `values` with the header of the file that was read."""
         data = self._head + values.astype("<f4").tobytes()
         Path(file).write_bytes(data + np.array(_checksum(data[self._words :]), "<u4").tobytes())
 
@@ -64,22 +67,22 @@ def _checksum(data: bytes) -> int:
 
 
 def features(pcm: bytes) -> np.ndarray:
-    """16-bit samples at 16 kHz -> (frames, 3, 13): cepstra less their mean, their slopes and curvatures.
+    """Compute (frames, 3, 13) features of 16-bit samples at 16 kHz: cepstra minus their mean, slopes and curvatures.
 
-    They are the decoder's own, noise removal and all: it is made to write the cepstra that it computes. Each utterance
-    has a new decoder, since the noise that one has met is removed from the next.
+    The decoder itself computes the cepstra, with its noise removal, and writes them to a file. Each utterance has a new
+    decoder, because a decoder also removes the noise of earlier utterances.
     """
     from pocketsphinx import Decoder
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "dict").write_text("a AH\n")
-        narrow = dict.fromkeys(("beam", "pbeam", "wbeam"), 1e-5)  # its search, of one word, costs next to nothing
+        narrow = dict.fromkeys(("beam", "pbeam", "wbeam"), 1e-5)  # makes the search for the one word cheap
         decoder = Decoder(lm=None, dict=str(place / "dict"), cmn="batch", loglevel="FATAL", mfclogdir=folder, **narrow)
         decoder.set_align_text("a")
         decoder.start_utt()
         decoder.process_raw(pcm, full_utt=True)
-        with suppress(RuntimeError):  # it did not hear the word
+        with suppress(RuntimeError):  # it did not recognise the word
             decoder.end_utt()
         (file,) = place.glob("*.mfc")
         cepstra = np.frombuffer(file.read_bytes()[4:], ">f4").reshape(-1, 13).astype(np.float64)
@@ -96,9 +99,10 @@ def _dynamic(cepstra: np.ndarray) -> np.ndarray:
 
 
 def adapt(utterances: Iterable[tuple[bytes, list[Span]]], means: Path, variances: Path) -> int:
-    """Write adapted `means` and `variances`; returns the number of frames that they were adapted to.
+    """Write the adapted `means` and `variances`, and return the number of frames that were used.
 
-    utterances: 16-bit samples at 16 kHz, and phones in seconds (ARPAbet with or without stress, SIL), contiguous.
+    `utterances` are pairs of 16-bit samples at 16 kHz and contiguous phones in seconds (ARPAbet with or without stress,
+    SIL).
     """
     old, spread = Parameters(model_folder() / "means"), Parameters(model_folder() / "variances")
     mean, variance = old.values, np.maximum(spread.values, FLOOR)
@@ -126,7 +130,7 @@ def adapt(utterances: Iterable[tuple[bytes, list[Span]]], means: Path, variances
 
 
 def _posteriors(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """(frames, densities): what each density has of each frame, all equally likely before."""
+    """Posterior probabilities (frames, densities) of the densities, which have equal priors."""
     w = 1 / variance
     log = x @ (mean * w).T - 0.5 * (x**2 @ w.T + (mean**2 * w).sum(axis=1) + np.log(variance).sum(axis=1))
     share = np.exp(log - log.max(axis=1, keepdims=True))

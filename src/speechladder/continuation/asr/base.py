@@ -1,4 +1,4 @@
-"""What a recogniser is, and which one the settings ask for."""
+"""The interface of a recogniser, and the factory that makes the one that the settings name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,35 +10,38 @@ from speechladder.settings import Continuation
 
 
 class ASR(Protocol):
-    """A recogniser of English. The order and the company of utterances never change a transcript."""
+    """A recogniser of English. A transcript depends neither on the order of the utterances nor on the other ones."""
 
     def transcribe(self, utterances: list[np.ndarray]) -> list[str]:
-        """Each (n,) float32 at 16 kHz as text, as the recogniser writes it; "" where there is nothing."""
+        """Return the text of each utterance, (n,) float32 at 16 kHz, as the recogniser writes it; "" for silence."""
         ...
 
     def normalise(self, text: str) -> str:
-        """Whisper's English text normaliser: lower case, no punctuation, numbers in digits, contractions apart."""
+        """Apply Whisper's English text normaliser: lower case, no punctuation, digits, contractions written out."""
         ...
 
 
-def load(settings: Continuation, folder: str | Path | None) -> ASR:
-    """The recogniser that `settings.asr` names. `folder` is continuation/asr (`pocketsphinx.build`), which the other
-    one does not need. Raises UserError naming the file or the field that is wrong."""
-    if settings.asr == "whisper":
-        from speechladder.continuation.asr import whisper
+def load_asr(settings: Continuation, folder: str | Path | None) -> ASR:
+    """Load the recogniser that `settings.asr` names.
 
-        return whisper.load(settings.whisper)
+    Only PocketSphinx needs `folder`, which is continuation/asr (`pocketsphinx.build_asr`). Raise UserError naming the
+    wrong file or field.
+    """
+    if settings.asr == "whisper":
+        from speechladder.continuation.asr.whisper import load_whisper
+
+        return load_whisper(settings.whisper)
     from speechladder.continuation.asr.pocketsphinx import PocketSphinx
 
-    return PocketSphinx.load(folder)
+    return PocketSphinx.from_folder(folder)
 
 
-def normaliser(settings: Continuation) -> Callable[[str], str]:
-    """The `normalise` of the recogniser that `settings` names, without loading its weights."""
+def load_normaliser(settings: Continuation) -> Callable[[str], str]:
+    """Load the `normalise` of the recogniser that `settings.asr` names, without its weights."""
     if settings.asr == "whisper":
-        from speechladder.continuation.asr import whisper
+        from speechladder.continuation.asr.whisper import load_whisper_normaliser
 
-        return whisper.normaliser(settings.whisper)
+        return load_whisper_normaliser(settings.whisper)
     from speechladder.continuation.asr.text import english_normaliser
 
     return english_normaliser()

@@ -1,7 +1,7 @@
-"""Whisper, as openai-whisper or as transformers has it: English, no timestamps, greedy; on a GPU where there is one.
+"""Whisper through openai-whisper or transformers: English, no timestamps, greedy decoding, on a GPU if there is one.
 
-A whole batch goes through the model at once on a GPU, where rounding may then depend on it; on the CPU utterances go
-alone, which is as fast, and their company changes nothing.
+On a GPU, utterances are decoded in batches, and rounding may depend on the batch. On the CPU each utterance is decoded
+alone, which is as fast, so that no transcript depends on other utterances.
 """
 
 from collections.abc import Callable
@@ -12,42 +12,43 @@ from typing import Any
 import numpy as np
 
 from speechladder.constants import SAMPLE_RATE
-from speechladder.continuation.asr.check import FIELD, INSTALL, SIZES
+from speechladder.continuation.asr.checks import FIELD, INSTALL, SIZES
 from speechladder.continuation.asr.text import english_normaliser
 from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.io.hub import require
+from speechladder.io.hub import fetch_model
 
-LONGEST = 30 * SAMPLE_RATE  # samples that Whisper hears at once
-SHORTEST = 400  # samples: one window of its spectrum
+LONGEST = 30 * SAMPLE_RATE  # samples; the window of Whisper
+SHORTEST = 400  # samples; one window of Whisper's spectrogram
 BATCH = 16  # utterances at once on a GPU
-QUIET = SAMPLE_RATE // 20  # samples of the window by whose loudness longer speech is divided
-REACH = 2 * SAMPLE_RATE  # how far from the equal parts the division may be
+QUIET = SAMPLE_RATE // 20  # samples; longer speech is divided at the quietest window of this length
+REACH = 2 * SAMPLE_RATE  # samples; the largest distance of a division from equal parts
+HUB_FILES = ("*.json", "*.safetensors", "merges.txt", "*.bin")
 
 
-def load(given: str) -> "Whisper":
-    """Load a size of openai-whisper, one of its checkpoint files, or a transformers Whisper (folder, OWNER/NAME).
+def load_whisper(name: str) -> "Whisper":
+    """Load a size of openai-whisper, one of its checkpoint files, or a Whisper of transformers (folder, OWNER/NAME).
 
-    Raises UserError naming continuation.whisper when it is missing, broken, gated, or the extra is not installed.
+    Raise UserError naming continuation.whisper if the model is missing, broken or gated, or if the extra `whisper` is
+    not installed.
     """
-    path = Path(given).expanduser()
-    if given not in SIZES and not path.is_file():
-        return _load_transformers(path if path.is_dir() else _fetched(given))
-    return _load_openai(given if given in SIZES else str(path))
+    path = Path(name).expanduser()
+    if name not in SIZES and not path.is_file():
+        return _load_transformers(fetch_model(name, FIELD, HUB_FILES))
+    return _load_openai(name if name in SIZES else str(path))
 
 
-def normaliser(given: str) -> Callable[[str], str]:
-    """The text normaliser of the Whisper that `load` would load, its table of British spellings included."""
-    path = Path(given).expanduser()
-    if given not in SIZES and not path.is_file():
-        file = (path if path.is_dir() else _fetched(given)) / "normalizer.json"
+def load_whisper_normaliser(name: str) -> Callable[[str], str]:
+    """Load the text normaliser, with its table of British spellings, of the Whisper that `load_whisper` loads."""
+    if name not in SIZES and not Path(name).expanduser().is_file():
+        file = fetch_model(name, FIELD, HUB_FILES) / "normalizer.json"
         return english_normaliser(read_json(file) if file.is_file() else None)
-    return _package(given).normalizers.EnglishTextNormalizer()
+    return _package(name).normalizers.EnglishTextNormalizer()
 
 
 class Whisper:
-    """`decode` makes texts of a batch of utterances of 30 s at most."""
+    """A recogniser (`base.ASR`). `decode` transcribes a batch of utterances of at most 30 s each."""
 
     def __init__(
         self, decode: Callable[[list[np.ndarray]], list[str]], normalise: Callable[[str], str], batch: int
@@ -55,9 +56,9 @@ class Whisper:
         self._decode, self.normalise, self._batch = decode, normalise, batch
 
     def transcribe(self, utterances: list[np.ndarray]) -> list[str]:
-        """Each (n,) float32 at 16 kHz as Whisper writes it; "" where there is nothing.
+        """Return the text of each utterance, (n,) float32 at 16 kHz, as Whisper writes it; "" for silence.
 
-        Speech of more than 30 s is divided where it is quietest near equal parts, and the parts' texts joined.
+        Speech of more than 30 s is divided into nearly equal parts at quiet places, and the texts are joined.
         """
         parts = [(n, part) for n, samples in enumerate(utterances) for part in divided(samples)]
         texts: list[list[str]] = [[] for _ in utterances]
@@ -69,7 +70,7 @@ class Whisper:
 
 
 def divided(samples: np.ndarray) -> list[np.ndarray]:
-    """(n,) as parts that Whisper can hear; none where there is less than a window."""
+    """Divide samples (n,) into parts that fit Whisper's window; return no part if there is less than SHORTEST."""
     if len(samples) < SHORTEST:
         return []
     count = -(-len(samples) // LONGEST)
@@ -84,26 +85,26 @@ def divided(samples: np.ndarray) -> list[np.ndarray]:
         cuts.append(len(samples))
         if max(np.diff(cuts)) <= LONGEST:
             return [samples[a:b] for a, b in pairwise(cuts)]
-        count += 1  # a quiet place made a part too long
+        count += 1  # moving a division to a quiet place made a part too long
 
 
-def _package(given: str) -> Any:
+def _package(name: str) -> Any:
     try:
         import whisper.normalizers
     except ImportError:
-        raise UserError(f"{FIELD}: {given} needs openai-whisper, which is not installed; {INSTALL}") from None
+        raise UserError(f"{FIELD}: {name} needs openai-whisper, which is not installed; {INSTALL}") from None
     return whisper
 
 
-def _load_openai(given: str) -> Whisper:
-    whisper = _package(given)
+def _load_openai(name: str) -> Whisper:
+    whisper = _package(name)
     device = acquire_gpu()  # cpu or cuda:N
     on_gpu = device != "cpu"
     try:
-        model = whisper.load_model(given, device=device).eval()
-    except Exception as error:  # torch, urllib and the package each have their own
+        model = whisper.load_model(name, device=device).eval()
+    except Exception as error:  # torch, urllib and the package raise errors of their own
         raise UserError(
-            f"{FIELD}: {given} cannot be loaded as a Whisper ({type(error).__name__}: {error}); fetch the checkpoint "
+            f"{FIELD}: {name} cannot be loaded as a Whisper ({type(error).__name__}: {error}); fetch the checkpoint "
             "where there is a network and name its .pt file here"
         ) from None
     options = whisper.DecodingOptions(language="en", without_timestamps=True, temperature=0.0, fp16=on_gpu)
@@ -116,19 +117,6 @@ def _load_openai(given: str) -> Whisper:
         return [result.text for result in found]
 
     return Whisper(decode, whisper.normalizers.EnglishTextNormalizer(), BATCH if on_gpu else 1)
-
-
-def _fetched(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "merges.txt", "*.bin"]))
-    except Exception as error:  # the hub's client raises a dozen kinds for 'not there' and 'no network'
-        require(name, FIELD)
-        raise UserError(
-            f"{FIELD}: {name} could not be fetched ({type(error).__name__}: {error}); try again, or fetch it where "
-            f"there is a network (hf download {name} --local-dir FOLDER) and set {FIELD}: FOLDER"
-        ) from None
 
 
 def _load_transformers(folder: Path) -> Whisper:
@@ -145,7 +133,7 @@ def _load_transformers(folder: Path) -> Whisper:
         model, info = transformers.WhisperForConditionalGeneration.from_pretrained(
             folder, local_files_only=True, dtype=kind, output_loading_info=True
         )
-    except Exception as error:  # safetensors, torch, json and transformers each have their own
+    except Exception as error:  # safetensors, torch, json and transformers raise errors of their own
         raise UserError(
             f"{FIELD}: {folder} cannot be loaded as a Whisper ({type(error).__name__}: {error}); "
             "fetch or save the checkpoint again"
@@ -154,19 +142,19 @@ def _load_transformers(folder: Path) -> Whisper:
         first = sorted(info["missing_keys"])[0]
         raise UserError(f"{FIELD}: {folder} lacks {len(info['missing_keys'])} of the model's tensors, first {first}")
     if processor.feature_extractor.sampling_rate != SAMPLE_RATE:
-        raise UserError(f"{FIELD}: {folder} wants {processor.feature_extractor.sampling_rate} Hz, not 16,000")
+        raise UserError(f"{FIELD}: {folder} needs audio at {processor.feature_extractor.sampling_rate} Hz, not 16,000")
     model = model.eval().to(device)
-    # an English-only model knows no languages, and must not be told one
+    # an English-only model has no languages and refuses the option
     language = {"language": "en", "task": "transcribe"} if hasattr(model.generation_config, "lang_to_id") else {}
 
     @torch.inference_mode()
     def decode(batch: list[np.ndarray]) -> list[str]:
-        asked: Any = processor.feature_extractor(
+        inputs: Any = processor.feature_extractor(
             batch, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True
         ).to(device)
         ids = model.generate(
-            asked.input_features.to(kind),
-            attention_mask=asked.attention_mask,
+            inputs.input_features.to(kind),
+            attention_mask=inputs.attention_mask,
             do_sample=False,
             num_beams=1,
             return_timestamps=False,

@@ -1,1 +1,1 @@
-"""Units to a waveform: the run's own vocoder, or the checkpoint of a HiFi-GAN unit vocoder."""
+"""Vocoders from units to a waveform: the run's own, and checkpoints of HiFi-GAN unit vocoders."""

@@ -1,8 +1,8 @@
-"""CodeHiFiGAN: units straight to a waveform, as textless NLP's and fairseq's checkpoints have it.
+"""CodeHiFiGAN, the unit vocoder of checkpoints of textless NLP and fairseq: units directly to a waveform.
 
-Polyak et al. 2021 (speech resynthesis from discrete representations), on the generator of Kong et al. 2020
-(HiFi-GAN); the duration predictor is that of Lee et al. 2022 (direct speech-to-speech translation with units).
-Attribute names are the checkpoints' own. Weight norm is folded into plain weights while loading.
+Polyak et al. 2021 (speech resynthesis from discrete representations), with the generator of Kong et al. 2020 (HiFi-GAN)
+and the duration predictor of Lee et al. 2022 (direct speech-to-speech translation with units). Attributes have the
+names of the checkpoints' tensors. Loading folds weight normalisation into plain weights.
 """
 
 import re
@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechladder.constants import SAMPLE_RATE
-from speechladder.continuation.vocoder.check import FIELD, NO_DURATIONS, weights
+from speechladder.continuation.vocoder.checks import FIELD, NO_DURATIONS, find_generator
 from speechladder.io.devices import acquire_gpu
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, first_line
 
-LONGEST = 250  # frames of one unit: a predictor astray must not fill the memory
-SLOPE = 0.1  # of the leaky rectifiers; the last has torch's default
+LONGEST = 250  # frames of one unit; bounds the memory if a predictor fails
+SLOPE = 0.1  # of the leaky rectifiers, except the last one, which has torch's default
 
 
 class ResidualBlock(nn.Module):
@@ -47,7 +47,7 @@ class ResidualBlock(nn.Module):
 
 
 class DurationPredictor(nn.Module):
-    """Unit embeddings (B, T, embedding_dim) -> log(1 + frames) (B, T); for one unit per run."""
+    """Unit embeddings (B, T, embedding_dim) -> log(1 + frames) (B, T), for units without repetitions."""
 
     def __init__(self, size: int, hidden: int, kernel: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class CodeGenerator(nn.Module):
 
     def forward(self, units: torch.Tensor) -> torch.Tensor:
         x = self.dict(units).transpose(1, 2)
-        if self.spkr is not None:  # the first speaker
+        if self.spkr is not None:  # always the first speaker
             x = torch.cat([x, self.spkr.weight[0][None, :, None].expand(len(x), -1, x.shape[2])], 1)
         x = self.conv_pre(x)
         for k, up in enumerate(self.ups):
@@ -109,7 +109,7 @@ class CodeGenerator(nn.Module):
 
 
 class CodeHiFiGAN:
-    """A CodeHiFiGAN checkpoint as a Vocoder."""
+    """A CodeHiFiGAN checkpoint as a vocoder (`base.Vocoder`)."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.clusters = int(config["num_embeddings"])
@@ -119,8 +119,10 @@ class CodeHiFiGAN:
             try:
                 model = CodeGenerator(config)
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
-                raise UserError(f"{FIELD}: {folder}/config.json makes no generator ({error!r})") from None
-        file = weights(folder)
+                raise UserError(
+                    f"{FIELD}: {folder}/config.json describes no generator ({error!r}); fetch the checkpoint again"
+                ) from None
+        file = find_generator(folder)
         state = fold_weight_norm(read_state(file))
         wanted = model.state_dict()
         if missing := sorted(wanted.keys() - state.keys()):
@@ -134,7 +136,7 @@ class CodeHiFiGAN:
         self.model = model.eval().requires_grad_(False).to(self.device)
 
     def speak(self, units: np.ndarray) -> np.ndarray:
-        """(frames,) units at 50 Hz -> (320 frames,) float32 at 16 kHz, resampled where the checkpoint has another."""
+        """Return (320 frames,) float32 at 16 kHz for (frames,) units at 50 Hz; another sampling rate is resampled."""
         units = np.asarray(units, np.int64)
         if not len(units):
             return np.zeros(0, np.float32)
@@ -147,9 +149,9 @@ class CodeHiFiGAN:
         return np.ascontiguousarray(wave, np.float32)
 
     def durations(self, units: np.ndarray) -> np.ndarray:
-        """(n,) units, one per run -> (n,) int64 frames of 50 Hz, by the checkpoint's predictor.
+        """Return (n,) int64 frames of 50 Hz for (n,) units without repetitions, by the checkpoint's predictor.
 
-        Raises UserError for a checkpoint without one.
+        Raise UserError if the checkpoint has no predictor.
         """
         if self.model.dur_predictor is None:
             raise UserError(f"{FIELD}: {NO_DURATIONS}")
@@ -163,7 +165,10 @@ class CodeHiFiGAN:
 
 
 def read_state(file: Path) -> dict[str, torch.Tensor]:
-    """The generator's tensors: of safetensors, or of torch.save'd {'generator': tensors} or tensors. UserError."""
+    """Return the generator's tensors from safetensors, or from a torch.save file of tensors or {'generator': tensors}.
+
+    Raise UserError if the file cannot be read or holds something else.
+    """
     from safetensors.torch import load_file
 
     try:
@@ -171,11 +176,10 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
             state = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors, zipfile and torch each have their own
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # safetensors, zipfile and torch raise errors of their own
         raise UserError(
-            f"{FIELD}: {file} is not readable as weights alone ({first}); fetch it again, or save its generator's "
-            "state dict anew"
+            f"{FIELD}: {file} is not readable as weights alone ({first_line(error)}); fetch it again, or save the "
+            "generator's state dict alone"
         ) from None
     if isinstance(state, dict) and isinstance(state.get("generator"), dict):
         state = state["generator"]
@@ -188,7 +192,7 @@ _NORMED = re.compile(r"(?:\.weight_g|\.parametrizations\.weight\.original0)$")
 
 
 def fold_weight_norm(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """g v / |v| for every normalised weight, under the names that torch gave before and gives now."""
+    """Replace g and v of every normalised weight by g v / |v|, for torch's old and new names of the tensors."""
     out = dict(state)
     for name in state:
         if not _NORMED.search(name):

@@ -1,4 +1,4 @@
-"""The run's own vocoder: units to a spectral envelope by convolutions, to a waveform by source and filter."""
+"""The run's own vocoder: convolutions give a spectral envelope of the units, source and filter give a waveform."""
 
 import functools
 from dataclasses import asdict, dataclass
@@ -10,31 +10,33 @@ from torch import nn
 
 from speechladder.continuation.vocoder.source_filter import BANDS, PER_UNIT, synthesise
 
-PITCH = 120.0  # Hz; 80 to 150 are understood alike
-SHARPNESS = 4.0  # of the logit: most frames are clearly voiced or not; the WER is the same without (1.0)
+PITCH = 120.0  # Hz; from 80 to 150 Hz the word error rate is the same
+SHARPNESS = 4.0  # factor of the voicing logit, as most frames are clearly voiced or not; the WER is that of 1.0
 LOUDEST = 0.9  # of full scale
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Sizes of the network; `speakers` are those of its training."""
+class EnvelopeSize:
+    """Sizes of the network. `speakers` is the number of speakers in the training speech."""
 
     clusters: int
     speakers: int
     bands: int = BANDS
     width: int = 160
     layers: int = 5
-    kernel: int = 5  # units; with 5 layers a frame sees 20 units = 0.4 s to either side
+    kernel: int = 5  # units; with 5 layers a frame depends on 20 units (0.4 s) on either side
     unit_size: int = 128
     speaker_size: int = 32
     dropout: float = 0.1
 
 
 class Envelope(nn.Module):
-    """Units (B, T) and a speaker vector (B, speaker_size) -> (B, 2 T, bands + 1): normalised log mel bands of each
-    frame, and a logit of voicing. Residual convolutions without any recurrence."""
+    """Residual convolutions from units (B, T) and a speaker vector (B, speaker_size) to (B, 2 T, bands + 1).
 
-    def __init__(self, shape: Shape) -> None:
+    The output is the normalised log mel bands of each frame, and a logit of voicing.
+    """
+
+    def __init__(self, shape: EnvelopeSize) -> None:
         super().__init__()
         self.shape = shape
         self.units = nn.Embedding(shape.clusters + 1, shape.unit_size)  # the last pads between utterances
@@ -60,14 +62,14 @@ class Envelope(nn.Module):
 
     @property
     def size(self) -> dict[str, int | float]:
-        """The shape as config.json has it."""
+        """The sizes as config.json has them."""
         return asdict(self.shape)
 
 
 class OwnVocoder:
-    """A trained `Envelope` as a Vocoder: it speaks with the mean of its training's speakers.
+    """A trained `Envelope` as a vocoder (`base.Vocoder`), with the mean of the speaker vectors.
 
-    Measured on the world: the mean of the speaker vectors is understood better than any one of six speakers.
+    On the world, speech with the mean vector has a lower word error rate than with any of six speakers.
     """
 
     def __init__(self, model: Envelope, pitch: float = PITCH) -> None:
@@ -76,7 +78,7 @@ class OwnVocoder:
 
     @property
     def clusters(self) -> int:
-        """How many units it knows."""
+        """Number of units that the vocoder knows."""
         return self.model.shape.clusters
 
     @functools.cached_property
@@ -84,7 +86,7 @@ class OwnVocoder:
         return self.model.speakers.weight.mean(0, keepdim=True)
 
     def speak(self, units: np.ndarray) -> np.ndarray:
-        """(frames,) units at 50 Hz -> (320 frames,) float32 at 16 kHz. The same units give the same samples."""
+        """Return (320 frames,) float32 at 16 kHz for (frames,) units at 50 Hz. The same units give the same samples."""
         units = np.asarray(units, np.int64)
         if not len(units):
             return np.zeros(0, np.float32)
@@ -96,6 +98,6 @@ class OwnVocoder:
         return wave * min(1.0, LOUDEST / max(float(np.abs(wave).max()), 1e-9))
 
     def durations(self, units: np.ndarray) -> np.ndarray:
-        """(n,) units, one per run -> (n,) int64 frames of 50 Hz: each unit's mean run in the training, rounded."""
+        """Return (n,) int64 frames of 50 Hz for (n,) units: each unit's rounded mean run in the training speech."""
         lengths = self.model.run_length.numpy()[np.asarray(units, np.int64)]
         return np.maximum(1, np.rint(lengths)).astype(np.int64)

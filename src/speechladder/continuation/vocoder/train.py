@@ -1,4 +1,4 @@
-"""Train the run's own vocoder on the run's own speech: cuts and their units -> continuation/vocoder."""
+"""Training of the run's own vocoder on the run's own speech: cuts and their units -> continuation/vocoder."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from speechladder.constants import FRAME_RATE, HOP, SAMPLE_RATE
 from speechladder.continuation.sample import train_sample
-from speechladder.continuation.vocoder.check import KIND
-from speechladder.continuation.vocoder.model import PITCH, Envelope, Shape
+from speechladder.continuation.vocoder.checks import KIND
+from speechladder.continuation.vocoder.model import PITCH, Envelope, EnvelopeSize
 from speechladder.continuation.vocoder.source_filter import PER_UNIT, analyse
 from speechladder.corpora.cuts import Cut
 from speechladder.io.audio import AudioError
@@ -28,14 +28,17 @@ from speechladder.settings import VERSIONS, Continuation
 BATCH, LENGTH = 16, 64  # windows per step, units per window
 LR, WARMUP, LOWEST_LR = 2e-3, 40, 0.02
 BETAS, DECAY, CLIP = (0.9, 0.98), 0.01, 1.0
-VOICING = 0.2  # weight of the voicing's loss beside the envelope's
+VOICING = 0.2  # weight of the loss of voicing; that of the envelope is 1
 GAP = 4  # units of padding between utterances
 
 
 @dataclass(frozen=True)
-class Speech:
-    """Utterances end to end with gaps: units (T,) int64, speaker index (T,), and of 2 T frames the normalised log mel
-    bands (2 T, bands), voiced (2 T,) and whether there is speech at all (2 T,); float32."""
+class TrainingSpeech:
+    """Training utterances, concatenated with gaps.
+
+    Of T units: `units` (T,) int64 and `speaker` (T,), the index in `speakers`. Of 2 T frames, all float32: `mel`
+    (2 T, bands), normalised log mel bands; `voiced` (2 T,); `known` (2 T,), 1 within utterances and 0 in gaps.
+    """
 
     units: np.ndarray
     speaker: np.ndarray
@@ -49,22 +52,29 @@ class Speech:
 
 
 def train_vocoder(
-    cuts: list[Path], units: list[Path], out: Path, settings: Continuation, clusters: int, seed: int
+    cuts: list[Path], units: list[Path], out: Path, continuation: Continuation, clusters: int, seed: int = 0
 ) -> dict[str, Any]:
-    """Train on the train split of `cuts` (cuts.{shard}.jsonl.gz) with `units` ({shard}.parquet), in the same order.
+    """Train the run's own vocoder on the train split: the folder continuation/vocoder.
 
-    Writes the folder `out`: config.json (sizes, speakers, provenance), model.safetensors, log.jsonl (loss per step);
-    returns the config. Takes utterances in an order drawn from `seed` up to settings.vocoder_minutes and runs
-    settings.vocoder_steps steps on one CPU thread; equal inputs give equal bytes on one machine.
-    Raises UserError where there is no speech to train on, and for units that do not fit `clusters` or the audio.
+    It holds config.json (sizes, speakers, provenance), model.safetensors and log.jsonl (loss of each step). Utterances
+    are drawn in an order that depends on the seed, up to vocoder_minutes. Training takes vocoder_steps steps on one CPU
+    thread; equal inputs give equal bytes on one machine. Return the config. Raise UserError if there is no speech to
+    train on, or if units do not fit `clusters` or the audio.
+
+    Args:
+        cuts: corpus/cuts.{shard}.jsonl.gz of all shards
+        units: units/{shard}.parquet of all shards, in the same order
+        out: folder continuation/vocoder to write
+        clusters: units.clusters, the number of units
+        seed: seed of the draw of utterances, of the weights and of the order of training
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    chosen = _choose(cuts, units, settings.vocoder_minutes, seed)
+    chosen = _choose(cuts, units, continuation.vocoder_minutes, seed)
     if not chosen:
         raise UserError(f"{cuts[0]}: no utterance of the train split has units; raise corpus.hours")
-    speech = gather(chosen, clusters)
-    model, losses = fit(speech, clusters, settings.vocoder_steps, seed)
+    speech = analyse_speech(chosen, clusters)
+    model, losses = train_envelope(speech, clusters, continuation.vocoder_steps, seed)
     digest = hashlib.sha256()
     for _, row in chosen:
         digest.update(row.tobytes())
@@ -78,7 +88,7 @@ def train_vocoder(
         "code_hop_size": HOP,
         "provenance": {
             "seed": seed,
-            "steps": settings.vocoder_steps,
+            "steps": continuation.vocoder_steps,
             "minutes": round(sum(len(row) for _, row in chosen) / FRAME_RATE / 60, 2),
             "utterances": len(chosen),
             "units": _origin(units[0]),
@@ -94,11 +104,11 @@ def train_vocoder(
 
 
 def _choose(cuts: list[Path], units: list[Path], minutes: float, seed: int) -> list[tuple[Cut, np.ndarray]]:
-    """Cuts of the train split with their units (frames,) uint16, in an order drawn from `seed`, up to `minutes`."""
+    """Draw cuts of the train split with their units (frames,) uint16, up to `minutes`."""
     train = train_sample(cuts, seed, "vocoder")
     wanted, rows = {cut.id for cut in train}, {}
     for path in units:
-        # copies, since a row is a view of all units of its shard
+        # a row is a view of all units of its shard, which the copy lets go
         rows |= {id: row.copy() for id, row in read_units(path).items() if id in wanted and len(row)}
     chosen, seconds = [], 0.0
     for cut in train:
@@ -112,15 +122,15 @@ def _choose(cuts: list[Path], units: list[Path], minutes: float, seed: int) -> l
 
 
 def _origin(units: Path) -> dict[str, str]:
-    """encoder, layer and clusters as the units' table has them in its metadata."""
+    """encoder, layer and clusters from the metadata of a table of units."""
     import pyarrow.parquet as pq
 
     metadata = pq.read_schema(units).metadata or {}
     return {k: metadata[k.encode()].decode() for k in ("encoder", "layer", "clusters") if k.encode() in metadata}
 
 
-def gather(chosen: Iterable[tuple[Any, np.ndarray]], clusters: int) -> Speech:
-    """Analyse the utterances: pairs of a cut (.id, .speaker, .samples()) and its units (frames,)."""
+def analyse_speech(chosen: Iterable[tuple[Any, np.ndarray]], clusters: int) -> TrainingSpeech:
+    """Analyse pairs of a cut and its units (frames,). Raise UserError naming an utterance that cannot be used."""
     chosen = list(chosen)
     speakers = sorted({cut.speaker for cut, _ in chosen})
     parts: list[tuple[np.ndarray, ...]] = []
@@ -153,7 +163,7 @@ def gather(chosen: Iterable[tuple[Any, np.ndarray]], clusters: int) -> Speech:
     speech = mel[known > 0]
     mean, scale = speech.mean(axis=0, dtype=np.float64), max(float(speech.std(dtype=np.float64)), 1e-3)
     usual = frames.sum() / max(runs.sum(), 1)
-    return Speech(
+    return TrainingSpeech(
         units=units,
         speaker=speaker,
         mel=((mel - mean) / scale * known[:, None]).astype(np.float32),
@@ -166,14 +176,17 @@ def gather(chosen: Iterable[tuple[Any, np.ndarray]], clusters: int) -> Speech:
     )
 
 
-def fit(speech: Speech, clusters: int, steps: int, seed: int) -> tuple[Envelope, list[dict[str, float]]]:
-    """Train from random weights: mean absolute error of the envelope, cross entropy of voicing; AdamW, cosine.
+def train_envelope(
+    speech: TrainingSpeech, clusters: int, steps: int, seed: int
+) -> tuple[Envelope, list[dict[str, float]]]:
+    """Train an envelope model from random weights, with AdamW and a cosine schedule.
 
-    Returns the model and the loss of every step. The same arguments give the same weights.
+    The loss is the mean absolute error of the envelope plus VOICING times the cross entropy of voicing. Return the
+    model and the loss of every step. The same arguments give the same weights.
     """
     with torch.random.fork_rng():
         torch.manual_seed(stable_hash(seed, "vocoder") % 2**63)
-        model = Envelope(Shape(clusters, len(speech.speakers)))
+        model = Envelope(EnvelopeSize(clusters, len(speech.speakers)))
         model.mean.copy_(torch.from_numpy(speech.mean))
         model.scale.fill_(speech.scale)
         model.run_length.copy_(torch.from_numpy(speech.run_length))
@@ -198,19 +211,24 @@ def fit(speech: Speech, clusters: int, steps: int, seed: int) -> tuple[Envelope,
                 losses.append({"step": step + 1, "loss": value, "voicing": voicing.item(), "smooth": smooth})
                 meter.advance(1, f"loss {smooth:.3f}")
     if not np.isfinite(smooth):
-        raise UserError("continuation.vocoder_steps: the vocoder's training diverged; other speech is needed")
+        raise UserError(
+            "continuation.vocoder_steps: the vocoder's training diverged; change the steps, or the amount of speech "
+            "(continuation.vocoder_minutes)"
+        )
     say(f"vocoder: {sum(p.numel() for p in model.parameters()):,} parameters, loss {smooth:.3f}")
     return model, losses
 
 
-def _losses(model: Envelope, speech: Speech, begins: np.ndarray, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean over the speech frames of the windows: absolute error of the bands, cross entropy of voicing."""
+def _losses(
+    model: Envelope, speech: TrainingSpeech, begins: np.ndarray, length: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means over the speech frames of the windows: absolute error of the bands, and cross entropy of voicing."""
     at = begins[:, None] + np.arange(length)
     frames = PER_UNIT * begins[:, None] + np.arange(PER_UNIT * length)
     units, mel, voiced, known = (
         torch.from_numpy(a) for a in (speech.units[at], speech.mel[frames], speech.voiced[frames], speech.known[frames])
     )
-    # a window over two utterances takes the speaker of its middle: a few wrong frames cost less than a vector per unit
+    # a window of two utterances has the speaker of its centre: a few wrong frames cost less than a vector for each unit
     speaker = model.speakers(torch.from_numpy(speech.speaker[begins + length // 2]))
     y = model(units, speaker)
     total = known.sum().clamp(min=1)

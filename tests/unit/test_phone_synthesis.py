@@ -1,4 +1,4 @@
-"""Phones to audio: lengths to the sample, the same bytes in any order, phones where they were asked for."""
+"""Phones to audio: exact durations, the same bytes in any order, phones at the requested times."""
 
 import hashlib
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from speechladder.continuation.voice import phones_to_speech, stressed, text_to_speech, warp
+from speechladder.continuation.phone_synthesis import add_stress, phones_to_speech, text_to_speech, warp
 from speechladder.corpora import espeak
 from speechladder.corpora.phones import ARPABET, from_espeak, is_vowel, to_espeak
 from speechladder.corpora.voices import voices
@@ -26,7 +26,7 @@ def level(samples: np.ndarray, start: float, end: float) -> float:
 
 
 @pytest.mark.parametrize("phone", ARPABET)
-def test_espeak_says_the_phone_it_is_told(phone):
+def test_espeak_speaks_the_given_phone(phone):
     for digit in ("", "0", "1", "2") if is_vowel(phone) else ("",):
         _, events = espeak.synthesise(
             f"[[m|a|{to_espeak(phone + digit)}|m|a]]", "en-us", 165, 50, 50, 0, mnemonics=True
@@ -35,7 +35,7 @@ def test_espeak_says_the_phone_it_is_told(phone):
         assert said == ["M", "AE", phone, "M", "AE"]
 
 
-def test_what_is_no_phone_is_refused():
+def test_other_symbols_are_an_error():
     for wrong in ("SIL", "Q", "AH3", "B1", ""):
         with pytest.raises(ValueError, match="no ARPAbet phone"):
             to_espeak(wrong)
@@ -53,7 +53,7 @@ def test_own_timing():
     assert level(samples, seconds - 0.01, seconds) < 0.02
     longer = phones_to_speech([*PHONES, "SIL", "T", "UW"], None, VOICE, 0)
     assert len(longer) > len(samples) + 0.4 * 16000
-    # pauses at the edges are the edges
+    # pauses at the ends are part of the silence there
     assert digest(phones_to_speech(["SIL", *PHONES, "SIL"], None, VOICE, 0)) == digest(samples)
 
 
@@ -65,12 +65,12 @@ def test_given_durations_are_kept(factor):
     samples = phones_to_speech(PHONES, seconds, VOICE, 0)
     assert len(samples) == round(sum(seconds) * 16000)
     begin = sum(seconds[:pause])
-    assert level(samples, begin + 0.1, begin + 0.2) < 0.01  # the pause is where it was asked for
+    assert level(samples, begin + 0.1, begin + 0.2) < 0.01  # the pause is at the requested time
     assert level(samples, begin - 0.05 * factor, begin) > 0.01
     assert level(samples, begin + 0.3 + 0.1 * factor, begin + 0.3 + 0.2 * factor) > 0.05
 
 
-def test_a_vowel_is_loud_where_it_was_asked_for():
+def test_a_vowel_is_loud_at_the_requested_time():
     samples = phones_to_speech(["S", "IY", "S", "AA", "S"], [0.2, 0.1, 0.3, 0.2, 0.2], VOICE, 0)
     low = np.convolve(samples, np.ones(16) / 16, "same")  # below 1 kHz: voicing, not hiss
     inside = [level(low, 0.22, 0.28), level(low, 0.62, 0.78)]
@@ -84,7 +84,7 @@ def test_same_samples_in_any_order_and_process():
     text_to_speech("something else", VOICE, 1)
     assert digest(phones_to_speech(PHONES, None, VOICE, 5)) == first
     code = (
-        "import hashlib; from speechladder.continuation.voice import phones_to_speech as p;"
+        "import hashlib; from speechladder.continuation.phone_synthesis import phones_to_speech as p;"
         "from speechladder.corpora.voices import voices;"
         f"print(hashlib.sha256(p({PHONES}, None, voices(1)[0], 5).tobytes()).hexdigest())"
     )
@@ -99,7 +99,7 @@ def test_boundaries():
     assert digest(phones_to_speech(marked, None, VOICE, 0)) != digest(phones_to_speech(plain, None, VOICE, 0))
     seconds = [0.1] * len(marked)
     assert len(phones_to_speech(marked, seconds, VOICE, 0)) == round(0.1 * len(marked) * 16000)
-    odd = ["|", "SIL", "|", "SIL", "T", "|", "|", "UW", "|", "SIL", "|"]  # a model writes what it likes
+    odd = ["|", "SIL", "|", "SIL", "T", "|", "|", "UW", "|", "SIL", "|"]  # a model may write anything
     assert len(phones_to_speech(odd, None, VOICE, 0)) > 1000
     assert len(phones_to_speech(odd, [0.02] * len(odd), VOICE, 0)) == 0.02 * len(odd) * 16000
 
@@ -114,7 +114,7 @@ def test_nothing_to_speak():
 
 
 def test_long_inputs_are_spoken_to_the_end():
-    phones = [p for p in PHONES * 12 if p != "SIL"]  # no pause to breathe at
+    phones = [p for p in PHONES * 12 if p != "SIL"]  # without pauses
     samples = phones_to_speech(phones, None, VOICE, 0)
     assert 0.04 < len(samples) / 16000 / len(phones) < 0.12
     seconds = [0.06] * len(phones)
@@ -133,8 +133,8 @@ def test_one_frame_and_no_time_at_all():
 
 
 def test_stress():
-    assert stressed(["T", "AH0", "AA1"]) == ["T", "AH0", "AA1"]
-    assert stressed(["B", "AH", "N", "AE", "N", "AH", "|", "SIL"]) == ["B", "AH", "N", "AE1", "N", "AH", "|", "SIL"]
+    assert add_stress(["T", "AH0", "AA1"]) == ["T", "AH0", "AA1"]
+    assert add_stress(["B", "AH", "N", "AE", "N", "AH", "|", "SIL"]) == ["B", "AH", "N", "AE1", "N", "AH", "|", "SIL"]
 
 
 def test_warp():

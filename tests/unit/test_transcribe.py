@@ -1,4 +1,4 @@
-"""From symbols to words on every kind of rung, with an ASR and a vocoder that tell what they were given."""
+"""From symbols to words on every kind of rung, with an ASR and a vocoder that record their inputs."""
 
 import json
 import subprocess
@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechladder.continuation import hear
+from speechladder.continuation import transcribe
 from speechladder.continuation.asr.text import english_normaliser
-from speechladder.continuation.hear import PAUSE, Route, corpus_lexicon, hear_reference, hear_rung, runs
 from speechladder.continuation.lexicon import Lexicon
+from speechladder.continuation.transcribe import PAUSE, corpus_lexicon, write_reference, write_transcripts
+from speechladder.continuation.transcriber import Transcriber, collapse_runs, drop_partial_word
 from speechladder.corpora.speak import pronounce
 from speechladder.io.audio import encode_flac, read_audio
 from speechladder.io.errors import UserError
-from speechladder.io.tables import CONTINUATIONS, HEARD, PROMPTS, REFERENCE, UNITS, read_table, write_table
-from speechladder.settings import Continuation
+from speechladder.io.tables import CONTINUATIONS, PROMPTS, REFERENCE, TRANSCRIPTS, UNITS, read_table, write_table
 from tests.unit.test_asr import TEXTS, save_corpus
 
 PHONES = ["DH", "AH", "K", "AW", "SIL"]
@@ -29,20 +29,20 @@ SYMBOLS = {
 }
 
 
-class Ear:
-    """Transcribes audio as the number of its samples, and keeps count."""
+class FakeASR:
+    """An ASR that transcribes audio as the number of its samples, and keeps the audio."""
 
     def __init__(self) -> None:
         self.normalise = english_normaliser()
-        self.heard: list[np.ndarray] = []
+        self.given: list[np.ndarray] = []
 
     def transcribe(self, utterances: list[np.ndarray]) -> list[str]:
-        self.heard += utterances
+        self.given += utterances
         return [f"{len(samples)} Samples!" if len(samples) else "" for samples in utterances]
 
 
-class Mouth:
-    """Says each unit as 320 samples of a thousandth of it."""
+class FakeVocoder:
+    """A vocoder that turns each unit into 320 samples of a thousandth of its number."""
 
     clusters = 5
 
@@ -75,7 +75,7 @@ def prompts(tmp_path) -> Path:
 
 
 def save_said(folder: Path, rung: str, ids: tuple[str, ...] = ("a/1", "b"), ended: bool = True) -> Path:
-    """The truth, two samples of one model, the second of them empty."""
+    """Write the true continuations and two samples of one model, of which the second is empty."""
     common = {"tokens": [], "ended": ended}
     rows = [common | {"id": i, "seed": -1, "sample": -1, "symbols": SYMBOLS[rung]} for i in ids]
     rows += [
@@ -85,26 +85,25 @@ def save_said(folder: Path, rung: str, ids: tuple[str, ...] = ("a/1", "b"), ende
     return folder / "tokens.parquet"
 
 
-def heard_rows(rung: str, prompts: Path, folder: Path, ear: Ear, examples: int = 1) -> list[dict]:
+def transcript_rows(rung: str, prompts: Path, folder: Path, asr: FakeASR, examples: int = 1) -> list[dict]:
     lexicon = Lexicon.from_words(["the", "cow", "farmer"], pronounce)
     said = save_said(folder, rung)
-    out = folder / "heard.parquet"
-    settings = Continuation(examples=examples)
-    hear_rung(rung, said, prompts, ear, Mouth(), lexicon, out, folder / "examples", settings, 0)
-    return read_table(out, HEARD).to_pylist()
+    out = folder / "transcripts.parquet"
+    write_transcripts(rung, said, prompts, asr, FakeVocoder(), lexicon, out, folder / "examples", examples, 0)
+    return read_table(out, TRANSCRIPTS).to_pylist()
 
 
 @pytest.mark.parametrize("rung", SYMBOLS)
-def test_every_rung_is_heard(rung, prompts, tmp_path) -> None:
-    ear = Ear()
-    rows = heard_rows(rung, prompts, tmp_path, ear)
+def test_every_rung_is_transcribed(rung, prompts, tmp_path) -> None:
+    asr = FakeASR()
+    rows = transcript_rows(rung, prompts, tmp_path, asr)
     assert [(r["id"], r["seed"], r["sample"]) for r in rows] == [
         *(("a/1", -1, -1), ("b", -1, -1), ("a/1", 4, 0), ("a/1", 4, 1), ("b", 4, 0), ("b", 4, 1))
     ]
     assert all(row["transcript"] == row["direct"] == "" and row["seconds"] == 0 for row in rows if row["sample"] == 1)
     full = rows[2]
     if rung == "text-bpe":
-        assert full["transcript"] == "2 cows" and full["seconds"] == 0 and not ear.heard
+        assert full["transcript"] == "2 cows" and full["seconds"] == 0 and not asr.given
     else:
         assert full["transcript"] == f"{round(16_000 * full['seconds'])} samples" and full["seconds"] > 0
     assert full["direct"] == ("the cow" if rung.startswith("phone") else "")
@@ -114,14 +113,14 @@ def test_every_rung_is_heard(rung, prompts, tmp_path) -> None:
         assert full["seconds"] == pytest.approx(3 / 50)
     if rung == "speech-hubert-dedup":
         assert full["seconds"] == pytest.approx((4 + 2) / 50)
-        assert np.allclose(ear.heard[0][::320], np.array([3, 3, 3, 3, 1, 1]) / 1000)
+        assert np.allclose(asr.given[0][::320], np.array([3, 3, 3, 3, 1, 1]) / 1000)
 
 
 @pytest.mark.parametrize("rung", ["text-bpe", "phone-raw", "speech-hubert"])
 def test_examples_are_prompt_pause_and_what_was_said(rung, prompts, tmp_path) -> None:
     (tmp_path / "examples").mkdir()
     (tmp_path / "examples" / "old.flac").write_bytes(b"")
-    rows = heard_rows(rung, prompts, tmp_path, Ear())
+    rows = transcript_rows(rung, prompts, tmp_path, FakeASR())
     folder = tmp_path / "examples"
     assert sorted(path.name for path in folder.iterdir()) == ["a_1.flac", "transcripts.json"]
     samples = read_audio(folder / "a_1.flac")
@@ -134,42 +133,42 @@ def test_examples_are_prompt_pause_and_what_was_said(rung, prompts, tmp_path) ->
 
 
 def test_nothing_is_kept_and_the_folder_is_there(prompts, tmp_path) -> None:
-    heard_rows("speech-hubert", prompts, tmp_path, Ear(), examples=0)
+    transcript_rows("speech-hubert", prompts, tmp_path, FakeASR(), examples=0)
     assert [path.name for path in (tmp_path / "examples").iterdir()] == ["transcripts.json"]
 
 
 def test_the_same_symbols_sound_the_same_alone_or_among_others(prompts, tmp_path, monkeypatch) -> None:
-    one, many = Ear(), Ear()
-    rows = heard_rows("phone-raw", prompts, tmp_path, many)
-    monkeypatch.setattr(hear, "TOGETHER", 1)
-    assert heard_rows("phone-raw", prompts, tmp_path, one) == rows
-    assert all(np.array_equal(a, b) for a, b in zip(one.heard, many.heard, strict=True))
+    one, many = FakeASR(), FakeASR()
+    rows = transcript_rows("phone-raw", prompts, tmp_path, many)
+    monkeypatch.setattr(transcribe, "BATCH", 1)
+    assert transcript_rows("phone-raw", prompts, tmp_path, one) == rows
+    assert all(np.array_equal(a, b) for a, b in zip(one.given, many.given, strict=True))
 
 
-def test_what_does_not_fit_is_said(prompts, tmp_path) -> None:
+def test_inputs_that_do_not_match_are_user_errors(prompts, tmp_path) -> None:
     for rung, vocoder, said, what in (
         ("speech-hubert", None, save_said(tmp_path, "speech-hubert"), "vocoder"),
         ("text-bpe", None, save_said(tmp_path, "text-bpe", ids=("c",)), "'c' is not in"),
     ):
         with pytest.raises(UserError, match=what):
-            hear_rung(
-                rung, said, prompts, Ear(), vocoder, None, tmp_path / "h", tmp_path / "e", Continuation(), 0
+            write_transcripts(
+                rung, said, prompts, FakeASR(), vocoder, None, tmp_path / "h", tmp_path / "e", 4, 0
             )  # fmt: skip
 
 
-def test_what_the_clock_cut_is_read_up_to_its_last_whole_word(prompts, tmp_path) -> None:
+def test_text_whose_time_was_up_is_read_up_to_its_last_whole_word(prompts, tmp_path) -> None:
     said = save_said(tmp_path, "text-bpe", ended=False)  # "two cows", which for a model may be "two cowsheds"
-    args = (Ear(), None, None, tmp_path / "heard.parquet", tmp_path / "examples", Continuation(examples=0), 0)
-    hear_rung("text-bpe", said, prompts, *args)
-    heard = {(r["seed"], r["sample"]): r["transcript"] for r in read_table(args[3], HEARD).to_pylist()}
-    assert heard == {(-1, -1): "2 cows", (4, 0): "2", (4, 1): ""}
-    assert hear.whole_words(["\u2581", *"cow"]) == ["\u2581", *"cow"]  # its only word is kept
+    args = (FakeASR(), None, None, tmp_path / "transcripts.parquet", tmp_path / "examples", 0, 0)
+    write_transcripts("text-bpe", said, prompts, *args)
+    found = {(r["seed"], r["sample"]): r["transcript"] for r in read_table(args[3], TRANSCRIPTS).to_pylist()}
+    assert found == {(-1, -1): "2 cows", (4, 0): "2", (4, 1): ""}
+    assert drop_partial_word(["\u2581", *"cow"]) == ["\u2581", *"cow"]  # a single word is kept
 
 
 def test_runs_and_pauses_alone() -> None:
-    assert runs(["a", "a", "b", "a"]) == (["a", "b", "a"], [2, 1, 1]) and runs([]) == ([], [])
-    ear = Ear()
-    texts, audio = Route("phones", ear).words([["SIL"], []], [0, 1])
+    assert collapse_runs(["a", "a", "b", "a"]) == (["a", "b", "a"], [2, 1, 1]) and collapse_runs([]) == ([], [])
+    asr = FakeASR()
+    texts, audio = Transcriber("phones", asr).transcribe([["SIL"], []], [0, 1])
     assert texts == ["", ""] and [len(x) for x in audio] == [0, 0]
 
 
@@ -177,22 +176,22 @@ def test_true_continuations_on_three_paths(prompts, tmp_path) -> None:
     rows = [{"id": f"{id}|{part}", "units": [k % 5 for k in range(n)]} for id in ("a/1", "b")
             for part, n in (("prompt", 49), ("whole", 99))]  # fmt: skip
     write_table(tmp_path / "units.parquet", rows, UNITS)
-    ear = Ear()
-    hear_reference(prompts, ear, Mouth(), tmp_path / "units.parquet", tmp_path / "out.parquet", 0)
+    asr = FakeASR()
+    write_reference(prompts, asr, FakeVocoder(), tmp_path / "units.parquet", tmp_path / "out.parquet", 0)
     found = read_table(tmp_path / "out.parquet", REFERENCE).to_pylist()
     assert [(r["path"], r["id"]) for r in found] == [
         (path, id) for path in ("natural", "tts", "resynthesis") for id in ("a/1", "b")
     ]
     assert {r["reference"] for r in found} == {"sees a cow"}
     assert found[0]["transcript"] == "16000 samples" and found[4]["transcript"] == f"{50 * 320} samples"
-    hear_reference(prompts, ear, None, None, tmp_path / "out.parquet", 0)
+    write_reference(prompts, asr, None, None, tmp_path / "out.parquet", 0)
     assert len(read_table(tmp_path / "out.parquet", REFERENCE)) == 4
     write_table(tmp_path / "units.parquet", rows[:1], UNITS)
     with pytest.raises(UserError, match=r"lack 'a/1\|whole'"):
-        hear_reference(prompts, ear, Mouth(), tmp_path / "units.parquet", tmp_path / "out.parquet", 0)
+        write_reference(prompts, asr, FakeVocoder(), tmp_path / "units.parquet", tmp_path / "out.parquet", 0)
 
 
-def test_scripts_hear_a_rung_of_phones_without_torch(prompts, tmp_path, root) -> None:
+def test_scripts_transcribe_a_rung_of_phones_without_torch(prompts, tmp_path, root) -> None:
     cuts, table = save_corpus(tmp_path, TEXTS)
     lexicon = corpus_lexicon([cuts], [table])
     assert lexicon.words(PHONES) == "the cow"
@@ -207,15 +206,15 @@ def test_scripts_hear_a_rung_of_phones_without_torch(prompts, tmp_path, root) ->
 
     script("build_asr.py", "--cuts", cuts, "--alignments", table, "--out", tmp_path / "asr")
     script(
-        "hear_rung.py", "--rung", "phone-raw", "--tokens", said, "--prompts-file", prompts, "--asr-folder",
+        "transcribe_rung.py", "--rung", "phone-raw", "--tokens", said, "--prompts-file", prompts, "--asr-folder",
         tmp_path / "asr", "--vocoder-folder", "--cuts", cuts, "--alignments", table, "--out",
-        tmp_path / "heard.parquet", "--examples-out", tmp_path / "examples", "--examples", 2,
+        tmp_path / "transcripts.parquet", "--examples-out", tmp_path / "examples", "--examples", 2,
     )  # fmt: skip
-    row = read_table(tmp_path / "heard.parquet", HEARD).to_pylist()[0]
+    row = read_table(tmp_path / "transcripts.parquet", TRANSCRIPTS).to_pylist()[0]
     assert row["direct"] == "the cow" and "cow" in row["transcript"]
     assert len(list((tmp_path / "examples").glob("*.flac"))) == 2
     script(
-        "hear_reference.py", "--prompts-file", prompts, "--asr-folder", tmp_path / "asr", "--vocoder-folder",
+        "transcribe_reference.py", "--prompts-file", prompts, "--asr-folder", tmp_path / "asr", "--vocoder-folder",
         "--out", tmp_path / "reference.parquet",
     )  # fmt: skip
     assert len(read_table(tmp_path / "reference.parquet", REFERENCE)) == 4

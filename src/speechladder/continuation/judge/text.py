@@ -1,6 +1,6 @@
-"""Text for the judge that is trained in the run: from the world's grammar, from plain text files, or transcripts.
+"""Training text for the run's own judge: from plain text files, from transcripts, or from the world's grammar.
 
-What the judge measures is kept from it: it never reads the stories or the words that the prompts were cut from.
+The text never contains the stories or the words of the prompts, because the judge is to measure their continuations.
 """
 
 import gzip
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from speechladder.continuation.prompts import STORIES
+from speechladder.continuation.prompt_table import STORIES
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.text import normalise
 from speechladder.corpora.world.grammar import scene
@@ -22,12 +22,12 @@ from speechladder.io.progress import say
 from speechladder.io.tables import PROMPTS, read_table
 from speechladder.settings import Continuation
 
-VALID = 0.04  # share of the documents
+VALID = 0.04  # share of the documents for validation
 SUFFIXES = (".txt", ".txt.gz")
-LONGEST = 100  # words of a document; a longer paragraph is divided between its sentences
-USUAL = 40  # words; shorter paragraphs are joined with the next, so that a dialogue is one document
-RUN = 8  # words in a row that natural text shares with a prompt only when it is the same text
-FEWEST_WORDS = 3  # of a continuation that is looked for as a whole: two words in a row occur anywhere
+LONGEST = 100  # words of a document; a longer paragraph is divided between sentences
+USUAL = 40  # words; a shorter paragraph is joined with the next one, so that a dialogue is one document
+RUN = 8  # words; natural texts that share so many consecutive words are the same text
+FEWEST_WORDS = 3  # of a true continuation that is searched for as a whole; two words occur together by chance
 
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]\u201d\u2019_]*\s+")
 
@@ -35,24 +35,25 @@ _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]\u201d\u2019_]*\s+")
 def judge_documents(
     settings: Continuation, seed: int, files: list[Path], cuts: list[Path], prompts: Path
 ) -> tuple[list[str], list[str]]:
-    """(train, valid): normalised texts of about `settings.judge_words` words in all, one per document.
+    """Return (train, valid): normalised documents of about `settings.judge_words` words in all.
 
-    From `files` (.txt, .txt.gz: documents of paragraphs, the files in turn), else from the train split of `cuts`,
-    else from the world's grammar, drawn from a stream of its own. Left out: documents with a sentence of a prompt's
-    story (world); documents that share RUN words in a row with a prompt of `prompts` (tables.PROMPTS) or contain its
-    whole continuation (natural text). Equal texts fall on the same side. Raises UserError naming a file that cannot be
-    read, and when there is too little text for both sides.
+    The source is `files` (.txt, .txt.gz; documents made of paragraphs, one file after the other in turn), else the
+    train split of `cuts`, else the world's grammar with a random stream of its own. Some documents are left out. On the
+    world these are documents with a sentence of a prompt's story. In natural text these are documents that share RUN
+    consecutive words with a prompt of `prompts` (tables.PROMPTS) or contain its whole true continuation. Equal texts
+    are in the same part. Raise UserError naming a file that cannot be read, or if there is too little text for both
+    parts.
     """
     table = read_table(prompts, PROMPTS, columns=["id", "part", "text"])
     if files:
         source = _without(_in_turn([_file_documents(path) for path in files]), table.to_pylist())
     elif cuts:
-        say("judge: it is trained on the transcripts of the train split, which the rungs saw too; see judge_text")
+        say("judge: its text is the transcripts of the train split, on which the rungs are trained too; see judge_text")
         source = _without(_transcripts(cuts, seed), table.to_pylist())
     else:
         metadata = table.schema.metadata or {}
         stories = json.loads(metadata.get(STORIES.encode(), b"{}"))
-        source = _world(seed, {sentence for sentences in stories.values() for sentence in sentences})
+        source = _world_documents(seed, {sentence for sentences in stories.values() for sentence in sentences})
     documents, words = [], 0
     for text in source:
         if words >= settings.judge_words:
@@ -71,10 +72,24 @@ def judge_documents(
 
 
 def write_judge_text(
-    settings: Continuation, seed: int, files: list[Path], cuts: list[Path], prompts: Path, out: Path
+    prompts_file: Path,
+    out: Path,
+    continuation: Continuation,
+    files: list[Path] = (),
+    cuts: list[Path] = (),
+    seed: int = 0,
 ) -> None:
-    """Write the folder `out` with train.txt and valid.txt, a document per line (see `judge_documents`)."""
-    parts = judge_documents(settings, seed, files, cuts, prompts)
+    """Write the training text of the run's own judge: a folder with train.txt and valid.txt, a document per line.
+
+    Args:
+        prompts_file: continuation/prompts.parquet, whose text is left out
+        out: folder continuation/judge_text to write
+        files: plain text files (.txt, .txt.gz) to take the text from
+        cuts: corpus/cuts.{shard}.jsonl.gz, used without --files: transcripts of the train split. Without both, the text
+            comes from the world's grammar.
+        seed: the run's seed
+    """
+    parts = judge_documents(continuation, seed, files, cuts, prompts_file)
     with atomic_folder(out) as folder:
         for name, texts in zip(("train", "valid"), parts):
             (folder / f"{name}.txt").write_text("".join(f"{text}\n" for text in texts))
@@ -82,9 +97,12 @@ def write_judge_text(
     say(f"judge: {train:,} words of text to train on, {valid:,} to validate")
 
 
-def _world(seed: int, forbidden: set[str]) -> Iterator[str]:
-    """Documents as the rungs hear them, without end; held-out ones among them, as often as the grammar says them,
-    since the prompts' true continuations are held out and a judge that never met such sentences would be surprised."""
+def _world_documents(seed: int, forbidden: set[str]) -> Iterator[str]:
+    """Yield documents of the world without end.
+
+    They include held-out sentences as often as the grammar makes them. The prompts' true continuations are held out,
+    and a judge that never saw such sentences would find them unlikely.
+    """
     number = 0
     while True:
         rng = random.Random(f"judge/{seed}/{number}")
@@ -105,7 +123,7 @@ def _transcripts(cuts: list[Path], seed: int) -> Iterator[str]:
 
 
 def _in_turn(sources: list[Iterator[str]]) -> Iterator[str]:
-    """One document of each file, then the next of each, ...: all files have their share of judge_words."""
+    """Yield a document of each file, then the next of each, so that every file has its share of judge_words."""
     while sources:
         left = []
         for source in sources:
@@ -117,7 +135,7 @@ def _in_turn(sources: list[Iterator[str]]) -> Iterator[str]:
 
 
 def _paragraphs(path: Path) -> Iterator[str]:
-    """Blocks between blank lines, streamed; raises UserError naming the file."""
+    """Yield the blocks between blank lines. Raise UserError naming the file if it cannot be read."""
     if not path.name.lower().endswith(SUFFIXES):
         raise UserError(f"continuation.judge_text: {path} is not plain text; name files {' or '.join(SUFFIXES)}")
     lines: list[str] = []
@@ -139,7 +157,7 @@ def _paragraphs(path: Path) -> Iterator[str]:
 
 
 def _file_documents(path: Path) -> Iterator[str]:
-    """Normalised documents of USUAL to LONGEST words, where the paragraphs allow it."""
+    """Yield normalised documents of USUAL to LONGEST words, as far as the paragraphs allow it."""
     held: list[str] = []
     for paragraph in _paragraphs(path):
         for sentence in _SENTENCE.split(paragraph):
@@ -148,7 +166,7 @@ def _file_documents(path: Path) -> Iterator[str]:
                 yield " ".join(held)
                 held = []
             held += words
-            while len(held) > LONGEST:  # no full stop in sight: a list, a table
+            while len(held) > LONGEST:  # a list or a table without full stops
                 yield " ".join(held[:LONGEST])
                 held = held[LONGEST:]
         if len(held) >= USUAL:
@@ -158,18 +176,18 @@ def _file_documents(path: Path) -> Iterator[str]:
         yield " ".join(held)
 
 
-def _runs(text: str) -> Iterator[str]:
+def _word_runs(text: str) -> Iterator[str]:
     words = text.split()
     return (" ".join(words[k : k + RUN]) for k in range(len(words) - RUN + 1))
 
 
 def _without(documents: Iterable[str], rows: list[dict[str, str]]) -> Iterator[str]:
-    """The documents that do not hold a prompt's text."""
+    """Yield the documents without text of a prompt."""
     texts = {(row["id"], row["part"]): row["text"] for row in rows}
     wholes = {id: text for (id, part), text in texts.items() if part == "whole"}
-    runs = {run for text in wholes.values() for run in _runs(text)}
+    runs = {run for text in wholes.values() for run in _word_runs(text)}
     ends = [text[len(texts[id, "prompt"]) + 1 :] for id, text in wholes.items()]
     ends = [f" {end} " for end in ends if len(end.split()) >= FEWEST_WORDS]
     for text in documents:
-        if runs.isdisjoint(_runs(text)) and not any(end in f" {text} " for end in ends):
+        if runs.isdisjoint(_word_runs(text)) and not any(end in f" {text} " for end in ends):
             yield text

@@ -1,7 +1,7 @@
-"""Phones and text to audio: espeak-ng is told the phones, and each can be given its duration.
+"""Synthesis of phones and text by espeak-ng, optionally with a duration for each phone.
 
-A model's phones have no word boundaries and, by default, no stress; espeak-ng would reduce every vowel and run through.
-`stressed` says what is done instead.
+A model's phones have no word boundaries and, by default, no stress. espeak-ng would reduce every unstressed vowel, so
+`add_stress` adds primary stress.
 """
 
 from difflib import SequenceMatcher
@@ -18,41 +18,41 @@ from speechladder.corpora.text import normalise
 from speechladder.corpora.voices import Voice
 from speechladder.rungs.functions import BOUNDARY
 
-PAUSE = round(0.4 * SAMPLE_RATE)  # samples of a SIL that has no duration: espeak-ng's pause between sentences
-LONGEST = 100  # phones spoken in one breath; espeak-ng's buffer for a clause holds 800 letters
-REDUCED = ("AH", "IH", "ER", "UH")  # vowels that are unstressed more often than not
-WINDOW, SEARCH = 400, 100  # samples of the overlapped windows, and how far they are moved to fit: 25 and 6 ms
+PAUSE = round(0.4 * SAMPLE_RATE)  # samples of a SIL without duration, the length of espeak-ng's pause between sentences
+LONGEST = 100  # phones of one call of espeak-ng, whose buffer for a clause holds 800 letters
+REDUCED = ("AH", "IH", "ER", "UH")  # vowels that are mostly unstressed
+WINDOW, SEARCH = 400, 100  # samples (25 and 6 ms) of the overlapping windows, and of their largest shift
 
 
 def text_to_speech(text: str, voice: Voice, seed: int) -> np.ndarray:
-    """(n,) float32 at 16 kHz of a text, words or not; empty where it has no letters."""
+    """Return the speech of a text, (n,) float32 at 16 kHz, also of non-words; empty if it has no letters."""
     return speak(text, voice, seed).samples if normalise(text) else np.zeros(0, np.float32)
 
 
 def phones_to_speech(phones: list[str], seconds: list[float] | None, voice: Voice, seed: int) -> np.ndarray:
-    """Speak ARPAbet phones, with or without stress digits, SIL for pauses, '|' between words where they are known.
+    """Speak ARPAbet phones, with or without stress digits; SIL is a pause, '|' an optional boundary between words.
 
-    seconds: a duration for each symbol, to which the audio is warped; the whole is round(16000 sum(seconds)) samples.
-    None: espeak-ng's own timing, with 80 ms of silence before and after. Two neighbours that are alike are two phones:
-    collapse the runs of phone-repeat first. Returns (n,) float32 at 16 kHz, empty when there is nothing but pauses.
-    The same arguments give the same samples in any process and order. Raises ValueError for a symbol that is no phone
-    and for durations that are not one per symbol, or negative.
+    `seconds` is a duration for each symbol, to which the audio is warped, so that the result has round(16000
+    sum(seconds)) samples. With None, espeak-ng's own timing is kept, with 80 ms of silence before and after. Two equal
+    neighbours are two phones, so collapse the runs of phone-repeat first. Return (n,) float32 at 16 kHz, empty if there
+    are only pauses. The same arguments give the same samples in any process and order. Raise ValueError for a symbol
+    that is not a phone, and for durations that are negative or not one per symbol.
     """
     if seconds is not None and (len(seconds) != len(phones) or min(seconds, default=0) < 0):
         raise ValueError(f"{len(phones)} symbols need as many durations, none negative: {seconds}")
-    breaths = _breaths(phones)
-    if not breaths:
+    clauses = _clauses(phones)
+    if not clauses:
         return np.zeros(0, np.float32)
-    labels = stressed(phones)
+    labels = add_stress(phones)
     starts = None if seconds is None else np.round(np.cumsum([0, *seconds]) * SAMPLE_RATE).astype(int)
     pieces, end = [], 0
-    for breath in breaths:
-        audio, edges = _spoken([labels[i] for i in breath], voice, seed)
+    for clause in clauses:
+        audio, edges = _spoken([labels[i] for i in clause], voice, seed)
         if starts is None:
-            paused = breath[0] > 0 and phones[breath[0] - 1] == SIL
+            paused = clause[0] > 0 and phones[clause[0] - 1] == SIL
             at = end + PAUSE * paused if pieces else EDGE
-        else:  # a phone lasts until the next phone or pause: what a boundary took is given to the phone before it
-            goal = starts[[*(i for i in breath if phones[i] != BOUNDARY), breath[-1] + 1]]
+        else:  # a phone lasts until the next phone or pause; the duration of a boundary goes to the phone before it
+            goal = starts[[*(i for i in clause if phones[i] != BOUNDARY), clause[-1] + 1]]
             audio, edges = warp(audio, edges, goal - goal[0])
             at = goal[0]
         pieces.append((at - edges[0], audio))
@@ -60,8 +60,8 @@ def phones_to_speech(phones: list[str], seconds: list[float] | None, voice: Voic
     return _joined(pieces, end + EDGE if starts is None else int(starts[-1]), seed)
 
 
-def _breaths(phones: list[str]) -> list[list[int]]:
-    """The indices of the symbols between pauses, at most `LONGEST` at a time, of nearly equal number."""
+def _clauses(phones: list[str]) -> list[list[int]]:
+    """The indices of the symbols between pauses, in parts of nearly equal size, at most `LONGEST`."""
     out = []
     for pause, group in groupby(range(len(phones)), key=lambda i: phones[i] == SIL):
         indices = list(group)
@@ -71,15 +71,15 @@ def _breaths(phones: list[str]) -> list[list[int]]:
     return out
 
 
-def stressed(phones: list[str]) -> list[str]:
-    """Phones with stress digits: as they are if any has one, else primary stress on every vowel not in `REDUCED`."""
+def add_stress(phones: list[str]) -> list[str]:
+    """Return phones unchanged if any has a stress digit, else with primary stress on every vowel not in `REDUCED`."""
     if any(p[-1:].isdigit() for p in phones):
         return phones
     return [f"{p}1" if is_vowel(p) and p not in REDUCED else p for p in phones]
 
 
 def _spoken(labels: list[str], voice: Voice, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Speak phones in one breath: (n,) float32 at 16 kHz, and the samples where the phones begin and the last ends."""
+    """Speak one clause: (n,) float32 at 16 kHz, and the samples where each phone begins and the last one ends."""
     words = [list(group) for edge, group in groupby(labels, key=lambda p: p == BOUNDARY) if not edge]
     text = "[[" + " ".join("|".join(to_espeak(p) for p in word) for word in words) + "]]"
     wave, events = espeak.synthesise(
@@ -104,11 +104,12 @@ def _spoken(labels: list[str], voice: Voice, seed: int) -> tuple[np.ndarray, np.
 
 
 def warp(audio: np.ndarray, edges: np.ndarray, goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Move the samples `edges` of `audio` (n,) to the samples `goal`, pitch kept; linear between them, and what is
-    before the first and after the last edge keeps its length. Both (k,), not decreasing, the edges increasing.
+    """Move the samples `edges` of `audio` (n,) to the samples `goal`, without a change of pitch.
 
-    Overlapped Hann windows, each moved by up to `SEARCH` samples to where it best continues the one before.
-    Returns the warped audio and where the first to last edge are in it.
+    `edges` (k,) increase, and `goal` (k,) does not decrease. Time is warped linearly between edges; the audio before
+    the first and after the last edge keeps its length. Overlapping Hann windows are each shifted by up to `SEARCH`
+    samples, to where they best continue the previous window (WSOLA, Verhelst and Roelands 1993). Return the warped
+    audio and the samples of the edges in it.
     """
     goal = goal - goal[0] + edges[0]
     tail = len(audio) - edges[-1]
@@ -127,7 +128,7 @@ def warp(audio: np.ndarray, edges: np.ndarray, goal: np.ndarray) -> tuple[np.nda
         near = source[begin - SEARCH : begin + SEARCH + WINDOW]
         energy = np.convolve(near**2, np.ones(WINDOW), "valid")
         fit = np.correlate(near, ideal, "valid") / np.sqrt(energy + 1e-6)
-        fit[SEARCH] += 1e-6  # nothing to fit to: silence stays where it is
+        fit[SEARCH] += 1e-6  # prefers no shift if all fit equally well, as in silence
         best = int(np.argmax(fit)) - SEARCH
         out[k * hop : k * hop + WINDOW] += window * source[begin + best : begin + best + WINDOW]
         follows = centre + best + hop
@@ -135,12 +136,12 @@ def warp(audio: np.ndarray, edges: np.ndarray, goal: np.ndarray) -> tuple[np.nda
 
 
 def _increasing(edges: np.ndarray) -> np.ndarray:
-    """Edges as floats, a phone that has no time at all pushed on by too little to hear."""
+    """Edges as strictly increasing floats: a phone without duration gets an inaudibly short one."""
     return edges + 1e-6 * np.arange(len(edges))
 
 
 def _joined(pieces: list[tuple[int, np.ndarray]], total: int, seed: int) -> np.ndarray:
-    """Pieces that begin at a sample each, which may be before 0, added up over `total` samples of dither."""
+    """Add pieces (first sample, which may be negative, and audio) to `total` samples of dither."""
     out = DITHER * np.random.default_rng(seed & 0x7FFFFFFF).standard_normal(total, dtype=np.float32)
     for begin, audio in pieces:
         first, end = max(0, begin), min(total, begin + len(audio))

@@ -1,11 +1,11 @@
 """Negative log-likelihood of a continuation given its prompt, under any causal LM that transformers loads.
 
-The judge reads `<s> prompt continuation`, tokenised once as the string prompt + ' ' + continuation. The prompt's tokens
-are those that the prompt alone has too, from the left; what follows is the continuation. Where pieces carry the space
-before them (byte-level BPE, SentencePiece) that is a cut between two words: the seam's space is the continuation's, and
-NLL(prompt + continuation) - NLL(prompt) = NLL(continuation | prompt). A tokenizer with pieces across words may merge
-over the seam; the merged token counts as the continuation's. `</s>` is not scored: a continuation is cut by the clock,
-not ended.
+The judge reads `<s> prompt continuation`, tokenised as one string, prompt + ' ' + continuation. The prompt's tokens are
+the leading tokens that the prompt alone has too. All further tokens are the continuation's. If a tokenizer's pieces
+carry the space before them (byte-level BPE, SentencePiece), this separates two words: the space belongs to the
+continuation, and NLL(prompt + continuation) - NLL(prompt) = NLL(continuation | prompt). A tokenizer with pieces across
+words may merge the end of the prompt with the continuation; the merged token counts as the continuation's. `</s>` is
+not scored, because a continuation ends when its time is up, not by `</s>`.
 """
 
 import inspect
@@ -19,20 +19,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from speechladder.continuation.judge.check import FIELD, check_config
-from speechladder.io.errors import UserError
-from speechladder.io.hub import is_hub_name, require
+from speechladder.continuation.judge.checks import FIELD, check_judge_config
+from speechladder.io.errors import UserError, first_line
+from speechladder.io.hub import check_access, is_hub_name
 from speechladder.lm.batches import by_length, padded
 from speechladder.lm.model import prepare_torch
 
-BATCH_TOKENS = 4096  # padding included
+BATCH_TOKENS = 4096  # per batch, with padding
 BATCH_LOGITS = 2**28  # elements: half a GB in bf16
-LOSS_LOGITS = 2**26  # elements in fp32 at a time
+LOSS_LOGITS = 2**26  # elements that are converted to fp32 at a time
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A causal LM with its tokenizer; `start` is the id that a text begins with, `context` the most ids it reads."""
+    """A causal LM with its tokenizer. `start` is the id that begins a text, `context` the largest number of ids."""
 
     model: Any
     tokenizer: Any
@@ -41,10 +41,11 @@ class Judge:
     name: str
 
     def encode(self, prompt: str, continuation: str) -> list[tuple[list[int], int]]:
-        """Ids of both with `start`, and how many of the last are the continuation's; a long prompt loses its beginning.
+        """Return pairs (ids of prompt and continuation after `start`, number of trailing ids to score).
 
-        A continuation that the judge cannot read at once is read in parts of half its context, each after as much of
-        what goes before as there is room for; none for an empty one.
+        A prompt that is too long for the context loses its beginning. A continuation that is too long is divided into
+        parts of half the context; each part follows as much of the preceding text as fits. An empty continuation gives
+        no pair.
         """
         whole = self._ids(f"{prompt} {continuation}".strip())
         alone = self._ids(prompt)
@@ -60,10 +61,11 @@ class Judge:
         return self.tokenizer.encode(text, add_special_tokens=False) if text else []
 
 
-def load(name: str | Path, own: bool = False, threads: int = 1) -> Judge:
-    """The judge in `name`, a folder or a hub's OWNER/NAME, in bf16 on a GPU, else fp32; the run's `own` always in fp32.
+def load_judge(name: str | Path, own: bool = False, threads: int = 1) -> Judge:
+    """Load the judge `name`, a folder or a hub's OWNER/NAME: in bf16 on a GPU, in fp32 on the CPU.
 
-    Raises UserError naming continuation.judge_model when it cannot be loaded or is no causal LM.
+    The run's `own` judge is always in fp32. Raise UserError naming continuation.judge_model if the model cannot be
+    loaded or is not a causal LM.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -72,44 +74,43 @@ def load(name: str | Path, own: bool = False, threads: int = 1) -> Judge:
     name = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else str(name)
     try:
         config = AutoConfig.from_pretrained(name)
-        check_config(config.to_dict(), name)
+        check_judge_config(config.to_dict(), name)
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
     except UserError:
         raise
-    except Exception as error:  # the hub, safetensors and transformers raise a dozen kinds
+    except Exception as error:  # the hub, safetensors and transformers raise a dozen kinds of errors
         if is_hub_name(name) and not Path(name).is_dir():
-            require(name, FIELD)  # says better what is amiss: gated, unknown, no network
-        raise UserError(f"{FIELD}: {name} could not be loaded as a causal LM: {_first_line(error)}") from None
+            check_access(name, FIELD)  # gives a better reason: gated, unknown, no network
+        raise UserError(f"{FIELD}: {name} could not be loaded as a causal LM: {first_line(error)}") from None
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except Exception as error:
-        raise UserError(f"{FIELD}: {name} has no tokenizer that loads: {_first_line(error)}") from None
+        raise UserError(f"{FIELD}: {name} has no tokenizer that loads: {first_line(error)}") from None
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if start is None:
-        raise UserError(f"{FIELD}: the tokenizer of {name} has neither bos_token nor eos_token; one begins a text")
+        raise UserError(
+            f"{FIELD}: the tokenizer of {name} has neither bos_token nor eos_token; a text must begin with one of them"
+        )
     largest = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > largest:
         raise UserError(
-            f"{FIELD}: the tokenizer of {name} has {len(tokenizer)} ids, the model {largest}; they belong to two models"
+            f"{FIELD}: the tokenizer of {name} has {len(tokenizer)} ids, the model {largest}; they belong to different "
+            "models, so copy the model's own tokenizer into the folder"
         )
-    # ours says how far it was trained; Llamas of others say how far they read
+    # the run's own judge states the window of its training, other models the longest input
     context = getattr(config, "train_window", None) or getattr(config, "max_position_embeddings", None) or BATCH_TOKENS
     return Judge(model.to(device).eval(), tokenizer, start, context, name)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def nll(
+def negative_log_likelihoods(
     judge: Judge,
     pairs: Sequence[tuple[str, str]],
     batch_tokens: int = BATCH_TOKENS,
     advance: Callable[[float], object] = lambda amount: None,
 ) -> list[tuple[float, int]]:
-    """(nats, tokens of the judge) of each (prompt, continuation); an empty continuation is (0.0, 0).
+    """Return (nats, tokens of the judge) of each (prompt, continuation); (0.0, 0) for an empty continuation.
 
-    Equal pairs are scored once. Padding and neighbours change a result by rounding alone (fp32: 1e-5 nats).
+    Equal pairs are scored once. The composition of a batch changes a result only by rounding (1e-5 nats in fp32).
     """
     distinct = list(dict.fromkeys(pairs))
     parts = [(pair, ids, count) for pair in distinct for ids, count in judge.encode(pair[0], pair[1].strip())]
@@ -129,7 +130,7 @@ def nll(
 
 @torch.no_grad()
 def _batch_nll(model: Any, rows: list[tuple[list[int], int]]) -> torch.Tensor:
-    """(n,) float64 nats of the last `count` ids of each row (ids, count), given those before."""
+    """Nats, (n,) float64, of the last `count` ids of each row (ids, count), given the ids before them."""
     device = model.get_input_embeddings().weight.device
     tokens_BT = torch.from_numpy(padded([np.asarray(ids) for ids, _ in rows])).to(device)
     lengths = torch.tensor([len(ids) for ids, _ in rows], device=device)
