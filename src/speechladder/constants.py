@@ -4,3 +4,4 @@ SAMPLE_RATE = 16_000  # Hz; every waveform inside the library
 FRAME_RATE = 50  # frames per second of every encoder that the ladder uses, and of phone-repeat
 HOP = SAMPLE_RATE // FRAME_RATE  # samples from one frame to the next
 RECEPTIVE_FIELD = 400  # samples that one frame of a HuBERT-like encoder sees
+NORMS = ("sum", "mean")  # of an item's log-likelihood: summed over its tokens, or the mean per token

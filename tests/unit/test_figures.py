@@ -8,7 +8,8 @@ from ladder_results import SHAPE, make
 
 from speechladder.analysis import continuation, factors, layers, learning, table, variability
 from speechladder.io.errors import UserError
-from speechladder.report import figures
+from speechladder.report import figures, style
+from speechladder.report.variability import draw_variability
 from speechladder.settings import Analysis
 
 NAMES = ("ladder", "factors", "layers", "learning", "lengths", "continuation")
@@ -55,17 +56,17 @@ def test_same_tables_same_bytes(tmp_path):
 
 def test_variability(tmp_path):
     results = tables(tmp_path, ["speech-hubert"], layers=0, learning=0)
-    variability.combine([(dial, results / "table.csv") for dial in range(4)], tmp_path / "variability.csv")
+    variability.combine_levels([(dial, results / "table.csv") for dial in range(4)], tmp_path / "variability.csv")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figures.draw_variability(tmp_path / "variability.csv", tmp_path / "figures")
+        draw_variability(tmp_path / "variability.csv", tmp_path / "figures")
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"variability.svg", "variability.png"}
 
 
 def test_each_rung_has_its_own_look_and_an_unknown_one_keeps_its():
-    looks = [tuple(figures.look(rung).values()) for rung in SHAPE]
+    looks = [tuple(style.look(rung).values()) for rung in SHAPE]
     assert len(set(looks)) == len({colour for colour, _ in looks}) == len(SHAPE)
-    assert figures.look("mine") == figures.look("mine") and tuple(figures.look("mine").values()) not in looks
+    assert style.look("mine") == style.look("mine") and tuple(style.look("mine").values()) not in looks
 
 
 def test_a_missing_table_is_named(tmp_path):
