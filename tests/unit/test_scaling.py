@@ -166,6 +166,24 @@ def test_the_figure_is_drawn_without_warnings_to_the_same_bytes(tmp_path, sizes,
     assert (tmp_path / "a" / "scaling.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_the_figure_shows_the_points_and_the_fitted_exponents(tmp_path):
+    sizes, hours = (1e5, 1e6, 1e7), (1, 4, 16)
+    path = table(tmp_path / "t.csv", sizes, hours)
+    rows, figure = read(path), draw_scaling(path, 0.95, tmp_path)
+    by_size, by_hours, exponents = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["loss against size", "loss against data", "exponents"]
+    for axis, column in ((by_size, "active_parameters"), (by_hours, "hours")):
+        drawn = {point for line in axis.lines if line.get_marker() != "None" for point in zip(*line.get_data())}
+        assert drawn == {(float(row[column]), float(row["valid_bits_per_second"])) for row in rows}
+        assert axis.get_xscale() == axis.get_yscale() == "log"
+    assert [label.get_text() for label in exponents.get_yticklabels()] == ["text-bpe", "speech-hubert"]
+    write_fits(path, tmp_path / "fits.csv", 0.95)
+    values = [float(row[name]) for row in read(tmp_path / "fits.csv") for name in ("alpha", "beta")]
+    drawn = [line.get_xdata()[0] for line in exponents.lines if line.get_marker() not in ("None", ">")]
+    assert drawn == pytest.approx(values, abs=1e-4)
+    assert "fitted law" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 @pytest.mark.parametrize(
     ("scaling", "message"),
     [

@@ -356,10 +356,28 @@ def test_the_figure_is_the_same_bytes_and_has_the_paper(results, trained):
     assert ("the paper" in (results / "a" / "units_sweep.svg").read_text()) == bool(trained)
 
 
+def test_the_figure_shows_each_points_factor_beside_the_papers(results):
+    rows = [row for row in table(results) if row["valid_bits_per_second"]]
+    figure = draw_units_sweep(results / "units_sweep.csv", results)
+    titles = [*(task.title for task in TASKS.values()), "ABX of the units"]
+    assert [axis.get_title() for axis in figure.axes] == titles
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[:2] == ["the paper", "spread of the 2 below"] and labels[3].endswith("de-duplicated, seed 0")
+    for axis, task in zip(figure.axes, TASKS):
+        single = [line for line in axis.lines if len(line.get_xdata()) == 1]
+        (paper,) = [line.get_xdata()[0] for line in single if line.get_marker() == "*"]
+        assert paper == TASKS[task].paper_factors["C"]
+        drawn = [line.get_xdata()[0] for line in single if line.get_marker() != "*"]
+        assert drawn == [float(row[f"C_{task}_{norm}"]) for norm in ("sum", "mean") for row in rows]
+    errors = [float(row[f"abx_units_{kind}"]) for row in rows for kind in ("within", "across")]
+    assert [line.get_xdata()[0] for line in figure.axes[-1].lines if len(line.get_xdata()) == 1] == errors
+
+
 def test_the_papers_point_is_the_papers():
     """PAPER.md's relative changes from phone-repeat to speech; two are as its rounded accuracies give them."""
     accuracies = {"swuggy": (85.5, 50.8), "sblimp": (66.2, 57.3), "topic": (58.3, 52.9)}
     for task, (before, after) in accuracies.items():
+        assert (TASKS[task].paper["phone-repeat"], TASKS[task].paper["speech-hubert"]) == (before, after)
         assert TASKS[task].paper_factors["C"] == pytest.approx(100 * (after / before - 1), abs=0.1)
 
 
