@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,6 +69,16 @@ def test_a_name_is_taken_once_and_the_nearest_is_suggested():
         register(TASKS["swuggy"])
     with pytest.raises(UserError, match="no task 'swugy'; did you mean 'swuggy'"):
         get_task("swugy")
+
+
+def test_the_registry_and_the_terminal_import_no_numbers():
+    """Snakemake imports the registry whenever it starts, and the table is printed at once."""
+    code = (
+        "import sys, speechladder.benchmarks.tasks.registry, speechladder.report.terminal;"
+        "sys.exit(' '.join({'numpy', 'pyarrow', 'torch', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def tokenizer_of(folder, rows):

@@ -3,9 +3,9 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from speechladder.benchmarks.slm21 import LEXICAL, SYNTACTIC, folder_of, recordings
+from speechladder.constants import Norm
 from speechladder.fetch.archives import open_store
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder
@@ -23,14 +23,14 @@ def export_slm21(
     out: Path,
     splits: Sequence[str] = ("dev",),
     seed: int = 0,
-    norm: Literal["sum", "mean"] = "sum",
+    norm: Norm = "sum",
 ) -> int:
-    """Write the scores of one model on sLM21 in zerospeech's submission format, and return how many are missing.
+    """Write the scores of one model on sLM21 in zerospeech's submission format.
 
     The folder gets lexical/{split}.txt, syntactic/{split}.txt and missing.tsv. A score is a log-likelihood in nats,
     written in full, so equal scores stay equal. missing.tsv lists the recordings of the archive that have no score, and
-    a warning names some of them, since zerospeech rejects an incomplete submission. Raises UserError if the model of
-    this seed was not scored.
+    a warning names some of them, since zerospeech rejects an incomplete submission. Returns the number of
+    missing recordings. Raises UserError if the model of this seed was not scored.
 
     Args:
         slm21: sLM21, a folder or .zip: the recordings that a submission needs
@@ -67,5 +67,5 @@ def export_slm21(
     return len(missing)
 
 
-def _score(row: dict, norm: str) -> float:
+def _score(row: dict, norm: Norm) -> float:
     return -row["nll"] if norm == "sum" else -row["nll"] / row["tokens"]
