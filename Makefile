@@ -51,11 +51,11 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 
 table: $(VENV)/.installed ## the default run: results/table.csv and figures (about 14 minutes on 2 cores)
 	snakemake results/table.csv --cores $(CORES)
-	@python scripts/print_table.py results
+	@python scripts/print_table.py --results results
 
 smoke: $(VENV)/.installed ## the same workflow in under two minutes, for a first look (results in .work/smoke)
 	snakemake results/table.csv --cores $(CORES) --configfile presets/smoke.yaml --directory .work/smoke
-	@python scripts/print_table.py .work/smoke/results
+	@python scripts/print_table.py --results .work/smoke/results
 
 plan: $(VENV)/.installed ## what a run would take, before anything is spent: make plan PRESET=paper
 	@python scripts/plan.py $(if $(PRESET),--preset $(PRESET)) $(ARGS)

@@ -96,7 +96,8 @@ def parse(function: Callable[..., None], words: Sequence[str]) -> dict[str, Any]
             found[name] = from_options(args, hints[name])
         else:
             value = getattr(args, name)
-            found[name] = dict(value) if typing.get_origin(hints[name]) is dict and value is not None else value
+            is_dict = typing.get_origin(_without_none(hints[name])) is dict
+            found[name] = dict(value) if is_dict and value is not None else value
     return found
 
 
@@ -104,12 +105,18 @@ def _is_section(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Section)
 
 
+def _without_none(hint: Any) -> Any:
+    """X for X | None, else the hint itself."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    return hint
+
+
 def _add(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, text: str) -> None:
     """Give `parser` the option of one parameter."""
     required = default is inspect.Parameter.empty
     more: dict[str, Any] = {"required": required, "default": None if required else default, "dest": name}
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:  # X | None
-        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    hint = _without_none(hint)
     origin = typing.get_origin(hint)
     if hint is bool:
         more = {"action": "store_true", "dest": name}

@@ -1,6 +1,10 @@
-"""Numbers that the whole library shares."""
+"""Numbers and names that the whole library shares."""
+
+from typing import Literal, get_args
 
 SAMPLE_RATE = 16_000  # Hz; every waveform inside the library
 FRAME_RATE = 50  # frames per second of every encoder that the ladder uses, and of phone-repeat
 HOP = SAMPLE_RATE // FRAME_RATE  # samples from one frame to the next
 RECEPTIVE_FIELD = 400  # samples that one frame of a HuBERT-like encoder sees
+Norm = Literal["sum", "mean"]  # of an item's log-likelihood: summed over its tokens, or the mean per token
+NORMS: tuple[Norm, ...] = get_args(Norm)

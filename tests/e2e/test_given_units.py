@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.files import read_json
-from speechladder.settings import TASKS
 
 from .conftest import run
 

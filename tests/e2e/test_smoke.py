@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from speechladder.settings import PAPER_RUNGS, TASKS, VERSIONS
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.settings import PAPER_RUNGS, VERSIONS
 
 from .conftest import ROOT, run
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.files import write_json, write_jsonl
 from speechladder.io.tables import LEARNING, SCORES, TOKEN_INDEX, UTTERANCES, write_table
-from speechladder.settings import TASKS
 
 # rung: vocabulary, tokens per second, strength of right pairs per task (in logits of a pair)
 SHAPE = {
@@ -24,7 +24,8 @@ SHAPE = {
 def scores(rung: str, task: str, seeds=(0,), ids: int = 40, voices: int = 2, layers: int = 5, scale: float = 1.0):
     """Rows of SCORES: both halves of `ids` pairs in each voice and of each seed."""
     rng = np.random.default_rng(zlib.crc32(f"{rung} {task} {scale}".encode()))
-    strength = scale * SHAPE[rung][2][TASKS.index(task)] if rung in SHAPE else 0.5
+    strengths = dict(zip(TASKS, SHAPE[rung][2])) if rung in SHAPE else {}
+    strength = scale * strengths[task] if task in strengths else 0.5
     rows = []
     for seed in seeds:
         for pair in range(ids):

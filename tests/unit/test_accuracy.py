@@ -13,7 +13,7 @@ from speechladder.analysis.accuracy import (
     clopper_pearson,
     generator,
     match_halves,
-    read_pairs,
+    read_scored_pairs,
 )
 from speechladder.io.errors import UserError
 from speechladder.io.tables import SCORES, write_table
@@ -96,7 +96,7 @@ def test_broken_scores_are_named(tmp_path, break_it, message):
     break_it(rows)
     write_table(tmp_path / "topic.parquet", rows, SCORES)
     with pytest.raises(UserError, match=message) as caught:
-        read_pairs(tmp_path / "topic.parquet")
+        read_scored_pairs(tmp_path / "topic.parquet")
     assert str(tmp_path / "topic.parquet") in str(caught.value)
 
 
@@ -106,17 +106,17 @@ def test_a_split_is_taken_alone(tmp_path):
         row["split"] = "dev" if int(row["id"]) < 4 else "test"
     path = tmp_path / "topic.parquet"
     write_table(path, rows, SCORES)
-    assert len(read_pairs(path).ids) == 6
-    assert [read_pairs(path, split).ids for split in ("dev", "test")] == [
+    assert len(read_scored_pairs(path).ids) == 6
+    assert [read_scored_pairs(path, split).ids for split in ("dev", "test")] == [
         ("0000", "0001", "0002", "0003"),
         ("0004", "0005"),
     ]
     with pytest.raises(UserError, match=r"topic.parquet: no pair of split 'train' \(found: dev, test\)"):
-        read_pairs(path, "train")
+        read_scored_pairs(path, "train")
     for row in rows:
         row["split"] = "" if int(row["id"]) < 5 else None  # a benchmark without splits is taken whole
     write_table(path, rows, SCORES)
-    assert len(read_pairs(path, "dev").ids) == 6
+    assert len(read_scored_pairs(path, "dev").ids) == 6
 
 
 def test_scores_of_before_the_column_are_named(tmp_path):
@@ -124,7 +124,7 @@ def test_scores_of_before_the_column_are_named(tmp_path):
     old = pa.schema([field for field in SCORES if field.name != "split"])
     write_table(path, [], old)
     with pytest.raises(UserError, match=r"topic.parquet: column 'split' is missing"):
-        read_pairs(path)
+        read_scored_pairs(path)
 
 
 def simulate(rng, spread, seeds, ids, mean):

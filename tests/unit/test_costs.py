@@ -5,9 +5,9 @@ import math
 import pytest
 from ladder_results import make
 
-from speechladder.analysis.costs import jobs_of, read_benchmark, write_costs
+from speechladder.analysis.costs import job_names, read_benchmark, write_costs
 from speechladder.analysis.csv_tables import read_csv
-from speechladder.analysis.rejected import kind, write_rejected
+from speechladder.analysis.rejected import reason_kind, write_rejected
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
 from speechladder.io.tables import UTTERANCES, read_table
@@ -46,7 +46,7 @@ def test_costs_per_stage(tmp_path):
     (short / "all.tsv").write_text(HEAD + line(0.1, "NA", "-"))
     for stale in ("align/2.tsv", "train_lm/phone-raw.seed1.tsv", "train_lm/text-raw.seed0.tsv"):
         (tmp_path / "costs" / stale).write_text("of a run with more shards, seeds, rungs")
-    write_costs(tmp_path, jobs_of(shards=2, rungs=["phone-raw"], seeds=[0]))
+    write_costs(tmp_path, job_names(shards=2, rungs=["phone-raw"], seeds=[0]))
     rows = {row["stage"]: row for row in read_csv(tmp_path / "costs.csv")}
     assert list(rows) == ["align", "train_kmeans", "train_lm"]
     speech = sum(read_table(tmp_path / "tokens" / "utterances.parquet", UTTERANCES)["seconds"].to_pylist())
@@ -83,4 +83,4 @@ def test_rejects_are_counted_by_kind_of_reason(tmp_path):
         ("tokens", "none", "0"),
         ("benchmarks", "N words", "1"),
     ]
-    assert kind("") == "unknown"
+    assert reason_kind("") == "unknown"

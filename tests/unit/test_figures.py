@@ -1,14 +1,19 @@
-"""Every figure is drawn without a warning, to the same bytes, whatever rungs there are."""
+"""Every figure is drawn without a warning, to the same bytes, for any rungs, and shows what its table says."""
 
 import warnings
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from ladder_results import SHAPE, make
 
 from speechladder.analysis import continuation, factors, layers, learning, table, variability
+from speechladder.analysis.csv_tables import read_csv, write_csv
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
-from speechladder.report import figures
+from speechladder.io.tables import TOKEN_INDEX, read_table
+from speechladder.report import figures, style
+from speechladder.report.variability import draw_variability
 from speechladder.settings import Analysis
 
 NAMES = ("ladder", "factors", "layers", "learning", "lengths", "continuation")
@@ -55,19 +60,161 @@ def test_same_tables_same_bytes(tmp_path):
 
 def test_variability(tmp_path):
     results = tables(tmp_path, ["speech-hubert"], layers=0, learning=0)
-    variability.combine([(dial, results / "table.csv") for dial in range(4)], tmp_path / "variability.csv")
+    variability.combine_levels([(dial, results / "table.csv") for dial in range(4)], tmp_path / "variability.csv")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figures.draw_variability(tmp_path / "variability.csv", tmp_path / "figures")
+        draw_variability(tmp_path / "variability.csv", tmp_path / "figures")
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"variability.svg", "variability.png"}
 
 
 def test_each_rung_has_its_own_look_and_an_unknown_one_keeps_its():
-    looks = [tuple(figures.look(rung).values()) for rung in SHAPE]
+    looks = [tuple(style.look(rung).values()) for rung in SHAPE]
     assert len(set(looks)) == len({colour for colour, _ in looks}) == len(SHAPE)
-    assert figures.look("mine") == figures.look("mine") and tuple(figures.look("mine").values()) not in looks
+    assert style.look("mine") == style.look("mine") and tuple(style.look("mine").values()) not in looks
 
 
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(UserError, match=r"table.csv: no such file"):
         figures.draw_all(tmp_path, tmp_path / "figures")
+
+
+# --- what the figures show ---
+
+
+def markers(axis, colour=None):
+    """(x, y, filled) of each single marker of a panel, of one colour if given."""
+    found = []
+    for line in axis.lines:
+        if len(line.get_xdata()) == 1 and line.get_marker() != "None" and colour in (None, line.get_color()):
+            found.append((line.get_xdata()[0], line.get_ydata()[0], line.get_markerfacecolor() != "white"))
+    return found
+
+
+def bars(axis):
+    """(low, high, y) of each horizontal interval of a panel."""
+    lines = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_marker() == "None"]
+    return [(*line.get_xdata(), line.get_ydata()[0]) for line in lines if line.get_ydata()[0] == line.get_ydata()[1]]
+
+
+def labels(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def ticks(axis):
+    return [text.get_text() for text in axis.get_yticklabels()]
+
+
+RUNGS = ["phone-raw", "phone-repeat", "speech-hubert"]
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory):
+    return tables(tmp_path_factory.mktemp("ladder"), RUNGS, layers=3, learning=2)
+
+
+def test_the_ladder_shows_every_accuracy_with_its_interval(ladder, tmp_path):
+    rows, figure = read_csv(ladder / "table.csv"), figures.draw_ladder(ladder / "table.csv", tmp_path)
+    assert [axis.get_title() for axis in figure.axes] == [task.title for task in TASKS.values()]
+    assert ticks(figure.axes[0]) == RUNGS and figure.axes[0].get_ylim() == (2.5, -0.5)  # the first row on top
+    assert labels(figure) == ["log-likelihood, sum over tokens", "mean per token", "chance"]
+    for axis, task in zip(figure.axes, TASKS):
+        values = [(float(r[f"{task}_{n}"]), n == "sum") for r in rows for n in ("sum", "mean")]
+        ends = [[float(r[f"{task}_{n}_{end}"]) for end in ("low", "high")] for r in rows for n in ("sum", "mean")]
+        assert [(x, filled) for x, _, filled in markers(axis)] == values
+        assert [[low, high] for low, high, _ in bars(axis)] == ends
+        assert [round(y) for _, y, _ in markers(axis)] == [0, 0, 1, 1, 2, 2]
+        low, high = axis.get_xlim()
+        assert low < min(map(min, ends)) and max(map(max, ends)) < high  # nothing is cut off
+        assert any(list(line.get_xdata()) == [50, 50] for line in axis.lines)
+
+
+def test_the_factors_show_every_difference(ladder, tmp_path):
+    rows, figure = read_csv(ladder / "factors.csv"), figures.draw_factors(ladder / "factors.csv", tmp_path)
+    for axis, task in zip(figure.axes, TASKS):
+        own = [row for row in rows if row["task"] == task]
+        assert [x for x, _, _ in markers(axis)] == [float(row["difference"]) for row in own]
+        assert [ends[:2] for ends in bars(axis)] == [
+            (float(row["difference_low"]), float(row["difference_high"])) for row in own
+        ]
+    arrow = "\N{RIGHTWARDS ARROW}"
+    assert ticks(figure.axes[0]) == [
+        f"B\nphone-raw {arrow}\nphone-repeat",
+        f"C\nphone-repeat {arrow}\nspeech-hubert",
+    ]
+    assert markers(figure.axes[0], style.look("speech-hubert")["color"])  # the colour of the second rung
+    assert labels(figure)[-1] == "no change"
+
+
+@pytest.mark.parametrize(
+    ("name", "draw", "x"),
+    [("layers", figures.draw_layers, "layer"), ("learning", figures.draw_learning, "train_tokens")],
+)
+def test_curves_show_every_point_under_the_sum(ladder, tmp_path, name, draw, x):
+    rows, figure = read_csv(ladder / f"{name}.csv"), draw(ladder / f"{name}.csv", tmp_path)
+    assert labels(figure) == [*RUNGS, "chance"]
+    for axis, task in zip(figure.axes, TASKS):
+        for rung in RUNGS:
+            points = [
+                (float(r[x]), float(r["accuracy"]))
+                for r in rows
+                if (r["rung"], r["task"], r["norm"]) == (rung, task, "sum")
+            ]
+            (line,) = [line for line in axis.lines if line.get_color() == style.look(rung)["color"]]
+            assert len(points) == 3 and list(zip(*line.get_data())) == points
+        assert axis.get_title() == TASKS[task].title and axis.get_xlabel()
+
+
+def test_lengths_show_the_rates(ladder, tmp_path):
+    figure = figures.draw_lengths(ladder / "table.csv", ladder / "tokens", tmp_path)
+    rate, length = figure.axes
+    rows = read_csv(ladder / "table.csv")
+    assert [bar.get_width() for bar in rate.patches] == [float(row["tokens_per_second"]) for row in rows]
+    assert [text.get_text() for text in rate.texts] == [f"{float(row['tokens_per_second']):.1f}" for row in rows]
+    for bar, rung in zip(length.patches, RUNGS):
+        counts = read_table(ladder / "tokens" / rung / "train.parquet", TOKEN_INDEX)["length"].to_numpy()
+        first, third = np.quantile(counts, [0.25, 0.75])
+        assert (bar.get_x(), bar.get_x() + bar.get_width()) == pytest.approx((first, third))
+
+
+def test_continuations_show_perplexities_ceilings_and_floor(tmp_path):
+    blank = dict.fromkeys(continuation.COLUMNS, "")
+    bounds = {"text_ceiling": "20.00", "floor": "90.00"}
+    rows = [
+        blank | bounds | {"rung": "text-raw", "ppl": "30.00", "ppl_low": "25.00", "ppl_high": "36.00"},
+        blank | bounds | {"rung": "speech-hubert", "ppl": "80.00", "ceiling": "40.00"},
+        blank | {"rung": "true", "ppl": "20.00"},
+    ]
+    write_csv(tmp_path / "continuation.csv", continuation.COLUMNS, rows)
+    figure = figures.draw_continuation(tmp_path / "continuation.csv", tmp_path)
+    (axis,) = figure.axes
+    assert ticks(axis) == ["text-raw", "speech-hubert"] and axis.get_xscale() == "log"
+    assert sorted(markers(axis)) == [(30.0, 0.0, True), (40.0, 1, False), (80.0, 1, True)]
+    assert bars(axis) == [(25.0, 36.0, 0.0)]
+    verticals = [line.get_xdata()[0] for line in axis.lines if list(line.get_xdata()) in ([20, 20], [90, 90])]
+    assert verticals == [20.0, 90.0] and "their words shuffled (floor)" in labels(figure)
+
+
+def test_variability_shows_every_level(ladder, tmp_path):
+    variability.combine_levels([(level, ladder / "table.csv") for level in (3, 0, 2)], tmp_path / "variability.csv")
+    rows = read_csv(tmp_path / "variability.csv")
+    figure = draw_variability(tmp_path / "variability.csv", tmp_path)
+    assert [axis.get_title() for axis in figure.axes] == [*(t.title for t in TASKS.values()), "validation loss"]
+    for axis, task in zip(figure.axes, TASKS):
+        for rung in RUNGS:
+            values = [float(row[f"{task}_sum"]) for row in rows if row["rung"] == rung]
+            (line,) = [line for line in axis.lines if line.get_label() == f"{rung}, sum over tokens"]
+            assert list(line.get_ydata()) == values
+            assert np.allclose(line.get_xdata(), [0, 2, 3], atol=0.05)
+    assert [list(line.get_ydata()) for line in figure.axes[-1].lines] == [[31.5] * 3] * 3
+
+
+def test_empty_tables_say_why(tmp_path):
+    for name, columns, draw, text in (
+        ("layers", layers.COLUMNS, figures.draw_layers, "scores.layers: false"),
+        ("learning", learning.COLUMNS, figures.draw_learning, "scores.learning: false"),
+        ("continuation", continuation.COLUMNS, figures.draw_continuation, "continuation.enabled: false"),
+        ("factors", factors.COLUMNS, figures.draw_factors, "no step has both rungs"),
+    ):
+        write_csv(tmp_path / f"{name}.csv", columns, [])
+        figure = draw(tmp_path / f"{name}.csv", tmp_path)
+        assert all(text in axis.texts[0].get_text() for axis in figure.axes)

@@ -11,6 +11,8 @@ from speechladder.alignment.base import Aligned, AlignmentError
 from speechladder.alignment.durations import Durations
 from speechladder.benchmarks import items, spoken
 from speechladder.benchmarks.generation import sentences
+from speechladder.benchmarks.generation.vocabulary import training_words
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.speak import speak, voices
 from speechladder.io.audio import AudioError, encode_flac, read_audio
@@ -57,7 +59,7 @@ def test_words_are_tested_when_heard_twice_and_known_when_heard_at_all(tmp_path)
 
     path = tmp_path / "cuts.jsonl.gz"
     write_cuts(path, [cut("a", "train", "whale sea whale"), cut("b", "valid", "sea harpoon harpoon")])
-    assert items.training_words([path]) == (["whale"], {"whale", "sea", "harpoon"})
+    assert training_words([path]) == (["whale"], {"whale", "sea", "harpoon"})
 
 
 @pytest.mark.parametrize("task", ["swuggy", "topic"])
@@ -67,7 +69,7 @@ def test_generated_items_are_what_the_synthesizer_says(tmp_path, monkeypatch, ta
     options = Benchmarks(swuggy_pairs=5, topic_pairs=2, voices=2)
     paths = [tmp_path / name for name in ("items.parquet", "rejected.jsonl")]
     items.build_items(task, options, items.Speaker(Alignment()), 3, 7, *paths, 0.0, about=tmp_path / "about.json")
-    pairs = sentences.topic_pairs(7, 2) if task == "topic" else items.generate("swuggy", options, 7, [])
+    pairs = sentences.topic_pairs(7, 2) if task == "topic" else TASKS["swuggy"].generate(options, 7, [])
     expected, count, pool = [], 1 if task == "topic" else 2, voices(3)
     for number, pair in enumerate(pairs):
         for k in range(count):

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechladder.benchmarks.generation import nonwords as nw
-from speechladder.corpora.world import documents, lexicon_words, swuggy_pairs
+from speechladder.benchmarks.generation.nonwords import swuggy_pairs
+from speechladder.corpora.world import documents, lexicon_words
 from speechladder.io.errors import UserError
 
 

@@ -229,7 +229,7 @@ def test_the_table_and_its_bounds(judged):
     continuation.write_continuation(judged, rungs, 0, ANALYSIS)
     assert before == (judged / "continuation.csv").read_bytes()
     table.write_table(judged, rungs, table.read_scores(judged, rungs), 0, ANALYSIS, said)
-    cells = read_csv(judged / "table.csv", table.COLUMNS)
+    cells = read_csv(judged / "table.csv", table.table_columns())
     assert list(cells[0])[-3:] == ["ppl", "ppl_low", "ppl_high"]
     assert [row["ppl"] for row in cells] == [text["ppl"], phone["ppl"], ""]
     with warnings.catch_warnings():
@@ -252,7 +252,7 @@ def test_off_leaves_headers_and_empty_cells(tmp_path):
     said = continuation.write_continuation(tmp_path, [], 0, ANALYSIS)
     assert said == {} and read_csv(tmp_path / "continuation.csv", continuation.COLUMNS) == []
     table.write_table(tmp_path, ["phone-raw"], table.read_scores(tmp_path, ["phone-raw"]), 0, ANALYSIS, said)
-    (row,) = read_csv(tmp_path / "table.csv", table.COLUMNS)
+    (row,) = read_csv(tmp_path / "table.csv", table.table_columns())
     assert [row[name] for name in table.PPL] == ["", "", ""]
     out = io.StringIO()
     show(tmp_path, file=out, width=80)

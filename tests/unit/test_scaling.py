@@ -10,14 +10,15 @@ from ladder_results import scores
 from toy_rung import write_rung
 
 from speechladder.analysis.csv_tables import write_csv
-from speechladder.analysis.scaling import COLUMNS, FITS, Point, law, token_flops, write_fits, write_scaling
+from speechladder.analysis.scaling import FITS, Point, fit_law, scaling_columns, token_flops, write_fits, write_scaling
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_json
 from speechladder.io.tables import SCORES, write_table
 from speechladder.report.scaling import draw_scaling
 from speechladder.rungs.data import TokenData
 from speechladder.rungs.fraction import take
-from speechladder.settings import LM, TASKS, Analysis, load
+from speechladder.settings import LM, Analysis, load
 
 FEW = Analysis(resamples=100)
 
@@ -93,8 +94,8 @@ def table(path, sizes, hours, noise=0.002, rungs=("text-bpe", "speech-hubert")):
             for D in hours:
                 loss = (10 + 200 * N**-0.4 + 6 * D**-0.3) * (1 + rng.normal(0, noise))
                 facts = {"rung": rung, "active_parameters": N, "hours": D, "valid_bits_per_second": f"{loss:.5f}"}
-                rows.append(dict.fromkeys(COLUMNS, "1") | facts)
-    write_csv(path, COLUMNS, rows)
+                rows.append(dict.fromkeys(scaling_columns(), "1") | facts)
+    write_csv(path, scaling_columns(), rows)
     return path
 
 
@@ -139,7 +140,7 @@ def test_an_exponent_that_nothing_fixes_is_said_and_not_drawn(tmp_path):
     for row, part in zip(rows, noise):
         loss = (90 + 3000 * float(row["active_parameters"]) ** -0.5) * (1 + part) + 0.1 / float(row["hours"])
         row["valid_bits_per_second"] = f"{loss:.4f}"
-    found = law(rows, 0.95)
+    found = fit_law(rows, 0.95)
     term = found.fit.terms[1]
     assert term.exponent is None or term.exponent.low is None
     assert found.note.startswith("hours: ")
@@ -147,7 +148,7 @@ def test_an_exponent_that_nothing_fixes_is_said_and_not_drawn(tmp_path):
 
 def test_one_axis_alone_is_fitted_at_the_largest_of_the_other(tmp_path):
     rows = read(table(tmp_path / "t.csv", (1e5, 1e6), (1, 4, 16, 64), noise=0, rungs=("text-bpe",)))
-    found = law(rows, 0.95)
+    found = fit_law(rows, 0.95)
     assert (found.points, found.axes) == (4, ("hours",))
     assert found.fit.floor.value == pytest.approx(10 + 200 * 1e6**-0.4, rel=1e-3)
 
@@ -163,6 +164,24 @@ def test_the_figure_is_drawn_without_warnings_to_the_same_bytes(tmp_path, sizes,
             draw_scaling(path, 0.95, tmp_path / folder)
     assert (tmp_path / "a" / "scaling.svg").read_bytes() == (tmp_path / "b" / "scaling.svg").read_bytes()
     assert (tmp_path / "a" / "scaling.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_figure_shows_the_points_and_the_fitted_exponents(tmp_path):
+    sizes, hours = (1e5, 1e6, 1e7), (1, 4, 16)
+    path = table(tmp_path / "t.csv", sizes, hours)
+    rows, figure = read(path), draw_scaling(path, 0.95, tmp_path)
+    by_size, by_hours, exponents = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["loss against size", "loss against data", "exponents"]
+    for axis, column in ((by_size, "active_parameters"), (by_hours, "hours")):
+        drawn = {point for line in axis.lines if line.get_marker() != "None" for point in zip(*line.get_data())}
+        assert drawn == {(float(row[column]), float(row["valid_bits_per_second"])) for row in rows}
+        assert axis.get_xscale() == axis.get_yscale() == "log"
+    assert [label.get_text() for label in exponents.get_yticklabels()] == ["text-bpe", "speech-hubert"]
+    write_fits(path, tmp_path / "fits.csv", 0.95)
+    values = [float(row[name]) for row in read(tmp_path / "fits.csv") for name in ("alpha", "beta")]
+    drawn = [line.get_xdata()[0] for line in exponents.lines if line.get_marker() not in ("None", ">")]
+    assert drawn == pytest.approx(values, abs=1e-4)
+    assert "fitted law" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 @pytest.mark.parametrize(

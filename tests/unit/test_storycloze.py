@@ -28,13 +28,13 @@ def test_pairs_and_texts(archive):
     found = read_storycloze(open_store(path), str(path), table, 0, rejects)
     assert (found.lost, rejects.rows) == (0, [])
     assert {m["id"] for m in rejects.mentions} == {"tSC", "17_tSC_correct"}  # notes.txt is no recording
-    assert {take[0].id for take in found.takes} == {name for name, *_ in SAID}
+    assert {take[0].id for take in found.voiced} == {name for name, *_ in SAID}
     said = {name: rest for name, *rest in SAID}
-    for good, bad in found.takes:
+    for good, bad in found.voiced:
         assert (good.id, good.type, good.voice, good.split) == (bad.id, "tSC", "given", "")
         assert (good.correct, bad.correct, [good.text, bad.text]) == (True, False, said[good.id])
         assert good.official and len(good.read()) > 16_000
-    assert found.notes == ["Topic-StoryCloze, 3 pairs", "texts of texts.csv"]
+    assert found.notes == ["Topic-StoryCloze, 3 pairs", "its texts are those of texts.csv"]
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_a_pair_without_a_text_is_rejected(archive, tmp_path):
     table.write_text("".join(json.dumps(row) + "\n" for row in rows[1:]))
     rejects = Rejects()
     found = read_storycloze(open_store(path), str(path), table, 0, rejects)
-    assert (found.lost, len(found.takes)) == (1, 2)
+    assert (found.lost, len(found.voiced)) == (1, 2)
     assert rejects.rows[0]["id"] == f"{SAID[0][0]}|given"
     assert rejects.rows[0]["reason"] == f"no text: {SAID[0][0]}_correct"
 
 
 def test_at_most_so_many_pairs(archive):
     path, table = archive
-    assert len(read_storycloze(open_store(path), str(path), table, 2, Rejects()).takes) == 2
+    assert len(read_storycloze(open_store(path), str(path), table, 2, Rejects()).voiced) == 2
 
 
 def test_what_is_wrong_is_named(tmp_path):
@@ -115,7 +115,7 @@ def test_transcripts_stand_in_for_texts(tmp_path, capsys):
     assert {"filename": "9_tSC_correct", "text": "", "asr": "Whisper tiny"} in rows
     assert "9_tSC_correct.wav: unreadable audio: Error opening 9_tSC_correct.wav" in capsys.readouterr().err
     found = read_storycloze(open_store(folder), str(folder), out, 0, Rejects(), heard_by=rows[0]["asr"])
-    assert len(found.takes) == 2
+    assert len(found.voiced) == 2
     assert found.notes[1] == "its texts were transcribed by Whisper tiny, so text and phone rungs read what that heard"
     with pytest.raises(UserError, match="recognised nothing in 5 recordings"):
         write_story_transcripts(folder, Deaf(""), "x", tmp_path / "none.jsonl")

@@ -13,20 +13,20 @@ from tests.mini_slm21 import WORDS, make, write
 def archive(tmp_path):
     """sLM21 with two words and two sentences in one voice, and scores of everything."""
     mini = make(splits=("dev",), words=WORDS[:2], sentences=2, speakers=1, speech=False, faults=False)
-    path, scores = write(mini, tmp_path / "slm21"), {}
+    path, scores = write(mini, tmp_path / "slm21"), []
     for task, part in (("swuggy", "lexical"), ("sblimp", "syntactic")):
         rows = [
             {"item": f"dev/{row['filename']}", "seed": 4, "nll": 1 / 3 + n // 2, "tokens": 3, "layer_nll": []}
             for n, row in enumerate(mini.rows[part, "dev"])
         ]
-        scores[task] = tmp_path / f"{task}.parquet"
-        write_table(scores[task], rows, SCORES)
+        scores.append(tmp_path / f"{task}.parquet")
+        write_table(scores[-1], rows, SCORES)
     return mini, path, scores
 
 
 def test_lines_are_zerospeechs(archive, tmp_path, capsys):
     mini, path, scores = archive
-    assert export_slm21(path, scores, ["dev"], 4, "sum", tmp_path / "out") == 0
+    assert export_slm21(path, *scores, tmp_path / "out", ["dev"], 4) == 0
     for part in ("lexical", "syntactic"):
         text = (tmp_path / "out" / part / "dev.txt").read_text()
         lines = [line.split(" ") for line in text.removesuffix("\n").split("\n")]
@@ -40,7 +40,7 @@ def test_lines_are_zerospeechs(archive, tmp_path, capsys):
 
 def test_the_mean_is_per_token(archive, tmp_path):
     _, path, scores = archive
-    export_slm21(path, scores, ["dev"], 4, "mean", tmp_path / "out")
+    export_slm21(path, *scores, tmp_path / "out", ["dev"], 4, "mean")
     values = sorted(float(line.split(" ")[1]) for line in (tmp_path / "out/lexical/dev.txt").read_text().splitlines())
     assert np.allclose(values, sorted(-(1 / 3 + n // 2) / 3 for n in range(4)), rtol=1e-15)
 
@@ -48,7 +48,7 @@ def test_the_mean_is_per_token(archive, tmp_path):
 def test_what_was_not_scored_is_named(archive, tmp_path, capsys):
     _, path, scores = archive
     (path / "syntactic" / "dev" / "Unscored.wav").touch()
-    assert export_slm21(path, scores, ["dev"], 4, "sum", tmp_path / "out") == 1
+    assert export_slm21(path, *scores, tmp_path / "out", ["dev"], 4) == 1
     assert "1 recordings have no score (syntactic/dev/Unscored)" in capsys.readouterr().err
     assert (tmp_path / "out" / "missing.tsv").read_text().splitlines()[1] == "syntactic\tdev\tUnscored"
     assert "Unscored" not in (tmp_path / "out" / "syntactic" / "dev.txt").read_text()
@@ -57,5 +57,5 @@ def test_what_was_not_scored_is_named(archive, tmp_path, capsys):
 def test_a_seed_that_was_not_scored_and_leaves_nothing(archive, tmp_path):
     _, path, scores = archive
     with pytest.raises(UserError, match=r"swuggy.parquet: model seed 7 is not scored"):
-        export_slm21(path, scores, ["dev"], 7, "sum", tmp_path / "out")
+        export_slm21(path, *scores, tmp_path / "out", ["dev"], 7)
     assert not (tmp_path / "out").exists()

@@ -37,12 +37,12 @@ def test_columns_are_those_of_the_issue():
     for task in ("swuggy", "sblimp", "topic"):
         for norm in ("sum", "mean"):
             expected += [f"{task}_{norm}", f"{task}_{norm}_low", f"{task}_{norm}_high"]
-    assert list(table.COLUMNS) == [*expected, "ppl", "ppl_low", "ppl_high"]
+    assert list(table.table_columns()) == [*expected, "ppl", "ppl_low", "ppl_high"]
 
 
 def test_values_come_from_their_sources(results):
     scores = write_all(results)
-    rows = read_csv(results / "table.csv", table.COLUMNS)
+    rows = read_csv(results / "table.csv", table.table_columns())
     assert [row["rung"] for row in rows] == RUNGS
     assert rows[1]["vocab_size"] == "512"
     assert rows[1]["tokens_per_second"] == "4.41"
@@ -137,12 +137,12 @@ def test_a_missing_field_is_named(results):
 
 def test_variability_stacks_the_tables(results, tmp_path):
     write_all(results)
-    variability.combine([(2, results / "table.csv"), (0, results / "table.csv")], tmp_path / "variability.csv")
-    rows = read_csv(tmp_path / "variability.csv", variability.COLUMNS)
-    assert list(rows[0]) == list(variability.COLUMNS)
+    variability.combine_levels([(2, results / "table.csv"), (0, results / "table.csv")], tmp_path / "variability.csv")
+    rows = read_csv(tmp_path / "variability.csv", variability.variability_columns())
+    assert list(rows[0]) == list(variability.variability_columns())
     assert [(row["variability"], row["rung"]) for row in rows] == [(d, r) for d in "02" for r in RUNGS]
     with pytest.raises(UserError, match=r"absent\.csv: no such file"):
-        variability.combine([(0, tmp_path / "absent.csv")], tmp_path / "x.csv")
+        variability.combine_levels([(0, tmp_path / "absent.csv")], tmp_path / "x.csv")
 
 
 def test_terminal_fits_80_columns_with_every_rung(tmp_path):
@@ -204,7 +204,7 @@ def test_no_minus_zero():
 def test_a_snapshot_is_one_point_of_the_curve():
     import pyarrow as pa
 
-    from speechladder.analysis.learning import points
+    from speechladder.analysis.learning import curve_points
     from speechladder.io.tables import LEARNING
 
     rows = [
@@ -213,5 +213,5 @@ def test_a_snapshot_is_one_point_of_the_curve():
         for at in (10, 20, 40)
         for i in range(6)
     ]
-    found = points(pa.Table.from_pylist(rows, schema=LEARNING))
+    found = curve_points(pa.Table.from_pylist(rows, schema=LEARNING))
     assert [(at, part.num_rows) for at, part in found] == [(10, 6), (20, 6), (40, 6)]

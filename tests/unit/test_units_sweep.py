@@ -16,14 +16,15 @@ from ladder_results import make
 from speechladder.analysis import units_sweep
 from speechladder.analysis.csv_tables import read_csv
 from speechladder.analysis.factors import compare
-from speechladder.analysis.table import estimate, read_scores
+from speechladder.analysis.table import estimate_accuracy, read_scores
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import encode_flac
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
 from speechladder.io.tables import ALIGNMENT, GIVEN_UNITS, ITEMS, SCORES, UNITS, UTTERANCES, read_table, write_table
-from speechladder.report.units_sweep import PAPER, draw_units_sweep
-from speechladder.settings import TASKS, Analysis, Point, Sweep, Units, load
+from speechladder.report.units_sweep import draw_units_sweep
+from speechladder.settings import Analysis, Point, Sweep, Units, load
 from speechladder.units import codebook, speakers
 from speechladder.units.diagnostics import sweep
 from speechladder.units.diagnostics.abx_run import write_features
@@ -283,7 +284,7 @@ def table(results: Path, trained: dict[str, str] = TRAINED, split: str | None = 
     folders = {name: results / folder for name, folder in trained.items()}
     out = results / "units_sweep.csv"
     units_sweep.write_units_sweep(results, POINTS, quality, folders, out, 0, Analysis(resamples=200), split)
-    return read_csv(out, units_sweep.COLUMNS)
+    return read_csv(out, units_sweep.sweep_columns())
 
 
 def test_a_row_per_point(results):
@@ -296,7 +297,7 @@ def test_a_row_per_point(results):
     assert (plain["abx_units_across"], short["abx_units_across"]) == ("9.88", "4.94")
     assert (plain["abx_centroids_within"], short["abx_centroids_within"]) == ("1.60", "")
     assert plain["abx_features_within"] == "3.20"
-    assert all(rows[0][name] == "" for name in units_sweep.TRAINED)  # not trained
+    assert all(rows[0][name] == "" for name in units_sweep.trained_columns())  # not trained
 
 
 def test_factor_c_is_the_step_from_phone_repeat(results):
@@ -325,7 +326,7 @@ def test_it_is_of_the_split_that_the_table_has(results):
         write_table(path, [row | {"split": "dev"} for row in read_table(path, SCORES).to_pylist()], SCORES)
     both, dev = (table(results, split=split)[2] for split in (None, "dev"))
     scores = read_scores(results, ["speech-hubert"], "dev")["speech-hubert", "swuggy"]
-    wanted = estimate(scores, "speech-hubert", "swuggy", "sum", 0, Analysis(resamples=200))[0]
+    wanted = estimate_accuracy(scores, "speech-hubert", "swuggy", "sum", 0, Analysis(resamples=200))[0]
     assert float(dev["swuggy_sum"]) == pytest.approx(100 * wanted, abs=0.006) != float(both["swuggy_sum"])
     assert dev["C_swuggy_sum"] != both["C_swuggy_sum"]
 
@@ -355,11 +356,29 @@ def test_the_figure_is_the_same_bytes_and_has_the_paper(results, trained):
     assert ("the paper" in (results / "a" / "units_sweep.svg").read_text()) == bool(trained)
 
 
+def test_the_figure_shows_each_points_factor_beside_the_papers(results):
+    rows = [row for row in table(results) if row["valid_bits_per_second"]]
+    figure = draw_units_sweep(results / "units_sweep.csv", results)
+    titles = [*(task.title for task in TASKS.values()), "ABX of the units"]
+    assert [axis.get_title() for axis in figure.axes] == titles
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[:2] == ["the paper", "spread of the 2 below"] and labels[3].endswith("de-duplicated, seed 0")
+    for axis, task in zip(figure.axes, TASKS):
+        single = [line for line in axis.lines if len(line.get_xdata()) == 1]
+        (paper,) = [line.get_xdata()[0] for line in single if line.get_marker() == "*"]
+        assert paper == TASKS[task].paper_factors["C"]
+        drawn = [line.get_xdata()[0] for line in single if line.get_marker() != "*"]
+        assert drawn == [float(row[f"C_{task}_{norm}"]) for norm in ("sum", "mean") for row in rows]
+    errors = [float(row[f"abx_units_{kind}"]) for row in rows for kind in ("within", "across")]
+    assert [line.get_xdata()[0] for line in figure.axes[-1].lines if len(line.get_xdata()) == 1] == errors
+
+
 def test_the_papers_point_is_the_papers():
     """PAPER.md's relative changes from phone-repeat to speech; two are as its rounded accuracies give them."""
     accuracies = {"swuggy": (85.5, 50.8), "sblimp": (66.2, 57.3), "topic": (58.3, 52.9)}
     for task, (before, after) in accuracies.items():
-        assert PAPER[task] == pytest.approx(100 * (after / before - 1), abs=0.1)
+        assert (TASKS[task].paper["phone-repeat"], TASKS[task].paper["speech-hubert"]) == (before, after)
+        assert TASKS[task].paper_factors["C"] == pytest.approx(100 * (after / before - 1), abs=0.1)
 
 
 # --- the DAG ---

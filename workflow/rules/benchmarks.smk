@@ -110,7 +110,7 @@ rule score_rung:
 
 rule export_slm21:
     input:
-        official=lambda wildcards: official(wildcards) or needs_slm21(),
+        official=lambda wildcards: slm21() or needs_slm21(),
         swuggy="results/scores/{rung}/swuggy.parquet",
         sblimp="results/scores/{rung}/sblimp.parquet",
     output:

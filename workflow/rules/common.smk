@@ -12,7 +12,8 @@ from speechladder.io.errors import UserError
 from speechladder.io.processes import RUNNER, die_with_runner, runner
 from speechladder.workflow.lock import hold_lock, unlock
 from speechladder.workflow.sources import audio_inputs, missing
-from speechladder.settings import TASKS, VERSIONS, Point, Units, as_options, untracked
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.settings import VERSIONS, Point, Units, as_options, untracked
 from speechladder.settings.options import DOWNLOADS
 from speechladder.units.s3prl_environment import check_s3prl, interpreter, split
 from speechladder.workflow.config import (
@@ -134,7 +135,8 @@ def truth(wildcards):
 
 def vocabulary(wildcards):
     """sWUGGY words of a natural corpus come from its own training text; the world has a lexicon."""
-    own = not WORLD and wildcards.task == "swuggy" and not (S.benchmarks.swuggy or S.benchmarks.slm21)
+    task = TASKS[wildcards.task]
+    own = not WORLD and task.corpus_words and not (task.pairs_files(S.benchmarks) or task.archive(S.benchmarks))
     return expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS) if own else []
 
 

@@ -4,27 +4,27 @@ from speechladder.workflow.sources import place, readable
 
 def official(wildcards):
     """Where a task's official benchmark is read, if the run has one."""
-    field = "storycloze" if getattr(wildcards, "task", "") == "topic" else "slm21"
-    given = getattr(S.benchmarks, field)
-    return readable(S, given, f"benchmarks.{field}") if given else []
+    task = TASKS[wildcards.task]
+    given = task.archive(S.benchmarks)
+    return readable(S, given, f"benchmarks.{task.official.field}") if given else []
 
 
 def official_option(wildcards, input):
     """The same for the script, in place of the configuration's word for it."""
-    name = "storycloze" if wildcards.task == "topic" else "slm21"
-    return f"--{name} {shlex.quote(str(input.official))}" if input.official else ""
+    return f"--{TASKS[wildcards.task].official.field} {shlex.quote(str(input.official))}" if input.official else ""
 
 
 def story_texts(wildcards):
     """The texts of Topic-StoryCloze where they are a table."""
-    given = S.benchmarks.storycloze_text if wildcards.task == "topic" else None
-    return place(S, given, "benchmarks.storycloze_text") if given else []
+    field = TASKS[wildcards.task].texts_field(S.benchmarks)
+    given = getattr(S.benchmarks, field) if field else None
+    return place(S, given, f"benchmarks.{field}") if given else []
 
 
 def story_transcripts(wildcards):
     """What the ASR heard in it where they are not."""
-    heard = wildcards.task == "topic" and S.benchmarks.storycloze and not S.benchmarks.storycloze_text
-    return "results/benchmarks/topic/transcripts.jsonl" if heard else []
+    field = TASKS[wildcards.task].texts_field(S.benchmarks)
+    return f"results/benchmarks/{wildcards.task}/transcripts.jsonl" if field and not getattr(S.benchmarks, field) else []
 
 
 def phone_durations(wildcards):
@@ -39,10 +39,12 @@ def word_cuts(wildcards):
 
 def stimuli_options(wildcards):
     """The options under `benchmarks` that a task's items depend on."""
-    if not official(wildcards):
-        return item_options(S, wildcards.task)
-    used = {"max_pairs"} | ({"slm21_splits"} if wildcards.task != "topic" else set())
-    return as_options(S.benchmarks, exclude=[name for name in type(S.benchmarks).model_fields if name not in used])
+    return item_options(S, wildcards.task)
+
+
+def slm21():
+    """Where sLM21 is read, if the run has it."""
+    return readable(S, S.benchmarks.slm21, "benchmarks.slm21") if S.benchmarks.slm21 else []
 
 
 def needs_slm21():

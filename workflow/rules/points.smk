@@ -1,5 +1,6 @@
 # What the rules of scaling.smk ask the settings: the points of the grid, and where their files lie.
-from speechladder.settings import DIMENSIONS, TASKS
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.settings import DIMENSIONS
 
 SCALING = S.scaling
 GRID = [

@@ -44,5 +44,5 @@ rule variability:
         version=VERSIONS["analysis"],
         dial=DIAL,
     shell:
-        'python "$SCRIPTS"/make_variability.py --tables {input} --dial {params.dial} --out {output.table}'
+        'python "$SCRIPTS"/make_variability.py --tables {input} --levels {params.dial} --out {output.table}'
         " --figures results/figures 2>&1 | tee {log}"

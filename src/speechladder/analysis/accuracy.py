@@ -1,19 +1,20 @@
-"""Pair accuracy as zerospeech counts it (PAPER.md, sLM21), with bootstrap intervals over ids (invariant 3).
+"""Pair accuracy as zerospeech counts it (sLM21, arXiv 2011.11588), with bootstrap intervals over ids.
 
-A pair counts 1 if its correct item has the higher log-likelihood, 0.5 on an exact tie, else 0; the mean is taken over
-the voices of an id first, then over ids, then over the models' seeds.
+A pair counts 1 if its correct item has the higher log-likelihood, 0.5 on an exact tie, else 0. The mean is taken over
+the voices of an id first, then over ids, then over the seeds of the models.
 
-Intervals, and their limits:
+The intervals and their limits:
 
-- One seed: percentile bootstrap over ids (scipy). BCa was left out: its jackknife grows with the square of the ids,
-  it is undefined where every id agrees, and on a mean of a few hundred ids it changes the second decimal.
-- Several seeds: each resample draws ids, and independently n - 1 of the n seeds with replacement; n - 1, not n, since a
-  bootstrap of n understates the variance of a mean by (n - 1) / n, a half for two seeds. Simulated coverage of a 95 %
-  interval (300 ids, 200 trials): 98-99 % where seeds do not differ; 90, 92, 96 % for 2, 3, 5 seeds that differ by a
-  standard deviation of 0.2 logit. The interval of a single seed speaks of that model only: 71 % there.
-- Near the edge (fewer than EDGE ids' worth of right or of wrong) a bootstrap collapses: all right would give
-  [100, 100]. There the interval is widened to hold the Clopper-Pearson one, with fractional counts where voices or
-  ties give halves; it is conservative, since averaged voices vary less than a coin.
+- One seed: percentile bootstrap over ids (scipy). BCa is not used. Its jackknife grows with the square of the ids, it
+  is undefined if all ids agree, and on a mean of a few hundred ids it changes only the second decimal.
+- Several seeds: each resample draws ids and, independently, n - 1 of the n seeds with replacement. It draws n - 1
+  because a bootstrap of n understates the variance of a mean by (n - 1) / n, which is a half for two seeds. The
+  simulated coverage of a 95 % interval (300 ids, 200 trials) is 98-99 % if seeds do not differ, and 90, 92, 96 % for 2,
+  3, 5 seeds that differ by a standard deviation of 0.2 logit. The interval of a single seed describes that model only:
+  its coverage there is 71 %.
+- Near the edge (fewer than EDGE right or EDGE wrong ids) a bootstrap collapses: if all ids are right it gives
+  [100, 100]. There the interval is widened to include the Clopper-Pearson interval, with fractional counts if voices or
+  ties give halves. This is conservative, since means over voices vary less than single answers.
 """
 
 from collections.abc import Callable
@@ -25,13 +26,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import stable_hash
 from speechladder.io.tables import SCORES, read_table
 
-NORMS = ("sum", "mean")  # of the log-likelihood over an item's tokens
-EDGE = 5.0
-ELEMENTS = 2_000_000  # of a resampling batch, to bound memory
+EDGE = 5.0  # right or wrong ids below which a bootstrap is not trusted
+ELEMENTS = 2_000_000  # of a batch of resamples, to bound memory
 
 
 class Estimate(NamedTuple):
@@ -52,8 +53,8 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """A scores table as matched halves: rows are (seed, id, voice); column 0 is the correct item, 1 the other."""
+class ScoredPairs:
+    """A scores table as matched halves: a row is a (seed, id, voice); column 0 is the correct item, 1 the other."""
 
     seeds: tuple[int, ...]
     ids: tuple[str, ...]
@@ -61,15 +62,15 @@ class Pairs:
     row_id: np.ndarray  # (rows,) index into ids
     nll: np.ndarray  # (rows, 2) nats
     tokens: np.ndarray  # (rows, 2)
-    layer_nll: np.ndarray  # (rows, 2, layers) nats; layers is 0 where they were not scored
+    layer_nll: np.ndarray  # (rows, 2, layers) nats; layers is 0 if they were not scored
 
     @property
     def layers(self) -> int:
-        """How many layers were scored, the embedding included."""
+        """The number of layers that were scored, the embedding included."""
         return self.layer_nll.shape[2]
 
     def outcomes(self, norm: str, layer: int | None = None) -> Outcomes:
-        """Right and wrong under `norm` (sum or mean), of the model's output or of one layer's."""
+        """Right and wrong under `norm` (sum or mean), for the output of the model or of one layer."""
         nll = self.nll if layer is None else self.layer_nll[:, :, layer]
         if norm not in NORMS:
             raise ValueError(f"norm {norm!r}; allowed: {', '.join(NORMS)}")
@@ -81,16 +82,16 @@ class Pairs:
         return Outcomes(self.seeds, self.ids, (np.bincount(cell, right, len(voices)) / voices).reshape(shape))
 
 
-def read_pairs(path: str | Path, split: str | None = None) -> Pairs:
-    """Read scores/{rung}/{task}.parquet; of an official benchmark with splits, the pairs of `split` (None: every one).
+def read_scored_pairs(path: str | Path, split: str | None = None) -> ScoredPairs:
+    """Read scores/{rung}/{task}.parquet; of an official benchmark with splits, the pairs of `split` (None: all).
 
-    Raises UserError naming the file, and the id that lacks a half or the splits that are there.
+    Raises UserError that names the file, and the id that lacks a half or the splits that the file has.
     """
-    return match_halves(of_split(read_table(path, SCORES), split, str(path)), str(path))
+    return match_halves(select_split(read_table(path, SCORES), split, str(path)), str(path))
 
 
-def of_split(table: pa.Table, split: str | None, source: str) -> pa.Table:
-    """The rows of `split`, and those of benchmarks without splits; UserError where there are none but others are."""
+def select_split(table: pa.Table, split: str | None, source: str) -> pa.Table:
+    """The rows of `split` and those without a split; raises UserError if the table only has other splits."""
     if split is None or not table.num_rows:
         return table
     splits = table["split"].fill_null("")
@@ -101,11 +102,12 @@ def of_split(table: pa.Table, split: str | None, source: str) -> pa.Table:
     return kept
 
 
-def match_halves(table: pa.Table, source: str) -> Pairs:
-    """Put correct beside incorrect items. `table` needs id, voice, correct, seed, nll, tokens; layer_nll if there.
+def match_halves(table: pa.Table, source: str) -> ScoredPairs:
+    """Put each correct item beside its incorrect one.
 
-    Raises UserError naming `source` and the id: a half is missing or there twice, a likelihood is not a number, an
-    item has no tokens, a seed has not scored the same ids, or layers differ in number.
+    `table` has the columns id, voice, correct, seed, nll, tokens and perhaps layer_nll. Raises UserError that names
+    `source` and the id if a half is missing or occurs twice, a likelihood is not a number, an item has no tokens, the
+    seeds have scored different ids, or the number of layers differs.
     """
     if not table.num_rows:
         raise UserError(f"{source}: no rows; the benchmark's items were all rejected, or scoring was cut short")
@@ -137,7 +139,7 @@ def match_halves(table: pa.Table, source: str) -> Pairs:
                 raise UserError(f"{source}: id '{name}' is scored by other seeds and not by seed {seed}")
     at_seed, at_id = {s: n for n, s in enumerate(seeds)}, {i: n for n, i in enumerate(ids)}
     rows = np.array([halves[key] for key in keys])
-    return Pairs(
+    return ScoredPairs(
         seeds,
         ids,
         np.array([at_seed[key[0]] for key in keys]),
@@ -153,7 +155,7 @@ def _side(side: int) -> str:
 
 
 def _layers(table: pa.Table, source: str) -> np.ndarray:
-    """(rows, layers) of the layer_nll column; no layers where it is absent or empty."""
+    """The layer_nll column as (rows, layers); no layers if it is absent or empty."""
     if "layer_nll" not in table.schema.names:
         return np.empty((table.num_rows, 0))
     lists = table["layer_nll"].to_pylist()
@@ -165,14 +167,14 @@ def _layers(table: pa.Table, source: str) -> np.ndarray:
 
 
 def generator(seed: int, *what: object) -> np.random.Generator:
-    """The random numbers for one named quantity of a run; the order of computation does not matter."""
+    """The random numbers for one named quantity of a run, whatever is computed before it."""
     return np.random.default_rng([seed, stable_hash(*what)])
 
 
 def resampled_mean(values: np.ndarray, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Means (resamples,) of `values` (seeds, ids) over drawn ids `index` (resamples, ids), and over drawn seeds.
+    """Means (resamples,) of `values` (seeds, ids) over drawn ids `index` (resamples, ids) and over drawn seeds.
 
-    Draws n - 1 of n seeds per resample, with replacement (see above); nothing is drawn for one seed.
+    Each resample draws n - 1 of n seeds with replacement (see the module's docstring); one seed is not drawn.
     """
     seeds = len(values)
     means = np.stack([row[index].mean(axis=-1) for row in values])  # (seeds, resamples)
@@ -189,7 +191,7 @@ def bootstrap(
 
     Returns low and high, each of shape (...). Needs at least two ids.
     """
-    from scipy import stats  # half a second
+    from scipy import stats  # its import takes half a second
 
     def along(index: np.ndarray, axis: int = -1) -> np.ndarray:
         return statistic(np.atleast_2d(index)) if index.ndim > 1 else statistic(index[None])[..., 0]
@@ -209,7 +211,7 @@ def bootstrap(
 
 
 def clopper_pearson(right: float, ids: int, confidence: float) -> tuple[float, float]:
-    """The exact binomial interval of a share; `right` may be fractional."""
+    """The exact binomial interval of a share (Clopper and Pearson 1934); `right` may be fractional."""
     from scipy.stats import beta
 
     tail = (1 - confidence) / 2
@@ -219,7 +221,7 @@ def clopper_pearson(right: float, ids: int, confidence: float) -> tuple[float, f
 
 
 def accuracy(outcomes: Outcomes, confidence: float, resamples: int, rng: np.random.Generator) -> Estimate:
-    """Mean over ids and seeds, with its interval, all in [0, 1]."""
+    """The mean over ids and seeds with its interval, all in [0, 1]."""
     values = outcomes.values
     value, ids = float(values.mean()), values.shape[1]
     low = high = value

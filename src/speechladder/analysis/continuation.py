@@ -1,8 +1,9 @@
-"""results/continuation.csv: the perplexity of what each rung said, between its ceiling and the floor.
+"""results/continuation.csv: the perplexity of each rung's continuations, between its ceiling and the floor.
 
-Intervals resample prompts, never single continuations, which share their prompt: percentile bootstrap over the prompts
-with anything to judge; with several models, of n - 1 drawn seeds, as analysis.accuracy says. The judge, the ASR and the
-vocoder are held fixed. With two dozen prompts such an interval is somewhat too narrow.
+Intervals resample prompts and not single continuations, since the continuations of a prompt are not independent. The
+method is a percentile bootstrap over the prompts with anything to judge and, with several models, over n - 1 drawn
+seeds (analysis.accuracy). The judge, the ASR and the vocoder are held fixed. With two dozen prompts such an interval is
+somewhat too narrow.
 """
 
 import math
@@ -38,7 +39,7 @@ Judged = dict[tuple[str, str], list[dict[str, Any]]]  # rows of JUDGED by (rung,
 
 
 def read_judged(path: Path) -> Judged:
-    """Read continuation/judged.parquet; raises UserError naming it."""
+    """Read continuation/judged.parquet; raises UserError that names the file."""
     found: Judged = {}
     for row in read_table(path, JUDGED).to_pylist():
         found.setdefault((row["rung"], row["path"]), []).append(row)
@@ -46,14 +47,14 @@ def read_judged(path: Path) -> Judged:
 
 
 def total(rows: Sequence[dict[str, Any]]) -> float:
-    """Corpus perplexity of rows of JUDGED; not a number where nothing was said."""
+    """Corpus perplexity of rows of JUDGED; not a number if they have no words."""
     return perplexity(sum(row["nll"] for row in rows), sum(row["words"] for row in rows))
 
 
 def estimate(rows: Sequence[dict[str, Any]], confidence: float, resamples: int, rng: np.random.Generator) -> Estimate:
-    """Corpus perplexity with its interval over prompts; NaN where there is nothing (or one prompt) to judge.
+    """Corpus perplexity with its interval over prompts; NaN if there is nothing, or one prompt, to judge.
 
-    A resample of which no word is left, possible when most continuations are empty, counts as the estimate itself.
+    A resample without words, which is possible if most continuations are empty, counts as the estimate itself.
     """
     value = total(rows)
     ids = sorted({row["id"] for row in rows if row["words"]})
@@ -78,10 +79,11 @@ def estimate(rows: Sequence[dict[str, Any]], confidence: float, resamples: int, 
 
 
 def write_continuation(results: Path, rungs: Sequence[str], seed: int, analysis: Analysis) -> dict[str, Estimate]:
-    """Write results/continuation.csv, a row per rung that went on speaking; returns their perplexities.
+    """Write results/continuation.csv, a row per rung with continuations, and return their perplexities.
 
-    Without `rungs` (continuation.enabled: false) the table has no rows. Perplexities have two decimals; a cell is empty
-    where a rung said nothing or has no such path. Raises UserError when continuation/judged.parquet lacks a rung.
+    Without `rungs` (continuation.enabled: false) the table has no rows. Perplexities have two decimals. A cell is empty
+    if the continuations of a rung have no words, or if it has no such path. Raises UserError if
+    continuation/judged.parquet lacks a rung.
     """
     rows, found = [], {}
     judged = read_judged(results / "continuation" / "judged.parquet") if rungs else {}
@@ -119,5 +121,5 @@ def _said(values: dict[str, float | None]) -> dict[str, str]:
 
 
 def cell(value: float) -> str:
-    """Two decimals, or nothing where it is not a finite number."""
+    """Two decimals, or nothing if the value is not a finite number."""
     return fixed(value, 2) if math.isfinite(value) else ""

@@ -1,4 +1,4 @@
-"""results/costs.csv: what each stage took, from Snakemake's benchmark files."""
+"""results/costs.csv: the time and memory of each stage, from Snakemake's benchmark files."""
 
 import csv
 import math
@@ -8,23 +8,24 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from speechladder.analysis.csv_tables import fixed, write_csv
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
 from speechladder.io.tables import UTTERANCES, read_table
-from speechladder.settings import TASKS
 
 COLUMNS = (
     "stage", "jobs", "wall_seconds", "cpu_seconds", "peak_memory_mb", "speech_seconds", "real_time_factor",
 )  # fmt: skip
-SPEECH_STAGES = ("build_corpus", "align", "extract_units")  # pass once over the corpus
-LEFT_OUT = ("make_table", "variability", "variability_run")  # run after this table, or not for it
+SPEECH_STAGES = ("build_corpus", "align", "extract_units")  # stages that pass once over the corpus
+LEFT_OUT = ("make_table", "variability", "variability_run")  # these run after this table, or for another one
 MEASURES = ("s", "cpu_time", "max_rss")  # seconds, seconds, MB
 
 
 def read_benchmark(path: Path) -> dict[str, float]:
-    """Wall seconds `s`, `cpu_time` and `max_rss` in MB of one job; NaN where Snakemake could not measure.
+    """Wall seconds `s`, `cpu_time` and `max_rss` in MB of one job; NaN if Snakemake could not measure a value.
 
-    Jobs shorter than its sampling have '-' or NA there. Of several lines (benchmark repeats, a header written twice)
-    times are the mean and memory the maximum. Raises UserError naming the file when it has no wall time.
+    A job that ends before Snakemake's first sample has '-' or NA there. If a file has several lines (repeats, a header
+    written twice), times are their mean and memory is their maximum. Raises UserError that names a file without wall
+    time.
     """
     try:
         lines = list(csv.DictReader(path.read_text().splitlines(), delimiter="\t"))
@@ -52,18 +53,19 @@ def speech_seconds(utterances: Path) -> float:
     return float(pc.sum(read_table(utterances, UTTERANCES, ["seconds"])["seconds"]).as_py() or 0.0)
 
 
-def jobs_of(shards: int, rungs: Sequence[str], seeds: Sequence[int]) -> set[str]:
-    """Names of the benchmark files that a run leaves: by shard, rung, model, task, and `all` for a rule of one job."""
+def job_names(shards: int, rungs: Sequence[str], seeds: Sequence[int]) -> set[str]:
+    """The names of a run's benchmark files: shards, rungs, models, tasks, and `all` for a rule with one job."""
     models = {f"{rung}.seed{seed}" for rung in rungs for seed in seeds}
     return {"all", *map(str, range(shards)), *rungs, *models, *TASKS}
 
 
 def write_costs(results: Path, jobs: Collection[str]) -> None:
-    """Write results/costs.csv from results/costs/{rule}/{job}.tsv, stages in the order of the alphabet.
+    """Write results/costs.csv from results/costs/{rule}/{job}.tsv, with the stages in alphabetical order.
 
-    Files of other jobs than `jobs` (of `jobs_of`) are of an earlier run with more shards, rungs or seeds.
-    wall_seconds adds up jobs that may have run side by side. The real-time factor is wall seconds per second of
-    speech that reaches the ladder: what was rejected on the way is paid for and not counted. Empty: not measured.
+    `jobs` comes from `job_names`; files of other jobs belong to an earlier run with more shards, rungs or seeds and are
+    ignored. wall_seconds is a sum over jobs that may have run side by side. The real-time factor is wall seconds per
+    second of speech that reaches the ladder, so speech that was rejected adds to the time alone. An empty cell means
+    that a value was not measured.
     """
     seconds = speech_seconds(results / "tokens" / "utterances.parquet")
     rows = []

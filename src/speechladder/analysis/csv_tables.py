@@ -5,12 +5,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows atomically, as UTF-8 with '\\n'; a row with other keys than `columns` is a ValueError."""
+    """Write rows atomically, as UTF-8 with '\\n'; raise ValueError if the keys of a row are not the columns."""
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, columns, lineterminator="\n")
         writer.writeheader()
@@ -21,7 +23,7 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[dict[str,
 
 
 def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Rows of a CSV as strings; raises UserError naming the file and the column of `columns` that it lacks."""
+    """Rows of a CSV as strings; raises UserError that names the file and the first of `columns` that it lacks."""
     try:
         with Path(path).open(encoding="utf-8", newline="") as handle:
             reader = csv.DictReader(handle)
@@ -45,3 +47,22 @@ def fixed(value: float, decimals: int) -> str:
     """`value` with this many decimals, without a minus sign before zero."""
     text = f"{value:.{decimals}f}"
     return text.removeprefix("-") if not float(text) else text
+
+
+def interval_columns(name: str) -> tuple[str, str, str]:
+    """The columns of a value and of the ends of its interval.
+
+    >>> interval_columns("ppl")
+    ('ppl', 'ppl_low', 'ppl_high')
+    """
+    return name, f"{name}_low", f"{name}_high"
+
+
+def accuracy_columns(prefix: str = "") -> tuple[str, ...]:
+    """A value with its interval for every registered task and norm, such as swuggy_sum, swuggy_sum_low, ..."""
+    return tuple(c for task in TASKS for norm in NORMS for c in interval_columns(f"{prefix}{task}_{norm}"))
+
+
+def percent_cells(name: str, interval: Sequence[float] | None) -> dict[str, str]:
+    """A share and the ends of its interval in percent, under `interval_columns`; empty cells for None."""
+    return dict(zip(interval_columns(name), map(percent, interval) if interval else ("", "", "")))

@@ -1,12 +1,13 @@
-"""results/factors.csv: what each step of the ladder costs, pair by pair (PAPER.md, the question and the design).
+"""results/factors.csv: what each step of the ladder costs, pair by pair (the paper's factors, arXiv 2412.17048).
 
 A step compares two rungs on the ids that both scored. Each bootstrap resample draws ids once for both rungs, and seeds
-for each (analysis.accuracy), so the interval is that of a paired difference. Where fewer than EDGE ids' worth of pairs
-changed, the bootstrap collapses and the interval is widened by the exact ones of the gained and of the lost share.
+for each rung (analysis.accuracy), so the interval is that of a paired difference. If fewer than EDGE ids changed, the
+bootstrap collapses, and the interval is widened by the exact intervals of the gained and of the lost share.
 
-The p-value is that of a two-sided sign-flip permutation test over ids: an id's outcome, averaged over voices and seeds,
-is no longer 0 or 1, where McNemar's test would apply; with one voice, one seed and no ties it is McNemar's exact test
-up to the number of permutations. It speaks of these models; the interval includes the spread of seeds.
+The p-value is that of a two-sided sign-flip permutation test over ids. McNemar's test does not apply, since the outcome
+of an id is a mean over voices and seeds and not 0 or 1. With one voice, one seed and no ties, the test is McNemar's
+exact test up to the number of permutations. The p-value describes these models, and the interval includes the spread of
+seeds.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,6 @@ import numpy as np
 from speechladder.analysis.accuracy import (
     EDGE,
     ELEMENTS,
-    NORMS,
     Estimate,
     Outcomes,
     bootstrap,
@@ -28,8 +28,10 @@ from speechladder.analysis.accuracy import (
 )
 from speechladder.analysis.csv_tables import fixed, percent, write_csv
 from speechladder.analysis.table import Scores
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
-from speechladder.settings import TASKS, Analysis
+from speechladder.settings import Analysis
 
 STEPS = (  # factor, from, to
     ("A-bpe", "text-bpe", "phone-bpe"),
@@ -45,7 +47,7 @@ COLUMNS = (
 
 
 class Step(NamedTuple):
-    """A paired comparison; accuracies and differences are shares, `relative` is (to - from) / from or None."""
+    """A paired comparison. Accuracies and differences are shares; `relative` is (to - from) / from, or None."""
 
     ids: int
     start: float
@@ -56,19 +58,19 @@ class Step(NamedTuple):
 
 
 def compare(start: Outcomes, end: Outcomes, confidence: float, resamples: int, rng: np.random.Generator) -> Step:
-    """Hold two models against each other on the ids that both scored; ValueError if they share none."""
+    """Compare two rungs on the ids that both scored; raises ValueError if they share none."""
     shared = sorted(set(start.ids) & set(end.ids))
     if not shared:
         raise ValueError("no shared ids")
     before, after = (_select(outcomes, shared) for outcomes in (start, end))
     change = after.mean(axis=0) - before.mean(axis=0)
     a, b, n = float(before.mean()), float(after.mean()), len(shared)
-    # nearly without a right pair at the start, a relative change says nothing
+    # a relative change means nothing if the first rung has hardly any right pair
     relative = b / a - 1 if n * a >= EDGE else None
 
     def both(index: np.ndarray) -> np.ndarray:
         x, y = resampled_mean(before, index, rng), resampled_mean(after, index, rng)
-        return np.stack([y - x, y / np.maximum(x, 0.5 / n) - 1])  # a resample may hold no right pair
+        return np.stack([y - x, y / np.maximum(x, 0.5 / n) - 1])  # a resample may have no right pair
 
     low, high = np.full(2, b - a), np.full(2, b - a)
     if n > 1:
@@ -98,7 +100,7 @@ def _select(outcomes: Outcomes, ids: list[str]) -> np.ndarray:
 
 
 def sign_flip(change: np.ndarray, resamples: int, rng: np.random.Generator) -> float:
-    """Two-sided p-value that `change` (ids,) is symmetric about 0; exact when 2**changed ids <= `resamples`."""
+    """Two-sided p-value that `change` (ids,) is symmetric about 0; exact if 2**(changed ids) <= `resamples`."""
     moved = change[np.abs(change) > 1e-12]
     if len(moved) < 2:
         return 1.0
@@ -109,7 +111,7 @@ def sign_flip(change: np.ndarray, resamples: int, rng: np.random.Generator) -> f
         batch = max(1, ELEMENTS // len(moved))
         sizes = [min(batch, resamples - done) for done in range(0, resamples, batch)]
         flips = (rng.integers(2, size=(size, len(moved)), dtype=np.int8) for size in sizes)
-        tried = far = 1  # the observed signs belong to the permutations: p is never 0
+        tried = far = 1  # the observed signs are one of the permutations, so p is never 0
     for flip in flips:
         tried += len(flip)
         far += int((np.abs((1 - 2 * flip) @ moved) >= abs(moved.sum()) - 1e-9).sum())
@@ -119,8 +121,9 @@ def sign_flip(change: np.ndarray, resamples: int, rng: np.random.Generator) -> f
 def write_factors(results: Path, rungs: Sequence[str], scores: Scores, seed: int, analysis: Analysis) -> None:
     """Write results/factors.csv for the steps whose two rungs are among `rungs`.
 
-    Accuracies and differences are in percent points, relative changes in percent of the start (empty where the start
-    has fewer than EDGE ids' worth of right pairs). Raises UserError when two rungs share no id.
+    Accuracies are in percent, differences in percentage points, relative changes in percent of the first rung's
+    accuracy. A relative change is empty if the first rung has fewer than EDGE right ids. Raises UserError if two rungs
+    share no id.
     """
     rows = []
     for factor, start, end in STEPS:

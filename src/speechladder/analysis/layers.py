@@ -1,25 +1,27 @@
-"""results/layers.csv: what each layer knows, through the final norm and the output head (PAPER.md, Figs. 2-3)."""
+"""results/layers.csv: the accuracy of each layer through the final norm and the output head (the paper's Figs. 2-3)."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechladder.analysis.accuracy import NORMS, accuracy, generator
+from speechladder.analysis.accuracy import accuracy, generator
 from speechladder.analysis.csv_tables import percent, write_csv
 from speechladder.analysis.table import Scores
-from speechladder.settings import TASKS, Analysis
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
+from speechladder.settings import Analysis
 
 COLUMNS = ("rung", "task", "norm", "layer", "accuracy", "low", "high")
 
 
 def write_layers(results: Path, rungs: Sequence[str], scores: Scores, seed: int, analysis: Analysis) -> None:
-    """Write results/layers.csv in percent, layer 0 the embedding; only the header where layers were not scored."""
+    """Write results/layers.csv in percent; layer 0 is the embedding. Without scores of layers it has only a header."""
     rows = []
     for rung in rungs:
         for task in TASKS:
             pairs = scores[rung, task]
             for norm in NORMS:
                 for layer in range(pairs.layers):
-                    # one generator per curve, started anew: the layers see the same resamples, the curve is smooth
+                    # each layer starts the same generator, so all see the same resamples and the curve is smooth
                     rng = generator(seed, "layers", rung, task, norm)
                     outcomes = pairs.outcomes(norm, layer)
                     found = accuracy(outcomes, analysis.confidence, analysis.resamples, rng)

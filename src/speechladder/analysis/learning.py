@@ -1,4 +1,4 @@
-"""results/learning.csv: accuracy against training tokens (PAPER.md, Fig. 1)."""
+"""results/learning.csv: accuracy against training tokens (the paper's Fig. 1)."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -8,21 +8,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from speechladder.analysis.accuracy import NORMS, accuracy, generator, match_halves
+from speechladder.analysis.accuracy import accuracy, generator, match_halves
 from speechladder.analysis.csv_tables import fixed, percent, write_csv
 from speechladder.analysis.table import Scores
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
 from speechladder.io.tables import LEARNING, read_table
-from speechladder.settings import TASKS, Analysis
+from speechladder.settings import Analysis
 
 COLUMNS = ("rung", "task", "norm", "train_tokens", "accuracy", "low", "high")
 
 
-def points(table: pa.Table) -> list[tuple[float, pa.Table]]:
-    """The rows of each point of one task's curve with the tokens seen, ascending; the last are the weights kept.
+def curve_points(table: pa.Table) -> list[tuple[float, pa.Table]]:
+    """The points of one task's curve as (tokens seen, rows), ascending; the last point is that of the kept weights.
 
-    Snapshots are taken at planned steps: a point holds those of all seeds, and one that a seed has not, since it
-    converged before, is left out. The weights kept may be of another step in each seed; their point lies at the mean,
-    and snapshots from there on are left out too.
+    Snapshots are taken at planned steps, and a point holds the snapshots of all seeds. A step that one seed lacks,
+    because that seed converged earlier, is left out. The kept weights may come from a different step in each seed.
+    Their point lies at the mean of these steps, and later snapshots are left out.
     """
     if not table.num_rows:
         return []
@@ -36,21 +38,21 @@ def points(table: pa.Table) -> list[tuple[float, pa.Table]]:
 
 
 def write_learning(results: Path, rungs: Sequence[str], scores: Scores, seed: int, analysis: Analysis) -> None:
-    """Write results/learning.csv in percent; only the header where the learning curve was not scored.
+    """Write results/learning.csv in percent; it has only the header if the learning curve was not scored.
 
-    Every point of a curve is of the same pairs in the same voice, the weights kept included: fewer pairs than the
-    table's, and no jump at the end by another choice of items.
+    Every point of a curve, that of the kept weights included, is of the same pairs in the same voice. These are fewer
+    pairs than those of table.csv, so that the curve does not jump at its end.
     """
     rows = []
     for rung in rungs:
         path = results / "scores" / rung / "learning.parquet"
         table = read_table(path, LEARNING)
         for task in TASKS:
-            here = points(table.filter(pc.equal(table["task"], task)))
+            here = curve_points(table.filter(pc.equal(table["task"], task)))
             curve = [(tokens, match_halves(part, f"{path}, {task}")) for tokens, part in here]
             for norm in NORMS:
                 for tokens, pairs in curve:
-                    # started anew: the points see the same resamples, the curve is smooth
+                    # each point starts the same generator, so all see the same resamples and the curve is smooth
                     rng = generator(seed, "learning", rung, task, norm)
                     found = accuracy(pairs.outcomes(norm), analysis.confidence, analysis.resamples, rng)
                     rows.append(dict(zip(COLUMNS, [rung, task, norm, fixed(tokens, 0), *map(percent, found)])))

@@ -1,16 +1,16 @@
 """Power laws of the loss: L = E + A x^-alpha, and L = E + A N^-alpha + B D^-beta, with intervals from few points.
 
-The fit minimises the squared relative residuals, (prediction - L) / L, under E, A, B >= 0. For given exponents that is
-linear and solved exactly; the exponents are found on a grid that is then narrowed, so that there is no start to choose
-and no local minimum to fall into.
+The fit minimises the squared relative residuals, (prediction - L) / L, under E, A, B >= 0. For given exponents this is
+a linear problem with an exact solution. The exponents are found on a grid that is then narrowed, so there is no start
+to choose and no local minimum to end in.
 
-Intervals are of the profile: a value belongs to it if, the parameter held there and all others fitted anew, the
-residual sum of squares is at most S_min (1 + F / dof), F the quantile of F(1, dof) at the confidence asked for,
-dof = points - parameters. It is that of the usual F test: residuals are taken as independent, normal and of one
-relative size, so it says how well the points fix the parameter if the law holds, not whether it holds. Simulated
-coverage of a 95 % interval, 0.5 % noise: six points of one axis (300 trials) exponent 96 %, E 95 %; 5 x 5 points of two
-axes (100 trials) 96, 95 and 95 %. A bootstrap of so few residuals was left out: residuals of 9 points and 5 parameters
-are by sqrt(4 / 9) smaller than the noise, and so would the interval be.
+Intervals are profile intervals. A value belongs to the interval if the residual sum of squares, with the parameter held
+at the value and all others fitted again, is at most S_min (1 + F / dof). F is the quantile of F(1, dof) at the given
+confidence, and dof = points - parameters. This is the usual F test. It assumes independent normal residuals of one
+relative size, so the interval says how well the points determine the parameter if the law holds, and not whether it
+holds. Simulated coverage of a 95 % interval with 0.5 % noise: six points of one axis (300 trials) exponent 96 %, E
+95 %; 5 x 5 points of two axes (100 trials) 96, 95 and 95 %. A bootstrap of so few residuals is not used: the residuals
+of 9 points and 5 parameters are smaller than the noise by sqrt(4 / 9), and the interval would be too.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,15 +20,15 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-LOWEST, HIGHEST = 0.02, 5.0  # exponents that are looked at
-GRID = 20  # points per axis at first
-ZOOM = 9  # and in each round after it, which halves the cube: valleys are narrow and oblique
+LOWEST, HIGHEST = 0.02, 5.0  # the range of the exponents that are searched
+GRID = 20  # points per axis in the first round
+ZOOM = 9  # points per axis in later rounds, which halve the cube each, because valleys are narrow and oblique
 ROUNDS = 12
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A parameter and its interval; an end is None where the points do not bound it, both where there are too few."""
+    """A parameter and its interval. An end is None if the points do not bound it, or if there are too few points."""
 
     value: float
     low: float | None = None
@@ -37,7 +37,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Term:
-    """One axis: `coefficient` x^-`exponent`. The exponent is None where the loss does not fall along the axis."""
+    """One axis: `coefficient` x^-`exponent`. The exponent is None if the loss does not fall along the axis."""
 
     coefficient: float
     exponent: Interval | None
@@ -45,7 +45,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted law: `floor` is E, `terms` an entry for each axis, `dof` points less parameters."""
+    """A fitted law. `floor` is E, `terms` has an entry for each axis, `dof` is points minus parameters."""
 
     floor: Interval
     terms: tuple[Term, ...]
@@ -53,7 +53,7 @@ class Fit:
     dof: int
 
     def predict(self, *axes: np.ndarray) -> np.ndarray:
-        """The loss at values of the axes."""
+        """The loss at these values of the axes."""
         total = np.full(np.broadcast_shapes(*map(np.shape, axes)), self.floor.value)
         for term, x in zip(self.terms, axes, strict=True):
             if term.exponent:
@@ -62,10 +62,10 @@ class Fit:
 
 
 def fit(loss: np.ndarray, axes: Sequence[np.ndarray], confidence: float = 0.95) -> Fit:
-    """Fit to `loss` (n,) at the points `axes`, one (n,) array of positive values for each axis.
+    """Fit a law to `loss` (n,) at the points `axes`, one (n,) array of positive values for each axis.
 
-    Raises ValueError with fewer points than parameters, or fewer than three values on an axis, which leave an exponent
-    undetermined. With as many points as parameters there are no intervals.
+    Raises ValueError if there are fewer points than parameters, or fewer than three values on an axis, since these do
+    not determine an exponent. With as many points as parameters there are no intervals.
     """
     problem = _Problem(loss, axes)
     axes_count = len(problem.axes)
@@ -91,7 +91,7 @@ def fit(loss: np.ndarray, axes: Sequence[np.ndarray], confidence: float = 0.95) 
     floors = np.linspace(0, 1.2 * problem.loss.min(), GRID)
     low, high = bounds(floor_profile, floors, coefficients[0])
     if limit is not None and low is None:
-        low = 0.0  # E is no less by what it is
+        low = 0.0  # E is not negative
     floor = Interval(float(coefficients[0]), low, high)
     terms = []
     for axis, x in enumerate(problem.axes):
@@ -115,7 +115,7 @@ def fit(loss: np.ndarray, axes: Sequence[np.ndarray], confidence: float = 0.95) 
 
 
 class _Problem:
-    """The residuals as a function of the exponents; axes are scaled to begin at 1."""
+    """The residuals as a function of the exponents. Axes are scaled to begin at 1."""
 
     def __init__(self, loss: np.ndarray, axes: Sequence[np.ndarray]) -> None:
         self.loss = np.asarray(loss, float)
@@ -125,7 +125,7 @@ class _Problem:
         self._logs = np.stack([np.log(x / x.min()) for x in self.axes], -1)  # (n, axes)
 
     def squares(self, logs: np.ndarray, floors: np.ndarray | None = None) -> np.ndarray:
-        """(rows, m) least sum of squares at log exponents (rows, m, axes); E is that of `floors` (rows,) if given."""
+        """The least sums of squares (rows, m) at log exponents (rows, m, axes), with E at `floors` (rows,) if given."""
         rows, count = logs.shape[:2]
         held = None if floors is None else np.repeat(floors, count)
         return self.solve(np.exp(logs).reshape(rows * count, -1), held)[1].reshape(rows, count)
@@ -144,7 +144,7 @@ class _Problem:
 def _nonnegative(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least squares under coefficients >= 0, for each of (g, n, k) designs: (g, k), (g,).
 
-    The solution is the unconstrained one of some subset of the columns; there are few columns, so all are tried.
+    The solution is the unconstrained solution of some subset of the columns. There are few columns, so all are tried.
     """
     problems, _, count = design.shape
     best, squares = np.zeros((problems, count)), (target**2).sum(-1)
@@ -165,7 +165,7 @@ def _nonnegative(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np
 def _minimise(
     function: Callable[[np.ndarray], np.ndarray], rows: int, dims: int, low: float, high: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The least value (rows,) and where (rows, dims) of `function`, (rows, m, dims) -> (rows, m), in a cube."""
+    """The minimum (rows,) and its place (rows, dims) of `function`, (rows, m, dims) -> (rows, m), in a cube."""
     if dims == 0:
         return function(np.empty((rows, 1, 0)))[:, 0], np.empty((rows, 0))
     centre, width, count = np.full((rows, dims), (low + high) / 2), (high - low) / 2, GRID
@@ -184,7 +184,7 @@ def _minimise(
 def _bounds(
     profile: Callable[[np.ndarray], np.ndarray], grid: np.ndarray, best: float, limit: float
 ) -> tuple[float | None, float | None]:
-    """Where the profile crosses `limit` below and above `best`; None where it does not within the grid."""
+    """Where the profile crosses `limit` below and above `best`; None if it does not cross within the grid."""
     grid = np.unique([*grid, best])
     inside = profile(grid) <= limit
     inside |= grid == best

@@ -1,26 +1,27 @@
-"""results/rejected.csv: what each stage left out, and why (invariant 4)."""
+"""results/rejected.csv: what each stage left out, and why."""
 
 import re
 from collections import Counter
 from pathlib import Path
 
 from speechladder.analysis.csv_tables import write_csv
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.files import read_jsonl
-from speechladder.settings import TASKS
 
 COLUMNS = ("stage", "reason", "count")
-BY_SHARD = ("corpus", "alignment", "units")
+BY_SHARD = ("corpus", "alignment", "units")  # stages that write a file per shard
 
 
-def kind(reason: str) -> str:
-    """The reason without its particulars: 'too fast: 31.2 phones/s' is 'too fast', quoted words are '...'."""
+def reason_kind(reason: str) -> str:
+    """A reason without its details: 'too fast: 31.2 phones/s' becomes 'too fast', and quoted words become '...'."""
     return re.sub(r"\d+(\.\d+)?", "N", re.sub(r"'[^']*'", "'...'", reason.split(": ")[0])).strip() or "unknown"
 
 
 def write_rejected(results: Path, shards: int) -> None:
-    """Write results/rejected.csv from the stages' rejected files; a stage without rejects has one row with count 0.
+    """Write results/rejected.csv from the rejected files of the stages.
 
-    Those of shards from `shards` on are of an earlier run.
+    A stage without rejects has one row with count 0. Files of shards from `shards` on belong to an earlier run and are
+    not counted.
     """
     files = {stage: [results / stage / f"rejected.{n}.jsonl" for n in range(shards)] for stage in BY_SHARD}
     files["tokens"] = [results / "tokens" / "rejected.jsonl"]
@@ -29,7 +30,7 @@ def write_rejected(results: Path, shards: int) -> None:
     for stage, paths in files.items():
         counts: Counter[str] = Counter()
         for path in filter(Path.is_file, paths):
-            counts.update(kind(str(row.get("reason", ""))) for row in read_jsonl(path))
+            counts.update(reason_kind(str(row.get("reason", ""))) for row in read_jsonl(path))
         found = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])) or [("none", 0)]
         rows += [dict(zip(COLUMNS, (stage, *pair))) for pair in found]
     write_csv(results / "rejected.csv", COLUMNS, rows)

@@ -1,8 +1,8 @@
 """results/slm21.csv: sWUGGY and sBLIMP on sLM21 as zerospeech prints them, by frequency, word length and type.
 
-A pair counts 1 if its correct item is likelier, 0.5 on a tie, else 0, mean over its voices; `score` is the mean over
-the pairs of a group, `std` their standard deviation (over n - 1). In vocabulary are the pairs whose word is in
-LibriSpeech: all bands but oov. With several models, both are means over them.
+A pair counts 1 if its correct item is likelier, 0.5 on a tie, else 0, as a mean over its voices. `score` is the mean
+over the pairs of a group and `std` their standard deviation (over n - 1). A pair is in the vocabulary if its word
+occurs in LibriSpeech, which is true of all bands but oov. With several models, `score` and `std` are means over them.
 """
 
 import json
@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from speechladder.analysis.accuracy import NORMS, Outcomes, accuracy, generator, match_halves, of_split
+from speechladder.analysis.accuracy import Outcomes, accuracy, generator, match_halves, select_split
 from speechladder.analysis.csv_tables import percent, write_csv
-from speechladder.benchmarks.slm21 import BANDS, LENGTHS, NO_BAND, OOV, PARTS
+from speechladder.benchmarks.slm21 import BANDS, LENGTHS, LEXICAL, NO_BAND, OOV
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.benchmarks.tasks.slm21 import TITLE
+from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.io.tables import SCORES, read_table
 from speechladder.settings import Analysis
@@ -23,23 +26,24 @@ COLUMNS = ("rung", "task", "split", "norm", "group", "n", "score", "std", "low",
 
 
 def write_slm21(results: Path, rungs: Sequence[str], splits: Sequence[str], seed: int, analysis: Analysis) -> None:
-    """Write results/slm21.csv, in percent as table.csv; a band without pairs has empty cells.
+    """Write results/slm21.csv in percent; a band without pairs has empty cells.
 
-    Raises UserError naming the file where scores of a split, or the lengths of the words, are missing.
+    Raises UserError that names the file if the scores of a split or the lengths of the words are missing.
     """
     rows = []
+    parts = {t.name: t.official.part for t in TASKS.values() if t.official and t.official.title == TITLE}
     for rung in rungs:
-        for task in PARTS:
+        for task, part in parts.items():
             path = results / "scores" / rung / f"{task}.parquet"
             table = read_table(path, SCORES)
-            lengths = read_lengths(results / "benchmarks" / task / "items.parquet") if task == "swuggy" else {}
+            lengths = read_lengths(results / "benchmarks" / task / "items.parquet") if part == LEXICAL else {}
             for split in splits:
-                own = of_split(table, split, str(path))
+                own = select_split(table, split, str(path))
                 types = dict(zip(own["id"].to_pylist(), own["type"].to_pylist()))
                 pairs = match_halves(own, f"{path}, {split}")
                 for norm in NORMS:
                     outcomes = pairs.outcomes(norm)
-                    for group, ids in groups(task, types, lengths):
+                    for group, ids in groups(part, types, lengths):
                         place = (rung, task, split, norm, group)
                         random = generator(seed, "slm21", *place)
                         rows.append(dict(zip(COLUMNS, [*place, *_figures(outcomes, ids, analysis, random)])))
@@ -47,7 +51,7 @@ def write_slm21(results: Path, rungs: Sequence[str], splits: Sequence[str], seed
 
 
 def read_lengths(items: Path) -> dict[str, int]:
-    """Pair -> phones of the word, from the metadata of benchmarks/swuggy/items.parquet."""
+    """Pair -> number of phones of the word, from the metadata of benchmarks/swuggy/items.parquet."""
     try:
         found = pq.read_schema(items).metadata or {}
     except (OSError, ValueError) as error:
@@ -57,10 +61,10 @@ def read_lengths(items: Path) -> dict[str, int]:
     return json.loads(found[LENGTHS.encode()])
 
 
-def groups(task: str, types: dict[str, str], lengths: dict[str, int]) -> Iterator[tuple[str, set[str]]]:
-    """Group and its pairs, in zerospeech's order; `types`: band (sWUGGY) or type (sBLIMP) of each pair."""
+def groups(part: str, types: dict[str, str], lengths: dict[str, int]) -> Iterator[tuple[str, set[str]]]:
+    """Yield each group with its pairs, in zerospeech's order. `types` is the band (lexical) or type of each pair."""
     yield "all", set(types)
-    if task == "swuggy":
+    if part == LEXICAL:
         yield "in-vocabulary", {id for id, band in types.items() if band not in (OOV, NO_BAND)}
         for band in BANDS:
             yield band, {id for id, own in types.items() if own == band}

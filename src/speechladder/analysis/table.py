@@ -4,27 +4,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from speechladder.analysis.accuracy import NORMS, Estimate, Pairs, accuracy, generator, read_pairs
+from speechladder.analysis.accuracy import Estimate, ScoredPairs, accuracy, generator, read_scored_pairs
 from speechladder.analysis.continuation import cell
-from speechladder.analysis.csv_tables import fixed, percent, write_csv
+from speechladder.analysis.csv_tables import accuracy_columns, fixed, interval_columns, percent_cells, write_csv
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.settings import TASKS, Analysis
+from speechladder.settings import Analysis
 
-Scores = dict[tuple[str, str], Pairs]  # by (rung, task)
+Scores = dict[tuple[str, str], ScoredPairs]  # by (rung, task)
 
 FACTS = ("rung", "vocab_size", "tokens_per_second", "train_tokens", "valid_bits_per_second")
-ACCURACIES = tuple(f"{task}_{norm}{end}" for task in TASKS for norm in NORMS for end in ("", "_low", "_high"))
-PPL = ("ppl", "ppl_low", "ppl_high")
-COLUMNS = (*FACTS, *ACCURACIES, *PPL)
+PPL = interval_columns("ppl")
+
+
+def table_columns() -> tuple[str, ...]:
+    """The columns of table.csv, with those of every registered task."""
+    return (*FACTS, *accuracy_columns(), *PPL)
 
 
 def read_scores(results: Path, rungs: Sequence[str], split: str | None = None) -> Scores:
-    """Every rung's scores of every task, of an official benchmark those of `split` (None: of every split).
+    """The scores of every rung on every task; of an official benchmark those of `split` (None: of every split).
 
-    Raises UserError when a rung's tasks were scored by different seeds.
+    Raises UserError if the tasks of a rung were scored by different seeds.
     """
-    scores = {(r, t): read_pairs(results / "scores" / r / f"{t}.parquet", split) for r in rungs for t in TASKS}
+    scores = {(r, t): read_scored_pairs(results / "scores" / r / f"{t}.parquet", split) for r in rungs for t in TASKS}
     for rung in rungs:
         seeds = {task: scores[rung, task].seeds for task in TASKS}
         if len(set(seeds.values())) > 1:
@@ -33,7 +38,7 @@ def read_scores(results: Path, rungs: Sequence[str], split: str | None = None) -
 
 
 def model_facts(results: Path, rung: str, seeds: Sequence[int]) -> dict[str, float]:
-    """train_tokens and valid_bits_per_second of a rung, means over the seeds that were scored."""
+    """train_tokens and valid_bits_per_second of a rung, each the mean over these seeds."""
     paths = [results / "lm" / rung / f"seed{seed}" / "train.json" for seed in seeds]
     found = [read_json(path) for path in paths]
     names = ("train_tokens", "valid_bits_per_second")
@@ -47,8 +52,8 @@ def _number(facts: Any, name: str, path: Path) -> float:
     return value
 
 
-def estimate(pairs: Pairs, rung: str, task: str, norm: str, seed: int, analysis: Analysis) -> Estimate:
-    """The accuracy of one cell of the table; the same wherever it is asked for."""
+def estimate_accuracy(pairs: ScoredPairs, rung: str, task: str, norm: str, seed: int, analysis: Analysis) -> Estimate:
+    """The accuracy of one cell of table.csv; other tables that show the same cell get the same value and interval."""
     random = generator(seed, "table", rung, task, norm)
     return accuracy(pairs.outcomes(norm), analysis.confidence, analysis.resamples, random)
 
@@ -59,19 +64,19 @@ def write_table(
     scores: Scores,
     seed: int,
     analysis: Analysis,
-    said: Mapping[str, Estimate] | None = None,
+    perplexities: Mapping[str, Estimate] | None = None,
 ) -> None:
     """Write results/table.csv: rows in the order of `rungs`, accuracies in percent with two decimals.
 
-    `said` is the continuation perplexity of the rungs that have one; the cells of others are empty.
-
-    Reads tokens/{rung}/meta.json and lm/{rung}/seed{n}/train.json; raises UserError naming file and field.
+    `perplexities` are the continuation perplexities of the rungs that have one; the cells of the others are empty.
+    Reads tokens/{rung}/meta.json and lm/{rung}/seed{n}/train.json, and raises UserError that names file and field if a
+    value is missing.
     """
     rows = []
     for rung in rungs:
         meta_path = results / "tokens" / rung / "meta.json"
         meta = read_json(meta_path)
-        facts = model_facts(results, rung, scores[rung, TASKS[0]].seeds)
+        facts = model_facts(results, rung, scores[rung, next(iter(TASKS))].seeds)
         row = {
             "rung": rung,
             "vocab_size": fixed(_number(meta, "vocab_size", meta_path), 0),
@@ -81,8 +86,9 @@ def write_table(
         }
         for task in TASKS:
             for norm in NORMS:
-                found = estimate(scores[rung, task], rung, task, norm, seed, analysis)
-                row |= zip((f"{task}_{norm}{end}" for end in ("", "_low", "_high")), map(percent, found))
-        row |= dict(zip(PPL, map(cell, said[rung]))) if said and rung in said else dict.fromkeys(PPL, "")
+                found = estimate_accuracy(scores[rung, task], rung, task, norm, seed, analysis)
+                row |= percent_cells(f"{task}_{norm}", found)
+        found = (perplexities or {}).get(rung)
+        row |= dict(zip(PPL, map(cell, found))) if found else dict.fromkeys(PPL, "")
         rows.append(row)
-    write_csv(results / "table.csv", COLUMNS, rows)
+    write_csv(results / "table.csv", table_columns(), rows)

@@ -1,7 +1,7 @@
-"""results/units_sweep.csv: a row per choice of units, its quality, and factor C where a model was trained on it.
+"""results/units_sweep.csv: a row per choice of units, with its quality, and factor C if a model was trained on it.
 
-C is the step from phone-repeat to the point, as results/factors.csv has it for the run's own units: the relative
-change of the accuracy, paired over the ids that both scored (analysis.factors). Every point is held against the same
+Factor C is the step from phone-repeat to the point, as results/factors.csv has it for the run's own units: the relative
+change of the accuracy, paired over the ids that both scored (analysis.factors). Every point is compared with the same
 phone-repeat.
 """
 
@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from speechladder.analysis.accuracy import NORMS, generator
-from speechladder.analysis.csv_tables import fixed, percent, write_csv
+from speechladder.analysis.accuracy import generator
+from speechladder.analysis.csv_tables import accuracy_columns, fixed, percent_cells, write_csv
 from speechladder.analysis.factors import compare
-from speechladder.analysis.table import ACCURACIES, Scores, estimate, model_facts, read_scores
+from speechladder.analysis.table import Scores, estimate_accuracy, model_facts, read_scores
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import FRAME_RATE, NORMS
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.settings import TASKS, Analysis, Point
+from speechladder.settings import Analysis, Point
 
 BEFORE = "phone-repeat"  # factor C is the step from it
 CHOICES = ("point", "layer", "clusters", "normalisation", "dedup", "kmeans_seed")
@@ -24,9 +26,16 @@ QUALITY = (
     *("phone_purity", "cluster_purity", "pnmi", "dead_clusters", "units_per_second", "entropy_bits"),
     *("bits_per_second", "speaker_bits", *ABX),
 )
-FACTOR = tuple(f"C_{task}_{norm}{end}" for task in TASKS for norm in NORMS for end in ("", "_low", "_high"))
-TRAINED = ("valid_bits_per_second", *ACCURACIES, *FACTOR)
-COLUMNS = (*CHOICES, *QUALITY, *TRAINED)
+
+
+def trained_columns() -> tuple[str, ...]:
+    """The columns that are empty for a point without a model."""
+    return ("valid_bits_per_second", *accuracy_columns(), *accuracy_columns("C_"))
+
+
+def sweep_columns() -> tuple[str, ...]:
+    """The columns of units_sweep.csv, with those of every registered task."""
+    return (*CHOICES, *QUALITY, *trained_columns())
 
 
 def _cell(value: float | None, decimals: int) -> str:
@@ -34,8 +43,8 @@ def _cell(value: float | None, decimals: int) -> str:
 
 
 def quality_cells(figures: Mapping[str, Any], dedup: bool) -> dict[str, str]:
-    """The columns QUALITY of a codebook's figures (units.sweep.measure); rates and ABX are those of the point."""
-    said = figures["dedup"] if dedup else figures | {"units_per_second": 50.0}
+    """The columns QUALITY from the figures of a codebook; rates and ABX are those of the point."""
+    rates = figures["dedup"] if dedup else figures | {"units_per_second": float(FRAME_RATE)}
     abx = figures["abx"] or {}
     found = {
         "features": abx.get("features") or {},
@@ -47,9 +56,9 @@ def quality_cells(figures: Mapping[str, Any], dedup: bool) -> dict[str, str]:
         "cluster_purity": fixed(figures["cluster_purity"], 4),
         "pnmi": _cell(figures["pnmi"], 4),
         "dead_clusters": fixed(figures["dead_clusters"], 0),
-        "units_per_second": fixed(said["units_per_second"], 2),
-        "entropy_bits": fixed(said["entropy_bits"], 3),
-        "bits_per_second": fixed(said["bits_per_second"], 1),
+        "units_per_second": fixed(rates["units_per_second"], 2),
+        "entropy_bits": fixed(rates["entropy_bits"], 3),
+        "bits_per_second": fixed(rates["bits_per_second"], 1),
         "speaker_bits": _cell((figures["speaker"] or {}).get("mi_excess_bits"), 4),
     }
     for of, errors in found.items():
@@ -61,21 +70,19 @@ def quality_cells(figures: Mapping[str, Any], dedup: bool) -> dict[str, str]:
 def trained_cells(
     before: Scores, scores: Scores, facts: Mapping[str, float], point: Point, seed: int, analysis: Analysis
 ) -> dict[str, str]:
-    """The columns TRAINED of a point from the scores of phone-repeat and its own."""
+    """The `trained_columns` of a point, from the scores of phone-repeat and its own."""
     out = {"valid_bits_per_second": fixed(facts["valid_bits_per_second"], 3)}
     for task in TASKS:
         after = scores[point.rung, task]
         for norm in NORMS:
-            found = estimate(after, point.rung, task, norm, seed, analysis)
-            out |= zip((f"{task}_{norm}{end}" for end in ("", "_low", "_high")), map(percent, found), strict=True)
+            out |= percent_cells(f"{task}_{norm}", estimate_accuracy(after, point.rung, task, norm, seed, analysis))
             random = generator(seed, "units sweep", point.name, task, norm)
             start = before[BEFORE, task].outcomes(norm)
             try:
                 step = compare(start, after.outcomes(norm), analysis.confidence, analysis.resamples, random)
             except ValueError:
                 raise UserError(f"{point.name}, {task}: shares no pair with {BEFORE}; score both again") from None
-            change = map(percent, step.relative) if step.relative else ("", "", "")
-            out |= zip((f"C_{task}_{norm}{end}" for end in ("", "_low", "_high")), change, strict=True)
+            out |= percent_cells(f"C_{task}_{norm}", step.relative)
     return out
 
 
@@ -89,11 +96,11 @@ def write_units_sweep(
     analysis: Analysis,
     split: str | None = None,
 ) -> None:
-    """Write `out`, rows in the order of `points`.
+    """Write `out` with rows in the order of `points`.
 
-    `quality` are the layers' figures; `trained` maps the names of points to the folders that hold their lm/ and
-    scores/; `results` is the run's own, with phone-repeat's; `split` the one of sLM21 that table.csv has. Raises
-    UserError naming what is missing.
+    `quality` holds the figures of each layer. `trained` maps the names of points to the folders with their lm/ and
+    scores/. `results` is the run's own folder, with the scores of phone-repeat. `split` is the split of sLM21 that
+    table.csv shows. Raises UserError that names what is missing.
     """
     figures: dict[str, Any] = {}
     for path in quality:
@@ -107,10 +114,10 @@ def write_units_sweep(
             )
         choices = (point.name, point.layer, point.clusters, point.normalisation, str(point.dedup).lower(), point.seed)
         row = dict(zip(CHOICES, map(str, choices), strict=True))
-        row |= quality_cells(figures[point.codebook], point.dedup) | dict.fromkeys(TRAINED, "")
+        row |= quality_cells(figures[point.codebook], point.dedup) | dict.fromkeys(trained_columns(), "")
         if folder := trained.get(point.name):
             scores = read_scores(folder, [point.rung], split)
-            facts = model_facts(folder, point.rung, scores[point.rung, TASKS[0]].seeds)
+            facts = model_facts(folder, point.rung, scores[point.rung, next(iter(TASKS))].seeds)
             row |= trained_cells(before, scores, facts, point, seed, analysis)
         rows.append(row)
-    write_csv(out, COLUMNS, rows)
+    write_csv(out, sweep_columns(), rows)

@@ -1,21 +1,23 @@
-"""results/variability.csv: loss and accuracies against the world's dial for factor C, a run per setting of the dial."""
+"""results/variability.csv: loss and accuracies at each level of the world's variability (factor C), a run per level."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from speechladder.analysis.csv_tables import read_csv, write_csv
-from speechladder.analysis.table import ACCURACIES
-
-COLUMNS = ("variability", "rung", "valid_bits_per_second", *ACCURACIES)
+from speechladder.analysis.csv_tables import accuracy_columns, read_csv, write_csv
 
 
-def combine(tables: Iterable[tuple[int, Path]], out: Path) -> None:
-    """Write `out` from (setting of the dial, its table.csv), rows by setting, then as in the tables.
+def variability_columns() -> tuple[str, ...]:
+    """The columns of variability.csv, with those of every registered task."""
+    return ("variability", "rung", "valid_bits_per_second", *accuracy_columns())
 
-    Raises UserError naming the table that is missing or lacks a column.
+
+def combine_levels(tables: Iterable[tuple[int, Path]], out: Path) -> None:
+    """Write `out` from (variability level, its table.csv): rows by level, then in the order of the tables.
+
+    Raises UserError that names a table that is missing or lacks a column.
     """
-    rows = []
-    for variability, path in sorted(tables):
-        for row in read_csv(path, COLUMNS[1:]):
-            rows.append({name: row.get(name, variability) for name in COLUMNS})
-    write_csv(out, COLUMNS, rows)
+    rows, columns = [], variability_columns()
+    for level, path in sorted(tables):
+        for row in read_csv(path, columns[1:]):
+            rows.append({name: row.get(name, level) for name in columns})
+    write_csv(out, columns, rows)

@@ -1,22 +1,22 @@
-"""The phones of a gold table (sLM21's), in whatever notation they are, as ARPAbet: ARPAbet itself, IPA or X-SAMPA.
+"""The phones of sLM21's gold table as ARPAbet. The table may write ARPAbet or IPA.
 
-A table is of one notation, found by majority. Stress stays where the table has it: on the vowel that bears the digit in
-ARPAbet, on the next vowel after a mark in the others.
+The whole table is read in one notation, the one that reads most of its transcriptions. Stress is kept: ARPAbet has it
+as a digit on the vowel, IPA as a mark before the syllable.
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from speechladder.corpora.phones import ARPABET, SIL, is_vowel, strip_stress
 from speechladder.io.errors import UserError
 
-MOST = 2000  # transcriptions that the notation is found on
+MOST = 2000  # transcriptions that decide the notation
 STRESS = {"\u02c8": 1, "'": 1, "\u02cc": 2, ",": 2}
 _RHOTIC = "\u025a\u025d\u02de"  # schwa and open e with hook, and the hook alone
 
-# What TIMIT and others write beyond the 39.
+# Symbols of TIMIT and others beyond the 39 phones of ARPAbet.
 _MORE = {
     "AX": "AH", "AXR": "ER", "IX": "IH", "UX": "UW", "DX": "T", "NX": "N", "HV": "HH", "H": "HH", "WH": "W",
     "ENG": "NG", "EL": "AH L", "EM": "AH M", "EN": "AH N", "Q": "T",
@@ -35,65 +35,50 @@ _CONSONANTS = {
     "AH NG": "ŋ\u0329", "ER": "ɹ\u0329 r\u0329",
 }  # fmt: skip
 _IPA = {s: phones for table in (_VOWELS, _CONSONANTS) for phones, symbols in table.items() for s in symbols.split()}
-# Length, ties, syllable dots and other separators, brackets, and fine detail that no ARPAbet phone keeps.
+# Length, ties, syllable dots and other separators, brackets, and detail that ARPAbet does not distinguish.
 _IGNORED = re.compile(r"[:ː\u02d1\u0361\u035c.\-_|·‿/\[\]()\u02b0\u02b2\u02b7\u0300-\u0328\u032a-\u036f]")
-_XSAMPA = {
-    "{": "æ", "A": "ɑ", "Q": "ɒ", "V": "ʌ", "@": "ə", "6": "ɐ", "E": "ɛ", "I": "ɪ", "1": "ɨ", "O": "ɔ", "U": "ʊ",
-    "}": "ʉ", "3": "ɜ", "3`": "ɝ", "@`": "ɚ", "T": "θ", "D": "ð", "S": "ʃ", "Z": "ʒ", "N": "ŋ", "r\\": "ɹ", "4": "ɾ",
-    "?": "ʔ", "C": "ç", "W": "ʍ", "5": "ɫ", "=": "\u0329", '"': "\u02c8", "%": "\u02cc", "`": "\u02de",
-}  # fmt: skip
-_AS_THEY_ARE = set("abdefghijklmnoprstuvwxz: .-_|")  # and in IPA alike
 
 
 def _ipa_symbols(text: str) -> str:
-    """IPA without what plays no part: precomposed letters, one g, no length, ties or brackets."""
-    # the cedilla is a letter's own; other marks are told apart by their code
+    """IPA with precomposed letters taken apart and one kind of g, without length, ties and brackets."""
+    # the cedilla is part of a letter; other marks have meanings of their own
     text = unicodedata.normalize("NFD", text).replace("c\u0327", "ç").replace("ɡ", "g").replace("\u02b9", "'")
     return _IGNORED.sub("", text)
 
 
-def _from_xsampa(text: str) -> str:
-    """X-SAMPA as IPA; raises ValueError naming a symbol that it has not."""
-    out, at = "", 0
-    while at < len(text):
-        size = 2 if text[at : at + 2] in _XSAMPA else 1
-        symbol = text[at : at + size]
-        if symbol not in _XSAMPA and symbol not in _AS_THEY_ARE:
-            raise ValueError(f"unknown phone: '{symbol}' in '{text}'")
-        out += _XSAMPA.get(symbol, symbol)
-        at += size
-    return out
-
-
 def _with_digit(phones: str, stress: int | None) -> list[str]:
-    """'AH L', 1 -> ['AH1', 'L']; None: no digits."""
+    """'AH L', 1 -> ['AH1', 'L']; no digits if `stress` is None."""
     return [f"{p}{stress}" if stress is not None and is_vowel(p) else p for p in phones.split()]
 
 
 @dataclass(frozen=True)
 class Notation:
-    """How a table writes its phones. `stress`: whether it marks stress; `ipa`: what its IPA symbols are in ARPAbet."""
+    """How a table writes its phones.
 
-    name: str  # ARPAbet, IPA, X-SAMPA
+    Attributes:
+        name: ARPAbet or IPA
+        stress: whether the table marks stress
+        ipa: IPA symbol -> ARPAbet phones
+        schwa_r: whether schwa and r before no vowel are ER, because the table has no letter of its own for ER
+    """
+
+    name: str
     stress: bool
     ipa: dict[str, str] = field(default_factory=dict, repr=False)
-    schwa_r: bool = False  # schwa and r before no vowel are ER: the table has no letter of its own for it
+    schwa_r: bool = False
 
     def read(self, text: str) -> list[str]:
-        """The ARPAbet phones of one transcription; raises ValueError naming the symbol that is unknown.
+        """The ARPAbet phones of one transcription; raises ValueError that names an unknown symbol.
 
         >>> detect(["h ə l ˈoʊ"], "gold.csv").read("ɹ ˈɛ d")
         ['R', 'EH1', 'D']
         """
-        if self.name == "ARPAbet":
-            phones = _read_arpabet(text)
-        else:
-            phones = self._read_ipa(text if self.name == "IPA" else _from_xsampa(text), text)
+        phones = _read_arpabet(text) if self.name == "ARPAbet" else self._read_ipa(text)
         if not phones:
             raise ValueError(f"no phones: '{text}'")
         return phones
 
-    def _read_ipa(self, text: str, shown: str) -> list[str]:
+    def _read_ipa(self, text: str) -> list[str]:
         found: list[tuple[str, str]] = []  # symbol, ARPAbet phones
         stress: int | None = None
         for part in _ipa_symbols(text).split():
@@ -104,13 +89,11 @@ class Notation:
                     continue
                 symbol = next((part[at : at + n] for n in (3, 2, 1) if part[at : at + n] in self.ipa), None)
                 if symbol is None:
-                    raise ValueError(f"unknown phone: '{part[at]}' in '{shown}'")
+                    raise ValueError(f"unknown phone: '{part[at]}' in '{text}'")
                 phones, at = self.ipa[symbol], at + len(symbol)
-                if not is_vowel(phones.split()[0]):
-                    found.append((symbol, phones))
-                    continue
-                found.append((symbol, " ".join(_with_digit(phones, (stress or 0) if self.stress else None))))
-                stress = None
+                if is_vowel(phones.split()[0]):
+                    phones, stress = " ".join(_with_digit(phones, (stress or 0) if self.stress else None)), None
+                found.append((symbol, phones))
         return [p for _, phones in (self._joined(found) if self.schwa_r else found) for p in phones.split()]
 
     def _joined(self, found: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -139,64 +122,46 @@ def _read_arpabet(text: str) -> list[str]:
     return out
 
 
-def _ipa_table(texts: list[str]) -> tuple[dict[str, str], bool]:
-    """What the letters e and a are depends on which others a table has; and whether schwa and r are ER."""
-    whole = " ".join(map(_ipa_symbols, texts))
-    table = dict(_IPA)
-    if "ɛ" in whole and not re.search("e[ɪi]", whole):
-        table["e"] = "EY"
-    if "æ" in whole and "ɑ" not in whole:
-        table["a"] = "AA"
-    return table, not set(whole) & set(_RHOTIC)
+def _ipa_notation(texts: list[str]) -> Notation:
+    """IPA as these texts write it: what e and a stand for depends on the other letters of the table."""
+    every = " ".join(map(_ipa_symbols, texts))
+    ipa = dict(_IPA)
+    if "ɛ" in every and not re.search("e[ɪi]", every):
+        ipa["e"] = "EY"
+    if "æ" in every and "ɑ" not in every:
+        ipa["a"] = "AA"
+    return Notation("IPA", any(mark in text for text in texts for mark in STRESS), ipa, not set(every) & set(_RHOTIC))
 
 
-def _notations(texts: list[str]) -> list[Notation]:
-    """The three, as they would read these texts; what is not X-SAMPA is left out of its flags."""
-    converted = []
-    for text in texts:
-        try:
-            converted.append(_from_xsampa(text))
-        except ValueError:
-            continue
-    out = [Notation("ARPAbet", any(re.search(r"[A-Za-z][012]\b", text) for text in texts))]
-    for name, given in (("IPA", texts), ("X-SAMPA", converted)):
-        table, schwa_r = _ipa_table(given)
-        out.append(Notation(name, any(mark in text for text in given for mark in STRESS), table, schwa_r))
-    return out
-
-
-def _reads(read: Callable[[str], list[str]], text: str) -> bool:
+def _reads(notation: Notation, text: str) -> bool:
     try:
-        return bool(read(text))
+        return bool(notation.read(text))
     except ValueError:
         return False
 
 
 def detect(transcriptions: Iterable[str], source: str) -> Notation:
-    """The notation that most transcriptions of a table are in; empty ones do not count.
+    """The notation of most transcriptions of a table; empty transcriptions do not count.
 
-    Raises UserError naming `source`, with three examples, where it is none that is known for half of them.
+    Raises UserError that names `source` and gives three examples if no known notation reads half of them.
     """
     texts = [text for text in transcriptions if text.strip()]
     if not texts:
-        raise UserError(f"{source}: column 'phones' is empty, so that phone rungs have nothing to read; fill it")
+        raise UserError(f"{source}: column 'phones' is empty, so phone rungs have nothing to read; fill it")
     sample = [texts[n * len(texts) // min(len(texts), MOST)] for n in range(min(len(texts), MOST))]
-    best, count = None, 0
-    for notation in _notations(sample):
-        readable = sum(_reads(notation.read, text) for text in sample)
-        if readable > count:
-            best, count = notation, readable
-    if best is None or 2 * count < len(sample):
+    arpabet = Notation("ARPAbet", any(re.search(r"[A-Za-z][012]\b", text) for text in sample))
+    counts = [(sum(_reads(found, text) for text in sample), found) for found in (arpabet, _ipa_notation(sample))]
+    count, best = max(counts, key=lambda pair: pair[0])
+    if 2 * count < len(sample) or not count:
         examples = ", ".join(repr(text) for text in texts[:3])
         raise UserError(
-            f"{source}: column 'phones' is neither ARPAbet, IPA nor X-SAMPA as far as they are known ({examples}); "
-            "write it as one of them (HH AH0 L OW1) in an unpacked copy of the archive, and set benchmarks.slm21 to "
-            "that folder"
+            f"{source}: column 'phones' is neither ARPAbet nor IPA ({examples}); write it as one of them (HH AH0 L "
+            "OW1) in an unpacked copy of the archive, and set benchmarks.slm21 to that folder"
         )
     return best
 
 
-# Letters for a non-word that a table does not spell, the commonest for each phone.
+# Letters for the phones of a non-word that a table does not spell: the most common spelling of each.
 _LETTERS = {
     "AA": "o", "AE": "a", "AH": "u", "AO": "aw", "AW": "ow", "AY": "igh", "CH": "ch", "DH": "th", "EH": "e", "ER": "er",
     "EY": "ay", "HH": "h", "IH": "i", "IY": "ee", "JH": "j", "NG": "ng", "OW": "oa", "OY": "oy", "SH": "sh", "TH": "th",

@@ -1,14 +1,13 @@
 """Items of a task: pairs as text, spoken in one or more voices, with words and phones in time.
 
-sWUGGY (word / non-word), sBLIMP (minimal pairs of sentences) and Topic-SC (right / off-topic ending) are drawn from
-the world's grammar (corpora.world) or read from pairs files, and spoken by the synthesizer where no audio is given; or
-they are the official benchmarks, sLM21 and Topic-StoryCloze, in their own recordings.
+The pairs are generated from the world's grammar, read from pairs files, or official: sLM21 and Topic-StoryCloze in
+their own recordings. The synthesizer speaks pairs that have no audio. benchmarks.tasks says how tasks differ.
 """
 
 import random
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,153 +15,86 @@ from pathlib import Path
 import numpy as np
 
 from speechladder.alignment.durations import Durations
-from speechladder.benchmarks.generation import nonwords, sentences
 from speechladder.benchmarks.pairs import Pair, read_pairs, spread
-from speechladder.benchmarks.slm21 import PARTS, read_slm21
-from speechladder.benchmarks.spoken import ESTIMATED, GIVEN, Half, Speaker, Take, Utterance
-from speechladder.benchmarks.storycloze import read_storycloze
+from speechladder.benchmarks.spoken import ESTIMATED, GIVEN, Half, Speaker, Stimuli, Utterance, VoicedPair
+from speechladder.benchmarks.tasks.registry import get_task
+from speechladder.benchmarks.tasks.task import Task
 from speechladder.constants import SAMPLE_RATE
-from speechladder.corpora.cuts import read_cuts
-from speechladder.corpora.speak import Voice, pronounce, speak, voices
+from speechladder.corpora.speak import Voice, speak, voices
 from speechladder.corpora.text import normalise
-from speechladder.fetch.archives import open_store
 from speechladder.io.audio import encode_flac, read_audio
 from speechladder.io.columns import growing_table
 from speechladder.io.errors import UserError
-from speechladder.io.files import read_jsonl, write_json
+from speechladder.io.files import write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
 from speechladder.io.spans import as_rows
 from speechladder.io.tables import ITEMS
-from speechladder.settings import Benchmarks
+from speechladder.settings import Alignment, Benchmarks, Corpus
 
-__all__ = ["Sources", "Speaker", "Utterance", "build_items", "generate", "training_words", "voices_of"]
+__all__ = ["Sources", "Speaker", "Utterance", "build_items", "make_items", "voices_of"]
 
-MIN_COUNT = 2  # a natural corpus's word is a test word when it was heard at least this often in training
-GROUP = 256  # items written at once: some 20 MB
+GROUP = 256  # items that are written together: about 20 MB
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The files that items are made of: `pairs` files, `cuts` for sWUGGY's words, and for official benchmarks mean
-    `durations` of the phones and, where Topic-StoryCloze has no texts, their `transcripts`."""
+    """The files that items are made from.
 
-    pairs: list[Path] = field(default_factory=list)
-    cuts: list[Path] = field(default_factory=list)
+    Attributes:
+        pairs: pairs files
+        cuts: the cuts whose training words a task takes (Task.corpus_words)
+        durations: mean durations of the training phones, for official benchmarks
+        transcripts: texts of official recordings that come without texts, from a speech recogniser
+    """
+
+    pairs: Sequence[Path] = ()
+    cuts: Sequence[Path] = ()
     durations: Path | None = None
     transcripts: Path | None = None
 
 
-@dataclass
-class _Task:
-    """What a task is made of: pairs voice by voice, how many are lost already, and what about.json says of them."""
+def make_items(
+    task: str,
+    benchmarks: Benchmarks,
+    alignment: Alignment,
+    out: Path,
+    rejected: Path,
+    about: Path | None = None,
+    pairs: Sequence[Path] = (),
+    cuts: Sequence[Path] = (),
+    durations: Path | None = None,
+    transcripts: Path | None = None,
+    models: Path | None = None,
+    variability: int = 3,
+    seed: int = 0,
+    jobs: int = 1,
+    max_rejected: float = Corpus().max_rejected,
+) -> None:
+    """Make the items of one task: generated, from pairs files or official, spoken, with words and phones in time.
 
-    takes: list[Take]
-    source: str
-    where: str = ""  # the archive
-    lost: int = 0
-    facts: dict[str, object] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    metadata: dict[str, str] = field(default_factory=dict)
-
-
-def training_words(cuts: list[Path]) -> tuple[list[str], set[str]]:
-    """Words of the train split heard at least MIN_COUNT times, the most frequent first; and every word of the cuts."""
-    counts: Counter[str] = Counter()
-    every: set[str] = set()
-    for path in cuts:
-        for cut in read_cuts(path):
-            said = cut.text.split()
-            every.update(said)
-            if cut.split == "train":
-                counts.update(said)
-    return sorted((w for w, n in counts.items() if n >= MIN_COUNT), key=lambda w: (-counts[w], w)), every
-
-
-def generate(task: str, settings: Benchmarks, seed: int, cuts: list[Path]) -> list[Pair]:
-    """Pairs of a task from the world's grammar; with `cuts`, sWUGGY words from their training text."""
-    if task == "swuggy":
-        words, every = training_words(cuts)
-        return nonwords.swuggy_pairs(
-            seed, settings.swuggy_pairs, words=words or None, pronounce=pronounce, also_words=every
-        )
-    if task == "sblimp":
-        return sentences.sblimp_pairs(seed, settings.sblimp_pairs)
-    return sentences.topic_pairs(seed, settings.topic_pairs)
-
-
-def _from_files(files: list[Path], max_pairs: int, rejects: Rejects) -> list[Pair]:
-    found = {}
-    for path in files:
-        found[str(path)], bad_rows = read_pairs(path)
-        for line, reason in bad_rows:
-            rejects.mention(f"{path.name}, row {line}", reason, path)
-    return spread(found, max_pairs)
-
-
-def voices_of(number: int, count: int, variability: int) -> list[Voice]:
-    """`count` voices of the pool for the pair with this number; neighbours get different ones, so all are used."""
-    pool = voices(variability)
-    return [pool[(number * count + k) % len(pool)] for k in range(min(count, len(pool)))]
-
-
-def _takes(pair: Pair, number: int, count: int, variability: int, seed: int, speaker: Speaker) -> Iterator[Take]:
-    """The halves of a pair in each of its voices.
-
-    Both halves have the same voice in the same style and the same synthesizer seed: they differ in the words alone.
+    Args:
+        task: the name of a registered task (benchmarks.tasks)
+        out: benchmarks/{task}/items.parquet to write
+        rejected: JSON lines to write, each pair that is left out with its reason
+        about: JSON to write, where the items come from and how they were made
+        pairs: pairs files that replace generated pairs
+        cuts: corpus/cuts.*.jsonl.gz, whose training words are the words of the task
+        durations: alignment/durations.json, for official benchmarks
+        transcripts: benchmarks/topic/transcripts.jsonl, for --storycloze without texts
+        models: alignment/mfa, for aligner mfa
+        variability: level of variability of the voices, 0 (one flat voice) to 3 (many voices)
+        seed: the seed of the run
+        jobs: processes of the aligner
     """
-    texts = ((True, pair.good), (False, pair.bad))
-    if pair.good_audio and pair.bad_audio:
-        audio = (pair.good_audio, pair.bad_audio)
-        yield tuple(_half(pair, GIVEN, *text, partial(read_audio, Path(a))) for text, a in zip(texts, audio))
-        return
-    for voice in voices_of(number, count, variability):
-        draw = stable_hash(seed, "item", pair.id, voice.name) % 2**31
-        styled = voice.jittered(random.Random(draw))
-        if speaker.truth:
-            how = [(None, partial(speaker.synthesize, text, styled, draw)) for _, text in texts]
-        else:
-            how = [(partial(_wave, text, styled, draw), None) for _, text in texts]
-        yield tuple(_half(pair, voice.name, *text, *way) for text, way in zip(texts, how))
-
-
-def _half(pair: Pair, voice: str, correct: bool, text: str, read: object, said: object = None) -> Half:
-    item = f"{pair.id}|{'good' if correct else 'bad'}|{voice}"
-    return Half(item, pair.id, voice, correct, pair.type, text, read, said)
-
-
-def _wave(text: str, voice: Voice, seed: int) -> np.ndarray:
-    return speak(text, voice, seed).samples
-
-
-def _gather(
-    task: str, settings: Benchmarks, variability: int, seed: int, sources: Sources, speaker: Speaker, rejects: Rejects
-) -> _Task:
-    """The pairs of a task from where the settings say, voice by voice."""
-    if task in PARTS and settings.slm21:
-        store, splits = open_store(settings.slm21), settings.slm21_splits
-        found = read_slm21(store, settings.slm21, task, splits, settings.max_pairs, rejects)
-        return _Task(found.takes, "sLM21", settings.slm21, found.lost, found.facts, found.notes, found.metadata)
-    if task == "topic" and settings.storycloze:
-        texts = sources.transcripts or settings.storycloze_text
-        if not texts:
-            raise UserError("benchmarks.storycloze_text: Topic-StoryCloze needs its texts, or --transcripts of them")
-        heard_by = next((str(row.get("asr", "")) for row in read_jsonl(texts)), "") if sources.transcripts else ""
-        store = open_store(settings.storycloze)
-        found = read_storycloze(store, settings.storycloze, texts, settings.max_pairs, rejects, heard_by)
-        return _Task(found.takes, "Topic-StoryCloze", settings.storycloze, found.lost, found.facts, found.notes)
-    if sources.pairs:
-        pairs, source = _from_files(sources.pairs, settings.max_pairs, rejects), "pairs files"
-    else:
-        pairs, source = generate(task, settings, seed, sources.cuts), "generated"
-    count = settings.topic_voices if task == "topic" else settings.voices
-    takes = [t for n, pair in enumerate(pairs) for t in _takes(pair, n, count, variability, seed, speaker)]
-    return _Task(takes, source, facts={"files": list(map(str, sources.pairs))})
+    speaker = Speaker(alignment, work=out.parent, models=models, jobs=jobs)
+    sources = Sources(pairs, cuts, durations, transcripts)
+    build_items(task, benchmarks, speaker, variability, seed, out, rejected, max_rejected, sources, about)
 
 
 def build_items(
-    task: str,
+    name: str,
     settings: Benchmarks,
     speaker: Speaker,
     variability: int,
@@ -173,43 +105,115 @@ def build_items(
     sources: Sources = Sources(),
     about: Path | None = None,
 ) -> None:
-    """Write benchmarks/{task}/items.parquet (io.tables.ITEMS), the pairs left out, with reasons, and about.json.
+    """Write benchmarks/{task}/items.parquet (io.tables.ITEMS), the rejected pairs with reasons, and about.json.
 
-    A pair of which a half cannot be spoken, read or aligned in a voice loses that voice on both sides, never one.
-    Recordings of official benchmarks are never dropped for want of an alignment: see `spoken.Half`. The table is
-    written group by group, so that memory does not grow with the benchmark. Raises UserError when more than
-    `max_rejected` of the pairs, voice by voice, are lost, or none is left.
+    If one half of a pair cannot be spoken, read or aligned in a voice, both halves are left out in that voice.
+    Recordings of official benchmarks are never left out because an alignment fails: see `spoken.Half`. The table is
+    written group by group, so memory does not grow with the benchmark. Raises UserError if more than `max_rejected` of
+    the pairs, voice by voice, are lost, or if none is left.
     """
     rejects = Rejects()
     if sources.durations:
         speaker.durations = Durations.load(sources.durations)
-    made = _gather(task, settings, variability, seed, sources, speaker, rejects)
+    stimuli = _gather(get_task(name), settings, variability, seed, sources, speaker, rejects)
     times: Counter[str] = Counter()
     pairs: set[str] = set()
 
     def rows() -> Iterator[dict[str, object]]:
-        spoken = speaker.utter([half for take in made.takes for half in take])
-        with progress(f"items of {task}", len(made.takes), "pairs/s") as meter:
-            for take in made.takes:
-                heard = list(islice(spoken, len(take)))
-                fault = next((found for found in heard if isinstance(found, Exception)), None)
+        utterances = speaker.utter([half for pair in stimuli.voiced for half in pair])
+        with progress(f"items of {name}", len(stimuli.voiced), "pairs/s") as meter:
+            for pair in stimuli.voiced:
+                spoken = list(islice(utterances, len(pair)))
+                fault = next((found for found in spoken if isinstance(found, Exception)), None)
                 if fault is not None:
-                    rejects.add(f"{take[0].id}|{take[0].voice}", str(fault), made.where)
+                    rejects.add(f"{pair[0].id}|{pair[0].voice}", str(fault), stimuli.archive)
                 else:
-                    times.update(utterance.times for utterance in heard)
-                    pairs.add(take[0].id)
-                    yield from map(_row, take, heard)
+                    times.update(utterance.times for utterance in spoken)
+                    pairs.add(pair[0].id)
+                    yield from map(_row, pair, spoken)
                 meter.advance(1)
 
-    spoken_rows = rows()
-    with growing_table(out, ITEMS.with_metadata(made.metadata or None), GROUP) as table:
-        while group := list(islice(spoken_rows, GROUP)):
+    made = rows()
+    with growing_table(out, ITEMS.with_metadata(stimuli.metadata or None), GROUP) as table:
+        while group := list(islice(made, GROUP)):
             table.append({name: [row[name] for row in group] for name in ITEMS.names})
         if not pairs:
-            raise UserError(f"{task}: no pair could be used; the first reasons: {rejects.rows[:3]}")
-    rejects.write(rejected, len(made.takes) + made.lost, max_rejected)
+            raise UserError(f"{name}: no pair could be used; the first reasons: {rejects.rows[:3]}")
+    rejects.write(rejected, len(stimuli.voiced) + stimuli.lost, max_rejected)
     if about:
-        write_json(about, _about(task, made, len(pairs), times, speaker, len(rejects.rows)))
+        write_json(about, _about(name, stimuli, len(pairs), times, speaker, len(rejects.rows)))
+
+
+def _gather(
+    task: Task,
+    settings: Benchmarks,
+    variability: int,
+    seed: int,
+    sources: Sources,
+    speaker: Speaker,
+    rejects: Rejects,
+) -> Stimuli:
+    """The pairs of a task from the source that the settings name, voice by voice."""
+    if task.archive(settings):
+        return task.official.read(settings, sources.transcripts, rejects)
+    if sources.pairs:
+        pairs, source = _from_files(sources.pairs, settings.max_pairs, rejects), "pairs files"
+    else:
+        pairs, source = task.generate(settings, seed, list(sources.cuts)), "generated"
+    count = task.voices(settings)
+    voiced = [v for n, pair in enumerate(pairs) for v in _voiced(pair, n, count, variability, seed, speaker)]
+    return Stimuli(voiced, source, facts={"files": list(map(str, sources.pairs))})
+
+
+def _from_files(files: Sequence[Path], max_pairs: int, rejects: Rejects) -> list[Pair]:
+    found = {}
+    for path in files:
+        found[str(path)], bad_rows = read_pairs(path)
+        for line, reason in bad_rows:
+            rejects.mention(f"{path.name}, row {line}", reason, path)
+    return spread(found, max_pairs)
+
+
+def voices_of(number: int, count: int, variability: int) -> list[Voice]:
+    """`count` voices of the pool for the pair with this number; neighbouring pairs get different ones, so all occur."""
+    pool = voices(variability)
+    return [pool[(number * count + k) % len(pool)] for k in range(min(count, len(pool)))]
+
+
+def _voiced(pair: Pair, number: int, count: int, variability: int, seed: int, speaker: Speaker) -> Iterator[VoicedPair]:
+    """The halves of a pair in each of its voices.
+
+    Both halves have the same voice in the same style and the same seed of the synthesizer: only the words differ.
+    """
+    texts = ((True, pair.good), (False, pair.bad))
+    if pair.good_audio and pair.bad_audio:
+        audio = (pair.good_audio, pair.bad_audio)
+        yield tuple(_half(pair, GIVEN, *text, partial(read_audio, Path(a))) for text, a in zip(texts, audio))
+        return
+    for voice in voices_of(number, count, variability):
+        draw = stable_hash(seed, "item", pair.id, voice.name) % 2**31
+        styled = voice.jittered(random.Random(draw))
+        if speaker.truth:
+            ways = [(None, partial(speaker.synthesize, text, styled, draw)) for _, text in texts]
+        else:
+            ways = [(partial(_wave, text, styled, draw), None) for _, text in texts]
+        yield tuple(_half(pair, voice.name, *text, *way) for text, way in zip(texts, ways))
+
+
+def _half(
+    pair: Pair,
+    voice: str,
+    correct: bool,
+    text: str,
+    read: Callable[[], np.ndarray] | None,
+    speak: Callable[[], Utterance] | None = None,
+) -> Half:
+    item = f"{pair.id}|{'good' if correct else 'bad'}|{voice}"
+    return Half(item, pair.id, voice, correct, pair.type, text, read, speak)
+
+
+def _wave(text: str, voice: Voice, seed: int) -> np.ndarray:
+    return speak(text, voice, seed).samples
 
 
 def _row(half: Half, said: Utterance) -> dict[str, object]:
@@ -228,20 +232,22 @@ def _row(half: Half, said: Utterance) -> dict[str, object]:
     }
 
 
-def _about(task: str, made: _Task, pairs: int, times: Counter[str], speaker: Speaker, lost: int) -> dict[str, object]:
-    """benchmarks/{task}/about.json: where the items are from, and how their phones, times and texts came about."""
-    notes, items = list(made.notes), sum(times.values())
+def _about(
+    name: str, stimuli: Stimuli, pairs: int, times: Counter[str], speaker: Speaker, lost: int
+) -> dict[str, object]:
+    """The content of benchmarks/{task}/about.json: the source of the items, their phones, times and texts."""
+    notes, items = list(stimuli.notes), sum(times.values())
     if times[ESTIMATED]:
         notes.append(
             f"{times[ESTIMATED]:,} of {items:,} recordings could not be aligned, their phones have the mean durations "
             "of the training speech"
         )
-    if lost and made.source in ("sLM21", "Topic-StoryCloze"):
-        notes.append(f"{lost:,} pairs, voice by voice, are left out (benchmarks/{task}/rejected.jsonl)")
+    if lost and stimuli.archive:
+        notes.append(f"{lost:,} pairs, voice by voice, are left out (benchmarks/{name}/rejected.jsonl)")
     return {
-        "task": task,
-        "source": made.source,
-        **made.facts,
+        "task": name,
+        "source": stimuli.source,
+        **stimuli.facts,
         "pairs": pairs,
         "items": items,
         "rejected": lost,

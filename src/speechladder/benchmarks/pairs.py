@@ -1,7 +1,7 @@
-"""Pairs of a good and a bad stimulus, and the files that hold them: JSON lines or CSV, gzip or not.
+"""Pairs of a good and a bad stimulus, and the files that hold them: JSON lines or CSV, with or without gzip.
 
-Read as they are: BLiMP's own files (Warstadt et al. 2020), Wuggy's word / pseudoword tables, and any table
-with columns good and bad.
+The reader takes BLiMP's own files (Warstadt et al. 2020), Wuggy's tables of words and pseudowords, and any table with
+the columns good and bad.
 """
 
 import csv
@@ -16,7 +16,7 @@ from speechladder.corpora.text import normalise
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
 
-# Accepted names per field, compared without case; the first is the canonical one.
+# Accepted column names of each field, in any case. The first is the field's own name.
 COLUMNS = {
     "good": ("good", "sentence_good", "word", "correct"),
     "bad": ("bad", "sentence_bad", "nonword", "pseudoword", "incorrect"),
@@ -33,7 +33,7 @@ _TABLE = (".csv", ".tsv")
 class Pair:
     """One stimulus pair: a model should find `good` likelier than `bad`.
 
-    `type` groups pairs (phenomenon, topic, word length); the audio paths are None where the synthesizer speaks.
+    `type` groups pairs (phenomenon, topic, word length). The audio paths are None if the synthesizer speaks the pair.
     """
 
     id: str
@@ -45,13 +45,13 @@ class Pair:
 
 
 class BadRow(str):
-    """What is wrong with a row of a table."""
+    """The problem of a row that cannot be read."""
 
 
 def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    """Line number (1 is the first) and row of a CSV, TSV or JSON lines file, or what is wrong with the row.
+    """Yield line number (from 1) and row of a CSV, TSV or JSON lines file; a row that cannot be read is a BadRow.
 
-    Raises UserError naming file and line where the file cannot be read on.
+    Raises UserError that names file and line if the rest of the file cannot be read.
     """
     suffixes = [s.lower() for s in path.suffixes]
     kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
@@ -72,7 +72,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
             reader = csv.reader(handle, delimiter=delimiter, strict=True)
             for cells in reader:
                 line = reader.line_num + 1
-                if any(cell.strip() for cell in cells[len(names) :]):  # an unquoted comma would cut a text short
+                if any(cell.strip() for cell in cells[len(names) :]):  # the text of an unquoted comma would be cut
                     fix = f"put quotes around a text with '{delimiter}'"
                     yield line, BadRow(f"{len(cells)} cells in {len(names)} columns; {fix}")
                 elif any(cell.strip() for cell in cells):
@@ -82,7 +82,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
 
 
 def _columns(path: Path, line: int, row: Any) -> dict[str, str]:
-    """Field -> this file's column name; raises UserError listing the allowed names where good or bad is missing."""
+    """Field -> column name of this file; raises UserError with the allowed names if good or bad is missing."""
     if not isinstance(row, dict):
         raise UserError(f"{path}, row {line}: not a table row or JSON object")
     present = {name.lower(): name for name in row}
@@ -100,7 +100,7 @@ def _columns(path: Path, line: int, row: Any) -> dict[str, str]:
 
 
 def _problem(pair: Pair, ids: set[str]) -> str | None:
-    """Why a pair cannot be used, or None."""
+    """The reason why a pair cannot be used, or None."""
     for field in ("good", "bad"):
         text = getattr(pair, field)
         if not text:
@@ -120,12 +120,11 @@ def _problem(pair: Pair, ids: set[str]) -> str | None:
 
 
 def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
-    """Read a pairs file.
+    """Read a pairs file, and return the pairs and the rejects as (line number, reason).
 
-    Returns the pairs and the rejects as (row's line number, reason). BLiMP: id is UID-pairID and type UID; without
-    those columns id is the file's name and line, type the file's name. Audio paths are relative to the file.
-    Raises UserError naming file, row and column when the file is missing or unreadable, when no columns
-    fit, or when not one row is usable.
+    In BLiMP's files the id is UID-pairID and the type is UID. In a file without such columns the id is the file's name
+    and line, and the type is the file's name. Audio paths are relative to the file. Raises UserError that names file,
+    row and column if the file is missing or unreadable, lacks the columns, or has no usable row.
     """
     path = Path(path)
     stem = path.name.split(".")[0]
@@ -144,7 +143,7 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
             continue
         cell = {field: str(row[name]).strip() if row.get(name) is not None else "" for field, name in columns.items()}
         kind = cell.get("type") or stem
-        # a BLiMP pairID counts within its UID
+        # a BLiMP pairID is unique within its UID only
         within = columns.get("id", "").lower() == "pairid"
         number = cell.get("id", "")
         name = (f"{kind}-{number}" if within else number) if number else f"{stem}-{line}"
@@ -163,9 +162,9 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
 
 
 def spread(pairs_by_file: Mapping[str, list[Pair]], max_pairs: int) -> list[Pair]:
-    """At most `max_pairs` pairs (0 takes all), as evenly over the files as they allow, evenly spaced in each.
+    """At most `max_pairs` pairs (0 takes all), as evenly over the files as possible and evenly spaced in each.
 
-    Files keep their order. An id that an earlier file has already is prefixed with its file's stem.
+    The order of the files is kept. An id that an earlier file has too gets its file's stem as a prefix.
     """
     quota = dict.fromkeys(pairs_by_file, 0)
     left = max_pairs or sum(map(len, pairs_by_file.values()))

@@ -1,12 +1,13 @@
 """Likelihood of every benchmark item under every model of a rung.
 
-The negative log-likelihood of an item is the sum, in nats, over its tokens given `<s>` and those before; `</s>` is
-not scored. In fp32: under bf16 an item moved by up to 0.3 nats, and by 0.015 with its batch (fp32: 5e-6). Equal token
-sequences are scored once and share the number, so that a tie is a tie.
+The negative log-likelihood of an item is the sum, in nats, over its tokens given `<s>` and the tokens before; `</s>` is
+not scored. The computation is in fp32: under bf16 an item moved by up to 0.3 nats, and by 0.015 with its batch (fp32:
+5e-6). Equal token sequences are scored once and share the number, so ties are exact.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +23,14 @@ from speechladder.lm.train import load_snapshot
 from speechladder.settings import Scores
 
 COLUMNS = ["item", "id", "voice", "correct", "type", "split"]
+Row = dict[str, Any]
 
 
-class Task:
-    """Items of a task with their tokens; `rows` as in ITEMS, `sequences` in the same order."""
+class TaskItems:
+    """The items of a task with their tokens: `rows` as in ITEMS, `sequences` of (n,) uint16 in the same order.
+
+    Raises UserError if the two files are not of the same items.
+    """
 
     def __init__(self, name: str, items: Path, tokens: Path) -> None:
         self.name = name
@@ -36,20 +41,22 @@ class Task:
         if missing or len(by_item) != len(self.rows):
             raise UserError(
                 f"{tokens}: {len(by_item)} items, but {items} has {len(self.rows)} ({len(missing)} without tokens: "
-                f"{missing[:1]} ...); one of the two is of another run; run tokenize_items again"
+                f"{missing[:1]} ...); the two files are of different runs; run tokenize_items again"
             )
         self.sequences = [np.asarray(by_item[r["item"]], dtype=np.uint16) for r in self.rows]
-        first: dict[str, str] = {}
+        self._first_voice: dict[str, str] = {}  # of each pair
         for row in self.rows:
-            first.setdefault(row["id"], row["voice"])
-        self._voice = first  # the first voice of each pair
+            self._first_voice.setdefault(row["id"], row["voice"])
 
-    def spread(self, pairs: int, split: str) -> list[bool]:
-        """Which items are of at most `pairs` pairs (0: of any), evenly spread, in the first voice of each; of `split`
-        alone, where the task has splits."""
+    def sample(self, pairs: int, split: str) -> list[bool]:
+        """Whether each item belongs to the learning curve's sample.
+
+        The sample has at most `pairs` pairs (0: all), evenly spread, each in its first voice. If the task has splits,
+        it is of `split` alone.
+        """
         ids = list(dict.fromkeys(row["id"] for row in self.rows if row["split"] in ("", split)))
         kept = {ids[i * len(ids) // pairs] for i in range(pairs)} if 0 < pairs < len(ids) else {*ids}
-        return [r["id"] in kept and r["voice"] == self._voice[r["id"]] for r in self.rows]
+        return [r["id"] in kept and r["voice"] == self._first_voice[r["id"]] for r in self.rows]
 
 
 def score_rung(
@@ -57,67 +64,97 @@ def score_rung(
     items: Sequence[Path],
     tokens: Sequence[Path],
     out: Sequence[Path],
-    learning: Path,
-    settings: Scores,
-    threads: int = 1,
+    curve: Path,
+    scores: Scores,
     split: str = "",
 ) -> None:
-    """Write scores/{rung}/{task}.parquet (SCORES; a task is named by its file) and the `learning` table (LEARNING).
+    """Score the benchmark items of one rung with each of its models.
 
-    `items`, `tokens`, `out` belong together in order. Layer-wise, each hidden state (the embeddings first) goes through
-    the final norm and the output head; the last entry of `layer_nll` is `nll`. The learning curve is scored on
-    `learning_pairs` pairs of each task (of an official benchmark, of `split`) in their first voice only, since each
-    snapshot costs a pass over its items, and ends with the model itself (`final`), at the tokens that its weights, the
-    best validated, have seen.
-    Raises UserError when items and tokens differ or a model is of another vocabulary.
+    Layer by layer, each hidden state (the embeddings first) passes through the final norm and the output head; the last
+    entry of `layer_nll` equals `nll`. The learning curve is scored on a sample of pairs, since each snapshot costs a
+    pass over its items. It ends with the model itself (`final`) at the number of tokens that its weights, those of the
+    best validation, have seen. Raises UserError if items and tokens differ or a model has another vocabulary.
+
+    Args:
+        models: folders lm/{rung}/seed{n} of all seeds
+        items: benchmarks/{task}/items.parquet of each task
+        tokens: benchmarks/{task}/{rung}.parquet, in the same order
+        out: scores/{rung}/{task}.parquet to write, in the same order; the file's name is the task's
+        curve: scores/{rung}/learning.parquet to write
+        split: split of an official benchmark that the learning curve is scored on
     """
-    device = prepare_torch(threads)
-    tasks = [Task(Path(o).stem, Path(i), Path(t)) for i, t, o in zip(items, tokens, out, strict=True)]
-    scores: dict[str, list[dict[str, object]]] = {task.name: [] for task in tasks}
-    curve: list[dict[str, object]] = []
+    if not len(items) == len(tokens) == len(out):
+        raise UserError("--items, --tokens and --out must name the same tasks in the same order")
+    device = prepare_torch(threads=1)
+    tasks = [TaskItems(Path(o).stem, Path(i), Path(t)) for i, t, o in zip(items, tokens, out)]
+    scored: dict[str, list[Row]] = {task.name: [] for task in tasks}
+    points: list[Row] = []
     for folder in map(Path, models):
-        about = read_json(folder / "train.json")
-        model = load(folder).to(device)
-        largest = max((int(s.max()) for task in tasks for s in task.sequences), default=0)
-        if largest >= model.config.vocab_size:
-            raise UserError(
-                f"{folder}: {model.config.vocab_size} ids, but the items hold {largest}; items and model are of "
-                "different tokenizers; run tokenize_items and train_lm again"
-            )
+        about, model = read_json(folder / "train.json"), load(folder).to(device)
+        _check_vocabulary(folder, model, tasks)
         label = f"score {about['rung']} seed {about['seed']}"
         everything = [s for task in tasks for s in task.sequences]
-        nll = unique_nll(model, everything, settings.batch_tokens, settings.layers, label)
+        nll = unique_nll(model, everything, scores.batch_tokens, scores.layers, label)
         begin = 0
         for task in tasks:
-            for row, sequence, values in zip(task.rows, task.sequences, nll[begin:]):
-                layers = values.tolist() if settings.layers else []
-                counted = {"seed": about["seed"], "nll": values[-1], "tokens": len(sequence) - 1}
-                scores[task.name].append(row | counted | {"layer_nll": layers})
+            scored[task.name] += _rows(task, nll[begin : begin + len(task.rows)], about["seed"], scores.layers)
             begin += len(task.rows)
-        if not settings.learning:
-            continue
-        taken = [t for task in tasks for t in task.spread(settings.learning_pairs, split)]
-        chosen = [i for i, t in enumerate(taken) if t]
-        points = {int(p.stem): p for p in sorted((folder / "learning").glob("[0-9]*.safetensors"))}
-        wanted, kept_at = [everything[i] for i in chosen], about["best_tokens"]
-        columns = {(kept_at, True): nll[chosen, -1]}
-        for seen, path in points.items():
-            if seen == kept_at:  # the same weights
-                columns[seen, False] = columns[kept_at, True]
-                continue
-            load_snapshot(model, path)
-            found = unique_nll(model, wanted, settings.batch_tokens, False, f"{label} at {seen:,} tokens")
-            columns[seen, False] = found[:, 0]
-        rows = [(task.name, row) for task in tasks for row in task.rows]
-        for (seen, final), values in sorted(columns.items(), key=lambda point: (point[0][1], point[0][0])):
-            point = {"seed": about["seed"], "train_tokens": seen, "final": final}
-            for i, value in zip(chosen, values):
-                task_name, row = rows[i]
-                kept = {k: row[k] for k in ("item", "id", "voice", "correct")} | {"task": task_name}
-                curve.append(kept | point | {"nll": value, "tokens": len(everything[i]) - 1})
+        if scores.learning:
+            points += _learning_curve(folder, about, model, tasks, nll[:, -1], scores, split, label)
     for task, path in zip(tasks, out):
-        write_table(path, pa.Table.from_pylist(scores[task.name], schema=SCORES), SCORES)
-    write_table(learning, pa.Table.from_pylist(curve, schema=LEARNING), LEARNING)
+        write_table(path, pa.Table.from_pylist(scored[task.name], schema=SCORES), SCORES)
+    write_table(curve, pa.Table.from_pylist(points, schema=LEARNING), LEARNING)
+
+
+def _check_vocabulary(folder: Path, model: torch.nn.Module, tasks: Sequence[TaskItems]) -> None:
+    largest = max((int(s.max()) for task in tasks for s in task.sequences), default=0)
+    if largest >= model.config.vocab_size:
+        raise UserError(
+            f"{folder}: {model.config.vocab_size} ids, but the items hold {largest}; items and model are of "
+            "different tokenizers; run tokenize_items and train_lm again"
+        )
+
+
+def _rows(task: TaskItems, nll: np.ndarray, seed: int, layers: bool) -> Iterator[Row]:
+    """Rows of SCORES."""
+    for row, sequence, values in zip(task.rows, task.sequences, nll):
+        counted = {"seed": seed, "nll": values[-1], "tokens": len(sequence) - 1}
+        yield row | counted | {"layer_nll": values.tolist() if layers else []}
+
+
+def _learning_curve(
+    folder: Path,
+    about: Row,
+    model: torch.nn.Module,
+    tasks: Sequence[TaskItems],
+    nll: np.ndarray,
+    scores: Scores,
+    split: str,
+    label: str,
+) -> Iterator[Row]:
+    """Rows of LEARNING for one model, which afterwards has the weights of its last snapshot.
+
+    `nll` holds the scores of all items under the weights that the model has before.
+    """
+    rows = [(task.name, row, sequence) for task in tasks for row, sequence in zip(task.rows, task.sequences)]
+    taken = [flag for task in tasks for flag in task.sample(scores.learning_pairs, split)]
+    chosen = [i for i, flag in enumerate(taken) if flag]
+    sequences, kept_at = [rows[i][2] for i in chosen], about["best_tokens"]
+    columns = {(kept_at, True): nll[chosen]}
+    for path in sorted((folder / "learning").glob("[0-9]*.safetensors")):
+        seen = int(path.stem)
+        if seen == kept_at:  # the snapshot has the same weights
+            columns[seen, False] = columns[kept_at, True]
+            continue
+        load_snapshot(model, path)
+        found = unique_nll(model, sequences, scores.batch_tokens, False, f"{label} at {seen:,} tokens")
+        columns[seen, False] = found[:, 0]
+    for (seen, final), values in sorted(columns.items(), key=lambda point: (point[0][1], point[0][0])):
+        point = {"seed": about["seed"], "train_tokens": seen, "final": final}
+        for i, value in zip(chosen, values):
+            name, row, sequence = rows[i]
+            kept = {key: row[key] for key in ("item", "id", "voice", "correct")} | {"task": name}
+            yield kept | point | {"nll": value, "tokens": len(sequence) - 1}
 
 
 def unique_nll(

@@ -1,8 +1,8 @@
 """zerospeech's sLM21 as items: sWUGGY (lexical) and sBLIMP (syntactic), from its gold tables and recordings.
 
-lexical/{dev,test} and syntactic/{dev,test}, below whatever folder, hold recordings and a gold.csv each; its rows are
-held against the recordings, and what does not fit is listed with file and row. A pair is a word and a non-word, or two
-sentences, of one id (within type and subtype) in one voice.
+The folders lexical/{dev,test} and syntactic/{dev,test}, at any depth of the archive, hold recordings and a gold.csv
+each. The rows of a gold.csv are compared with the recordings, and each mismatch is listed with file and row. A pair is
+a word and a non-word, or two sentences, with the same id (within type and subtype) in the same voice.
 """
 
 import csv
@@ -18,23 +18,24 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from speechladder.benchmarks.gold_phones import Notation, detect, spell
-from speechladder.benchmarks.official import Official, OfficialPair, chosen, read_member, safe
-from speechladder.benchmarks.spoken import Half, Take
+from speechladder.benchmarks.official import OfficialPair, id_part, read_member, spread_over_types
+from speechladder.benchmarks.spoken import Half, Stimuli, VoicedPair
+from speechladder.benchmarks.tasks.slm21 import TITLE
 from speechladder.corpora.text import normalise
 from speechladder.fetch.archives import Store
 from speechladder.io.errors import UserError
 from speechladder.io.rejects import Rejects
 
-PARTS = {"swuggy": "lexical", "sblimp": "syntactic"}  # task -> folder
+LEXICAL, SYNTACTIC = "lexical", "syntactic"  # the parts, which are folders of the archive
 FIELDS = {
-    "lexical": ("filename", "id", "voice", "frequency", "word", "phones", "length", "correct"),
-    "syntactic": ("filename", "id", "voice", "type", "subtype", "transcription", "correct"),
+    LEXICAL: ("filename", "id", "voice", "frequency", "word", "phones", "length", "correct"),
+    SYNTACTIC: ("filename", "id", "voice", "type", "subtype", "transcription", "correct"),
 }
-# Occurrences of the word in LibriSpeech, as zerospeech cuts them: from the edge on, below the next.
+# Occurrences of the word in LibriSpeech in zerospeech's bands. A band begins at its edge and ends below the next edge.
 BANDS = {"oov": 0, "1-5": 1, "6-20": 5, "21-100": 20, ">100": 100}
 OOV = "oov"
-NO_BAND = "no frequency"  # counts in the whole and in no band
-LENGTHS = "lengths"  # metadata of items.parquet: JSON, pair -> phones of the word as the gold table counts them
+NO_BAND = "no frequency"  # such pairs count in the overall score and in no band
+LENGTHS = "lengths"  # metadata of items.parquet: JSON, pair -> number of phones of the word in the gold table
 _FLAGS = {"1": True, "0": False, "1.0": True, "0.0": False, "true": True, "false": False}
 
 
@@ -51,7 +52,7 @@ def band(frequency: float | None) -> str:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of a gold table. `pair` and `voice` are its place; `problem`: why it cannot be used, or ""."""
+    """A row of a gold table. `pair` and `voice` say where it belongs; `problem` says why it is unusable, or is ""."""
 
     number: int
     name: str
@@ -62,14 +63,14 @@ class _Row:
     text: str
     phones: tuple[str, ...] | None
     length: int | None
-    spelt: bool  # the text was made from the phones
+    spelt: bool  # whether the text was made from the phones
     problem: str
 
 
 def folder_of(store: Store, part: str, split: str, where: str) -> str:
-    """The folder of the archive that holds part (lexical, syntactic) and split, with its slash.
+    """The folder of the archive that holds this part (lexical, syntactic) and split, with its slash.
 
-    Raises UserError that names the splits which are there.
+    Raises UserError that lists the splits of the archive if it lacks this one.
     """
     tables = [n for n in store.names() if re.search(r"(^|/)(lexical|syntactic)/[^/]+/gold\.csv$", n)]
     found = sorted((n for n in tables if f"/{n}".endswith(f"/{part}/{split}/gold.csv")), key=len)
@@ -77,27 +78,24 @@ def folder_of(store: Store, part: str, split: str, where: str) -> str:
         there = ", ".join(sorted({"/".join(n.split("/")[-3:-1]) for n in tables})) or "none"
         raise UserError(
             f"{where}: no {part}/{split}/gold.csv (gold tables: {there}); set benchmarks.slm21 to sLM21 as zerospeech "
-            "gives it, and benchmarks.slm21_splits to what it holds"
+            "publishes it, and benchmarks.slm21_splits to splits that it holds"
         )
     return found[0].removesuffix("gold.csv")
 
 
 def recordings(store: Store, folder: str) -> dict[str, str]:
-    """Name without suffix -> member, of the recordings in a folder of the archive."""
+    """Name without suffix -> member of the archive, for the recordings in one of its folders."""
     paths = (PurePosixPath(n) for n in store.names() if n.startswith(folder))
     return {p.stem: str(p) for p in paths if p.suffix.lower() == ".wav" and str(p.parent) == folder.rstrip("/")}
 
 
-def read_slm21(
-    store: Store, where: str, task: str, splits: Sequence[str], max_pairs: int, rejects: Rejects
-) -> Official:
-    """The pairs of a task (swuggy, sblimp), split after split; `max_pairs` of each (0: all), evenly over the types.
+def read_slm21(store: Store, where: str, part: str, splits: Sequence[str], max_pairs: int, rejects: Rejects) -> Stimuli:
+    """The pairs of a part (lexical, syntactic), split after split: `max_pairs` of each (0: all), evenly over the types.
 
-    The type of a pair is its frequency band (sWUGGY) or the gold table's (sBLIMP). Pairs that cannot be used go to
-    `rejects`, voice by voice; rows and recordings that belong to none are mentioned there. `where` names the archive in
-    messages. Raises UserError naming file and column where a table is missing or of another form.
+    The type of a pair is its frequency band (lexical) or its type in the gold table (syntactic). Pairs that cannot be
+    used go to `rejects`, voice by voice. Rows and recordings that belong to no pair are mentioned there. `where` names
+    the archive in messages. Raises UserError that names file and column if a table is missing or of another form.
     """
-    part = PARTS[task]
     pairs: list[OfficialPair] = []
     notations: dict[str, None] = {}
     lost = spelt = 0
@@ -106,30 +104,30 @@ def read_slm21(
         source = f"{where}: {folder}gold.csv"
         members = recordings(store, folder)
         table = _table(store.read(f"{folder}gold.csv"), FIELDS[part], source)
-        notation = detect((cells["phones"] for _, cells in table), source) if part == "lexical" else None
+        notation = detect((cells["phones"] for _, cells in table), source) if part == LEXICAL else None
         if notation:
             notations[notation.name + (" with stress" if notation.stress else "")] = None
         rows = [_row(number, cells, split, notation, members) for number, cells in table]
         spelt += sum(row.spelt for row in rows)
-        found, gone = _pairs(rows, split, partial(read_member, store), members, source, rejects)
-        pairs += chosen(found, max_pairs)
+        found, gone = _pair_up(rows, split, partial(read_member, store), members, source, rejects)
+        pairs += spread_over_types(found, max_pairs)
         lost += gone
-    counts = {split: sum(pair.takes[0][0].split == split for pair in pairs) for split in splits}
+    counts = {split: sum(pair.voiced[0][0].split == split for pair in pairs) for split in splits}
     notes = [f"zerospeech's sLM21, {', '.join(f'{split} {n:,} pairs' for split, n in counts.items())}"]
     notes += [f"phones are those of its gold table ({', '.join(notations)})"] if notations else []
     if spelt:
         notes.append(
-            f"it does not spell {spelt:,} non-words: their letters were made from their phones, so that text rungs "
-            "tell them from words more easily than they should"
+            f"it does not spell {spelt:,} non-words: their letters were made from their phones, so text rungs tell "
+            "them from words too easily"
         )
     facts = {"splits": counts, "phones": list(notations), "spelt": spelt}
     lengths = {pair.id: pair.length for pair in pairs if pair.length is not None}
-    metadata = {LENGTHS: json.dumps(lengths)} if part == "lexical" else {}
-    return Official([take for pair in pairs for take in pair.takes], lost, facts, notes, metadata)
+    metadata = {LENGTHS: json.dumps(lengths)} if part == LEXICAL else {}
+    return Stimuli([voiced for pair in pairs for voiced in pair.voiced], TITLE, where, lost, facts, notes, metadata)
 
 
 def _table(content: bytes, fields: Sequence[str], source: str) -> list[tuple[int, dict[str, str]]]:
-    """Row number (2 is the first below the header) and cells by field; raises UserError naming the column."""
+    """Row number (2 for the first row below the header) and cells by field; raises UserError that names the column."""
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), skipinitialspace=True)
         names = {(name or "").strip().lower(): name for name in reader.fieldnames or []}
@@ -138,15 +136,15 @@ def _table(content: bytes, fields: Sequence[str], source: str) -> list[tuple[int
             raise UserError(f"{source}: column '{missing[0]}' is missing; expected {','.join(fields)}")
         return [(reader.line_num, {field: (row[names[field]] or "").strip() for field in fields}) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{source}: not readable as CSV ({error}); fetch the archive again") from None
+        raise UserError(f"{source}: not readable as CSV ({error}); download the archive again") from None
 
 
 def _row(number: int, cells: dict[str, str], split: str, notation: Notation | None, members: dict[str, str]) -> _Row:
-    """One row, with the first thing that is wrong with it."""
+    """One row, with the first problem that it has."""
     name = re.sub(r"\.wav$", "", cells["filename"], flags=re.IGNORECASE)
     correct = _FLAGS.get(cells["correct"].lower())
     kind = [cells["type"], cells["subtype"]] if notation is None else []
-    pair = "/".join([split, *map(safe, [*kind, cells["id"]])]) if cells["id"] else ""
+    pair = "/".join([split, *map(id_part, [*kind, cells["id"]])]) if cells["id"] else ""
     text = cells["transcription"] if notation is None else cells["word"]
     problems = []
     if correct is None:
@@ -170,7 +168,7 @@ def _row(number: int, cells: dict[str, str], split: str, notation: Notation | No
         problems.append(f"missing recording: {name}.wav")
     length = None if length is None else round(length)
     first = problems[0] if problems else ""
-    return _Row(number, name, pair, safe(cells["voice"]), correct, group, text, phones, length, spelt, first)
+    return _Row(number, name, pair, id_part(cells["voice"]), correct, group, text, phones, length, spelt, first)
 
 
 def _number(text: str) -> float | None:
@@ -181,7 +179,7 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def _pairs(
+def _pair_up(
     rows: list[_Row],
     split: str,
     read: Callable[[str], np.ndarray],
@@ -189,7 +187,7 @@ def _pairs(
     source: str,
     rejects: Rejects,
 ) -> tuple[list[OfficialPair], int]:
-    """Rows put together, in the order of the table, and how many pairs (voice by voice) were lost."""
+    """The pairs that the rows form, in the order of the table, and the number of voiced pairs that were lost."""
     places: dict[tuple[str, str], list[_Row]] = {}
     known: dict[str, _Row] = {}
     for row in rows:
@@ -204,7 +202,7 @@ def _pairs(
             places.setdefault((row.pair, row.voice), []).append(replace(row, problem=problem))
     for name in sorted(set(members) - set(known)):
         rejects.mention(name, "recording without a row in gold.csv", source)
-    found: dict[str, list[Take]] = {}
+    found: dict[str, list[VoicedPair]] = {}
     lengths: dict[str, int | None] = {}
     lost = 0
     for (pair, voice), own in places.items():
@@ -219,7 +217,7 @@ def _pairs(
         lost += 1
         wrong = next((row for row in own if row.problem), own[-1])
         rejects.add(f"{pair}|{voice}", wrong.problem or _unpaired(own), f"{source}, row {wrong.number}")
-    pairs = [OfficialPair(pair, takes[0][0].type, takes, lengths[pair]) for pair, takes in found.items()]
+    pairs = [OfficialPair(pair, voiced[0][0].type, voiced, lengths[pair]) for pair, voiced in found.items()]
     return pairs, lost
 
 

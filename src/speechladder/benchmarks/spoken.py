@@ -1,10 +1,10 @@
-"""The halves of pairs, and how they are heard: spoken by the synthesizer or recorded, with words and phones in time."""
+"""The halves of pairs as speech: from the synthesizer or from recordings, with words and phones in time."""
 
 import functools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,9 @@ from speechladder.io.files import work_folder
 from speechladder.io.spans import Span
 from speechladder.settings import Alignment
 
-GIVEN = "given"  # the voice of recordings that come without a name for it
-KEPT = 4  # recordings held for each process between being aligned and being written
-SYNTHESIZER, ALIGNED, ESTIMATED = "synthesizer", "aligner", "durations"  # whose times they are
+GIVEN = "given"  # the voice of recordings that come without a name for their voice
+KEPT = 4  # recordings that each process keeps in memory between their alignment and their writing
+SYNTHESIZER, ALIGNED, ESTIMATED = "synthesizer", "aligner", "durations"  # where the times of an utterance come from
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,15 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """One half of a pair in one voice, not heard yet.
+    """One half of a pair in one voice, before it is spoken or read.
 
-    `read` gives (n,) float32 at 16 kHz or raises AudioError; `said`, where the synthesizer's own times are wanted,
-    the utterance at once. `phones` are a gold table's, ARPAbet of the whole text. `official`: where it cannot be
-    aligned, its phones are laid over the recording by their mean durations, since an official benchmark is to be scored
-    whole.
+    Attributes:
+        item: the id of this half; `id` is that of the pair
+        read: returns (n,) float32 at 16 kHz or raises AudioError
+        speak: returns the utterance with the synthesizer's own times; None if an aligner finds the times
+        phones: ARPAbet phones of the whole text from a gold table, or None
+        official: whether the half belongs to an official benchmark. Such a benchmark is scored whole, so a half that
+            cannot be aligned gets phones of mean duration.
     """
 
     item: str
@@ -53,20 +56,44 @@ class Half:
     type: str
     text: str
     read: Callable[[], np.ndarray]
-    said: Callable[[], Utterance] | None = None
+    speak: Callable[[], Utterance] | None = None
     split: str = ""
     phones: tuple[str, ...] | None = None
     official: bool = False
 
 
-Take = tuple[Half, Half]  # a pair in a voice: the good half, the bad half
+VoicedPair = tuple[Half, Half]  # a pair in one voice: the good half, the bad half
+
+
+@dataclass
+class Stimuli:
+    """The pairs of a task, voice by voice, and what about.json says of them.
+
+    Attributes:
+        voiced: the pairs, each once for each of its voices
+        source: "generated", "pairs files" or the title of an official benchmark
+        archive: the archive that the recordings come from, or ""
+        lost: the number of voiced pairs that could not be used; they are in the rejects already
+        facts: further entries of about.json
+        notes: sentences that the table's reader needs
+        metadata: metadata of items.parquet
+    """
+
+    voiced: list[VoicedPair]
+    source: str
+    archive: str = ""
+    lost: int = 0
+    facts: dict[str, object] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 class Speaker:
-    """Speaks or reads the halves of pairs, with phones from the aligner that the training data had.
+    """Speaks or reads the halves of pairs, with phones from the aligner that aligned the training data.
 
-    Recordings on the world with `aligner: truth`, and with TextGrids of the corpus, are aligned by PocketSphinx.
-    `work`: folder for an aligner's temporary files; `models`: MFA's own models (alignment/mfa); `jobs`: processes.
+    PocketSphinx aligns recordings if the training data was not aligned by an aligner: on the world with
+    `aligner: truth`, and with TextGrids of the corpus. `work` is the folder of an aligner's temporary files, `models`
+    holds MFA's own models (alignment/mfa), `jobs` is the number of processes.
     """
 
     def __init__(
@@ -80,18 +107,18 @@ class Speaker:
         self.truth, self.durations = alignment.aligner == "truth", durations
         self._alignment = alignment
         self._work, self._models, self._jobs = work, models, jobs
-        self.aligner: str | None = None  # its name, once it was needed
+        self.aligner: str | None = None  # its name, after its first use
 
     @contextmanager
     def _aligner(self) -> Iterator[Aligner]:
-        """What aligns, with a folder for as long as it does; raises UserError where it cannot be had."""
+        """The aligner, with a temporary folder; raises UserError if the aligner is not available."""
         with work_folder(self._work / "align") if self._work else tempfile.TemporaryDirectory() as folder:
             found = load_aligner(self._alignment, Path(folder), self._jobs, self._models)
             self.aligner = found.name
             yield found
 
     def synthesize(self, text: str, voice: Voice, seed: int) -> Utterance:
-        """Speak `text`; phones are the synthesizer's own (aligner truth) or the aligner's. Raises AlignmentError."""
+        """Speak `text`, with the phones of the synthesizer (aligner truth) or of the aligner; raises AlignmentError."""
         spoken = speak(text, voice, seed)
         if self.truth:
             return Utterance(spoken.samples, spoken.words, spoken.phones)
@@ -101,22 +128,24 @@ class Speaker:
         return found
 
     def utter(self, halves: Sequence[Half]) -> Iterator[Utterance | AlignmentError | AudioError]:
-        """Each half as it was spoken, in order, or why it could not be.
+        """Yield each half as it was spoken, in order, or the error that prevented it.
 
-        All that need an aligner are given to it at once; recordings are read when they are needed, and not kept.
+        The aligner gets all halves that need it in one call. A recording is read when it is needed and is not kept.
         """
 
         @functools.lru_cache(maxsize=KEPT * self._jobs)
         def read(number: int) -> np.ndarray:
             return halves[number].read()
 
-        asked = [number for number, half in enumerate(halves) if half.said is None]
+        asked = [number for number, half in enumerate(halves) if half.speak is None]
         requests = (_request(halves[n], f"{n:07d}", functools.partial(read, n)) for n in asked)
         with self._aligner() if asked else nullcontext() as aligner:
             answers = aligner.align_all(requests) if aligner else iter(())
             for number, half in enumerate(halves):
                 try:
-                    found = half.said() if half.said else self._timed(half, next(answers)[1], lambda n=number: read(n))
+                    found = (
+                        half.speak() if half.speak else self._timed(half, next(answers)[1], lambda n=number: read(n))
+                    )
                 except (AlignmentError, AudioError) as error:
                     found = error
                 yield found
@@ -139,7 +168,7 @@ class Speaker:
         return Utterance(read(), words, self._as_trained(phones), ESTIMATED)
 
     def _as_trained(self, phones: list[Span]) -> list[Span]:
-        """Without stress where the training phones have none: a vowel with a digit would be a symbol never seen."""
+        """Remove stress if the training phones have none, since training never saw a vowel with a digit."""
         if self.durations is None or self.durations.stress:
             return phones
         return [span._replace(label=strip_stress(span.label)) for span in phones]
@@ -152,16 +181,16 @@ def _request(half: Half, name: str, read: Callable[[], np.ndarray]) -> Request:
 
 
 def _relabelled(found: list[Span], phones: Sequence[str]) -> list[Span] | None:
-    """`found` with the stress of the gold table where that has it; None where they are other phones."""
-    said = [strip_stress(span.label) for span in found if span.label != SIL]
-    if said != [strip_stress(phone) for phone in phones]:
+    """`found` with the stress marks of the gold table; None if the gold table has other phones."""
+    bare = [strip_stress(span.label) for span in found if span.label != SIL]
+    if bare != [strip_stress(phone) for phone in phones]:
         return None
     left = (phone if phone != strip_stress(phone) else None for phone in phones)
     return [span if span.label == SIL else span._replace(label=next(left) or span.label) for span in found]
 
 
 def pronounced(half: Half) -> list[tuple[str, list[str]]]:
-    """The words of a half with their ARPAbet phones: the gold table's, else the dictionary's, else espeak-ng's."""
+    """The words of a half with ARPAbet phones from the gold table, else the dictionary, else espeak-ng."""
     words = normalise(half.text).split()
     if half.phones is not None:
         edges = np.linspace(0, len(half.phones), len(words) + 1).round().astype(int)

@@ -1,10 +1,10 @@
 """Topic-StoryCloze as items: recordings of stories with a right and an off-topic ending, in one flat folder.
 
-A file is named STORY_PREFIX_correct.wav or STORY_PREFIX_incorrect.wav; STORY may hold underscores and dashes, the last
-part decides and the one before it is the prefix. The two halves of a pair have all before the last part in common;
-where that leaves a file alone, its partner is the one other file of the same story that is left alone too, whatever its
-prefix. No texts come with it: they are a table (columns filename and text), or an ASR heard them
-(continuation.transcribe).
+A file is named STORY_PREFIX_correct.wav or STORY_PREFIX_incorrect.wav. STORY may hold underscores and dashes. The last
+part says which ending the recording has, and the part before it is the prefix. The two halves of a pair have the same
+name up to the last part. If a file has no partner by this rule, its partner is the only other file of the same story
+that has none either, whatever its prefix. The archive holds no texts. They come from a table with the columns filename
+and text, or from a speech recogniser (continuation.transcribe).
 """
 
 import re
@@ -15,14 +15,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from speechladder.benchmarks.official import Official, OfficialPair, chosen, read_member, safe
+from speechladder.benchmarks.official import OfficialPair, id_part, read_member, spread_over_types
 from speechladder.benchmarks.pairs import BadRow, table_rows
-from speechladder.benchmarks.spoken import GIVEN, Half
+from speechladder.benchmarks.spoken import GIVEN, Half, Stimuli
 from speechladder.corpora.text import normalise
-from speechladder.fetch.archives import Store
+from speechladder.fetch.archives import Store, open_store
 from speechladder.io.errors import UserError
+from speechladder.io.files import read_jsonl
 from speechladder.io.rejects import Rejects
+from speechladder.settings import Benchmarks
 
+TITLE = "Topic-StoryCloze"
 AUDIO = (".wav", ".flac")
 NAMES = {
     "filename": ("filename", "file", "name", "audio", "path"),
@@ -32,16 +35,16 @@ _ENDING = re.compile(r"(?P<stem>.+?)_(?P<flag>correct|incorrect)", re.IGNORECASE
 
 
 def recordings(store: Store, where: str) -> dict[str, str]:
-    """Name without suffix -> member, of every recording, sorted by name.
+    """Name without suffix -> member of the archive, for every recording, sorted by name.
 
-    Raises UserError where there is none, or two of one name.
+    Raises UserError if there is no recording, or if two have the same name.
     """
     found: dict[str, str] = {}
     for member in sorted(store.names()):
         path = PurePosixPath(member)
         if path.suffix.lower() in AUDIO and not path.name.startswith("._"):
             if path.stem in found:
-                raise UserError(f"{where}: {found[path.stem]} and {member} are one recording twice; remove one")
+                raise UserError(f"{where}: {found[path.stem]} and {member} have the same name; remove one of them")
             found[path.stem] = member
     if not found:
         raise UserError(
@@ -51,9 +54,9 @@ def recordings(store: Store, where: str) -> dict[str, str]:
 
 
 def paired(names: list[str], rejects: Rejects, where: str) -> dict[str, tuple[str, str]]:
-    """Pair -> (name of the right ending, of the wrong one), by the rule above.
+    """Pair -> (name of the right ending, name of the wrong ending), by the rule in the module's docstring.
 
-    Names that do not fit are mentioned in `rejects`, and so is a half without its partner.
+    `rejects` mentions each name of another form and each half without a partner.
     """
     halves: dict[str, dict[bool, str]] = defaultdict(dict)
     for name in names:
@@ -78,9 +81,9 @@ def paired(names: list[str], rejects: Rejects, where: str) -> dict[str, tuple[st
 
 
 def read_texts(path: str | Path) -> dict[str, str]:
-    """Recording's name without suffix -> text, from CSV, TSV or JSON lines with columns filename and text.
+    """Name of a recording without suffix -> text, from CSV, TSV or JSON lines with the columns filename and text.
 
-    Raises UserError naming file, row and column where one is missing, or a recording has two texts.
+    Raises UserError that names file, row and column if a column is missing or a recording has two texts.
     """
     path = Path(path)
     out: dict[str, str] = {}
@@ -96,17 +99,19 @@ def read_texts(path: str | Path) -> dict[str, str]:
         name = re.sub(r"\.(wav|flac)$", "", name, flags=re.IGNORECASE)
         text = str(row[columns["text"]] or "").strip()
         if out.setdefault(name, text) != text:
-            raise UserError(f"{path}, row {number}: '{name}' has another text before; keep one of the two rows")
+            raise UserError(
+                f"{path}, row {number}: '{name}' has another text in an earlier row; keep one of the two rows"
+            )
     return out
 
 
 def read_storycloze(
-    store: Store, where: str, texts: str | Path, max_pairs: int, rejects: Rejects, heard_by: str = ""
-) -> Official:
-    """The pairs of Topic-StoryCloze, at most `max_pairs` (0: all), evenly over the prefixes, which are their type.
+    store: Store, where: str, texts: str | Path, max_pairs: int, rejects: Rejects, recogniser: str = ""
+) -> Stimuli:
+    """The pairs of Topic-StoryCloze, at most `max_pairs` (0: all), spread evenly over the prefixes, their types.
 
-    `texts` as `read_texts` reads them; `heard_by` names the ASR that made them. A pair of which a half has no text goes
-    to `rejects`. Raises UserError where nothing is paired.
+    `texts` is a table for `read_texts`; `recogniser` is the name of the ASR that made it. A pair with a half without
+    text goes to `rejects`. Raises UserError if no recording has a partner.
     """
     members = recordings(store, where)
     pairs = paired(list(members), rejects, where)
@@ -115,26 +120,43 @@ def read_storycloze(
             f"{where}: no recording is named STORY_PREFIX_correct or STORY_PREFIX_incorrect with its partner (found: "
             f"{', '.join(list(members)[:3])})"
         )
-    said = read_texts(texts)
+    text_of = read_texts(texts)
     found: list[OfficialPair] = []
     lost = 0
     for stem, names in pairs.items():
-        without = next((name for name in names if not normalise(said.get(name, ""))), None)
+        without = next((name for name in names if not normalise(text_of.get(name, ""))), None)
         if without is None:
-            id, kind = safe(stem), safe(stem.rpartition("_")[2])
-            halves = [_half(id, kind, n == names[0], said[n], partial(read_member, store, members[n])) for n in names]
+            id, kind = id_part(stem), id_part(stem.rpartition("_")[2])
+            halves = [
+                _half(id, kind, n == names[0], text_of[n], partial(read_member, store, members[n])) for n in names
+            ]
             found.append(OfficialPair(id, kind, [tuple(halves)]))
         else:
             lost += 1
             rejects.add(f"{stem}|{GIVEN}", f"no text: {without}", texts)
-    kept = chosen(found, max_pairs)
-    notes = [f"Topic-StoryCloze, {len(kept):,} pairs"]
-    if heard_by:
-        notes.append(f"its texts were transcribed by {heard_by}, so text and phone rungs read what that heard")
+    kept = spread_over_types(found, max_pairs)
+    notes = [f"{TITLE}, {len(kept):,} pairs"]
+    if recogniser:
+        notes.append(f"its texts were transcribed by {recogniser}, so text and phone rungs read its transcripts")
     else:
-        notes.append(f"texts of {Path(texts).name}")
-    facts = {"splits": {"": len(kept)}, "texts": f"transcribed by {heard_by}" if heard_by else str(texts)}
-    return Official([pair.takes[0] for pair in kept], lost, facts, notes)
+        notes.append(f"its texts are those of {Path(texts).name}")
+    facts = {"splits": {"": len(kept)}, "texts": f"transcribed by {recogniser}" if recogniser else str(texts)}
+    return Stimuli([pair.voiced[0] for pair in kept], TITLE, where, lost, facts, notes)
+
+
+def read_with_texts(settings: Benchmarks, transcripts: Path | None, rejects: Rejects) -> Stimuli:
+    """The pairs of benchmarks.storycloze, with the texts of `transcripts` or else of benchmarks.storycloze_text.
+
+    Raises UserError if there are no texts.
+    """
+    texts = transcripts or settings.storycloze_text
+    if not texts:
+        raise UserError(
+            f"benchmarks.storycloze_text: {TITLE} needs its texts; name a table of them, or give --transcripts"
+        )
+    recogniser = next((str(row.get("asr", "")) for row in read_jsonl(texts)), "") if transcripts else ""
+    archive = settings.storycloze
+    return read_storycloze(open_store(archive), archive, texts, settings.max_pairs, rejects, recogniser)
 
 
 def _half(id: str, kind: str, correct: bool, text: str, read: Callable[[], np.ndarray]) -> Half:

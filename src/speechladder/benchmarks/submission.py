@@ -4,40 +4,53 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechladder.benchmarks.slm21 import PARTS, folder_of, recordings
+from speechladder.benchmarks.slm21 import LEXICAL, SYNTACTIC, folder_of, recordings
+from speechladder.constants import Norm
 from speechladder.fetch.archives import open_store
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder
 from speechladder.io.progress import say
 from speechladder.io.tables import SCORES, read_table
 
-NORMS = ("sum", "mean")
 MISSING = ("part", "split", "filename")
 SHOWN = 5  # missing recordings that the warning names
 
 
 def export_slm21(
-    archive: str | Path, scores: dict[str, Path], splits: Sequence[str], seed: int, norm: str, out: Path
+    slm21: Path,
+    swuggy: Path,
+    sblimp: Path,
+    out: Path,
+    splits: Sequence[str] = ("dev",),
+    seed: int = 0,
+    norm: Norm = "sum",
 ) -> int:
-    """Write the folder `out`: lexical/{split}.txt and syntactic/{split}.txt, and missing.tsv; how many are missing.
+    """Write the scores of one model on sLM21 in zerospeech's submission format.
 
-    `scores`: swuggy, sblimp -> scores/{rung}/{task}.parquet, of which those of model `seed` are taken. A score is the
-    log-likelihood in nats, summed over tokens or (`norm` mean) per token, written so that equal scores stay equal.
-    Recordings of the archive that were not scored are listed in missing.tsv, and in a warning, since zerospeech takes a
-    submission only with every one. Raises UserError where the seed was not scored.
+    The folder gets lexical/{split}.txt, syntactic/{split}.txt and missing.tsv. A score is a log-likelihood in nats,
+    written in full, so equal scores stay equal. missing.tsv lists the recordings of the archive that have no score, and
+    a warning names some of them, since zerospeech rejects an incomplete submission. Returns the number of
+    missing recordings. Raises UserError if the model of this seed was not scored.
+
+    Args:
+        slm21: sLM21, a folder or .zip: the recordings that a submission needs
+        swuggy: scores/{rung}/swuggy.parquet
+        sblimp: scores/{rung}/sblimp.parquet
+        out: folder submission/{rung}/seed{seed} to write
+        splits: splits of sLM21
+        seed: the seed of the model
+        norm: log-likelihood summed over tokens, or the mean per token
     """
-    if norm not in NORMS:
-        raise UserError(f"--norm: {norm!r}; allowed: {', '.join(NORMS)}")
-    store, missing = open_store(archive), []
+    store, missing = open_store(slm21), []
     with atomic_folder(out) as folder:
-        for task, part in PARTS.items():
-            rows = read_table(scores[task], SCORES, ["item", "seed", "nll", "tokens"]).to_pylist()
+        for part, path in ((LEXICAL, swuggy), (SYNTACTIC, sblimp)):
+            rows = read_table(path, SCORES, ["item", "seed", "nll", "tokens"]).to_pylist()
             known = {row["item"]: row for row in rows if row["seed"] == seed}
             if not known:
-                raise UserError(f"{scores[task]}: model seed {seed} is not scored; see lm.seeds")
+                raise UserError(f"{path}: model seed {seed} is not scored; see lm.seeds")
             (folder / part).mkdir()
             for split in splits:
-                names = recordings(store, folder_of(store, part, split, str(archive)))
+                names = recordings(store, folder_of(store, part, split, str(slm21)))
                 scored = {name: known[item] for name in sorted(names) if (item := f"{split}/{name}") in known}
                 lines = (f"{name} {_score(row, norm)!r}\n" for name, row in scored.items())
                 (folder / part / f"{split}.txt").write_text("".join(lines))
@@ -47,12 +60,12 @@ def export_slm21(
     if missing:
         some = ", ".join("/".join(row) for row in missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         say(
-            f"warning: {len(missing)} recordings have no score ({some}), without which zerospeech does not take the "
-            f"submission; {out}/missing.tsv has all, benchmarks/{{swuggy,sblimp}}/rejected.jsonl says why, unless "
-            "benchmarks.max_pairs left them out"
+            f"warning: {len(missing)} recordings have no score ({some}), and zerospeech rejects a submission without "
+            f"them; {out}/missing.tsv lists all. Either benchmarks.max_pairs left them out, or "
+            "benchmarks/{swuggy,sblimp}/rejected.jsonl gives the reasons"
         )
     return len(missing)
 
 
-def _score(row: dict, norm: str) -> float:
+def _score(row: dict, norm: Norm) -> float:
     return -row["nll"] if norm == "sum" else -row["nll"] / row["tokens"]

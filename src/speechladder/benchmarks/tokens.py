@@ -1,6 +1,7 @@
 """Benchmark items as tokens of a rung."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from speechladder.io.errors import UserError
@@ -12,12 +13,27 @@ from speechladder.rungs.utterances import read_items
 from speechladder.settings import Tokens
 
 
-def tokenize_items(folder: str | Path, items: str | Path, units: str | Path | None, out: str | Path) -> int:
-    """Write benchmarks/{task}/{rung}.parquet (ITEM_TOKENS: `<s> tokens`, no `</s>`) and give the number of items.
+def tokenize_tasks(tokens: Path, items: Sequence[Path], out: Sequence[Path], units: Sequence[Path] = ()) -> None:
+    """Write the items of several tasks as tokens of one rung.
 
-    `folder` is tokens/{rung}: its meta.json says the rung and the settings, so items are written exactly as the
-    corpus was. `units` (UNITS, id = item) is read by rungs that need it. Raises UserError, with the count, when items
-    hold symbols that the rung lacks or become empty: a benchmark with holes would compare unlike sets.
+    Args:
+        tokens: folder tokens/{rung}, which holds the rung's name, settings and tokenizer
+        items: benchmarks/{task}/items.parquet of each task
+        out: benchmarks/{task}/{rung}.parquet to write, in the same order
+        units: benchmarks/{task}/units.parquet in the same order, for rungs that read units
+    """
+    if len(items) != len(out) or (units and len(units) != len(items)):
+        raise UserError("--items, --units and --out must name the same tasks in the same order")
+    for paths in zip(items, units or [None] * len(items), out):
+        tokenize_items(tokens, *paths)
+
+
+def tokenize_items(folder: str | Path, items: str | Path, units: str | Path | None, out: str | Path) -> int:
+    """Write benchmarks/{task}/{rung}.parquet (ITEM_TOKENS: `<s> tokens`, no `</s>`) and return the number of items.
+
+    `folder` is tokens/{rung}. Its meta.json holds the rung and the settings, so items are written exactly as the corpus
+    was. Rungs that need units read them from `units` (UNITS, id = item). Raises UserError, with the count, if items
+    hold symbols that the rung lacks or become empty, since rungs must be compared on the same set of items.
     """
     meta = read_json(Path(folder) / "meta.json")
     rung, options = registry.get(meta["rung"]), Tokens(**meta["settings"]["tokens"])

@@ -2,24 +2,17 @@
 
 from dataclasses import dataclass
 
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.benchmarks.tasks.task import Task
 from speechladder.io.tables import ITEMS, read_table
 from speechladder.lm.flops import active_parameters, score_flops, train_flops
 from speechladder.plan.context import Context
 from speechladder.plan.figures import Cost, Figure
 from speechladder.plan.models import Model, hub_parameters
 from speechladder.rungs import registry
-from speechladder.settings import LM, TASKS
+from speechladder.settings import LM
 from speechladder.workflow.config import spoken_rungs
 
-# (recordings, seconds of each) of the official benchmarks. sLM21: 5,000 and 20,000 pairs of words, 6,300 and 63,000 of
-# sentences, each in 4 voices (Nguyen et al. 2020); Topic-StoryCloze: 1,871 stories (Hassid et al. 2023). The lengths
-# are assumed; sLM21's agree with the size of its archive.
-OFFICIAL = {
-    "swuggy": {"dev": (40_000, 0.8), "test": (160_000, 0.8)},
-    "sblimp": {"dev": (50_400, 1.6), "test": (504_000, 1.6)},
-    "topic": {"dev": (3_742, 14.0)},
-}
-GENERATED = {"swuggy": 0.7, "sblimp": 2.2, "topic": 7.0}  # seconds of an item, assumed
 WORDS = 2.7  # per second of speech, assumed
 JUDGE_TOKENS = 1.4  # of a judge's vocabulary per word, assumed
 SPOKEN = (
@@ -45,36 +38,34 @@ def items(context: Context) -> Items:
     """The run's items: as made already, else as published or set."""
     count = hours = synthetic = stories = 0.0
     bases = set()
-    for task in TASKS:
+    for task in TASKS.values():
         number, seconds, basis, generated = _task(context, task)
         count, hours = count + number, hours + number * seconds / 3600
         bases.add(basis)
         if generated:
             synthetic += number * seconds / 3600
-        if task == "topic" and context.settings.benchmarks.storycloze:
+        if task.texts_field(context.settings.benchmarks):
             stories = number * seconds / 3600
     return Items(count, hours, "measured" if bases == {"measured"} else "assumed", synthetic, stories)
 
 
-def _task(context: Context, task: str) -> tuple[float, float, str, bool]:
+def _task(context: Context, task: Task) -> tuple[float, float, str, bool]:
     """(items, seconds of each, basis, spoken by the synthesizer)."""
     bench = context.settings.benchmarks
-    path = context.results / "benchmarks" / task / "items.parquet"
-    official = bench.storycloze if task == "topic" else bench.slm21
+    path = context.results / "benchmarks" / task.name / "items.parquet"
+    archive = task.archive(bench)
     if path.is_file():
         seconds = read_table(path, ITEMS, ["seconds"])["seconds"].to_numpy()
-        return len(seconds), float(seconds.mean()) if len(seconds) else 0.0, "measured", not official
-    if official:
-        splits = ["dev"] if task == "topic" else bench.slm21_splits
-        found = [OFFICIAL[task][split] for split in splits]
-        number, length = sum(n for n, _ in found), found[0][1]
-        per_pair = 2 if task == "topic" else 8
+        return len(seconds), float(seconds.mean()) if len(seconds) else 0.0, "measured", not archive
+    if archive:
+        official = task.official
+        splits = official.splits(bench)
+        number, length = sum(official.recordings[split] for split in splits), official.seconds
+        per_pair = 2 * official.voices
         number = min(number, bench.max_pairs * per_pair * len(splits)) if bench.max_pairs else number
         return number, length, "assumed", False
-    files = getattr(bench, task)
-    pairs = (bench.max_pairs or 1000) if files else getattr(bench, f"{task}_pairs")
-    voices = bench.topic_voices if task == "topic" else bench.voices
-    return 2 * pairs * voices, GENERATED[task], "assumed", True
+    pairs = (bench.max_pairs or 1000) if task.pairs_files(bench) else getattr(bench, task.count_field)
+    return 2 * pairs * task.voices(bench), task.seconds, "assumed", True
 
 
 def making(context: Context, found: Items) -> Cost:

@@ -1,29 +1,84 @@
-"""The figure of results/scaling.csv: loss against size and against data, and the exponents of the fitted laws."""
+"""results/scaling.csv and its figure: loss against size and against data, and the exponents of the fitted laws."""
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, Formatter, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from speechladder.analysis.csv_tables import read_csv
-from speechladder.analysis.scaling import AXES, COLUMNS, Law, law
-from speechladder.report.figures import REFERENCE, _figure, _no_rows, look
+from speechladder.analysis.scaling import AXES, Law, Point, fit_law, scaling_columns, write_fits, write_scaling
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.io.errors import UserError
+from speechladder.report.style import REFERENCE, look, note_no_rows, open_figure
+from speechladder.settings import Analysis
 
 TITLES = {"parameters": "loss against size", "hours": "loss against data", "exponents": "exponents"}
 LABELS = {"parameters": "parameters, without embeddings", "hours": "training speech, hours"}
 OTHER = {"parameters": "hours", "hours": "parameters"}
-FAINTEST = 0.3
-SPREAD = 0.1  # rows between the exponents of a rung
+FAINTEST = 0.3  # opacity of the points with the smallest value of the other axis
+SPREAD = 0.1  # distance of alpha and beta from the middle of a rung's row
 
 
-def draw_scaling(path: Path, confidence: float, folder: Path) -> None:
-    """Draw {folder}/scaling.svg and .png from scaling.csv. Means over seeds; laws as in scaling_fits.csv."""
-    rows = read_csv(path, COLUMNS)
+def make_scaling(
+    rungs: Sequence[str],
+    sizes: Sequence[str],
+    fractions: Sequence[float],
+    seeds: Sequence[int],
+    tokens: Sequence[Path],
+    models: Sequence[Path],
+    scores: Sequence[Path],
+    out: Path,
+    fits: Path,
+    figures: Path,
+    analysis: Analysis,
+    split: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Gather the models of several sizes and shares of the data into one table, fit power laws, and draw them.
+
+    A point is a rung, a size and a fraction; the order of the points is for each rung, each size, each fraction.
+
+    Args:
+        rungs: rungs of the points
+        sizes: names of scaling.sizes
+        fractions: shares of the training data
+        seeds: seeds of the models of each point
+        tokens: token folder of each point
+        models: model folders of each point, all seeds of a point together
+        scores: scores of each point, all tasks of a point together
+        out: scaling.csv to write
+        fits: scaling_fits.csv to write
+        figures: folder for scaling.svg and .png
+        split: split of an official benchmark (default: all)
+        seed: the seed of the run, for the resampling
+    """
+    names = list(product(rungs, sizes, fractions))
+    count, of_tasks = len(seeds), len(TASKS)
+    for option, paths, each in (("tokens", tokens, 1), ("models", models, count), ("scores", scores, of_tasks)):
+        if len(paths) != each * len(names):
+            raise UserError(f"--{option} names {len(paths)} paths; give {each} for each of {len(names)} points")
+    points = [
+        Point(*name, tokens[n], models[n * count :][:count], scores[n * of_tasks :][:of_tasks])
+        for n, name in enumerate(names)
+    ]
+    write_scaling(points, out, seed, analysis, split)
+    write_fits(out, fits, analysis.confidence)
+    draw_scaling(out, analysis.confidence, figures)
+
+
+def draw_scaling(path: Path, confidence: float, folder: Path) -> Figure:
+    """Draw {folder}/scaling.svg and .png from scaling.csv: means over seeds, and the laws of scaling_fits.csv."""
+    rows = read_csv(path, scaling_columns())
     rungs = list(dict.fromkeys(row["rung"] for row in rows))
     by_rung = {rung: [row for row in rows if row["rung"] == rung] for rung in rungs}
-    laws = {rung: law(by_rung[rung], confidence) for rung in rungs}
-    with _figure(folder, "scaling", 12, 4.6, 3) as (figure, axes):
+    laws = {rung: fit_law(by_rung[rung], confidence) for rung in rungs}
+    with open_figure(folder, "scaling", 12, 4.6, 3) as (figure, axes):
         for axis, name in zip(axes, AXES):
             for rung in rungs:
                 _slices(axis, name, by_rung[rung], laws[rung], look(rung))
@@ -46,10 +101,11 @@ def draw_scaling(path: Path, confidence: float, folder: Path) -> None:
             Line2D([], [], color="0.2", linestyle="-", linewidth=1.2, label="fitted law"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+    return figure
 
 
-def _slices(axis, name: str, rows: list[dict[str, str]], found: Law, style: dict[str, str]) -> None:
-    """The points along one axis, a colour's strength for each value of the other, and the law through them."""
+def _slices(axis: Axes, name: str, rows: list[dict[str, str]], found: Law, style: dict[str, str]) -> None:
+    """The points along one axis, fainter for smaller values of the other axis, and the fitted law."""
     x, other = (np.array([float(row[AXES[n][0]]) for row in rows]) for n in (name, OTHER[name]))
     loss = np.array([float(row["valid_bits_per_second"]) for row in rows])
     values = np.unique(other)
@@ -67,8 +123,8 @@ def _slices(axis, name: str, rows: list[dict[str, str]], found: Law, style: dict
             axis.plot(at, means, color=style["color"], linewidth=1.2, linestyle=":", alpha=alpha, zorder=2)
 
 
-def _exponents(axis, rungs: list[str], laws: dict[str, Law]) -> None:
-    """alpha and beta of each rung with their intervals; an arrow where it has no bound, nothing where it has none."""
+def _exponents(axis: Axes, rungs: list[str], laws: dict[str, Law]) -> None:
+    """alpha and beta of each rung with their intervals. An arrow marks an open end; a rung without a fit has no row."""
     axis.set_title(TITLES["exponents"])
     terms = [
         (at, rung, list(AXES).index(laws[rung].axes[k]), term.exponent)
@@ -78,7 +134,7 @@ def _exponents(axis, rungs: list[str], laws: dict[str, Law]) -> None:
         if term.exponent and not (laws[rung].fit.dof and term.exponent.low is term.exponent.high is None)
     ]
     if not terms:
-        _no_rows(axis, "no law was fitted\n(three values on an axis are needed)")
+        note_no_rows(axis, "no law was fitted\n(three values on an axis are needed)")
         return
     axis.axvline(0, **REFERENCE)
     top = max(value for *_, e in terms for value in (e.value, e.high) if value is not None)
@@ -98,8 +154,8 @@ def _exponents(axis, rungs: list[str], laws: dict[str, Law]) -> None:
     axis.margins(x=0.05)
 
 
-def _plain_ticks(axis, formatter=None) -> None:
-    """Numbers as they are, at 1, 2 and 5 of each decade."""
+def _plain_ticks(axis: Axis, formatter: Formatter | None = None) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(formatter or FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())

@@ -1,4 +1,4 @@
-"""The table in a terminal: fits 80 columns, plain text where stdout is no terminal. Loads neither numpy nor pandas."""
+"""The table in a terminal: it fits 80 columns, and is plain text if stdout is no terminal. Imports no numpy."""
 
 from pathlib import Path
 from typing import TextIO
@@ -7,29 +7,36 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from speechladder.analysis.csv_tables import read_csv
+from speechladder.analysis.csv_tables import accuracy_columns, interval_columns, read_csv
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.files import read_json
 
-TITLES = {"swuggy": "sWUGGY", "sblimp": "sBLIMP", "topic": "Topic-SC"}
-PLAIN_WIDTH = 100  # columns where stdout is no terminal
+PLAIN_WIDTH = 100  # columns if stdout is no terminal
 CONTINUATION_TITLES = ("rung", "PPL", "ceiling", "dist-2", "words/s", "empty")
 CONTINUATION = (
-    *("rung", "ppl", "ppl_low", "ppl_high", "ceiling", "text_ceiling", "floor"),
+    *("rung", *interval_columns("ppl"), "ceiling", "text_ceiling", "floor"),
     *("distinct_2", "words_per_second", "empty"),
 )
-NORMS = {"sum": "log-likelihood summed over tokens", "mean": "log-likelihood per token"}
+NORM_TITLES = {"sum": "log-likelihood summed over tokens", "mean": "log-likelihood per token"}
+
+
+def print_table(results: Path = Path("results")) -> None:
+    """Print results/table.csv in the terminal, and the paths of the figures.
+
+    Args:
+        results: folder with table.csv
+    """
+    show(results)
 
 
 def show(results: Path, file: TextIO | None = None, width: int | None = None) -> None:
-    """Print results/table.csv to `file` (stdout), what official items are, what the rungs said, and the paths of the
-    other results that are there.
+    """Print results/table.csv to `file` (stdout), notes on official benchmarks, the continuations, and further paths.
 
-    Raises UserError when a table is missing or lacks a column.
+    Raises UserError if a table is missing or lacks a column.
     """
-    cells = [f"{task}_{norm}{end}" for task in TITLES for norm in NORMS for end in ("", "_low", "_high")]
     path = results / "table.csv"
     facts = ["rung", "vocab_size", "tokens_per_second", "train_tokens", "valid_bits_per_second"]
-    rows = read_csv(path, [*facts, *cells])
+    rows = read_csv(path, [*facts, *accuracy_columns()])
     console = Console(file=file, width=width, highlight=False, emoji=False, markup=False)
     if width is None and not console.is_terminal:
         console = Console(file=file, width=PLAIN_WIDTH, highlight=False, emoji=False, markup=False)
@@ -39,10 +46,13 @@ def show(results: Path, file: TextIO | None = None, width: int | None = None) ->
         table.add_row(row["rung"], f"{values[0]:,}", f"{values[1]:.1f}", f"{values[2]:,}", row["valid_bits_per_second"])
     console.print(table)
     console.print()
-    for norm, meaning in NORMS.items():
-        table = _table(f"Accuracy in % with interval, {meaning} (chance is 50)", ["rung", *TITLES.values()])
+    for norm, meaning in NORM_TITLES.items():
+        table = _table(
+            f"Accuracy in % with interval, {meaning} (chance is 50)",
+            ["rung", *(task.short_title for task in TASKS.values())],
+        )
         for row in rows:
-            table.add_row(row["rung"], *(_cell(row, f"{task}_{norm}") for task in TITLES))
+            table.add_row(row["rung"], *(_cell(row, f"{task}_{norm}") for task in TASKS))
         console.print(table)
         console.print()
     _show_notes(console, results)
@@ -56,18 +66,18 @@ def show(results: Path, file: TextIO | None = None, width: int | None = None) ->
 
 
 def _show_notes(console: Console, results: Path) -> None:
-    """What the reader of the accuracies should know of official benchmarks; nothing of generated items."""
-    paths = {task: results / "benchmarks" / task / "about.json" for task in TITLES}
+    """Print what the reader of the accuracies should know of official benchmarks; generated items have no notes."""
+    paths = {task: results / "benchmarks" / task / "about.json" for task in TASKS}
     notes = {task: read_json(path).get("notes", []) for task, path in paths.items() if path.is_file()}
     for task, found in notes.items():
         if found:
-            console.print(f"Note: {TITLES[task]} is {'; '.join(found)}.")
+            console.print(f"Note: {TASKS[task].short_title} is {'; '.join(found)}.")
     if any(notes.values()):
         console.print()
 
 
 def _show_continuation(console: Console, results: Path, rows: list[dict[str, str]]) -> None:
-    """The perplexities beside their ceilings, and what bounds them; nothing where no rung went on speaking."""
+    """Print the perplexities with their ceilings and the floor; nothing if no rung has continuations."""
     path = results / "continuation.csv"
     about = {row["rung"]: row for row in read_csv(path, CONTINUATION)} if path.is_file() else {}
     spoken = [about[row["rung"]] for row in rows if row["rung"] in about]
@@ -83,7 +93,7 @@ def _show_continuation(console: Console, results: Path, rows: list[dict[str, str
     first = spoken[0]
     notes = [
         f"True continuations as text {_ppl(first['text_ceiling'])} (the ceiling), their words shuffled "
-        f"{_ppl(first['floor'])} (the floor); 'ceiling' above: heard through the rung's own path."
+        f"{_ppl(first['floor'])} (the floor); 'ceiling' above: through the rung's own path."
     ]
     path = results / "continuation" / "quality.json"
     if path.is_file():
@@ -102,11 +112,11 @@ def _show_continuation(console: Console, results: Path, rows: list[dict[str, str
 
 
 def _ppl(text: str) -> str:
-    """So short that an interval fits: '7.42', '38.1', '1204', '52k', '5e13'; a dash for an empty cell."""
+    """A perplexity, short enough for an interval to fit: '7.42', '38.1', '1204', '52k', '5e13'; a dash for no value."""
     if not text:
         return "-"
     value = float(text)
-    if value >= 999_500:  # nonsense: a judge that was never so surprised
+    if value >= 999_500:  # no sensible judge gives such a value
         return f"{value:.0e}".replace("e+", "e")
     if value >= 9999.5:
         return f"{value / 1000:.0f}k"
@@ -123,8 +133,8 @@ def _table(title: str, columns: list[str]) -> Table:
 
 
 def _cell(row: dict[str, str], name: str) -> str:
-    """'85.3 [82.1, 88.0]', so short that three of them and the longest rung fit 80 columns."""
-    value, low, high = (_short(row[name + end]) for end in ("", "_low", "_high"))
+    """'85.3 [82.1, 88.0]', short enough for three of them and the longest rung to fit 80 columns."""
+    value, low, high = (_short(row[column]) for column in interval_columns(name))
     return f"{value} [{low}, {high}]"
 
 

@@ -1,21 +1,59 @@
-"""The figure of the units sweep: factor C over the choices that lie behind the units, and the paper's."""
+"""results/units_sweep.csv and its figure: factor C over the choices behind the units, beside the paper's figure."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from speechladder.analysis import units_sweep
-from speechladder.analysis.csv_tables import read_csv
-from speechladder.report.figures import NORMS, REFERENCE, TITLES, _figure, _interval, _no_rows
-from speechladder.settings import TASKS
+from speechladder.analysis.csv_tables import interval_columns, read_csv
+from speechladder.analysis.units_sweep import sweep_columns, write_units_sweep
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.io.errors import UserError
+from speechladder.report.style import NORM_LABELS, REFERENCE, draw_interval, floats, note_no_rows, open_figure
+from speechladder.settings import Analysis, Point
 
-# Relative change of accuracy from phone-repeat to speech, in percent: HuBERT-Large, 2048 clusters, no de-duplication;
-# the layer and whether scores are sums or means, it does not say (arXiv 2412.17048).
-PAPER = {"swuggy": -40.6, "sblimp": -13.4, "topic": -9.3}
 FRAMES, RUNS = "#CC79A7", "#000000"  # the colours of speech-hubert and speech-hubert-dedup
+# The paper's point: HuBERT-Large, 2048 clusters, no de-duplication. The paper does not say which layer it uses, nor
+# whether its scores are sums or means (arXiv 2412.17048).
 STAR = {"color": "#0072B2", "marker": "*", "linestyle": "none", "markersize": 13, "zorder": 4}
+
+
+def make_units_sweep(
+    results: Path,
+    points: Sequence[str],
+    quality: Sequence[Path],
+    out: Path,
+    figures: Path,
+    analysis: Analysis,
+    trained: dict[str, Path] | None = None,
+    split: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Gather the units sweep into one table, and draw factor C over its points.
+
+    Args:
+        results: the run's own results, with phone-repeat scored
+        points: names of all points, in the order of the rows
+        quality: quality.json of each layer
+        out: units_sweep.csv to write
+        figures: folder for units_sweep.svg and .png
+        trained: POINT=FOLDER, the folder with lm/ and scores/ of each trained point
+        split: split of sLM21 that table.csv shows
+        seed: the seed of the run, for the resampling
+    """
+    parsed = [_parse(name) for name in points]
+    write_units_sweep(results, parsed, quality, trained or {}, out, seed, analysis, split)
+    draw_units_sweep(out, figures)
+
+
+def _parse(name: str) -> Point:
+    try:
+        return Point.parse(name)
+    except ValueError as error:
+        raise UserError(f"--points: {error}") from None
 
 
 def _style(row: dict[str, str]) -> dict[str, str]:
@@ -31,10 +69,12 @@ def _label(row: dict[str, str]) -> str:
 
 
 def _factor(axis: Axes, rows: list[dict[str, str]], task: str) -> None:
-    """A task's panel: the paper, the span of all points, and each point with its interval."""
+    """The panel of a task: the paper, the range of all points, and each point with its interval."""
     axis.axvline(0, **REFERENCE)
-    axis.axvline(PAPER[task], color=STAR["color"], linestyle=":", linewidth=1, zorder=1)
-    axis.plot(PAPER[task], 0, **STAR)
+    paper = TASKS[task].paper_factors.get("C")
+    if paper is not None:
+        axis.axvline(paper, color=STAR["color"], linestyle=":", linewidth=1, zorder=1)
+        axis.plot(paper, 0, **STAR)
     for norm, offset in (("sum", -0.15), ("mean", 0.15)):
         values = [float(row[f"C_{task}_{norm}"]) for row in rows if row[f"C_{task}_{norm}"]]
         if not values:
@@ -45,9 +85,9 @@ def _factor(axis: Axes, rows: list[dict[str, str]], task: str) -> None:
         )
         for at, row in enumerate(rows, 2):
             if row[f"C_{task}_{norm}"]:
-                found = [float(row[f"C_{task}_{norm}{end}"]) for end in ("", "_low", "_high")]
-                _interval(axis, at + offset, *found, norm == "sum", _style(row))
-    axis.set(title=TITLES[task], xlabel="factor C, %")
+                found = floats(row, *interval_columns(f"C_{task}_{norm}"))
+                draw_interval(axis, at + offset, *found, norm == "sum", _style(row))
+    axis.set(title=TASKS[task].title, xlabel="factor C, %")
 
 
 def _abx(axis: Axes, rows: list[dict[str, str]]) -> None:
@@ -62,13 +102,13 @@ def _abx(axis: Axes, rows: list[dict[str, str]]) -> None:
     axis.set_xlim(left=0)
 
 
-def _key(figure: object, rows: list[dict[str, str]]) -> None:
+def _add_key(figure: Figure, rows: list[dict[str, str]]) -> None:
     plain = {"color": "0.2", "linestyle": "none", "marker": "o"}
     handles = [
         Line2D([], [], **STAR, label="the paper"),
         Line2D([], [], **REFERENCE, label="no change"),
-        Line2D([], [], **plain, label=f"{NORMS['sum']}; ABX within speakers"),
-        Line2D([], [], **plain, markerfacecolor="white", label=f"{NORMS['mean']}; ABX across"),
+        Line2D([], [], **plain, label=f"{NORM_LABELS['sum']}; ABX within speakers"),
+        Line2D([], [], **plain, markerfacecolor="white", label=f"{NORM_LABELS['mean']}; ABX across"),
         Line2D([], [], **_style({"dedup": "false"}), linestyle="none", label="a unit per frame"),
     ]
     if any(row["dedup"] == "true" for row in rows):
@@ -76,16 +116,19 @@ def _key(figure: object, rows: list[dict[str, str]]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
 
 
-def draw_units_sweep(path: Path, folder: Path) -> None:
-    """Relative change of each task's accuracy from phone-repeat to each trained point, beside the points' ABX."""
-    rows = [row for row in read_csv(path, units_sweep.COLUMNS) if row["valid_bits_per_second"]]
+def draw_units_sweep(path: Path, folder: Path) -> Figure:
+    """The relative change of accuracy from phone-repeat to each trained point, and the ABX of the points."""
+    rows = [row for row in read_csv(path, sweep_columns()) if row["valid_bits_per_second"]]
     height = 2.0 + 0.36 * (len(rows) + 2)
-    with _figure(folder, "units_sweep", 13, height, len(TASKS) + 1, sharey=True) as (figure, axes):
+    with open_figure(folder, "units_sweep", 13 * max(1, len(TASKS) / 3), height, len(TASKS) + 1, sharey=True) as (
+        figure,
+        axes,
+    ):
         if not rows:
-            for axis, title in zip(axes, [*TITLES.values(), "ABX of the units"]):
+            for axis, title in zip(axes, [*(task.title for task in TASKS.values()), "ABX of the units"]):
                 axis.set_title(title)
-                _no_rows(axis, "no point was trained\n(sweep.train)")
-            return
+                note_no_rows(axis, "no point was trained\n(sweep.train)")
+            return figure
         for axis, task in zip(axes, TASKS):
             _factor(axis, rows, task)
         _abx(axes[-1], rows)
@@ -95,4 +138,5 @@ def draw_units_sweep(path: Path, folder: Path) -> None:
             axis.margins(x=0.08)
         axes[0].set_ylim(len(rows) + 1.5, -0.5)
         axes[0].set_yticks(range(len(rows) + 2), ["the paper", f"spread of the {len(rows)} below", *map(_label, rows)])
-        _key(figure, rows)
+        _add_key(figure, rows)
+    return figure

@@ -10,7 +10,6 @@ from speechladder.settings.loading import load
 from speechladder.settings.models import (
     CORPORA,
     PAPER_RUNGS,
-    TASKS,
     VERSIONS,
     WORLD_HOURS,
     Alignment,
@@ -39,7 +38,6 @@ __all__ = [
     "LM",
     "MODELS",
     "PAPER_RUNGS",
-    "TASKS",
     "VERSIONS",
     "WORLD_HOURS",
     "Alignment",

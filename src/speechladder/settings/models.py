@@ -12,7 +12,6 @@ from speechladder.settings.section import Fraction, Section
 from speechladder.settings.units import Sweep, Units
 
 PAPER_RUNGS = ("text-bpe", "text-raw", "phone-bpe", "phone-raw", "phone-repeat", "speech-hubert")
-TASKS = ("swuggy", "sblimp", "topic")
 CORPORA = ("librispeech", "libriheavy")  # that are downloaded, or lie in corpus.source
 WORLD_HOURS = 4.0  # of speech that the world generates where corpus.hours is null
 PHONES = 45  # ids of a phone rung: 39 phones, SIL, the word boundary, 4 specials (rungs.functions.phone_alphabet)

@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError, suggestion
 from speechladder.io.files import read_json
 from speechladder.io.hub import is_hub_name
 from speechladder.lm.tracking import check as check_tracking
-from speechladder.settings import DIMENSIONS, LM, TASKS, Section, Settings, Units, as_options, load
+from speechladder.settings import DIMENSIONS, LM, Section, Settings, Units, as_options, load
 
 SHIPPED = "hubert-micro"
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -337,11 +338,8 @@ def token_options(settings: Settings, rung: str) -> str:
 
 
 def item_options(settings: Settings, task: str) -> str:
-    """The options under `benchmarks` that the items of a task depend on, its pairs files aside."""
-    voices = "topic_voices" if task == "topic" else "voices"
-    return _options(
-        settings.benchmarks, {voices, "max_pairs" if getattr(settings.benchmarks, task) else f"{task}_pairs"}
-    )
+    """The options under `benchmarks` that the items of a task depend on, besides the files they are read from."""
+    return _options(settings.benchmarks, TASKS[task].options(settings.benchmarks))
 
 
 def continuation_options(settings: Settings, *names: str) -> str:

@@ -1,1 +1,1 @@
-"""Items that the world generates for each task."""
+"""Pairs that are generated for each task."""

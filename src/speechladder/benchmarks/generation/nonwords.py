@@ -1,9 +1,9 @@
 """Non-words matched to words, in the manner of Wuggy (Keuleers and Brysbaert 2010).
 
-A word is cut into consonant and vowel segments; about a third of them are exchanged for others of the same
-place and length that are attested beside their new neighbours. Length, syllable count, inflection and most segments
-stay, and letter transitions are matched: one half of the non-words is slightly likelier than its word under a letter
-bigram, the other half slightly less likely.
+A word is cut into consonant and vowel segments. About a third of them are replaced by others of the same place and
+length that words have beside the same neighbours. Length, syllable count, inflection and most segments stay the same.
+Letter transitions are matched: one half of the non-words is slightly likelier than its word under a letter bigram, and
+the other half slightly less likely.
 """
 
 import importlib.util
@@ -21,11 +21,11 @@ from speechladder.corpora.world import lexicon as lx
 from speechladder.io.errors import UserError
 
 _SEGMENT = re.compile(r"qu|(?:(?!qu)[bcdfghjklmnpqrstvwxz])+|[aeiouy]+")
-PROPOSALS = 120  # candidates drawn per word
+PROPOSALS = 120  # candidates that are drawn for each word
 
 
 def segments(word: str) -> tuple[str, ...]:
-    """Maximal consonant and vowel runs, a silent final e apart: 'knives' -> kn i v e s, 'stage' -> st a g e.
+    """Maximal runs of consonants and of vowels: 'knives' -> kn i v e s, 'stage' -> st a g e.
 
     >>> segments("fence")
     ('f', 'e', 'nc', 'e')
@@ -37,7 +37,7 @@ def segments(word: str) -> tuple[str, ...]:
 
 
 def syllables(word: str) -> int:
-    """Vowel runs, a final silent e not counted."""
+    """The number of vowel runs, without a final silent e."""
     count = sum(s[0] in "aeiouy" for s in segments(word)[int(word[:1] == "y") :])
     silent = word.endswith("e") and count > 1 and not word.endswith(("le", "ee"))
     return count - silent
@@ -75,7 +75,7 @@ _SOUNDS = [
 
 @cache
 def sound_key(word: str) -> str:
-    """A rough key of how a spelling sounds; two spellings with one key may be homophones ('nite', 'night' are not)."""
+    """A rough key of the sound of a spelling. Two spellings with the same key may be homophones."""
     for pattern, sound in _SOUNDS:
         word = pattern.sub(sound, word)
     return re.sub(r"(.)\1+", r"\1", word)
@@ -88,9 +88,9 @@ def _skeleton(word: str) -> str:
 
 @cache
 def _dictionary() -> tuple[frozenset[str], frozenset[tuple[str, ...]]]:
-    """Words and pronunciations (ARPAbet without stress) of the dictionary that pocketsphinx ships.
+    """Words and pronunciations (ARPAbet without stress) of the dictionary in the package pocketsphinx.
 
-    Found without importing pocketsphinx. Raises UserError where it is not installed.
+    The package is not imported, which would be slow. Raises UserError if it is not installed.
     """
     spec = importlib.util.find_spec("pocketsphinx")
     folder = Path(spec.origin).parent if spec and spec.origin else Path("pocketsphinx")
@@ -106,7 +106,7 @@ def _dictionary() -> tuple[frozenset[str], frozenset[tuple[str, ...]]]:
 
 
 def _suffix(word: str) -> str:
-    """An ending that carries the word's form and stays: 'whistling' -> 'ing', 'stage' -> 'e'; '' for 'king'."""
+    """The inflection of a word, which a non-word keeps: 'whistling' -> 'ing', 'stage' -> 'e', 'king' -> ''."""
     for suffix in ("ing", "ed", "es", "s", "e"):
         stem = word.removesuffix(suffix)
         if stem != word and len(stem) >= 2 and any(c in "aeiouy" for c in stem):
@@ -115,13 +115,13 @@ def _suffix(word: str) -> str:
 
 
 def _stems(word: str) -> list[str]:
-    """The word and what it may be an inflected form of, since dictionaries lack many: 'tings' is 'ting' too."""
+    """The word and its possible base forms, since dictionaries lack many inflected forms: 'tings', 'ting'."""
     stem = word.removesuffix(_suffix(word))
     return [word, stem, stem + "e", stem[:-1] + "y"] if stem != word else [word]
 
 
 class _Chain:
-    """What a word list says of segments: which stand between which neighbours, and letter transitions."""
+    """The segments of a word list: which of them stand beside each other, and how letters follow each other."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self.follows: set[tuple[str, str]] = set()
@@ -142,7 +142,7 @@ class _Chain:
 
     @staticmethod
     def _shape(parts: Sequence[str], i: int) -> tuple[bool, int, bool, bool]:
-        """Vowel or consonant, length, first, last: what an exchange keeps."""
+        """Vowel or consonant, length, first, last: properties that a replacement keeps."""
         return parts[i][0] in "aeiouy", len(parts[i]), i == 0, i == len(parts) - 1
 
     def cost(self, word: str) -> float:
@@ -151,7 +151,7 @@ class _Chain:
         return sum(self._cost.get(pair, self._unseen.get(pair[0], default)) for pair in zip("^" + word, word + "$"))
 
     def candidates(self, word: str, rng: random.Random) -> list[str]:
-        """Words with about a third of the segments of `word` exchanged, each beside attested neighbours."""
+        """Strings with about a third of the segments of `word` replaced, each beside neighbours that words have too."""
         parts = segments(word)
         suffix = _suffix(word)
         ends = list(accumulate(map(len, parts)))
@@ -175,12 +175,61 @@ class _Chain:
 
 
 def _base_words(words: list[str] | None) -> list[list[str]]:
-    """Words to be matched, in groups of falling preference."""
+    """Words to match, in groups of decreasing preference."""
     names = {x for table in lx.NAMES.values() for x in table}
     given = [w for w in (lx.content_words() if words is None else words) if w not in names]
     given = [w for w in dict.fromkeys(x.lower() for x in given) if re.fullmatch(r"[a-z]{3,}", w)]
     given = [w for w in given if len(segments(w)) > 1]
     return [[w for w in given if len(w) >= 4], [w for w in given if len(w) == 3]]
+
+
+class _Matcher:
+    """Finds a non-word for a word: it is no word, sounds like none, and is no other pair's non-word."""
+
+    def __init__(
+        self,
+        words: list[str] | None,
+        also_words: Collection[str],
+        pronounce: Callable[[str], Sequence[str]] | None,
+        rng: random.Random,
+    ) -> None:
+        self.rng, self.used = rng, set[str]()
+        self._vocabulary = {*lx.lexicon_words(), *(w.lower() for w in words or [])}
+        self._english, self._spoken = _dictionary()
+        self._chain = _Chain(w for w in self._vocabulary if re.fullmatch(r"[a-z]+", w) and segments(w))
+        self._also = {w.lower() for w in also_words}
+        self._keys = {sound_key(w) for w in self._vocabulary | self._also}
+        # words by their consonants: homophones have the same
+        self._alike: dict[str, list[str]] = defaultdict(list)
+        for w in sorted(self._vocabulary):
+            self._alike[_skeleton(w)].append(w)
+        self._pronounce = pronounce
+        self._phones: dict[str, tuple[str, ...]] = {}
+
+    def match(self, word: str, likelier: bool) -> str | None:
+        """A non-word for `word`, preferably likelier or less likely than it under the letter bigram, or None."""
+        cost = self._chain.cost(word)
+        candidates = self._chain.candidates(word, self.rng)
+        found = [(self._chain.cost(x) - cost, x) for x in candidates if self._is_free(x)]
+        # the wanted side first, then the nearest
+        for _, x in sorted(found, key=lambda c: ((c[0] <= 0) != likelier, abs(c[0]))):
+            if not self._pronounce or not self._sounds_known(x, word):
+                return x
+        return None
+
+    def _is_free(self, word: str) -> bool:
+        known = any(x in self._vocabulary or x in self._english or x in self._also for x in _stems(word))
+        return not known and word not in self.used and sound_key(word) not in self._keys
+
+    def _sounds_known(self, word: str, own: str) -> bool:
+        phones = self._phones_of(word)
+        others = [own, *self._alike.get(_skeleton(word), [])]
+        return phones in self._spoken or any(phones == self._phones_of(w) for w in others)
+
+    def _phones_of(self, word: str) -> tuple[str, ...]:
+        if word not in self._phones:
+            self._phones[word] = tuple(p.rstrip("012") for p in self._pronounce(word))
+        return self._phones[word]
 
 
 def swuggy_pairs(
@@ -190,49 +239,24 @@ def swuggy_pairs(
     pronounce: Callable[[str], Sequence[str]] | None = None,
     also_words: Collection[str] = (),
 ) -> list[Pair]:
-    """`n` pairs of a word (good) and a matched non-word (bad); type is the word's length in letters.
+    """`n` pairs of a word (good) and a matched non-word (bad); the type of a pair is the word's length in letters.
 
-    `words`: what the words are drawn from, by default the world's content words; names of people never.
-    `pronounce`: word -> ARPAbet phones; non-words that sound like a word of the lexicon, of `words` or of the
-    dictionary are then rejected. `also_words` are never non-words either (words heard too seldom to be tested).
-    Where `n` exceeds the words, a word gets several non-words.
-    Raises UserError when `n` is out of reach.
+    If `n` exceeds the number of words, a word gets several non-words. Raises UserError if `n` pairs cannot be made.
+
+    Args:
+        seed: seed of the draw
+        n: number of pairs
+        words: the words to match (default: the world's content words); names of people are never matched
+        pronounce: word -> ARPAbet phones; with it, no non-word sounds like a word of the lexicon, of `words` or of the
+            dictionary
+        also_words: strings that are not matched and are no non-words either (words that are too rare to be tested)
     """
     rng = random.Random(f"swuggy/{seed}")
     groups = _base_words(words)
-    vocabulary = {*lx.lexicon_words(), *(w.lower() for w in words or [])}
-    english, spoken = _dictionary()
-    chain = _Chain(w for w in vocabulary if re.fullmatch(r"[a-z]+", w) and segments(w))
-    heard = {w.lower() for w in also_words}
-    keys = {sound_key(w) for w in vocabulary | heard}
-    alike: dict[str, list[str]] = defaultdict(list)  # words by their consonants: only these can be homophones
-    for w in sorted(vocabulary):
-        alike[_skeleton(w)].append(w)
-    used: set[str] = set()
-
-    @cache
-    def phones(word: str) -> tuple[str, ...]:
-        return tuple(p.rstrip("012") for p in pronounce(word)) if pronounce else ()
-
-    def sounds_known(word: str, own: str) -> bool:
-        said = phones(word)
-        return said in spoken or any(said == phones(w) for w in [own, *alike.get(_skeleton(word), [])])
-
-    def free(word: str) -> bool:
-        known = any(x in vocabulary or x in english or x in heard for x in _stems(word))
-        return not known and word not in used and sound_key(word) not in keys
-
-    def match(word: str, likelier: bool) -> str | None:
-        found = [(chain.cost(x) - chain.cost(word), x) for x in chain.candidates(word, rng) if free(x)]
-        # the wanted side first, then by nearness
-        for _, x in sorted(found, key=lambda c: ((c[0] <= 0) != likelier, abs(c[0]))):
-            if not pronounce or not sounds_known(x, word):
-                return x
-        return None
-
+    matcher = _Matcher(words, also_words, pronounce, rng)
     pairs: list[Pair] = []
     serial: Counter[str] = Counter()
-    for group in groups:  # short words only where the others give too few
+    for group in groups:  # short words only if the others give too few pairs
         order = list(group)
         while len(pairs) < n and order:
             rng.shuffle(order)
@@ -240,11 +264,11 @@ def swuggy_pairs(
             for word in order:
                 if len(pairs) == n:
                     break
-                bad = match(word, likelier=len(pairs) % 2 == 0)
+                bad = matcher.match(word, likelier=len(pairs) % 2 == 0)
                 if bad is None:
                     exhausted.add(word)
                     continue
-                used.add(bad)
+                matcher.used.add(bad)
                 serial[word] += 1
                 pairs.append(Pair(f"{word}-{serial[word]}", f"{len(word)} letters", word, bad))
             order = [w for w in order if w not in exhausted]

@@ -1,7 +1,6 @@
-"""The phenomena of the world's minimal pairs: each draws a good and a bad list of words.
+"""The phenomena of the world's minimal pairs. Each function draws a good and a bad list of words.
 
-Number and direction cycle over the items of a phenomenon, so that each of two competing forms is the good one
-equally often.
+Number and direction cycle over the items of a phenomenon, so each of two competing forms is the good one equally often.
 """
 
 import random
@@ -16,7 +15,7 @@ PRESENT = {"sg": "s", "pl": "b"}
 
 
 class Draw:
-    """Shorthand for drawing in one scene. `number`, `flip` and `second` cycle, which balances the items."""
+    """Draws words in one scene. `number`, `flip` and `second` cycle over the items, which balances them."""
 
     def __init__(self, where: Scene, rng: random.Random, turn: int) -> None:
         self.where, self.rng = where, rng
@@ -32,7 +31,7 @@ class Draw:
         return out
 
     def one(self, *texts: str) -> Words:
-        """Expand one of several."""
+        """Expand one of these texts."""
         return self(self.rng.choice(texts))
 
     def verb(self, name: str, without: frozenset[str] = frozenset()) -> lx.Verb:
@@ -51,7 +50,7 @@ class Draw:
 
 
 def _inflected(d: Draw, subject: Words, thing: bool) -> tuple[Words, Words]:
-    """Subject of number d.number, then a verb or a copula that agrees (good) or does not (bad)."""
+    """A subject of number d.number with a verb or a copula that agrees (good) or does not agree (bad)."""
     good, bad = d.number, OTHER[d.number]
     if d.rng.random() < 0.3:
         tense = d.rng.choice(("pres", "past"))
@@ -110,7 +109,7 @@ def determiner_noun(d: Draw) -> tuple[Words, Words]:
     lemma = next(x for t in [*lx.TOPICS.values()] for x in t.things + lx.THINGS if noun in x)
     right = determiner[good][index % len(determiner[good])]
     head, tail = [*subject, verb], d("PLACE") if d.rng.random() < 0.4 else []
-    if d.flip:  # the determiner changes
+    if d.flip:  # the determiner changes, not the noun
         wrong = determiner[bad][index % len(determiner[bad])]
         return [*head, right, noun, *tail], [*head, wrong, noun, *tail]
     return [*head, right, noun, *tail], [*head, right, getattr(lemma, bad), *tail]
@@ -188,7 +187,7 @@ def filler_gap(d: Draw) -> tuple[Words, Words]:
 
 
 def adjective_order(d: Draw) -> tuple[Words, Words]:
-    """The mechanic found a rusty / *pipe rusty pipe: the same words, swapped."""
+    """The mechanic found a rusty pipe / *pipe rusty: the same words in another order."""
     n = d.number
     determiner = d(f"DET.{n}")
     if d.flip:

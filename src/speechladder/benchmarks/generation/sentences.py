@@ -1,8 +1,7 @@
-"""Benchmark items of the world: minimal pairs of sentences per phenomenon, stories with two endings.
+"""Pairs of the world: minimal pairs of sentences for each phenomenon, and stories with two endings.
 
-Every good sentence is held out from training (stories.held_out); every bad one is shown to lie outside the grammar
-(grammar.accepts). Within a phenomenon the two competing forms are good equally often, so that their frequencies
-decide nothing.
+Every good sentence is held out from training (stories.held_out). Every bad one is tested to lie outside the grammar
+(grammar.accepts). Within a phenomenon the two competing forms are good equally often, so their frequencies do not help.
 """
 
 import random
@@ -24,7 +23,7 @@ from speechladder.io.errors import UserError
 
 
 def minimal(good: str, bad: str) -> bool:
-    """Whether two sentences differ in one word, or by a swap of two neighbours."""
+    """Whether two sentences differ in one word, or by a swap of two neighbouring words."""
     a, b = good.split(), bad.split()
     if len(a) != len(b):
         return False
@@ -36,7 +35,7 @@ def minimal(good: str, bad: str) -> bool:
 
 
 def _with_time(d: Draw, good: Words, bad: Words) -> tuple[str, str]:
-    """Some pairs with a phrase of time before or after, as sentences of the corpus have it."""
+    """The pair as sentences, sometimes with a phrase of time before or after, as in the corpus."""
     chance = d.rng.random()
     before = d("TIME") if chance < 0.15 else []
     after = d("TIME") if chance > 0.85 else []
@@ -44,9 +43,9 @@ def _with_time(d: Draw, good: Words, bad: Words) -> tuple[str, str]:
 
 
 def sblimp_pairs(seed: int, n: int) -> list[Pair]:
-    """`n` minimal pairs spread evenly over PHENOMENA; type is the phenomenon.
+    """`n` minimal pairs, spread evenly over PHENOMENA; the type of a pair is its phenomenon.
 
-    Raises UserError when n is out of reach.
+    Raises UserError if the world has fewer pairs.
     """
     pairs: list[Pair] = []
     used: set[str] = set()
@@ -83,7 +82,7 @@ def sblimp_pairs(seed: int, n: int) -> list[Pair]:
 
 
 def _told(rng: random.Random, topic: str, count: int) -> tuple[list[str], str, Scene]:
-    """A held-out story of `count` sentences, whose last names a topic's own noun that came before."""
+    """A held-out story of `count` sentences. Its last sentence repeats a noun of the topic."""
     own = {form for x in lx.TOPICS[topic].agents + lx.TOPICS[topic].things for form in x}
     while True:
         where = scene(rng, topic)
@@ -94,10 +93,10 @@ def _told(rng: random.Random, topic: str, count: int) -> tuple[list[str], str, S
 
 
 def topic_pairs(seed: int, n: int) -> list[Pair]:
-    """`n` stories of 3 or 4 sentences with a right ending (good) and one of another topic (bad); type is the topic.
+    """`n` stories of 3 or 4 sentences with their own ending (good) and one of another topic (bad); type is the topic.
 
-    Stories come in twos of different topics that lend each other their endings, of equal length up to one word: each
-    ending is right once and wrong once, so that the ending alone says nothing.
+    Two stories of different topics exchange their endings, whose lengths differ by at most one word. Each ending is
+    right once and wrong once, so the ending alone gives nothing away.
     """
     rng = random.Random(f"topic/{seed}")
     names = list(lx.TOPICS)

@@ -1,0 +1,1 @@
+"""The benchmark tasks, one file each, and their registry."""

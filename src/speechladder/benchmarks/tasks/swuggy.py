@@ -1,0 +1,41 @@
+"""sWUGGY: a word against a non-word that is matched to it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechladder.benchmarks.tasks.slm21 import slm21
+from speechladder.benchmarks.tasks.task import Task
+from speechladder.settings import Benchmarks
+
+if TYPE_CHECKING:
+    from speechladder.benchmarks.pairs import Pair
+
+
+def _generate(settings: Benchmarks, seed: int, cuts: list[Path]) -> "list[Pair]":
+    """Words of the world's lexicon or, with `cuts`, of their training text."""
+    from speechladder.benchmarks.generation.nonwords import swuggy_pairs
+    from speechladder.benchmarks.generation.vocabulary import training_words
+    from speechladder.corpora.speak import pronounce
+
+    words, every = training_words(cuts)
+    return swuggy_pairs(seed, settings.swuggy_pairs, words=words or None, pronounce=pronounce, also_words=every)
+
+
+TASK = Task(
+    name="swuggy",
+    title="sWUGGY (words)",
+    short_title="sWUGGY",
+    generate=_generate,
+    seconds=0.7,
+    corpus_words=True,
+    official=slm21("lexical", recordings={"dev": 40_000, "test": 160_000}, seconds=0.8),
+    paper={
+        "text-bpe": 85.1,
+        "text-raw": 85.6,
+        "phone-bpe": 85.0,
+        "phone-raw": 85.8,
+        "phone-repeat": 85.5,
+        "speech-hubert": 50.8,
+    },
+    paper_factors={"B": -0.3, "C": -40.6},
+)

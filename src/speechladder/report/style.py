@@ -1,0 +1,96 @@
+"""The looks that all figures share: colours and markers of the rungs, intervals, legends, files.
+
+Each rung has one colour and one marker in all figures. The colours are Okabe and Ito's palette, which colour-blind
+readers can tell apart.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from speechladder.io.files import atomic
+from speechladder.io.hashing import stable_hash
+
+LOOKS = {
+    "text-bpe": ("#0072B2", "o"),
+    "text-raw": ("#56B4E9", "s"),
+    "phone-bpe": ("#009E73", "D"),
+    "phone-raw": ("#E69F00", "^"),
+    "phone-repeat": ("#D55E00", "v"),
+    "speech-hubert": ("#CC79A7", "P"),
+    "speech-hubert-dedup": ("#000000", "X"),
+}
+OTHER_LOOKS = [(colour, marker) for colour in ("#7F7F7F", "#8C6D31", "#5254A3", "#843C39") for marker in "*hp<>"]
+NORM_LABELS = {"sum": "sum over tokens", "mean": "mean per token"}
+STYLE = {
+    "svg.hashsalt": "speechladder",  # without a salt the ids in the SVG are random
+    "font.family": "DejaVu Sans",  # it comes with matplotlib, so the glyphs are the same everywhere
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+}
+REFERENCE = {"color": "0.45", "linestyle": "--", "linewidth": 1, "zorder": 1}
+
+
+@contextmanager
+def open_figure(
+    folder: Path, name: str, width: float, height: float, panels: int, **options: Any
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Yield a figure of this size (inches) with a row of panels, and write {folder}/{name}.svg and .png at the end."""
+    with matplotlib.rc_context(STYLE):
+        # a Figure without pyplot needs no window system and has no global state
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # inches
+        axes = figure.subplots(1, panels, squeeze=False, **options)[0]
+        yield figure, list(axes)
+        for suffix, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+            with atomic(folder / f"{name}.{suffix}") as temporary:
+                figure.savefig(temporary, format=suffix, metadata=metadata, dpi=150)
+
+
+def look(rung: str) -> dict[str, str]:
+    """Colour and marker of a rung. A rung that is not built in always gets the same one of the other looks."""
+    colour, marker = LOOKS.get(rung) or OTHER_LOOKS[stable_hash(rung) % len(OTHER_LOOKS)]
+    return {"color": colour, "marker": marker}
+
+
+def add_legend(figure: Figure, reference: str, rungs: Sequence[str] = ()) -> None:
+    """A legend below the panels for the dashed line, and for colours or, without rungs, filled and open markers."""
+    if rungs:
+        handles = [Line2D([], [], **look(rung), label=rung) for rung in rungs]
+    else:
+        fills = (("0.2", f"log-likelihood, {NORM_LABELS['sum']}"), ("white", NORM_LABELS["mean"]))
+        handles = [Line2D([], [], color="0.2", marker="o", markerfacecolor=fill, label=text) for fill, text in fills]
+    handles.append(Line2D([], [], label=reference, **REFERENCE))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
+
+
+def draw_interval(
+    axis: Axes, at: float, value: float, low: float, high: float, filled: bool, style: dict[str, str]
+) -> None:
+    """A value with its interval on the row `at`, as a filled or open marker on a bar."""
+    axis.plot([low, high], [at, at], color=style["color"], linewidth=2, solid_capstyle="butt", zorder=2)
+    face = style["color"] if filled else "white"
+    axis.plot([value], [at], **style, linestyle="none", markerfacecolor=face, markersize=6.5, zorder=3)
+
+
+def note_no_rows(axis: Axes, text: str) -> None:
+    """Write in an empty panel why it is empty."""
+    axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes, color="0.4")
+    axis.set_axis_off()
+    axis.title.set_visible(True)
+
+
+def floats(row: dict[str, str], *columns: str) -> list[float]:
+    """The cells of these columns as numbers."""
+    return [float(row[column]) for column in columns]
