@@ -347,9 +347,10 @@ def test_statistics_of_speakers_are_jobs_of_the_stages_that_wait_for_them(book):
 
 def test_passes_end_a_short_rung_before_the_steps_do(book):
     found = settings(lm={"max_steps": 10_000, "max_passes": 2})
-    context = Context(found, hours.hours(found, Path("nowhere")), book, inputs.Machine(1, 0, None))
+    nowhere, machine = Path("nowhere"), inputs.Machine(1, 0, None)
+    length = hours.hours(found, nowhere)
     text, speech = (
-        models.plan_model(name, found, context.hours, book, context.machine) for name in ("text-bpe", "speech-hubert")
+        models.plan_model(name, found, length, book, machine, nowhere) for name in ("text-bpe", "speech-hubert")
     )
     assert text.steps == -(-2 * text.pass_tokens // (1024 * 4)) < speech.steps
     assert text.rate == Figure(4.45, "published")
@@ -375,7 +376,9 @@ def test_a_training_that_fits_no_gpu_is_said(book):
 
     def verdict(memory: float, **lm: object) -> str | None:
         asked = load(paper | {"lm": paper["lm"] | lm})
-        return models.too_large(models.plan_model("text-bpe", asked, found, book, machine), asked, memory)
+        return models.too_large(
+            models.plan_model("text-bpe", asked, found, book, machine, Path("nowhere")), asked, memory
+        )
 
     assert verdict(80e9) is None  # gradients accumulate to the 128 windows
     assert verdict(80e9, processes=1) is None

@@ -26,7 +26,7 @@ class Context:
     hours: Hours
     rates: Rates
     machine: Machine
-    results: Path = Path("results")
+    results: Path
 
     def at(self, speech: float, rate: str, *bases: str) -> Figure:
         """Core-hours of `speech` hours at a rate in times real time."""

@@ -76,9 +76,7 @@ def vocabulary(rung: str, settings: Settings) -> int:
     return symbols + SPECIALS
 
 
-def plan_model(
-    rung: str, settings: Settings, hours: Hours, rates: Rates, machine: Machine, results: Path = Path("results")
-) -> Model:
+def plan_model(rung: str, settings: Settings, hours: Hours, rates: Rates, machine: Machine, results: Path) -> Model:
     """A rung's model. Steps are the least of lm.max_steps and what lm.max_passes and lm.max_tokens ask for, as lm.train
     plans them; stopping earlier, when validation has converged or at lm.max_hours, is not foreseen."""
     lm, rate = sized(settings.lm), token_rate(rung, results, settings.units)

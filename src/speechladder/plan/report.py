@@ -44,7 +44,8 @@ def plan_run(
     except UserError as found:
         error = str(found)
     jobs = dry_run(files, words, target) if dry and not error else Jobs({}, error or "it was not asked")
-    context = Context(settings, hours(settings, Path("results")), rates, machine)
+    results = Path("results")
+    context = Context(settings, hours(settings, results), rates, machine, results)
     fetched = _downloads(settings)
     title = (
         "Plan of " + (", ".join(path.stem for path in files) or "the default run") + ("".join(f" {w}" for w in words))
