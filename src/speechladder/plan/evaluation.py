@@ -1,15 +1,18 @@
-"""What items, scores and continuations cost."""
+"""What one job costs, from the items to the judge."""
 
 from dataclasses import dataclass
 
 from speechladder.io.tables import ITEMS, read_table
 from speechladder.lm.flops import active_parameters, score_flops, train_flops
 from speechladder.plan.context import Context
+from speechladder.plan.costs import ALIGN_RATES, Work
 from speechladder.plan.figures import Cost, Figure
-from speechladder.plan.models import Model, hub_parameters
+from speechladder.plan.jobs import Job
+from speechladder.plan.models import hub_parameters, plan_model, train_cost
 from speechladder.rungs import registry
-from speechladder.settings import LM, TASKS
+from speechladder.settings import TASKS
 from speechladder.workflow.config import spoken_rungs
+from speechladder.workflow.record import CORPUS
 
 # (recordings, seconds of each) of the official benchmarks. sLM21: 5,000 and 20,000 pairs of words, 6,300 and 63,000 of
 # sentences, each in 4 voices (Nguyen et al. 2020); Topic-StoryCloze: 1,871 stories (Hassid et al. 2023). The lengths
@@ -22,22 +25,24 @@ OFFICIAL = {
 GENERATED = {"swuggy": 0.7, "sblimp": 2.2, "topic": 7.0}  # seconds of an item, assumed
 WORDS = 2.7  # per second of speech, assumed
 JUDGE_TOKENS = 1.4  # of a judge's vocabulary per word, assumed
-SPOKEN = ("phones", "phone-frames", "units", "unit-runs")  # heard through a voice or a vocoder (registry.HEARD_AS)
+JUDGED = 100  # tokens of a text, assumed
+SPOKEN = ("phones", "phone-frames", "units", "unit-runs")  # continuations that an ASR hears (registry.HEARD_AS)
+ITEM_CORES = 8  # of the aligner of an official benchmark (workflow/rules/official.smk)
 
 
 @dataclass(frozen=True)
 class Items:
-    """Stimuli of all tasks: how many, hours of speech, on what that rests, and the hours that are spoken here."""
+    """The stimuli of all tasks: their number, hours of speech and basis; hours that are synthesized or transcribed."""
 
     count: float
     hours: float
     basis: str
     synthetic: float
-    stories: float  # hours of Topic-StoryCloze, to be transcribed
+    stories: float  # hours of Topic-StoryCloze
 
 
 def items(context: Context) -> Items:
-    """The run's items: as made already, else as published or set."""
+    """Return the run's items: as an earlier run made them, else as published or set."""
     count = hours = synthetic = stories = 0.0
     bases = set()
     for task in TASKS:
@@ -52,11 +57,11 @@ def items(context: Context) -> Items:
 
 
 def _task(context: Context, task: str) -> tuple[float, float, str, bool]:
-    """(items, seconds of each, basis, spoken by the synthesizer)."""
+    """Return the number of a task's items, the seconds of each, the basis, and whether a synthesizer speaks them."""
     bench = context.settings.benchmarks
-    path = context.results / "benchmarks" / task / "items.parquet"
     official = bench.storycloze if task == "topic" else bench.slm21
-    if path.is_file():
+    path = context.measured.file(f"benchmarks/{task}/items.parquet", *CORPUS, "benchmarks")
+    if path:
         seconds = read_table(path, ITEMS, ["seconds"])["seconds"].to_numpy()
         return len(seconds), float(seconds.mean()) if len(seconds) else 0.0, "measured", not official
     if official:
@@ -72,79 +77,104 @@ def _task(context: Context, task: str) -> tuple[float, float, str, bool]:
     return 2 * pairs * voices, GENERATED[task], "assumed", True
 
 
-def making(context: Context, found: Items) -> Cost:
-    """Items: spoken where generated, aligned, encoded, and transcribed where stories come without text."""
-    s, basis = context.settings, found.basis
-    cost = context.encode(found.hours, basis) + context.assign(found.hours, basis) + context.starts(4 + len(s.rungs))
-    cost += Cost(cpu=context.at(found.synthetic, "speak", basis)) if found.synthetic else Cost()
+def make_items(context: Context, job: Job) -> Work:
+    """The items of one task, each taken as a third of all: spoken if they are generated, and aligned."""
+    s, found = context.settings, items(context)
+    cost = context.disk(found.hours, "bytes_audio", found.basis)
+    if found.synthetic:
+        cost += Cost(cpu=context.at_rate(found.synthetic, "speak", found.basis))
+    rate = ALIGN_RATES.get(s.alignment.aligner)
     if s.alignment.aligner != "truth":
-        rate = "align_mfa" if s.alignment.aligner == "mfa" else "align_pocketsphinx"
-        cost += Cost(cpu=context.at(found.hours, rate, basis))
-    if found.stories and not s.benchmarks.storycloze_text:
-        cost += hearing(context, found.stories, basis)
-    return cost + Cost(disk=context.stored(found.hours, "bytes_audio", basis))
+        cost += Cost(cpu=context.at_rate(found.hours, rate or ALIGN_RATES["pocketsphinx"], found.basis))
+    cores = ITEM_CORES if found.synthetic < found.hours or rate == "align_mfa" else 1
+    return Work(cost / len(TASKS) + context.start(), Figure(found.hours, found.basis) / len(TASKS), cores)
 
 
-def hearing(context: Context, speech: float, *bases: str) -> Cost:
-    """`speech` hours heard by the run's ASR."""
+def transcribe_stories(context: Context, job: Job) -> Work:
+    """The texts of Topic-StoryCloze."""
+    found = items(context)
+    return Work(_recognise(context, found.stories, found.basis))
+
+
+def item_units(context: Context, job: Job) -> Work:
+    """The units of all items."""
+    found = items(context)
+    return Work(context.encode(found.hours, found.basis) + context.assign(found.hours, found.basis) + context.start())
+
+
+def tokenize_items(context: Context, job: Job) -> Work:
+    """The items as tokens of a rung: little more than the start of a process."""
+    return Work(context.start())
+
+
+def _recognise(context: Context, speech: float, *bases: str) -> Cost:
+    """Return the cost of transcribing `speech` hours by the run's ASR."""
     if context.settings.continuation.asr == "pocketsphinx":
-        return Cost(cpu=context.at(speech, "hear_pocketsphinx", *bases))
+        return Cost(cpu=context.at_rate(speech, "hear_pocketsphinx", *bases))
     if context.machine.gpus:
-        return Cost(gpu=context.at(speech, "transcribe_gpu", *bases))
-    return Cost(cpu=context.at(speech, "transcribe_cpu", *bases))
+        return Cost(gpu=context.at_rate(speech, "transcribe_gpu", *bases))
+    return Cost(cpu=context.at_rate(speech, "transcribe_cpu", *bases))
 
 
-def scoring(context: Context, models: list[Model], found: Items) -> Cost:
-    """Every item by every model, layer by layer; and the learning curve's pairs by every snapshot."""
-    s, cost = context.settings, context.starts(len(models))
-    seconds = found.hours * 3600 / max(found.count, 1)
+def score_rung(context: Context, job: Job) -> Work:
+    """Every item by the models of a rung, layer by layer, and the learning curve's pairs by every snapshot."""
+    s, found, model = context.settings, items(context), plan_model(context, job.rung)
+    length = found.hours * 3600 / max(found.count, 1) * model.rate.value + 1
     points = s.lm.learning_points if s.scores.learning else 0
     curve = min(found.count, 2 * s.scores.learning_pairs * len(TASKS) or found.count) * points
-    for model in models:
-        length = seconds * model.rate.value + 1
-        each = score_flops(s.lm, model.vocabulary, length, s.scores.layers) * length
-        last = score_flops(s.lm, model.vocabulary, length, False) * length
-        flops = (found.count * each + curve * last) * len(s.lm.seeds)
-        cost += context.flops(flops, "score_flops", "fp32", found.basis, model.rate.basis)
+    each, last = (score_flops(s.lm, model.vocabulary, length, layers) * length for layers in (s.scores.layers, False))
+    flops = (found.count * each + curve * last) * len(s.lm.seeds)
     columns = (s.lm.layers + 1) * s.scores.layers + 2
-    disk = Figure(8.0 * columns * found.count * len(models) * len(s.lm.seeds), found.basis)
-    return cost + Cost(disk=disk)
+    disk = Figure(8.0 * columns * found.count * len(s.lm.seeds), found.basis)
+    cost = context.flops(flops, "score_flops", "fp32", found.basis, model.rate.basis)
+    return Work(cost + Cost(disk=disk) + context.start())
 
 
-def continuing(context: Context, models: list[Model]) -> tuple[float, Cost]:
-    """(hours of continuations that are heard, the cost of sampling, hearing and judging them)."""
+def _continuations(context: Context) -> int:
+    """Return how many continuations a rung has."""
+    c = context.settings.continuation
+    return c.prompts * c.samples * len(context.settings.lm.seeds)
+
+
+def continue_rung(context: Context, job: Job) -> Work:
+    """The tokens of a rung's continuations."""
+    c, model = context.settings.continuation, plan_model(context, job.rung)
+    seconds = _continuations(context) * c.seconds + c.prompts * c.prompt_seconds
+    flops = 2 * active_parameters(context.settings.lm, model.vocabulary) * seconds * model.rate.value
+    return Work(context.flops(flops, "generate_flops", "fp64", model.rate.basis) + context.start())
+
+
+def hear_rung(context: Context, job: Job) -> Work:
+    """The transcripts of a rung's continuations, which for text are there already."""
+    if registry.get(job.rung).heard not in SPOKEN:
+        return Work(context.start())
+    speech = _continuations(context) * context.settings.continuation.seconds / 3600
+    cost = _recognise(context, speech) + context.disk(speech * 0.01, "bytes_audio", "assumed")
+    return Work(cost + context.start(), Figure(speech, "derived"))
+
+
+def train_vocoder(context: Context, job: Job) -> Work:
+    """The run's own vocoder."""
+    rate = context.rates.get("vocoder_steps")
+    steps = context.settings.continuation.vocoder_steps
+    return Work(Cost(cpu=Figure(steps / rate.value / 3600, rate.basis)))
+
+
+def train_judge(context: Context, job: Job) -> Work:
+    """The run's own judge, which is as large as its language models."""
+    s = context.settings
+    steps = s.continuation.judge_steps * s.lm.window * s.lm.batch_windows
+    flops = train_flops(s.lm, s.tokens.text_vocab, s.lm.window) * steps
+    return Work(train_cost(context, s.lm, s.tokens.text_vocab, flops) + context.start())
+
+
+def judge_continuations(context: Context, job: Job) -> Work:
+    """The likelihood of every rung's continuations under the judge."""
     s, c = context.settings, context.settings.continuation
-    spoken = [m for m in models if m.rung in spoken_rungs(s)]
-    if not spoken:
-        return 0.0, Cost()
-    count = c.prompts * c.samples * len(s.lm.seeds)
-    cost, heard = context.starts(3 * len(spoken) + 4), 0.0
-    for model in spoken:
-        tokens = count * c.seconds * model.rate.value + c.prompts * c.prompt_seconds * model.rate.value
-        flops = 2 * active_parameters(s.lm, model.vocabulary) * tokens
-        cost += context.flops(flops, "generate_flops", "fp64", model.rate.basis)
-        if registry.get(model.rung).heard in SPOKEN:
-            heard += count * c.seconds / 3600
-    cost += hearing(context, heard)
-    if any(str(registry.get(m.rung).heard).startswith("unit") for m in spoken) and c.vocoder == "run":
-        rate = context.rates.get("vocoder_steps")
-        cost += Cost(cpu=Figure(c.vocoder_steps / rate.value / 3600, rate.basis))
-    return heard, cost + _judging(context, count * len(spoken)) + Cost(disk=context.stored(heard * 0.01, "bytes_audio"))
-
-
-def _judging(context: Context, texts: int) -> Cost:
-    s, c = context.settings, context.settings.continuation
+    texts = _continuations(context) * len(spoken_rungs(s))
     tokens = texts * (c.seconds + c.prompt_seconds) * WORDS * JUDGE_TOKENS
     if c.judge == "hf":
-        size = hub_parameters(c.judge_model)
-        return context.flops(2 * size.value * tokens, "score_flops", "bf16", "assumed")
-    size = s.tokens.text_vocab
-    steps = c.judge_steps * s.lm.window * s.lm.batch_windows
-    training = context.flops(
-        train_flops(s.lm, size, s.lm.window) * steps, _lm_rate(s.lm, size), "bf16", gpu="lm_flops_small"
-    )
-    return training + context.flops(score_flops(s.lm, size, 100, False) * tokens, "score_flops", "fp32", "assumed")
-
-
-def _lm_rate(lm: LM, vocabulary: int) -> str:
-    return "lm_flops_30m" if active_parameters(lm, vocabulary) >= 10_000_000 else "lm_flops"
+        flops, precision = 2 * hub_parameters(c.judge_model).value * tokens, "bf16"
+    else:
+        flops, precision = score_flops(s.lm, s.tokens.text_vocab, JUDGED, False) * tokens, "fp32"
+    return Work(context.flops(flops, "score_flops", precision, "assumed") + context.start())

@@ -1,29 +1,79 @@
 """A plan as a page of text within 100 columns, and as JSON."""
 
+import os
+import sys
 import textwrap
+from json import dumps
+from pathlib import Path
 from typing import Any
 
 from speechladder.fetch.transfer import free_space
 from speechladder.io.progress import aligned
 from speechladder.plan.context import Context
-from speechladder.plan.figures import Figure
-from speechladder.plan.inputs import hub_models
+from speechladder.plan.downloads import hub_models
+from speechladder.plan.figures import BASES, Figure
+from speechladder.plan.machine import find_machine
 from speechladder.plan.models import too_large
-from speechladder.plan.rates import BASES
-from speechladder.plan.report import Report
-from speechladder.plan.stages import Plan, Stage, needs_room, unknown_hint
+from speechladder.plan.rates import FILE, Rates
+from speechladder.plan.report import Report, plan_run
+from speechladder.plan.stages import Plan, Stage
+from speechladder.workflow.presets import preset_file
 
 WIDTH = 100
 LETTERS = {"measured": "m", "published": "p", "derived": "d", "assumed": "a"}
-LEGEND = "m measured, p published, d derived by a formula, a assumed: the weakest that goes into a figure."
+LEGEND = "m measured, p published, d derived by a formula, a assumed; a figure shows the weakest of its terms."
 WALL = (
-    "Hours on the wall: each stage spread over all GPUs or cores, a job on one of them, one stage after the other. "
-    "CPU-hours leave out the core that waits for a GPU."
+    "Hours on the wall: each stage is spread over all GPUs or cores, and one stage follows the other. CPU-hours leave "
+    "out the core that waits for a GPU."
 )
 
 
+def print_plan(
+    preset: list[str] = (),
+    config: list[str] = (),
+    directory: Path | None = None,
+    target: str = "results/table.csv",
+    cpus: int | None = None,
+    gpus: int | None = None,
+    gpu: str | None = None,
+    rates: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Print what a run would take, before anything is spent: jobs, hours of speech, disk, CPU-hours and GPU-hours.
+
+    The jobs are those that `snakemake -n` lists, so of a half-finished run the rest is planned. The page says on what
+    each figure rests.
+
+        python scripts/plan.py --preset paper
+        python scripts/plan.py --preset librispeech-100 --gpus 1 --gpu A100-80GB --config corpus='{hours: 50}'
+        python scripts/plan.py --target results/scaling.csv
+
+    Args:
+        preset: presets, by name or file; later ones override earlier ones
+        config: settings as snakemake takes them, KEY=VALUE
+        directory: folder of the run, in which results/ is or will be, as snakemake's option
+        target: file to be made, such as results/units_sweep.csv or results/scaling.csv
+        cpus: CPU cores; default: those of the preset's machine, else of this one
+        gpus: GPUs; default: likewise
+        gpu: name of the GPU under 'gpus' of the rates, such as A100-80GB
+        rates: file of rates, as benchmarks/rates.py writes it; default: benchmarks/rates.json
+        json: print JSON
+    """
+    files = [preset_file(name).resolve() for name in preset]
+    book = Rates.load(rates or FILE)
+    machine = find_machine(files[-1] if files else None, book, cpus, gpus, gpu)
+    if directory:
+        directory.mkdir(parents=True, exist_ok=True)
+        os.chdir(directory)
+    report = plan_run(files, config, book, machine, target)
+    try:
+        print(dumps(as_json(report), indent=2) if json else as_text(report), flush=True)  # noqa: T201
+    except BrokenPipeError:  # of `| head`; Python would fail again when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def as_text(report: Report) -> str:
-    """The page."""
+    """Return the page."""
     context, plan = report.context, report.plan
     hours = context.hours
     lines = [
@@ -33,52 +83,64 @@ def as_text(report: Report) -> str:
             f"({hours.basis}: {hours.source})."
         ),
     ]
+    for reason in context.measured.reasons:
+        lines += _wrapped(f"Figures in {context.measured.results}/ do not count as measured: {reason}.")
+    if report.conflict:
+        lines += ["", "The run would not start in this folder:", *_indented(report.conflict)]
     if report.jobs.error:
-        lines += ["", "Snakemake could not build the DAG, so jobs are those of a run that has not begun:"]
-        for line in report.jobs.error.splitlines():
-            lines += textwrap.wrap(line.strip(), WIDTH, initial_indent="  ", subsequent_indent="    ")
+        lines += ["", "Snakemake could not build the DAG. These are the jobs of results/table.csv in a new folder:"]
+        lines += _indented(report.jobs.error)
     if not plan.stages and not plan.unknown:
         return "\n".join([*lines, "", "Nothing is left to be done."])
     lines += ["", *aligned(_stage_rows(plan))]
-    if any(stage.name == "train" for stage in plan.stages):
-        lines += ["", *aligned(_model_rows(report))]
+    if plan.models:
+        lines += ["", *_model_table(report)]
     lines += ["", *_download_lines(report), "", *_room_lines(report), "", LEGEND, *_wrapped(WALL), *_notes(report)]
     return "\n".join([*lines, "", *_rate_lines(context)])
 
 
+def _indented(text: str) -> list[str]:
+    lines = (line.strip() for line in text.splitlines())
+    return [part for line in lines for part in _wrapped(line, initial_indent="  ", subsequent_indent="    ")]
+
+
 def _stage_rows(plan: Plan) -> list[list[str]]:
     rows = [["stage", "jobs", "h of speech", "disk", "CPU-hours", "GPU-hours", "hours on the wall"]]
-    return rows + [_cells(stage) for stage in (*plan.stages, plan.total)]
+    for stage in (*plan.stages, plan.total):
+        cost = stage.cost
+        disk = f"{size(cost.disk.value)} {LETTERS[cost.disk.basis]}" if cost.disk.value else "-"
+        figures = map(_figure, (cost.cpu, cost.gpu, stage.wall))
+        rows.append([stage.name, f"{stage.jobs:,}", _figure(stage.hours), disk, *figures])
+    return rows
 
 
-def _cells(stage: Stage) -> list[str]:
-    cost = stage.cost
-    figures = (stage.hours, cost.cpu, cost.gpu, stage.wall)
-    hours, cpu, gpu, wall = (_figure(figure) for figure in figures)
-    disk = f"{size(cost.disk.value)} {LETTERS[cost.disk.basis]}" if cost.disk.value else "-"
-    return [stage.name, f"{stage.jobs:,}", hours, disk, cpu, gpu, wall]
+def _model_table(report: Report) -> list[str]:
+    """Return a line for each model; where names are long, without tokens per second and per pass."""
+    rows = _model_rows(report)
+    lines = aligned(rows)
+    return lines if max(map(len, lines)) <= WIDTH else aligned([row[:3] + row[5:] for row in rows])
 
 
 def _model_rows(report: Report) -> list[list[str]]:
     kind = "GPU" if report.context.machine.gpus else "CPU"
     rows = [["model", "parameters", "vocabulary", "tokens/s", "tokens a pass", "steps", "tokens", f"{kind}-hours each"]]
     for m in report.plan.models:
-        each = Figure(m.hours, (m.gpu if m.gpu.value else m.cpu).basis)
         rows.append(
-            [m.rung, count(m.parameters), f"{m.vocabulary:,}", _figure(m.rate), count(m.pass_tokens), f"{m.steps:,}",
-             count(m.tokens), _figure(each)]
+            [m.name, count(m.parameters), f"{m.vocabulary:,}", _figure(m.rate), count(m.pass_tokens), f"{m.steps:,}",
+             count(m.tokens), _figure(m.cost.hours)]
         )  # fmt: skip
     return rows
 
 
 def _download_lines(report: Report) -> list[str]:
-    absent = [file for file in report.files if not file.there]
-    if not report.files:
+    files = report.context.files
+    absent = [file for file in files if not file.there]
+    if not files:
         return ["Nothing is downloaded.", *_hub_lines(report)]
     if not absent:
         return ["All downloads are there.", *_hub_lines(report)]
     listed = ", ".join(f"{file.name} ({size(file.bytes) if file.bytes else 'size not known'})" for file in absent)
-    found = _wrapped(f"To be downloaded, {len(absent)} of {len(report.files)} files: {listed}.")
+    found = _wrapped(f"To be downloaded, {len(absent)} of {len(files)} files: {listed}.")
     return found + _hub_lines(report)
 
 
@@ -88,8 +150,13 @@ def _hub_lines(report: Report) -> list[str]:
     return _wrapped(f"From the model hub, unless they are in its cache: {', '.join(sizes)}.") if names else []
 
 
+def _room(plan: Plan) -> tuple[float, float]:
+    """Return the bytes that are downloaded, and those that the run writes beside them."""
+    return plan.fetched.value, plan.total.cost.disk.value - plan.fetched.value
+
+
 def _room_lines(report: Report) -> list[str]:
-    fetched, written = needs_room(report.plan, report.files)
+    fetched, written = _room(report.plan)
     places = {free_space(report.downloads_folder): fetched}
     here = free_space(report.directory)
     same = next((p for p in places if p[0].stat().st_dev == here[0].stat().st_dev), None)
@@ -107,28 +174,28 @@ def _room_lines(report: Report) -> list[str]:
 def _notes(report: Report) -> list[str]:
     context, plan = report.context, report.plan
     notes = []
-    training = any(stage.name == "train" for stage in plan.stages)
-    if context.machine.gpus and training:
+    if context.machine.gpus and plan.models:
         memory = float(context.rates.content["gpus"][context.machine.gpu]["memory"])
         notes += [found for model in plan.models[:1] if (found := too_large(model, context.settings, memory))]
-    if training:
+    if plan.models:
         extra = max(model.while_training for model in plan.models)
         notes.append(
-            "Models train to lm.max_steps or lm.max_passes here; validation may end them earlier. While one trains, "
-            f"its checkpoints take {size(extra)} more."
+            "The models of this plan train to lm.max_steps, lm.max_passes or lm.max_tokens; validation may end them "
+            f"earlier. While one trains, its checkpoints take {size(extra)} more."
         )
     if context.settings.alignment.aligner == "mfa":
         shard = context.hours.total / context.settings.corpus.shards
-        extra = context.stored(shard, "bytes_mfa").value
+        extra = context.disk(shard, "bytes_mfa").disk.value
         notes.append(f"While MFA aligns a shard, it takes some {size(extra)} more (assumed).")
     if plan.unknown:
-        notes.append(f"Without an estimate: {unknown_hint(plan.unknown)}.")
+        unknown = ", ".join(f"{rule} ({number})" for rule, number in plan.unknown.items())
+        notes.append(f"Rules without an estimate, and their jobs: {unknown}.")
     return [line for note in notes for line in _wrapped(note)]
 
 
 def _rate_lines(context: Context) -> list[str]:
-    """Every rate that went into the plan, under where it is from."""
-    lines = [f"Rates, of {context.rates.path.name}; `python benchmarks/rates.py` measures them on your machine:"]
+    """Return every rate that the plan counts with, grouped by its source."""
+    lines = [f"Rates in {context.rates.path.name}; `python benchmarks/rates.py` measures them on your machine:"]
     by_source: dict[tuple[str, str], list[str]] = {}
     for name, rate in sorted(context.rates.used.items(), key=lambda item: (BASES.index(item[1].basis), item[0])):
         listed = by_source.setdefault((rate.basis, rate.source), [])
@@ -140,23 +207,26 @@ def _rate_lines(context: Context) -> list[str]:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The same figures: bytes, hours, and what each rests on."""
+    """Return the same figures, in bytes and hours, each with its basis."""
     context, plan = report.context, report.plan
-    fetched, written = needs_room(plan, report.files)
+    fetched, written = _room(plan)
     return {
         "plan": report.title,
         "machine": {"cpus": context.machine.cpus, "gpus": context.machine.gpus, "gpu": context.machine.gpu},
         "hours": {"train": context.hours.train, "other": context.hours.other, "basis": context.hours.basis,
                   "source": context.hours.source},
+        "not_measured": context.measured.reasons,
+        "conflict": report.conflict or None,
         "dry_run_error": report.jobs.error or None,
         "stages": [_stage_json(stage) for stage in (*plan.stages, plan.total)],
         "without_estimate": plan.unknown,
         "models": [
-            {"rung": m.rung, "parameters": m.parameters, "vocabulary": m.vocabulary, "steps": m.steps,
-             "tokens": m.tokens, "tokens_per_pass": m.pass_tokens, "cpu_hours": m.cpu.value, "gpu_hours": m.gpu.value}
+            {"model": m.name, "parameters": m.parameters, "vocabulary": m.vocabulary, "steps": m.steps,
+             "tokens": m.tokens, "tokens_per_pass": m.pass_tokens,
+             "cpu_hours": m.cost.cpu.value, "gpu_hours": m.cost.gpu.value}
             for m in plan.models
         ],
-        "downloads": [{"name": f.name, "bytes": f.bytes, "there": f.there} for f in report.files],
+        "downloads": [{"name": f.name, "bytes": f.bytes, "there": f.there} for f in context.files],
         "bytes": {"downloads": fetched, "written": written},
         "free": {str(folder): free for folder, free in map(free_space, (report.downloads_folder, report.directory))},
         "rates": {
@@ -174,7 +244,7 @@ def _stage_json(stage: Stage) -> dict[str, Any]:
 
 
 def size(number: float) -> str:
-    """Bytes as 1.2 GB."""
+    """Write a number of bytes to read: 1.2 GB."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if number >= factor:
             return f"{_number(number / factor)} {unit}"
@@ -182,7 +252,7 @@ def size(number: float) -> str:
 
 
 def count(number: float) -> str:
-    """1.1 B, 88 M, 32 k."""
+    """Write a number to read: 1.1 B, 88.0 M, 3.2 k."""
     for unit, factor in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= factor:
             return f"{_number(number / factor)} {unit}"
@@ -201,5 +271,5 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+def _wrapped(text: str, **indents: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False, **indents)
