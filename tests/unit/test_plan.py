@@ -19,7 +19,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
 from speechladder.io.tables import UTTERANCES, write_table
 from speechladder.lm import flops
-from speechladder.plan import costs, evaluation, models, page, rates, report, stages
+from speechladder.plan import costs, items, models, page, rates, report, stages
 from speechladder.plan.context import Context
 from speechladder.plan.downloads import File
 from speechladder.plan.figures import Figure
@@ -387,7 +387,8 @@ def test_every_rule_of_a_table_belongs_to_a_stage():
     known = [rule for stage in stages.RULES.values() for rule in stage]
     assert len(known) == len(set(known))
     assert {name for name in rules if not OWN_TARGETS.fullmatch(name)} == set(known)
-    assert set(stages.COSTS) <= set(known)
+    assert set(costs.COSTS) | set(costs.TWINS) <= set(known)
+    assert set(costs.TWINS.values()) <= set(costs.COSTS)
 
 
 def test_statistics_of_speakers_are_jobs_of_the_stages_that_wait_for_them(book):
@@ -446,20 +447,21 @@ def test_processes_share_a_models_hours(book):
     assert row(two, "train").wall.value == pytest.approx(sum(m.hours for m in two.models) / 2)
 
 
-def test_official_items_are_counted_and_capped(book):
+def test_official_items_are_counted_and_capped():
     official = {"slm21": "sLM21.dataset.zip", "storycloze": "tSC.zip"}
     urls = {"urls": ["http://nowhere.test/x"]}
     files = settings().downloads.model_dump()["files"] | dict.fromkeys(official.values(), urls)
 
-    def count(**more: object) -> evaluation.Items:
+    def count(**more: object) -> items.Items:
         found = settings(benchmarks=official | more, downloads={"files": files})
-        return evaluation.items(context(book, found, Machine(1, 0, None)))
+        return items.all_items(found, measured(found))
 
     assert count().count == 40_000 + 50_400 + 3_742
     assert count(slm21_splits=["dev", "test"]).count == 200_000 + 554_400 + 3_742
     assert count(max_pairs=10).count == 80 + 80 + 20
-    assert count().basis == "assumed"
-    assert count().stories == pytest.approx(3_742 * 14 / 3600)
+    assert count().hours.basis == "assumed"
+    found = settings(benchmarks=official, downloads={"files": files})
+    assert items.task_items(found, measured(found), "topic").hours.value == pytest.approx(3_742 * 14 / 3600)
 
 
 # ---------------------------------------------------------------- hours

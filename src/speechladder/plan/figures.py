@@ -19,15 +19,14 @@ class Figure:
     basis: str = "measured"
 
     def __add__(self, other: "Figure") -> "Figure":
-        bases = [figure.basis for figure in (self, other) if figure.value]
-        return Figure(self.value + other.value, worst(bases))
+        return Figure(self.value + other.value, worst(figure.basis for figure in (self, other) if figure.value))
+
+    def __truediv__(self, parts: float) -> "Figure":
+        return Figure(self.value / parts, self.basis)
 
     def times(self, factor: float, *bases: str) -> "Figure":
         """Return the figure scaled by `factor`, which rests on `bases`."""
         return Figure(self.value * factor, worst([self.basis, *bases]))
-
-    def __truediv__(self, parts: int) -> "Figure":
-        return Figure(self.value / parts, self.basis)
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,6 @@ class Cost:
     def times(self, factor: float) -> "Cost":
         """Return the cost scaled by `factor`."""
         return Cost(self.cpu.times(factor), self.gpu.times(factor), self.disk.times(factor))
-
-    def __truediv__(self, parts: int) -> "Cost":
-        return Cost(self.cpu / parts, self.gpu / parts, self.disk / parts)
 
     @property
     def hours(self) -> Figure:

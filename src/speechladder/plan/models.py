@@ -11,7 +11,7 @@ from speechladder.lm.memory import fit
 from speechladder.lm.schedule import planned_steps
 from speechladder.lm.warm_start import sized
 from speechladder.plan.context import Context
-from speechladder.plan.figures import Cost, Figure
+from speechladder.plan.figures import Cost, Figure, worst
 from speechladder.plan.measured import TOKENS, Measured
 from speechladder.plan.rates import LARGE
 from speechladder.rungs import registry
@@ -101,7 +101,7 @@ def plan_model(context: Context, rung: str, name: str = "") -> Model:
     step = lm.window * lm.batch_windows
     steps = planned_steps(lm, _Batches(pass_tokens, step))
     validated = min(lm.valid_seconds, hours.other * 3600) * rate.value * math.ceil(steps / lm.valid_every)
-    flops = train_flops(lm, size, document) * (steps * step + validated / 3)
+    flops = Figure(train_flops(lm, size, document) * (steps * step + validated / 3), worst([rate.basis, hours.basis]))
     disk = Figure(4.0 * count * (1 + lm.learning_points), "derived")
     return Model(
         name=name or rung,
@@ -111,17 +111,17 @@ def plan_model(context: Context, rung: str, name: str = "") -> Model:
         pass_tokens=pass_tokens,
         steps=steps,
         tokens=float(steps * step),
-        cost=train_cost(context, lm, size, flops, rate.basis, hours.basis) + Cost(disk=disk),
+        cost=train_cost(context, lm, size, flops) + Cost(disk=disk),
         while_training=float((lm.keep_checkpoints + 1) * ADAM * count),  # one more exists while it is written
     )
 
 
-def train_cost(context: Context, lm: LM, size: int, flops: float, *bases: str) -> Cost:
+def train_cost(context: Context, lm: LM, size: int, flops: Figure) -> Cost:
     """Return the hours of so many FLOP of training a model with a vocabulary of `size`."""
     count = parameters(lm, size)
     cpu = "lm_flops_30m" if count >= MEDIUM else "lm_flops"
     gpu = "lm_flops_1b" if count >= LARGE else "lm_flops_small" if count < SMALL else "lm_flops"
-    return context.flops(flops, cpu, "fp32" if lm.precision == "fp32" else "bf16", *bases, gpu=gpu)
+    return context.flops(flops, cpu, "fp32" if lm.precision == "fp32" else "bf16", gpu)
 
 
 def too_large(model: Model, settings: Settings, memory: float) -> str | None:

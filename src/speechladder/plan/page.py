@@ -3,6 +3,7 @@
 import os
 import sys
 import textwrap
+from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from speechladder.plan.machine import find_machine
 from speechladder.plan.models import too_large
 from speechladder.plan.rates import FILE, Rates
 from speechladder.plan.report import Report, plan_run
-from speechladder.plan.stages import Plan, Stage
+from speechladder.plan.stages import Plan
 from speechladder.workflow.presets import preset_file
 
 WIDTH = 100
@@ -107,21 +108,16 @@ def _indented(text: str) -> list[str]:
 def _stage_rows(plan: Plan) -> list[list[str]]:
     rows = [["stage", "jobs", "h of speech", "disk", "CPU-hours", "GPU-hours", "hours on the wall"]]
     for stage in (*plan.stages, plan.total):
-        cost = stage.cost
-        disk = f"{size(cost.disk.value)} {LETTERS[cost.disk.basis]}" if cost.disk.value else "-"
-        figures = map(_figure, (cost.cpu, cost.gpu, stage.wall))
-        rows.append([stage.name, f"{stage.jobs:,}", _figure(stage.hours), disk, *figures])
+        figures = stage.figures | {"disk_bytes": Figure()}
+        cells = {name: _figure(figure) for name, figure in figures.items()}
+        if stage.cost.disk.value:
+            cells["disk_bytes"] = f"{size(stage.cost.disk.value)} {LETTERS[stage.cost.disk.basis]}"
+        rows.append([stage.name, f"{stage.jobs:,}", *cells.values()])
     return rows
 
 
 def _model_table(report: Report) -> list[str]:
-    """Return a line for each model; where names are long, without tokens per second and per pass."""
-    rows = _model_rows(report)
-    lines = aligned(rows)
-    return lines if max(map(len, lines)) <= WIDTH else aligned([row[:3] + row[5:] for row in rows])
-
-
-def _model_rows(report: Report) -> list[list[str]]:
+    """Return a line for each model; if names are long, without tokens per second and per pass."""
     kind = "GPU" if report.context.machine.gpus else "CPU"
     rows = [["model", "parameters", "vocabulary", "tokens/s", "tokens a pass", "steps", "tokens", f"{kind}-hours each"]]
     for m in report.plan.models:
@@ -129,54 +125,47 @@ def _model_rows(report: Report) -> list[list[str]]:
             [m.name, count(m.parameters), f"{m.vocabulary:,}", _figure(m.rate), count(m.pass_tokens), f"{m.steps:,}",
              count(m.tokens), _figure(m.cost.hours)]
         )  # fmt: skip
-    return rows
+    lines = aligned(rows)
+    return lines if max(map(len, lines)) <= WIDTH else aligned([row[:3] + row[5:] for row in rows])
 
 
 def _download_lines(report: Report) -> list[str]:
-    files = report.context.files
-    absent = [file for file in files if not file.there]
-    if not files:
-        return ["Nothing is downloaded.", *_hub_lines(report)]
-    if not absent:
-        return ["All downloads are there.", *_hub_lines(report)]
-    listed = ", ".join(f"{file.name} ({size(file.bytes) if file.bytes else 'size not known'})" for file in absent)
-    found = _wrapped(f"To be downloaded, {len(absent)} of {len(files)} files: {listed}.")
-    return found + _hub_lines(report)
+    files, names = report.context.files, hub_models(report.context.settings)
+    absent = [_sized(file.name, file.bytes) for file in files if not file.there]
+    if absent:
+        lines = _wrapped(f"To be downloaded, {len(absent)} of {len(files)} files: {', '.join(absent)}.")
+    else:
+        lines = ["All downloads are there." if files else "Nothing is downloaded."]
+    if names:
+        listed = ", ".join(_sized(*item) for item in names.items())
+        lines += _wrapped(f"From the model hub, unless they are in its cache: {listed}.")
+    return lines
 
 
-def _hub_lines(report: Report) -> list[str]:
-    names = hub_models(report.context.settings)
-    sizes = (f"{name} ({size(known) if known else 'size not known'})" for name, known in names.items())
-    return _wrapped(f"From the model hub, unless they are in its cache: {', '.join(sizes)}.") if names else []
-
-
-def _room(plan: Plan) -> tuple[float, float]:
-    """Return the bytes that are downloaded, and those that the run writes beside them."""
-    return plan.fetched.value, plan.total.cost.disk.value - plan.fetched.value
+def _sized(name: str, known: float | None) -> str:
+    return f"{name} ({size(known) if known else 'size not known'})"
 
 
 def _room_lines(report: Report) -> list[str]:
-    fetched, written = _room(report.plan)
-    places = {free_space(report.downloads_folder): fetched}
-    here = free_space(report.directory)
-    same = next((p for p in places if p[0].stat().st_dev == here[0].stat().st_dev), None)
-    if same:
-        places[same] += written
-    else:
-        places[here] = written
+    """Return a line for each file system that the run fills."""
+    room, needed = report.plan.room, {}
+    for folder, amount in ((report.downloads_folder, room["downloads"]), (report.directory, room["written"])):
+        place = free_space(folder)[0]
+        same = next((other for other in needed if other.stat().st_dev == place.stat().st_dev), place)
+        needed[same] = needed.get(same, 0.0) + amount
     lines = []
-    for (folder, free), needed in places.items():
-        verdict = "enough" if free > needed else f"LACKS {size(needed - free)}"
-        lines += _wrapped(f"Disk of {folder}: needs {size(needed)}, has {size(free)} free: {verdict}.")
+    for place, amount in needed.items():
+        free = free_space(place)[1]
+        verdict = "enough" if free > amount else f"LACKS {size(amount - free)}"
+        lines += _wrapped(f"Disk of {place}: needs {size(amount)}, has {size(free)} free: {verdict}.")
     return lines
 
 
 def _notes(report: Report) -> list[str]:
-    context, plan = report.context, report.plan
-    notes = []
+    context, plan, notes = report.context, report.plan, []
     if context.machine.gpus and plan.models:
         memory = float(context.rates.content["gpus"][context.machine.gpu]["memory"])
-        notes += [found for model in plan.models[:1] if (found := too_large(model, context.settings, memory))]
+        notes += filter(None, [too_large(plan.models[0], context.settings, memory)])
     if plan.models:
         extra = max(model.while_training for model in plan.models)
         notes.append(
@@ -184,12 +173,11 @@ def _notes(report: Report) -> list[str]:
             f"earlier. While one trains, its checkpoints take {size(extra)} more."
         )
     if context.settings.alignment.aligner == "mfa":
-        shard = context.hours.total / context.settings.corpus.shards
-        extra = context.disk(shard, "bytes_mfa").disk.value
+        extra = context.disk(context.shard, "bytes_mfa").disk.value
         notes.append(f"While MFA aligns a shard, it takes some {size(extra)} more (assumed).")
     if plan.unknown:
-        unknown = ", ".join(f"{rule} ({number})" for rule, number in plan.unknown.items())
-        notes.append(f"Rules without an estimate, and their jobs: {unknown}.")
+        listed = ", ".join(f"{rule} ({number})" for rule, number in plan.unknown.items())
+        notes.append(f"Rules without an estimate, and their jobs: {listed}.")
     return [line for note in notes for line in _wrapped(note)]
 
 
@@ -201,46 +189,31 @@ def _rate_lines(context: Context) -> list[str]:
         listed = by_source.setdefault((rate.basis, rate.source), [])
         listed.append(f"{name} {_number(rate.value)} {context.rates.unit(name)}".rstrip())
     for (basis, source), listed in by_source.items():
-        text = f"{LETTERS[basis]} {'; '.join(listed)} ({source})"
-        lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+        lines += _indented(f"{LETTERS[basis]} {'; '.join(listed)} ({source})")
     return lines
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """Return the same figures, in bytes and hours, each with its basis."""
     context, plan = report.context, report.plan
-    fetched, written = _room(plan)
     return {
         "plan": report.title,
-        "machine": {"cpus": context.machine.cpus, "gpus": context.machine.gpus, "gpu": context.machine.gpu},
-        "hours": {"train": context.hours.train, "other": context.hours.other, "basis": context.hours.basis,
-                  "source": context.hours.source},
+        "machine": asdict(context.machine),
+        "hours": asdict(context.hours),
         "not_measured": context.measured.reasons,
         "conflict": report.conflict or None,
         "dry_run_error": report.jobs.error or None,
-        "stages": [_stage_json(stage) for stage in (*plan.stages, plan.total)],
-        "without_estimate": plan.unknown,
-        "models": [
-            {"model": m.name, "parameters": m.parameters, "vocabulary": m.vocabulary, "steps": m.steps,
-             "tokens": m.tokens, "tokens_per_pass": m.pass_tokens,
-             "cpu_hours": m.cost.cpu.value, "gpu_hours": m.cost.gpu.value}
-            for m in plan.models
+        "stages": [
+            {"stage": stage.name, "jobs": stage.jobs} | {name: asdict(f) for name, f in stage.figures.items()}
+            for stage in (*plan.stages, plan.total)
         ],
-        "downloads": [{"name": f.name, "bytes": f.bytes, "there": f.there} for f in context.files],
-        "bytes": {"downloads": fetched, "written": written},
+        "without_estimate": plan.unknown,
+        "models": [asdict(model) for model in plan.models],
+        "downloads": [asdict(file) for file in context.files],
+        "bytes": plan.room,
         "free": {str(folder): free for folder, free in map(free_space, (report.downloads_folder, report.directory))},
-        "rates": {
-            name: {"value": rate.value, "unit": context.rates.unit(name), "basis": rate.basis, "source": rate.source}
-            for name, rate in context.rates.used.items()
-        },
-    }  # fmt: skip
-
-
-def _stage_json(stage: Stage) -> dict[str, Any]:
-    figures = {"hours_of_speech": stage.hours, "disk_bytes": stage.cost.disk, "cpu_hours": stage.cost.cpu,
-               "gpu_hours": stage.cost.gpu, "wall_hours": stage.wall}  # fmt: skip
-    out: dict[str, Any] = {"stage": stage.name, "jobs": stage.jobs}
-    return out | {name: {"value": f.value, "basis": f.basis} for name, f in figures.items()}
+        "rates": {name: asdict(rate) | {"unit": context.rates.unit(name)} for name, rate in context.rates.used.items()},
+    }
 
 
 def size(number: float) -> str:

@@ -4,7 +4,7 @@ A rate is `measured` (by benchmarks/rates.py, on the hardware that it names), `p
 `derived` (from either of these by a formula) or `assumed`. A plan says on which of these each of its figures rests.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 
 FILE = Path(__file__).resolve().parents[3] / "benchmarks" / "rates.json"
+UNMEASURED = ("published", "assumed")  # parts of the file, the better first
 LARGE = 500_000_000  # parameters from which a model fills a GPU as TinyLlama does
 
 HUBERT_BASE: dict[str, Any] = {
@@ -87,10 +88,9 @@ class Rates:
 
     def get(self, name: str) -> Rate:
         """Return a rate by name: measured on a CPU, else published, else assumed; raise UserError if there is none."""
-        entry = self._measured("cpu", name)
-        if entry:
-            return self._use(name, entry)
-        for basis in ("published", "assumed"):
+        for _, rate in self._measured("cpu", name):
+            return self._use(name, rate)
+        for basis in UNMEASURED:
             if name in self.content[basis]:
                 found = self.content[basis][name]
                 return self._use(name, Rate(self._number(found, name), basis, found["source"]))
@@ -102,26 +102,21 @@ class Rates:
         The first of these that exists: the rate measured on this GPU; the share of the peak measured on another GPU,
         times this one's peak; a published or assumed utilisation, times the published peak at `precision`.
         """
-        peak = self.peak(gpu, precision)
-        for name in (work, "lm_flops" if work.startswith("lm_flops") else work):
-            for entry in reversed(self.content["measured"]):
-                if entry["device"] != "cuda" or name not in entry["rates"]:
-                    continue
-                value, there = self._number(entry["rates"][name], name), self.known_gpu(entry["hardware"])
-                source = f"{entry['hardware']}, {entry['date']}, commit {entry['commit']}"
+        peak, label = self.peak(gpu, precision), f"{work} on {gpu}"
+        for name in dict.fromkeys((work, "lm_flops" if work.startswith("lm_flops") else work)):
+            for hardware, rate in self._measured("cuda", name):
+                there = self.known_gpu(hardware)
                 if there == gpu:
-                    return self._use(f"{work} on {gpu}", Rate(value, "measured", source))
+                    return self._use(label, rate)
                 if there:
-                    share = value / self.peak(there, precision)
-                    return self._use(
-                        f"{work} on {gpu}", Rate(share * peak, "derived", f"{share:.0%} of peak: {source}")
-                    )
-        for basis in ("published", "assumed"):
+                    share = rate.value / self.peak(there, precision)
+                    return self._use(label, Rate(share * peak, "derived", f"{share:.0%} of peak: {rate.source}"))
+        for basis in UNMEASURED:
             found = self.content[basis].get(f"{work}_utilisation")
             if found:
                 share = self._number(found, f"{work}_utilisation")
                 source = f"{share:.0%} of {peak / 1e12:.4g} TFLOP/s {precision}: {found['source']}"
-                return self._use(f"{work} on {gpu}", Rate(share * peak, basis, source))
+                return self._use(label, Rate(share * peak, basis, source))
         raise UserError(f"{self.path}: no '{work}_utilisation' under published or assumed; add it")
 
     def peak(self, gpu: str, precision: str) -> float:
@@ -139,21 +134,15 @@ class Rates:
 
     def unit(self, name: str) -> str:
         """Return the unit of a rate; rates of a GPU are in FLOP/s."""
-        for entries in (
-            *(e["rates"] for e in self.content["measured"]),
-            self.content["published"],
-            self.content["assumed"],
-        ):
-            if name in entries:
-                return str(entries[name].get("unit", ""))
-        return "FLOP/s"
+        tables = [*(entry["rates"] for entry in self.content["measured"]), *map(self.content.get, UNMEASURED)]
+        return next((str(table[name].get("unit", "")) for table in tables if name in table), "FLOP/s")
 
-    def _measured(self, device: str, name: str) -> Rate | None:
+    def _measured(self, device: str, name: str) -> Iterator[tuple[str, Rate]]:
+        """Yield the hardware and the rate of each measurement, the latest first."""
         for entry in reversed(self.content["measured"]):
             if entry["device"] == device and name in entry["rates"]:
                 source = f"{entry['hardware']}, {entry['date']}, commit {entry['commit']}"
-                return Rate(self._number(entry["rates"][name], name), "measured", source)
-        return None
+                yield entry["hardware"], Rate(self._number(entry["rates"][name], name), "measured", source)
 
     def _use(self, name: str, rate: Rate) -> Rate:
         self.used[name] = rate

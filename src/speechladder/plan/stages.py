@@ -2,17 +2,16 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from speechladder.plan import costs, evaluation
 from speechladder.plan.context import Context
-from speechladder.plan.costs import Work
+from speechladder.plan.costs import Work, job_cost
 from speechladder.plan.figures import Cost, Figure
 from speechladder.plan.jobs import Job, Jobs, jobs_of_a_new_run
 from speechladder.plan.models import Model, plan_model
 
-# The rows of a plan and the rules of each. What a job of a rule costs stands in COSTS; jobs of the others take seconds.
+# The rows of a plan and the rules of each. plan.costs says what a job of each costs.
 RULES = {
     "download": ("download",),
     "unpack": ("unpack_archive", "index_archive"),
@@ -39,40 +38,6 @@ RULES = {
 }
 
 
-def _report(context: Context, job: Job) -> Work:
-    return Work(Cost(cpu=Figure(context.rates.get("report").value, "assumed")))
-
-
-COSTS: dict[str, Callable[[Context, Job], Work]] = {
-    "download": costs.download,
-    "unpack_archive": costs.unpack_archive,
-    "build_corpus": costs.build_corpus,
-    "split_manifest": costs.split_manifest,
-    "audit_corpus": costs.audit_corpus,
-    "align": costs.align,
-    "train_mfa": costs.train_mfa,
-    **dict.fromkeys(("sample_features", "sweep_samples"), costs.sample_features),
-    **dict.fromkeys(("train_kmeans", "sweep_kmeans"), costs.train_kmeans),
-    **dict.fromkeys(("extract_units", "sweep_units"), costs.extract_units),
-    "sweep_quality": costs.sweep_quality,
-    "select_utterances": costs.select_utterances,
-    **dict.fromkeys(("tokenize_rung", "sweep_tokens"), costs.tokenize_rung),
-    "take_fraction": costs.take_fraction,
-    **dict.fromkeys(("train_lm", "sweep_lm", "train_scaled"), costs.train_lm),
-    "make_items": evaluation.make_items,
-    "transcribe_stories": evaluation.transcribe_stories,
-    **dict.fromkeys(("extract_item_units", "sweep_item_units"), evaluation.item_units),
-    **dict.fromkeys(("tokenize_items", "sweep_item_tokens"), evaluation.tokenize_items),
-    **dict.fromkeys(("score_rung", "sweep_scores", "score_scaled"), evaluation.score_rung),
-    "continue_rung": evaluation.continue_rung,
-    "hear_rung": evaluation.hear_rung,
-    "train_vocoder": evaluation.train_vocoder,
-    "train_judge": evaluation.train_judge,
-    "judge_continuations": evaluation.judge_continuations,
-    **dict.fromkeys(("make_table", "units_sweep", "scaling"), _report),
-}
-
-
 @dataclass(frozen=True)
 class Stage:
     """A row: jobs that are left, hours of speech that they read, their cost, and hours on the wall."""
@@ -82,6 +47,13 @@ class Stage:
     hours: Figure
     cost: Cost
     wall: Figure
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """The figures of the row by name."""
+        cost = self.cost
+        return {"hours_of_speech": self.hours, "disk_bytes": cost.disk, "cpu_hours": cost.cpu, "gpu_hours": cost.gpu,
+                "wall_hours": self.wall}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,30 +73,27 @@ class Plan:
         return Stage("total", sum(s.jobs for s in self.stages) + sum(self.unknown.values()), Figure(), cost, wall)
 
     @property
-    def fetched(self) -> Figure:
-        """Bytes that are downloaded, as far as they are known."""
-        return next((stage.cost.disk for stage in self.stages if stage.name == "download"), Figure())
+    def room(self) -> dict[str, float]:
+        """Bytes that are downloaded, as far as they are known, and bytes that the run writes beside them."""
+        fetched = sum(stage.cost.disk.value for stage in self.stages if stage.name == "download")
+        return {"downloads": fetched, "written": self.total.cost.disk.value - fetched}
 
 
 def make(context: Context, jobs: Jobs) -> Plan:
     """Return the plan of the jobs that Snakemake lists, or of a run that has not begun if Snakemake failed."""
     counts = jobs_of_a_new_run(context.settings, context.files) if jobs.error else jobs.counts
-    stages, models = [], []
-    known = {rule: stage for stage, rules in RULES.items() for rule in rules}
-    for name in RULES:
-        chosen = {job: count for job, count in counts.items() if known.get(job.rule) == name}
-        if chosen:
-            stages.append(_stage(name, context, chosen))
-        if chosen and name == "train":
-            order = {rung: number for number, rung in enumerate(context.settings.rungs)}
-            models = [
-                _model(context, job) for job in sorted(chosen, key=lambda job: (job.point, order.get(job.rung, 99)))
-            ]
-    unknown = Counter()
+    stage_of = {rule: stage for stage, rules in RULES.items() for rule in rules}
+    by_stage: dict[str, dict[Job, int]] = {name: {} for name in RULES}
+    unknown: Counter[str] = Counter()
     for job, count in counts.items():
-        if job.rule not in known and job.rule != "all":
+        if job.rule in stage_of:
+            by_stage[stage_of[job.rule]][job] = count
+        elif job.rule != "all":
             unknown[job.rule] += count
-    return Plan(stages, dict(unknown), models)
+    rungs = list(context.settings.rungs)
+    models = sorted(by_stage["train"], key=lambda job: (job.point, [*rungs, job.rung].index(job.rung)))
+    stages = [_stage(name, context, found) for name, found in by_stage.items() if found]
+    return Plan(stages, dict(unknown), [_model(context, job) for job in models])
 
 
 def _stage(name: str, context: Context, jobs: Mapping[Job, int]) -> Stage:
@@ -132,16 +101,15 @@ def _stage(name: str, context: Context, jobs: Mapping[Job, int]) -> Stage:
     speech, cost, wall = Figure(), Cost(), Figure()
     by_rule: dict[str, list[tuple[Work, int]]] = {}
     for job, count in jobs.items():
-        if job.rule in COSTS:
-            work = COSTS[job.rule](context.at_point(job.point), job)
-            by_rule.setdefault(job.rule, []).append((work, count))
-            speech, cost = speech + work.speech.times(count), cost + work.cost.times(count)
+        work = job_cost(context, job)
+        by_rule.setdefault(job.rule, []).append((work, count))
+        speech, cost = speech + work.speech.times(count), cost + work.cost.times(count)
     for works in by_rule.values():
         wall += _wall(context, works)
     if name == "train":
         wall = _training_wall(context, jobs)
-    elif name == "download" and cost.disk.value:
-        wall = cost.disk.times(1 / context.rates.get("download").value / 3600, "assumed")
+    elif name == "download":
+        wall = context.cpu(cost.disk, "download", 3600).cpu
     return Stage(name, sum(jobs.values()), speech, cost, wall)
 
 
