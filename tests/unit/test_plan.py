@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import yaml
 
+from speechladder.command import parse
 from speechladder.corpora.audit import audit
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
@@ -530,6 +531,131 @@ def test_hours_of_the_world_and_of_a_folder(tmp_path):
         hours(load(empty), tmp_path)
 
 
+# ---------------------------------------------------------------- what counts as measured
+
+
+@pytest.fixture
+def default_run(tmp_path, monkeypatch) -> Path:
+    """The folder of a default run, with the files from which a plan takes measured figures."""
+    results = tmp_path / "results"
+    (results / "corpus").mkdir(parents=True)
+    (results / "corpus" / "cuts.0.jsonl.gz").touch()
+    rows = [
+        {"id": split, "split": split, "shard": 0, "speaker": "a", "seconds": seconds, "frames": 1}
+        for split, seconds in (("train", 7200.0), ("valid", 3600.0))
+    ]
+    write_table(results / "tokens" / "utterances.parquet", rows, UTTERANCES)
+    for rung in ("text-bpe", "speech-hubert"):
+        (results / "tokens" / rung).mkdir()
+        (results / "tokens" / rung / "meta.json").write_text('{"tokens_per_second": 5.5}')
+    monkeypatch.chdir(tmp_path)
+    write_record(results, load(configuration([], [])))
+    return results
+
+
+def shown(book: rates.Rates, preset: str = "", words: tuple[str, ...] = ()) -> tuple[str, dict]:
+    """The page and the JSON of a plan in the working directory."""
+    files = [preset_file(preset)] if preset else []
+    found = report.plan_run(files, words, book, Machine(1, 1, "A100-80GB"), "results/table.csv", dry=False)
+    return page.as_text(found), page.as_json(found)
+
+
+def test_figures_of_a_run_with_the_same_settings_are_measured(book, default_run):
+    text, content = shown(book)
+    assert (content["hours"]["train"], content["hours"]["basis"]) == (2.0, "measured")
+    assert "5.5 m" in text
+    assert content["not_measured"] == []
+    assert content["conflict"] is None
+
+
+def test_the_paper_is_not_planned_with_the_figures_of_the_default_run(book, default_run):
+    text, content = shown(book, "paper")
+    assert content["hours"]["train"] == pytest.approx(50_794)
+    assert content["hours"]["basis"] == "published"
+    assert {model["tokens"] > 1e9 for model in content["models"]} == {True}
+    assert "5.5 m" not in text
+    assert "Figures in results/ do not count as measured" in text
+    assert "corpus.name: world there, libriheavy here" in text.replace("\n", " ")
+    assert "The run would not start in this folder:" in text  # and the run itself says the same
+    assert "another corpus (world)" in content["conflict"]
+    assert max(map(len, text.splitlines())) <= page.WIDTH
+
+
+def test_a_run_without_a_record_measured_nothing(book, default_run):
+    (default_run / "run.json").unlink()
+    text, content = shown(book)
+    assert (content["hours"]["train"], content["hours"]["basis"]) == (pytest.approx(0.94 * 4.0), "derived")
+    assert "the run there left no record of its settings" in text.replace("\n", " ")
+    assert content["conflict"] is None
+
+
+def test_other_units_leave_the_rates_of_text_measured(book, default_run):
+    _, content = shown(book, words=("units={clusters: 50}",))
+    found = {model["name"]: model["rate"] for model in content["models"]}
+    assert found["text-bpe"] == {"value": 5.5, "basis": "measured"}
+    assert found["speech-hubert"] == {"value": 50.0, "basis": "published"}
+    assert content["hours"]["basis"] == "derived"  # which utterances are used depends on the units
+    assert "units.clusters: 100 there, 50 here" in content["not_measured"][0]
+
+
+# ---------------------------------------------------------------- the sweep and the scaling grid
+
+
+def test_a_point_has_the_settings_of_its_name(book):
+    run = context(book, settings(), Machine(1, 0, None))
+    codebook, layer = run.at_point("units_sweep/layer2-k400-speaker-seed1"), run.at_point("units_sweep/layer5")
+    units = codebook.settings.units
+    assert (units.layer, units.clusters, units.normalisation) == (2, 400, "speaker")
+    assert layer.settings.units.layer == 5
+    small = run.at_point("scaling/xs-1e-05")
+    assert (small.settings.lm.hidden_size, small.settings.lm.learning_points, small.fraction) == (32, 0, 1e-05)
+    assert small.settings.lm.seeds == run.settings.scaling.seeds
+    assert run.at_point("scaling/-0.25").settings.lm.hidden_size == run.settings.lm.hidden_size
+    assert not (codebook.settings.scores.layers or small.settings.scores.learning)
+    assert run.at_point("") is run
+
+
+def test_a_larger_model_on_more_data_costs_more_and_a_point_costs_its_own(book):
+    jobs = {
+        Job("train_lm", "text-raw"): 1,
+        Job("train_scaled", "text-raw", point="scaling/xs-0.25"): 2,
+        Job("train_scaled", "text-raw", point="scaling/xs-1.0"): 2,
+        Job("sweep_kmeans", point="units_sweep/layer2-k100-none-seed0"): 1,
+        Job("sweep_kmeans", point="units_sweep/layer2-k400-none-seed0"): 1,
+        Job("sweep_units", point="units_sweep/layer2-k400-none-seed0"): 10,
+        Job("sweep_quality", point="units_sweep/layer2"): 1,
+    }
+    found = settings(units={"max_points_per_centroid": 100_000}, lm={"max_steps": 10**9, "max_passes": 1})
+    plan = planned(book, found, Jobs(Counter(jobs)))
+    assert plan.unknown == {}
+    own, quarter, whole = plan.models
+    assert [model.name for model in plan.models] == ["text-raw", "text-raw xs-0.25", "text-raw xs-1.0"]
+    assert quarter.tokens == pytest.approx(whole.tokens / 4, rel=0.01)
+    assert quarter.hours < whole.hours < own.hours
+    train = row(plan, "train")
+    assert train.jobs == 5
+    each = own.hours + 2 * quarter.hours + 2 * whole.hours
+    assert train.cost.cpu.value == pytest.approx(each + 5 * 3.6 / 3600)
+    points = [row(planned(book, found, Jobs(Counter([job]))), "k-means") for job in jobs if job.rule == "sweep_kmeans"]
+    assert points[1].cost.cpu.value == pytest.approx(4 * points[0].cost.cpu.value, rel=0.01)
+    quality = row(planned(book, found, Jobs(Counter([Job("sweep_quality", point="units_sweep/layer2")]))), "units")
+    assert quality.hours.value == pytest.approx(found.sweep.minutes / 60)
+
+
+@pytest.mark.parametrize(("target", "models"), [("results/units_sweep.csv", 7), ("results/scaling.csv", 27)])
+def test_the_script_plans_sweep_and_scaling(tmp_path, target, models):
+    command = [sys.executable, ROOT / "scripts/plan.py", "--preset", "smoke", "--target", target]
+    words = ["--directory", tmp_path, "--config", "rungs=[text-bpe, phone-raw, phone-repeat, speech-hubert]"]
+    done = subprocess.run([*command, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Rules without an estimate" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= page.WIDTH
+    train = re.search(r"^train +(\d+) ", done.stdout, re.MULTILINE)
+    assert int(train[1]) == models
+    trained = re.findall(r"^(?:text-bpe|phone-\w+|speech-hubert\S*) .*\d [mpda]$", done.stdout, re.MULTILINE)
+    assert len(trained) == models
+
+
 # ---------------------------------------------------------------- configuration and machine
 
 
@@ -639,6 +765,15 @@ def test_a_mistake_in_the_settings_ends_the_plan_by_name(book, tmp_path):
 def test_sizes_and_counts_are_readable():
     assert [page.size(n) for n in (3.05e12, 35e9, 2.5e6, 300)] == ["3.0 TB", "35.0 GB", "2.5 MB", "0 kB"]
     assert [page.count(n) for n in (1.1e9, 88e6, 3200, 45)] == ["1.1 B", "88.0 M", "3.2 k", "45"]
+
+
+def test_presets_and_settings_may_be_given_together_or_one_by_one():
+    words = ["--preset", "paper", "--config", "seed=1", "rungs=[text-bpe]", "--preset", "smoke", "--config", "seed=2"]
+    found = parse(page.print_plan, words)
+    assert found["preset"] == ["paper", "smoke"]
+    assert found["config"] == ["seed=1", "rungs=[text-bpe]", "seed=2"]
+    nothing = parse(page.print_plan, [])
+    assert (len(nothing["preset"]), nothing["target"], nothing["gpus"]) == (0, "results/table.csv", None)
 
 
 def test_the_script_names_the_nearest_preset_and_fails():
