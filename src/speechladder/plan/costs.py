@@ -21,7 +21,7 @@ JUDGE_TOKENS = 3.8  # per second of speech: 2.7 words of 1.4 tokens, assumed
 JUDGED = 100  # tokens of a text, assumed
 UTTERANCE_BYTES = 30  # of id, offset, length and seconds beside a rung's tokens, assumed
 ITEM_CORES = 8  # of the aligner of an official benchmark (workflow/rules/official.smk)
-HEARD = ("phones", "phone-frames", "units", "unit-runs")  # continuations that an ASR transcribes (registry.HEARD_AS)
+SPOKEN = ("phones", "phone-frames", "units", "unit-runs")  # continuations that an ASR transcribes (registry.HEARD_AS)
 
 
 class Work(NamedTuple):
@@ -55,7 +55,7 @@ def _align(c: Context, speech: Figure) -> Cost:
 def _recognise(c: Context, speech: Figure) -> Cost:
     """Return the cost of the run's ASR."""
     if c.settings.continuation.asr == "pocketsphinx":
-        return c.cpu(speech, "hear_pocketsphinx")
+        return c.cpu(speech, "transcribe_pocketsphinx")
     return c.gpu(speech, "transcribe_gpu") if c.machine.gpus else c.cpu(speech, "transcribe_cpu")
 
 
@@ -136,8 +136,8 @@ def _continue(c: Context, job: Job) -> Work:
     return Work(c.flops(flops, "generate_flops", "fp64") + c.start())
 
 
-def _hear(c: Context, job: Job) -> Work:
-    spoken = registry.get(job.rung).heard in HEARD
+def _transcribe(c: Context, job: Job) -> Work:
+    spoken = registry.get(job.rung).heard in SPOKEN
     speech = Figure(_continuations(c) * c.settings.continuation.seconds / 3600 * spoken, "derived")
     return Work(_recognise(c, speech) + c.start(), speech)
 
@@ -189,7 +189,7 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "tokenize_items": lambda c, job: Work(c.start()),
     "score_rung": _score,
     "continue_rung": _continue,
-    "hear_rung": _hear,
+    "hear_rung": _transcribe,
     "train_vocoder": lambda c, job: Work(c.cpu(Figure(c.settings.continuation.vocoder_steps), "vocoder_steps", 3600)),
     "train_judge": _train_judge,
     "judge_continuations": _judge,
