@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from speechladder.plan.downloads import File
 from speechladder.settings import TASKS, Settings
-from speechladder.workflow.config import spoken_rungs
+from speechladder.workflow.config import spoken_rungs, units_are_heard
 from speechladder.workflow.presets import HOME
 
 _JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", re.MULTILINE)
@@ -82,7 +82,7 @@ def jobs_by_rule(jobs: Iterable[Job]) -> Counter[str]:
 
 
 def jobs_of_a_new_run(settings: Settings, files: Sequence[File]) -> Counter[Job]:
-    """Return the jobs of results/table.csv of a run that has not begun, without those that take seconds."""
+    """Return the jobs of results/table.csv of a run that has not begun, without most of those that take seconds."""
     s, shards = settings, settings.corpus.shards
     natural, encodes = s.corpus.name != "world", s.units.source != "given"
     by_speaker = encodes and s.units.normalisation == "speaker"
@@ -97,9 +97,10 @@ def jobs_of_a_new_run(settings: Settings, files: Sequence[File]) -> Counter[Job]
     for rung in s.rungs:
         out += Counter(Job(rule, rung) for rule in ("tokenize_rung", "tokenize_items", "score_rung"))
         out[Job("train_lm", rung)] = len(s.lm.seeds)
-    spoken = spoken_rungs(s)
+    spoken, wanted = spoken_rungs(s), s.continuation
     out += Counter(Job(rule, rung) for rung in spoken for rule in ("continue_rung", "hear_rung"))
     if spoken:
-        whole = ("make_prompts", "build_asr", "train_vocoder", "hear_reference", "make_judge_text", "train_judge")
-        out += Counter(map(Job, (*whole, "judge_continuations")))
+        own_vocoder = wanted.vocoder == "run" and units_are_heard(s)
+        out += Counter({Job("train_vocoder"): own_vocoder, Job("train_judge"): wanted.judge == "run"})
+        out += Counter(map(Job, ("make_prompts", "hear_reference", "judge_continuations")))
     return out
