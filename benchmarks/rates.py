@@ -1,8 +1,9 @@
-"""What this machine does in a second: the measured rates that scripts/plan.py counts with, into benchmarks/rates.json.
+"""Measure the rates that scripts/plan.py counts with on this machine, and write them to benchmarks/rates.json.
 
-Each stage's own code runs on natural speech (--audio, a folder in LibriSpeech layout; without one on noise, which
-leaves out the aligner and the tokens) with one thread. CPU rates are in CPU seconds, since a shared machine's clock
-says little; with a CUDA device the models are timed on it too, by the clock, as a second entry. A minute and a half.
+The code of each stage runs with one thread on natural speech (--audio, a folder in LibriSpeech layout). Without such a
+folder it runs on noise, and the aligner and the tokens are left out. CPU rates are per CPU second, since wall-clock
+time says little on a shared machine. If there is a CUDA device, the models are also timed on it, by wall-clock time,
+as a second entry. The measurement takes a minute and a half.
 
     python benchmarks/rates.py
 """
@@ -53,7 +54,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def speech(folder: Path, utterances: int) -> list[tuple[str, str, Path]]:
-    """(id, text, file), evenly spread over the folder; noise without text where there is none."""
+    """Return (id, text, file) of utterances that are evenly spread over the folder; nothing if it has none."""
     texts = {}
     for file in sorted(folder.rglob("*.trans.txt")):
         for line in file.read_text().splitlines():
@@ -65,7 +66,7 @@ def speech(folder: Path, utterances: int) -> list[tuple[str, str, Path]]:
 
 @contextmanager
 def noise() -> Iterator[list[tuple[str, str, Path]]]:
-    """Ten files of ten seconds."""
+    """Yield ten utterances of noise, ten seconds each, without text: (id, text, file)."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "noise.flac"
         path.write_bytes(encode_flac(np.random.default_rng(0).normal(0, 0.05, 10 * SAMPLE_RATE).astype(np.float32)))
@@ -73,7 +74,7 @@ def noise() -> Iterator[list[tuple[str, str, Path]]]:
 
 
 def reading(cuts: list[tuple[str, str, Path]]) -> tuple[Rates, dict[str, np.ndarray]]:
-    """Decoding FLAC, and the samples by id."""
+    """Measure decoding FLAC; return also the samples by id."""
     clock = Clock(torch.device("cpu"))
     samples = {name: read_audio(path) for name, _, path in cuts}
     seconds = sum(map(len, samples.values())) / SAMPLE_RATE
@@ -85,7 +86,7 @@ def reading(cuts: list[tuple[str, str, Path]]) -> tuple[Rates, dict[str, np.ndar
 
 
 def aligning(cuts: list[tuple[str, str, Path]], samples: dict[str, np.ndarray]) -> tuple[Rates, dict[str, tuple]]:
-    """PocketSphinx, and what it found by id."""
+    """Measure PocketSphinx; return also the words and phones that it found, by id."""
     aligner, found = UtteranceAligner(), {}
     clock = Clock(torch.device("cpu"))
     for name, text, _ in cuts:
@@ -101,7 +102,7 @@ def aligning(cuts: list[tuple[str, str, Path]], samples: dict[str, np.ndarray]) 
 
 
 def packing(cuts: list[tuple[str, str, Path]], samples: dict[str, np.ndarray], found: dict[str, tuple]) -> Rates:
-    """Bytes of the artefacts per hour of speech, and making tokens of them: per rung, the mean of the paper's six."""
+    """Measure the bytes of artefacts per hour of speech, and tokenization: the mean of the paper's six rungs."""
     names = [name for name, _, _ in cuts if name in found]
     encoder = Encoder.load("hubert-micro", 3, 60.0, "cpu")
     features = encoder.encode([samples[name] for name in names])
@@ -123,7 +124,7 @@ def packing(cuts: list[tuple[str, str, Path]], samples: dict[str, np.ndarray], f
         clock = Clock(torch.device("cpu"))
         select(*parts, folder / "utterances.parquet", folder / "rejected.jsonl", 1.0)
         out["select"] = rate(3600 * hours / clock.seconds(), "x real time per core", "select_utterances")
-        options = Tokens(text_vocab=256, phone_vocab=256)  # what so little text can fill
+        options = Tokens(text_vocab=256, phone_vocab=256)  # little text fills no larger vocabulary
         clock = Clock(torch.device("cpu"))
         for name in PAPER_RUNGS:
             pack(name, folder / "utterances.parquet", *parts, folder / name, options, CLUSTERS)
@@ -150,7 +151,7 @@ def _as_cuts(cuts: list[tuple[str, str, Path]], samples: dict[str, np.ndarray], 
 
 
 def processes() -> Rates:
-    """Of other processes: starting up, and speaking the world (its own script)."""
+    """Measure other processes: the start of Python, and the script that speaks the world."""
     out = {}
     for name, code in {
         "start_light": "import speechladder.settings",
@@ -171,8 +172,8 @@ def processes() -> Rates:
     return out
 
 
-def dealing() -> Rates:
-    """LibriHeavy's cuts dealt from a manifest to shards, per cut."""
+def splitting() -> Rates:
+    """Measure how fast a manifest of LibriHeavy is split into shards."""
     records = 20_000
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -189,7 +190,7 @@ def dealing() -> Rates:
 
 
 def _child(command: list[str] | str, cwd: str | None = None) -> float:
-    """CPU seconds of a finished child."""
+    """Run a command and return its CPU seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     subprocess.run(command, shell=isinstance(command, str), cwd=cwd, check=True, capture_output=True, env=env)
@@ -198,14 +199,14 @@ def _child(command: list[str] | str, cwd: str | None = None) -> float:
 
 
 def hardware(device: torch.device) -> str:
-    """The GPU, or the processor."""
+    """Return the name of the GPU or of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{processor()}, one thread of {os.cpu_count()}"
 
 
 def on_cpu(cuts: list[tuple[str, str, Path]]) -> Rates:
-    """Every rate of a CPU."""
+    """Measure every rate of a CPU."""
     prepare_torch(1)
     device = torch.device("cpu")
     rates, samples = reading(cuts)
@@ -214,11 +215,11 @@ def on_cpu(cuts: list[tuple[str, str, Path]]) -> Rates:
     rates |= training(device, LM(), "lm_flops", 6) | training(device, SMALL, "lm_flops_30m", 3) | scoring(device)
     if found:
         rates |= packing(cuts, samples, found)
-    return rates | dealing() | processes()
+    return rates | splitting() | processes()
 
 
 def on_gpu(cuts: list[tuple[str, str, Path]]) -> Rates:
-    """What a GPU does: encoder, training at two sizes, scoring, generation."""
+    """Measure a GPU: encoder, training at three sizes, scoring, generation."""
     device = torch.device("cuda")
     _, samples = reading(cuts)
     rates = encoding(samples, device) | training(device, SMALL, "lm_flops_small", 20) | scoring(device)
@@ -226,7 +227,7 @@ def on_gpu(cuts: list[tuple[str, str, Path]]) -> Rates:
 
 
 def main() -> None:
-    """Parse, measure, merge into the file: an entry of the same hardware and device is replaced."""
+    """Measure, and replace the file's entry of the same hardware and device."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--audio", type=Path, default=ROOT.parent / "shared/data/librispeech", help="default: %(default)s"

@@ -5,8 +5,8 @@ nothing. Other words go to snakemake: python scripts/list_stages.py --configfile
 import argparse
 
 from speechladder.command import script
-from speechladder.plan.inputs import preset as preset_file
 from speechladder.workflow.listing import stages, table
+from speechladder.workflow.presets import preset_file
 
 
 @script

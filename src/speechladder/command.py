@@ -96,6 +96,8 @@ def parse(function: Callable[..., None], words: Sequence[str]) -> dict[str, Any]
             found[name] = from_options(args, hints[name])
         else:
             value = getattr(args, name)
+            if value is None and parameters[name].default is not inspect.Parameter.empty:
+                value = parameters[name].default
             is_dict = typing.get_origin(_without_none(hints[name])) is dict
             found[name] = dict(value) if is_dict and value is not None else value
     return found
@@ -125,7 +127,9 @@ def _add(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, te
     elif origin is dict:
         more |= {"nargs": "+" if required else "*", "type": _pair(typing.get_args(hint)[1]), "metavar": "NAME=VALUE"}
     elif isinstance(origin, type) and issubclass(origin, Sequence):
-        more |= {"nargs": "+" if required else "*", "type": typing.get_args(hint)[0]}
+        # An option that is given again adds to its values. `parse` sets the default, or they would be added to that.
+        more |= {"nargs": "+" if required else "*", "type": typing.get_args(hint)[0], "action": "extend"}
+        more |= {"default": None}
     else:
         more |= {"type": hint} | ({} if required or default is not None else {"nargs": "?"})
     if hint is not bool and not required and default not in (None, (), []):

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from speechladder.plan.downloads import HUB_SIZES, SIZES
 from speechladder.plan.hours import KNOWN
-from speechladder.plan.inputs import HUB_SIZES, SIZES, job_stats, machine
+from speechladder.plan.jobs import jobs_by_rule, parse_jobs
+from speechladder.plan.machine import find_machine
 from speechladder.plan.rates import Rates
 from speechladder.plan.stages import RULES
 from speechladder.settings import DIMENSIONS, HOW, PAPER_RUNGS, Settings, load
@@ -152,7 +154,7 @@ def test_the_workflow_takes_a_preset_without_a_network(name, monkeypatch, tmp_pa
     assert found.continuation.whisper in HUB_SIZES
     assert {found.units.encoder, found.continuation.judge_model} <= HUB_SIZES.keys()
     assert found.corpus.max_seconds * 50 + 2 <= found.lm.window  # the longest utterance is one document of a window
-    assert machine(file, Rates.load()).gpus > 0
+    assert find_machine(file, Rates.load()).gpus > 0
 
 
 def test_only_the_presets_that_say_so_need_conda():
@@ -179,13 +181,13 @@ def test_a_plan_asks_snakemake_for_its_jobs(tmp_path):
 @pytest.mark.parametrize("name", REAL)
 def test_the_dag_is_built_within_thirty_seconds(name, tmp_path):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "-n", "--quiet", "rules"]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "-n"]
     command += ["--directory", tmp_path, "--configfile", ROOT / "presets" / f"{name}.yaml", "--", "results/table.csv"]
     env = os.environ | {"HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, timeout=300)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    jobs, shards = job_stats(done.stdout), read(name).corpus.shards
+    jobs, shards = jobs_by_rule(parse_jobs(done.stdout)), read(name).corpus.shards
     assert [jobs[rule] for rule in ("build_corpus", "align", "extract_units")] == [shards] * 3
     assert jobs["download"] == len(read(name).downloads.files)
     assert jobs.keys() <= {rule for rules in RULES.values() for rule in rules}  # the plan has an estimate for each

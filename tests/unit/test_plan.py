@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,24 @@ import pytest
 import soundfile
 import yaml
 
+from speechladder.command import parse
 from speechladder.corpora.audit import write_audit
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
 from speechladder.io.tables import UTTERANCES, write_table
 from speechladder.lm import flops
-from speechladder.plan import evaluation, hours, inputs, models, rates, report, stages, table
+from speechladder.plan import costs, items, models, page, rates, report, stages
 from speechladder.plan.context import Context
+from speechladder.plan.downloads import File
 from speechladder.plan.figures import Figure
+from speechladder.plan.hours import Hours, find_hours
+from speechladder.plan.jobs import Job, Jobs, jobs_by_rule, parse_jobs
+from speechladder.plan.machine import Machine, find_machine
+from speechladder.plan.measured import Measured
 from speechladder.settings import LM, load
+from speechladder.workflow.presets import configuration, preset_file
+from speechladder.workflow.record import read_record, write_record
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = LM(hidden_size=8, layers=2, heads=4, kv_heads=2, intermediate_size=16, window=10, batch_windows=2)
@@ -80,10 +89,25 @@ def settings(**sections: object):
     return load(base | sections)
 
 
-def planned(book: rates.Rates, found, jobs: inputs.Jobs, gpus: int = 0, results: Path = Path("nowhere"), files=()):
-    machine = inputs.Machine(4, gpus, "A100-80GB" if gpus else None)
-    context = Context(found, hours.hours(found, results), book, machine, results)
-    return stages.make(context, list(files), jobs)
+NEW = Jobs(error="Snakemake was not asked")  # of a run that has not begun
+
+
+def measured(found, results: Path = Path("nowhere")) -> Measured:
+    """What is measured in a folder, as a plan reads it."""
+    return Measured(results, found, read_record(results))
+
+
+def hours(found, results: Path = Path("nowhere")) -> Hours:
+    return find_hours(found, measured(found, results))
+
+
+def context(book: rates.Rates, found, machine: Machine, results: Path = Path("nowhere"), files=()) -> Context:
+    return Context(found, hours(found, results), book, machine, measured(found, results), tuple(files))
+
+
+def planned(book: rates.Rates, found, jobs: Jobs = NEW, gpus: int = 0, files=()) -> stages.Plan:
+    machine = Machine(4, gpus, "A100-80GB" if gpus else None)
+    return stages.make(context(book, found, machine, files=files), jobs)
 
 
 def row(plan: stages.Plan, name: str) -> stages.Stage:
@@ -113,7 +137,7 @@ def test_parameters_are_those_of_transformers(vocabulary):
         model = LlamaForCausalLM(config)
     assert flops.parameters(TINY, vocabulary) == model.num_parameters()
     assert flops.active_parameters(TINY, vocabulary) == model.num_parameters() - model.model.embed_tokens.weight.numel()
-    assert stages.SAMPLE_SHARE == SHARE
+    assert costs.SAMPLE_SHARE == SHARE
 
 
 def test_tinyllama_with_its_own_vocabulary_has_the_parameters_of_its_name():
@@ -223,31 +247,64 @@ def test_a_rate_of_nothing_is_refused():
 # ---------------------------------------------------------------- what is left to be done
 
 
-STATS = """Building DAG of jobs...
+DRY_RUN = """Building DAG of jobs...
+[Fri Jan  2 10:16:43 2026]
+localrule download:
+    output: results/downloads/small.tar
+    wildcards: file=small.tar
+    resources: tmpdir=/tmp, downloads=1
+[Fri Jan  2 10:16:43 2026]
+rule align:
+    input: results/corpus/cuts.0.jsonl.gz
+    jobid: 7
+    wildcards: shard=0
+[Fri Jan  2 10:16:43 2026]
+rule align:
+    input: results/corpus/cuts.1.jsonl.gz
+    jobid: 8
+    wildcards: shard=1
+[Fri Jan  2 10:16:43 2026]
+rule train_lm:
+    output: results/lm/text-bpe/seed0
+    wildcards: rung=text-bpe, seed=0
+rule train_scaled:
+    wildcards: rung=text-bpe, size=xs, fraction=1e-05, seed=0
+rule sweep_lm:
+    wildcards: codebook=layer3-k100-none-seed0, unit_rung=speech-hubert-dedup, seed=0
+rule sweep_samples:
+    wildcards: layer=2
+rule make_table:
+    jobid: 0
 Job stats:
 job               count
 --------------  -------
-align                 4
-extract_units        10
-make_table            1
-total                15
-
-Reasons:
-    (check individual jobs above for details)
+align                 2
+total                 8
 """
 
 
-def test_jobs_are_read_from_snakemakes_table():
-    assert inputs.job_stats(STATS) == {"align": 4, "extract_units": 10, "make_table": 1}
-    assert inputs.job_stats("Nothing to be done (all requested files are present and up to date).") == {}
+def test_jobs_are_read_from_snakemakes_dry_run():
+    jobs = parse_jobs(DRY_RUN)
+    assert jobs == [
+        Job("download", name="small.tar"),
+        Job("align"),
+        Job("align"),
+        Job("train_lm", "text-bpe"),
+        Job("train_scaled", "text-bpe", point="scaling/xs-1e-05"),
+        Job("sweep_lm", "speech-hubert-dedup", point="units_sweep/layer3-k100-none-seed0"),
+        Job("sweep_samples", point="units_sweep/layer2"),
+        Job("make_table"),
+    ]
+    assert jobs_by_rule(jobs)["align"] == 2
+    assert parse_jobs("Nothing to be done (all requested files are present and up to date).") == []
 
 
 def test_the_plan_of_a_small_run_by_hand(book):
     lm = TINY.model_dump() | {"max_steps": 100, "max_passes": 100, "learning_points": 1, "valid_every": 50}
     lm |= {"valid_seconds": 100, "window": 100}
     found = settings(lm=lm, rungs=["text-raw", "speech-hubert"], units={"sample_frames": 9000, "iterations": 10})
-    files = [inputs.File("train-clean-100.tar.gz", 1000, False), inputs.File("dev-clean.tar.gz", 500, True)]
-    plan = planned(book, found, inputs.Jobs({}, "not asked"), files=files)
+    files = [File("train-clean-100.tar.gz", 1000, False), File("dev-clean.tar.gz", 500, True)]
+    plan = planned(book, found, files=files)
     speech = 106.0
 
     assert row(plan, "download").cost.disk.value == 1000  # the other one is there
@@ -275,7 +332,7 @@ def test_the_plan_of_a_small_run_by_hand(book):
     model = plan.models[1]
     assert (model.steps, model.tokens, model.vocabulary) == (100, 20_000, 104)
     assert model.pass_tokens == pytest.approx(100.6 * 3600 / 12.3 * document)
-    assert model.cpu.value == pytest.approx(speaking)
+    assert model.cost.cpu.value == pytest.approx(speaking)
     train = row(plan, "train")
     assert train.jobs == 2
     both = flops.parameters(lm := found.lm, 104) + flops.parameters(lm, 32)
@@ -289,7 +346,7 @@ def test_the_plan_of_a_small_run_by_hand(book):
 
 def test_gpus_take_over_what_models_do_and_leave_the_rest_to_cores(book):
     found = settings(units={"encoder": "facebook/hubert-large-ll60k", "layer": 24, "clusters": 2048})
-    on_cpu, on_gpu = (planned(book, found, inputs.Jobs({}, "no"), gpus=n) for n in (0, 2))
+    on_cpu, on_gpu = (planned(book, found, gpus=n) for n in (0, 2))
     units = row(on_gpu, "units")
     each = rates.encoder_flops(rates.HUBERT_LARGE, 24, 12.3)
     share, assigning = (book.content["assumed"][f"{n}_flops_utilisation"]["value"] for n in ("encoder", "assign"))
@@ -301,56 +358,54 @@ def test_gpus_take_over_what_models_do_and_leave_the_rest_to_cores(book):
     assert row(on_cpu, "units").cost.cpu.value > units.cost.cpu.value
     assert row(on_gpu, "align").cost == row(on_cpu, "align").cost
     exact = settings(units={**found.units.model_dump(), "precision": "fp32", "kmeans": "torch"})
-    slow = planned(book, exact, inputs.Jobs({}, "no"), gpus=2)
+    slow = planned(book, exact, gpus=2)
     assert row(slow, "units").cost.gpu.value > 5 * units.cost.gpu.value
     assert row(slow, "k-means").cost.gpu.value > row(on_gpu, "k-means").cost.gpu.value == 0  # faiss, on a CPU
     assert row(on_gpu, "train").cost.gpu.basis == "assumed"
 
 
-def test_of_a_half_finished_run_the_rest_is_planned(book, tmp_path):
+def test_of_a_half_finished_run_the_rest_is_planned(book):
     found = settings(rungs=["text-raw", "speech-hubert"])
-    whole = planned(book, found, inputs.Jobs({}, "no"))
-    jobs = {"align": 4, "extract_units": 10, "train_lm": 1, "make_table": 1, "all": 1, "polish": 3}
-    (tmp_path / "lm" / "text-raw" / "seed0").mkdir(parents=True)
-    rest = planned(book, found, inputs.Jobs(jobs), results=tmp_path)
+    whole = planned(book, found)
+    jobs = {Job("align"): 4, Job("extract_units"): 10, Job("train_lm", "speech-hubert"): 1, Job("make_table"): 1}
+    rest = planned(book, found, Jobs(Counter(jobs | {Job("all"): 1, Job("polish"): 2, Job("polish", "text-raw"): 1})))
     assert [stage.name for stage in rest.stages] == ["align", "units", "train", "report"]
     assert row(rest, "align").cost.cpu.value == pytest.approx(0.4 * row(whole, "align").cost.cpu.value)
     assert row(rest, "align").hours.value == pytest.approx(42.4)
     assert row(rest, "units").cost == row(whole, "units").cost
-    speaking = next(m for m in rest.models if m.rung == "speech-hubert")
-    assert row(rest, "train").cost.cpu.value == pytest.approx(speaking.cpu.value + 3.6 / 3600)
+    (speaking,) = rest.models
+    assert speaking.name == "speech-hubert"
+    assert row(rest, "train").cost.cpu.value == pytest.approx(speaking.cost.cpu.value + 3.6 / 3600)
     assert rest.unknown == {"polish": 3}  # said, not guessed at
 
 
-OWN_TARGETS = re.compile(r"\w*sweep\w*|variability\w*|scaling|take_fraction|list_to_encode")  # no table needs them
+OWN_TARGETS = re.compile(r"variability\w*|list_to_encode")  # no table needs them
 
 
 def test_every_rule_of_a_table_belongs_to_a_stage():
     texts = [path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk")]
-    rules = {name for text in texts for name in re.findall(r"(?m)^ *rule (\w+):", text)}
+    rules = {name for text in texts for name in re.findall(r"(?m)^ *(?:rule|use rule \w+ as) (\w+)(?: with)?:", text)}
     known = [rule for stage in stages.RULES.values() for rule in stage]
     assert len(known) == len(set(known))
     assert {name for name in rules if not OWN_TARGETS.fullmatch(name)} == set(known)
+    assert set(costs.COSTS) | set(costs.TWINS) <= set(known)
+    assert set(costs.TWINS.values()) <= set(costs.COSTS)
 
 
 def test_statistics_of_speakers_are_jobs_of_the_stages_that_wait_for_them(book):
-    plain, spoken = (
-        planned(book, settings(units={"normalisation": kind}), inputs.Jobs({}, "no")) for kind in ("none", "speaker")
-    )
+    plain, spoken = (planned(book, settings(units={"normalisation": kind})) for kind in ("none", "speaker"))
     for name in ("k-means sample", "items"):
         assert row(spoken, name).jobs == row(plain, name).jobs + 1
-    jobs = {"speaker_statistics": 1, "sample_features": 1, "voice_statistics": 1, "make_items": 3}
-    some = planned(book, settings(units={"normalisation": "speaker"}), inputs.Jobs(jobs))
+    jobs = ["speaker_statistics", "sample_features", "voice_statistics", *["make_items"] * 3]
+    some = planned(book, settings(units={"normalisation": "speaker"}), Jobs(Counter(map(Job, jobs))))
     assert some.unknown == {}
     assert (row(some, "k-means sample").jobs, row(some, "items").jobs) == (2, 4)
 
 
 def test_passes_end_a_short_rung_before_the_steps_do(book):
     found = settings(lm={"max_steps": 10_000, "max_passes": 2})
-    context = Context(found, hours.hours(found, Path("nowhere")), book, inputs.Machine(1, 0, None))
-    text, speech = (
-        models.plan_model(name, found, context.hours, book, context.machine) for name in ("text-bpe", "speech-hubert")
-    )
+    one = context(book, found, Machine(1, 0, None))
+    text, speech = (models.plan_model(one, name) for name in ("text-bpe", "speech-hubert"))
     assert text.steps == -(-2 * text.pass_tokens // (1024 * 4)) < speech.steps
     assert text.rate == Figure(4.45, "published")
 
@@ -358,8 +413,10 @@ def test_passes_end_a_short_rung_before_the_steps_do(book):
 def test_a_rungs_own_token_rate_goes_before_the_papers(tmp_path):
     (tmp_path / "tokens" / "text-bpe").mkdir(parents=True)
     (tmp_path / "tokens" / "text-bpe" / "meta.json").write_text('{"tokens_per_second": 5.5}')
-    assert models.token_rate("text-bpe", tmp_path) == Figure(5.5, "measured")
-    assert models.token_rate("speech-hubert-dedup", tmp_path) == Figure(50.0, "assumed")
+    found = settings()
+    write_record(tmp_path, found)
+    assert models.token_rate("text-bpe", found, measured(found, tmp_path)) == Figure(5.5, "measured")
+    assert models.token_rate("speech-hubert-dedup", found, measured(found, tmp_path)) == Figure(50.0, "assumed")
 
 
 def test_vocabularies_are_the_tokenizers():
@@ -370,12 +427,13 @@ def test_vocabularies_are_the_tokenizers():
 
 def test_a_training_that_fits_no_gpu_is_said(book):
     paper = yaml.safe_load((ROOT / "presets/paper.yaml").read_text())
-    found = hours.Hours(50_000, 40, 16.5, "published", "x")
-    machine = inputs.Machine(1, 4, "A100-80GB")
+    length = Hours(50_000, 40, 16.5, "published", "x")
+    machine = Machine(1, 4, "A100-80GB")
 
     def verdict(memory: float, **lm: object) -> str | None:
         asked = load(paper | {"lm": paper["lm"] | lm})
-        return models.too_large(models.plan_model("text-bpe", asked, found, book, machine), asked, memory)
+        one = Context(asked, length, book, machine, measured(asked))
+        return models.too_large(models.plan_model(one, "text-bpe"), asked, memory)
 
     assert verdict(80e9) is None  # gradients accumulate to the 128 windows
     assert verdict(80e9, processes=1) is None
@@ -385,27 +443,26 @@ def test_a_training_that_fits_no_gpu_is_said(book):
 
 
 def test_processes_share_a_models_hours(book):
-    one, two = (planned(book, settings(lm={"processes": n}), inputs.Jobs({}, "no"), gpus=2) for n in (1, 2))
+    one, two = (planned(book, settings(lm={"processes": n}), gpus=2) for n in (1, 2))
     assert row(two, "train").cost == row(one, "train").cost
     assert row(two, "train").wall.value == pytest.approx(sum(m.hours for m in two.models) / 2)
 
 
-def test_official_items_are_counted_and_capped(book):
+def test_official_items_are_counted_and_capped():
     official = {"slm21": "sLM21.dataset.zip", "storycloze": "tSC.zip"}
     urls = {"urls": ["http://nowhere.test/x"]}
     files = settings().downloads.model_dump()["files"] | dict.fromkeys(official.values(), urls)
 
-    def count(**more: object) -> evaluation.Items:
+    def count(**more: object) -> items.Items:
         found = settings(benchmarks=official | more, downloads={"files": files})
-        return evaluation.items(
-            Context(found, hours.hours(found, Path("x")), book, inputs.Machine(1, 0, None), Path("x"))
-        )
+        return items.all_items(found, measured(found))
 
     assert count().count == 40_000 + 50_400 + 3_742
     assert count(slm21_splits=["dev", "test"]).count == 200_000 + 554_400 + 3_742
     assert count(max_pairs=10).count == 80 + 80 + 20
-    assert count().basis == "assumed"
-    assert count().stories == pytest.approx(3_742 * 14 / 3600)
+    assert count().hours.basis == "assumed"
+    found = settings(benchmarks=official, downloads={"files": files})
+    assert items.task_items(found, measured(found), "topic").hours.value == pytest.approx(3_742 * 14 / 3600)
 
 
 # ---------------------------------------------------------------- hours
@@ -427,16 +484,17 @@ def _audited(corpus: Path, seconds: dict[str, int]) -> None:
 
 def test_hours_are_the_runs_own_as_far_as_it_got(tmp_path):
     found, corpus = settings(), tmp_path / "corpus"
-    assert hours.hours(found, tmp_path) == hours.Hours(
+    write_record(tmp_path, found)
+    assert hours(found, tmp_path) == Hours(
         100.6, 5.4, 12.3, "published", "corpus.archives; LibriHeavy's and LibriSpeech's papers"
     )
     (corpus / "manifest").mkdir(parents=True)
     splits = {"train": {"utterances": 90, "hours": 0.9}, "valid": {"utterances": 10, "hours": 0.1}}
     (corpus / "manifest" / "summary.json").write_text(json.dumps({"after": splits}))
-    manifest = hours.hours(found, tmp_path)
+    manifest = hours(found, tmp_path)
     assert (manifest.train, manifest.other, manifest.utterance) == pytest.approx((0.9, 0.1, 36.0))
     _audited(corpus, {"train": 1620, "valid": 180})
-    audited = hours.hours(found, tmp_path)
+    audited = hours(found, tmp_path)
     assert audited.train == 0.45
     assert (audited.other, audited.utterance) == pytest.approx((0.05, 1.0))
     rows = [
@@ -444,81 +502,206 @@ def test_hours_are_the_runs_own_as_far_as_it_got(tmp_path):
         for split, seconds in (("train", 72.0), ("valid", 36.0))
     ]
     write_table(tmp_path / "tokens" / "utterances.parquet", rows, UTTERANCES)
-    last = hours.hours(found, tmp_path)
+    last = hours(found, tmp_path)
     assert (last.train, last.other, last.utterance, last.basis) == pytest.approx((0.02, 0.01, 54.0, "measured"))
 
 
 def test_hours_of_named_subsets_and_caps(tmp_path):
     manifests = ["libriheavy_cuts_small.jsonl.gz", "libriheavy_cuts_medium.jsonl.gz", "libriheavy_cuts_dev.jsonl.gz"]
     heavy = {"name": "libriheavy", "manifests": manifests, "source": "/nowhere"}
-    found = hours.hours(settings(corpus=heavy), tmp_path)
+    found = hours(settings(corpus=heavy), tmp_path)
     assert (found.train, found.other) == pytest.approx((5042, 22.3))  # medium is cumulative in the paper
-    capped = hours.hours(settings(corpus=heavy | {"hours": 100}), tmp_path)
+    capped = hours(settings(corpus=heavy | {"hours": 100}), tmp_path)
     assert (capped.train, capped.other) == pytest.approx((100, 22.3))
-    alone = hours.hours(settings(corpus=heavy | {"manifests": manifests[:1], "valid_fraction": 0.1}), tmp_path)
+    alone = hours(settings(corpus=heavy | {"manifests": manifests[:1], "valid_fraction": 0.1}), tmp_path)
     assert (alone.train, alone.other) == pytest.approx((509 * 0.88, 509 * 0.12))
     with pytest.raises(UserError, match=r"corpus.manifests: the hours of mine.jsonl.gz are not known"):
-        hours.hours(settings(corpus=heavy | {"manifests": ["mine.jsonl.gz"]}), tmp_path)
+        hours(settings(corpus=heavy | {"manifests": ["mine.jsonl.gz"]}), tmp_path)
 
 
 def test_hours_of_the_world_and_of_a_folder(tmp_path):
-    world = hours.hours(load({"corpus": {"hours": 10}}), tmp_path)
+    world = hours(load({"corpus": {"hours": 10}}), tmp_path)
     assert (world.total, world.basis) == (10, "derived")
-    assert hours.hours(load({}), tmp_path).total == 4.0
+    assert hours(load({}), tmp_path).total == 4.0
     (tmp_path / "a" / "b").mkdir(parents=True)
     soundfile.write(tmp_path / "a" / "b" / "x.flac", np.zeros(16_000 * 36), 16_000)
     (tmp_path / "a" / "b" / "broken.flac").write_bytes(b"no")
     local = {"corpus": {"name": "local", "path": str(tmp_path)}, "alignment": {"aligner": "pocketsphinx"}}
-    assert hours.hours(load(local), tmp_path).total == pytest.approx(0.01)
+    assert hours(load(local), tmp_path).total == pytest.approx(0.01)
     empty = {"corpus": {"name": "local", "path": str(tmp_path / "none")}, "alignment": {"aligner": "pocketsphinx"}}
     with pytest.raises(UserError, match=r"corpus.path: no audio"):
-        hours.hours(load(empty), tmp_path)
+        hours(load(empty), tmp_path)
+
+
+# ---------------------------------------------------------------- what counts as measured
+
+
+@pytest.fixture
+def default_run(tmp_path, monkeypatch) -> Path:
+    """The folder of a default run, with the files from which a plan takes measured figures."""
+    results = tmp_path / "results"
+    (results / "corpus").mkdir(parents=True)
+    (results / "corpus" / "cuts.0.jsonl.gz").touch()
+    rows = [
+        {"id": split, "split": split, "shard": 0, "speaker": "a", "seconds": seconds, "frames": 1}
+        for split, seconds in (("train", 7200.0), ("valid", 3600.0))
+    ]
+    write_table(results / "tokens" / "utterances.parquet", rows, UTTERANCES)
+    for rung in ("text-bpe", "speech-hubert"):
+        (results / "tokens" / rung).mkdir()
+        (results / "tokens" / rung / "meta.json").write_text('{"tokens_per_second": 5.5}')
+    monkeypatch.chdir(tmp_path)
+    write_record(results, load(configuration([], [])))
+    return results
+
+
+def shown(book: rates.Rates, preset: str = "", words: tuple[str, ...] = ()) -> tuple[str, dict]:
+    """The page and the JSON of a plan in the working directory."""
+    files = [preset_file(preset)] if preset else []
+    found = report.plan_run(files, words, book, Machine(1, 1, "A100-80GB"), "results/table.csv", dry=False)
+    return page.as_text(found), page.as_json(found)
+
+
+def test_figures_of_a_run_with_the_same_settings_are_measured(book, default_run):
+    text, content = shown(book)
+    assert (content["hours"]["train"], content["hours"]["basis"]) == (2.0, "measured")
+    assert "5.5 m" in text
+    assert content["not_measured"] == []
+    assert content["conflict"] is None
+
+
+def test_the_paper_is_not_planned_with_the_figures_of_the_default_run(book, default_run):
+    text, content = shown(book, "paper")
+    assert content["hours"]["train"] == pytest.approx(50_794)
+    assert content["hours"]["basis"] == "published"
+    assert {model["tokens"] > 1e9 for model in content["models"]} == {True}
+    assert "5.5 m" not in text
+    assert "Figures in results/ do not count as measured" in text
+    assert "corpus.name: world there, libriheavy here" in text.replace("\n", " ")
+    assert "The run would not start in this folder:" in text  # and the run itself says the same
+    assert "another corpus (world)" in content["conflict"]
+    assert max(map(len, text.splitlines())) <= page.WIDTH
+
+
+def test_a_run_without_a_record_measured_nothing(book, default_run):
+    (default_run / "run.json").unlink()
+    text, content = shown(book)
+    assert (content["hours"]["train"], content["hours"]["basis"]) == (pytest.approx(0.94 * 4.0), "derived")
+    assert "the run there left no record of its settings" in text.replace("\n", " ")
+    assert content["conflict"] is None
+
+
+def test_other_units_leave_the_rates_of_text_measured(book, default_run):
+    _, content = shown(book, words=("units={clusters: 50}",))
+    found = {model["name"]: model["rate"] for model in content["models"]}
+    assert found["text-bpe"] == {"value": 5.5, "basis": "measured"}
+    assert found["speech-hubert"] == {"value": 50.0, "basis": "published"}
+    assert content["hours"]["basis"] == "derived"  # which utterances are used depends on the units
+    assert "units.clusters: 100 there, 50 here" in content["not_measured"][0]
+
+
+# ---------------------------------------------------------------- the sweep and the scaling grid
+
+
+def test_a_point_has_the_settings_of_its_name(book):
+    run = context(book, settings(), Machine(1, 0, None))
+    codebook, layer = run.at_point("units_sweep/layer2-k400-speaker-seed1"), run.at_point("units_sweep/layer5")
+    units = codebook.settings.units
+    assert (units.layer, units.clusters, units.normalisation) == (2, 400, "speaker")
+    assert layer.settings.units.layer == 5
+    small = run.at_point("scaling/xs-1e-05")
+    assert (small.settings.lm.hidden_size, small.settings.lm.learning_points, small.fraction) == (32, 0, 1e-05)
+    assert small.settings.lm.seeds == run.settings.scaling.seeds
+    assert run.at_point("scaling/-0.25").settings.lm.hidden_size == run.settings.lm.hidden_size
+    assert not (codebook.settings.scores.layers or small.settings.scores.learning)
+    assert run.at_point("") is run
+
+
+def test_a_larger_model_on_more_data_costs_more_and_a_point_costs_its_own(book):
+    jobs = {
+        Job("train_lm", "text-raw"): 1,
+        Job("train_scaled", "text-raw", point="scaling/xs-0.25"): 2,
+        Job("train_scaled", "text-raw", point="scaling/xs-1.0"): 2,
+        Job("sweep_kmeans", point="units_sweep/layer2-k100-none-seed0"): 1,
+        Job("sweep_kmeans", point="units_sweep/layer2-k400-none-seed0"): 1,
+        Job("sweep_units", point="units_sweep/layer2-k400-none-seed0"): 10,
+        Job("sweep_quality", point="units_sweep/layer2"): 1,
+    }
+    found = settings(units={"max_points_per_centroid": 100_000}, lm={"max_steps": 10**9, "max_passes": 1})
+    plan = planned(book, found, Jobs(Counter(jobs)))
+    assert plan.unknown == {}
+    own, quarter, whole = plan.models
+    assert [model.name for model in plan.models] == ["text-raw", "text-raw xs-0.25", "text-raw xs-1.0"]
+    assert quarter.tokens == pytest.approx(whole.tokens / 4, rel=0.01)
+    assert quarter.hours < whole.hours < own.hours
+    train = row(plan, "train")
+    assert train.jobs == 5
+    each = own.hours + 2 * quarter.hours + 2 * whole.hours
+    assert train.cost.cpu.value == pytest.approx(each + 5 * 3.6 / 3600)
+    points = [row(planned(book, found, Jobs(Counter([job]))), "k-means") for job in jobs if job.rule == "sweep_kmeans"]
+    assert points[1].cost.cpu.value == pytest.approx(4 * points[0].cost.cpu.value, rel=0.01)
+    quality = row(planned(book, found, Jobs(Counter([Job("sweep_quality", point="units_sweep/layer2")]))), "units")
+    assert quality.hours.value == pytest.approx(found.sweep.minutes / 60)
+
+
+@pytest.mark.parametrize(("target", "models"), [("results/units_sweep.csv", 7), ("results/scaling.csv", 27)])
+def test_the_script_plans_sweep_and_scaling(tmp_path, target, models):
+    command = [sys.executable, ROOT / "scripts/plan.py", "--preset", "smoke", "--target", target]
+    words = ["--directory", tmp_path, "--config", "rungs=[text-bpe, phone-raw, phone-repeat, speech-hubert]"]
+    done = subprocess.run([*command, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Rules without an estimate" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= page.WIDTH
+    train = re.search(r"^train +(\d+) ", done.stdout, re.MULTILINE)
+    assert int(train[1]) == models
+    trained = re.findall(r"^(?:text-bpe|phone-\w+|speech-hubert\S*) .*\d [mpda]$", done.stdout, re.MULTILINE)
+    assert len(trained) == models
 
 
 # ---------------------------------------------------------------- configuration and machine
 
 
 def test_a_preset_is_found_by_name_and_path_and_missed_by_its_nearest_name():
-    assert inputs.preset("paper") == inputs.preset(str(ROOT / "presets/paper.yaml")) == ROOT / "presets/paper.yaml"
+    assert preset_file("paper") == preset_file(str(ROOT / "presets/paper.yaml")) == ROOT / "presets/paper.yaml"
     with pytest.raises(UserError, match=r"did you mean 'libriheavy-small'\? presets: .*paper.*smoke"):
-        inputs.preset("presets/libriheavy_smal.yaml")
+        preset_file("presets/libriheavy_smal.yaml")
 
 
 def test_configurations_merge_as_snakemake_merges_them(tmp_path):
     (tmp_path / "a.yaml").write_text("corpus: {shards: 7}\nlm: {lr: 1.0e-4}\n")
-    found = inputs.configuration([tmp_path / "a.yaml"], ["corpus={hours: 2}", "seed=3"])
+    found = configuration([tmp_path / "a.yaml"], ["corpus={hours: 2}", "seed=3"])
     assert (found["corpus"]["shards"], found["corpus"]["hours"], found["seed"]) == (7, 2, 3)
     assert (found["lm"]["lr"], found["lm"]["window"]) == (1e-4, LM().window)  # config.yaml underneath
-    for words, why in {"corpus": "is no KEY=VALUE", "corpus={": "not YAML"}.items():
+    for words, why in {"corpus": "is not KEY=VALUE", "corpus={": "not YAML"}.items():
         with pytest.raises(UserError, match=why):
-            inputs.configuration([], [words])
+            configuration([], [words])
     (tmp_path / "b.yaml").write_text("just words")
     with pytest.raises(UserError, match=r"b\.yaml: no settings in it"):
-        inputs.configuration([tmp_path / "b.yaml"], [])
+        configuration([tmp_path / "b.yaml"], [])
 
 
 def test_the_machine_is_the_presets_unless_options_say_another(tmp_path, book):
     preset = tmp_path / "p.yaml"
     preset.write_text("# machine: cpus=64 gpus=8 gpu=A100-80GB\nseed: 0\n")
-    assert inputs.machine(preset, book) == inputs.Machine(64, 8, "A100-80GB")
-    assert inputs.machine(preset, book, gpus=0).gpus == 0
-    assert str(inputs.machine(preset, book, cpus=3, gpu="H200")) == "3 CPU cores and 8 H200"
+    assert find_machine(preset, book) == Machine(64, 8, "A100-80GB")
+    assert find_machine(preset, book, gpus=0).gpus == 0
+    assert str(find_machine(preset, book, cpus=3, gpu="H200")) == "3 CPU cores and 8 H200"
     with pytest.raises(UserError, match="'A10' is not known; known: A100-80GB, H200"):
-        inputs.machine(preset, book, gpu="A10")
+        find_machine(preset, book, gpu="A10")
     with pytest.raises(UserError, match="are no machine"):
-        inputs.machine(preset, book, cpus=0)
+        find_machine(preset, book, cpus=0)
     preset.write_text("# machine: many\n")
     with pytest.raises(UserError, match=r"p\.yaml: the line '# machine:' needs cpus=N"):
-        inputs.machine(preset, book)
+        find_machine(preset, book)
 
 
 def test_without_a_preset_it_is_this_machine(book, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert inputs.machine(None, book) == inputs.Machine(os.cpu_count(), 0, None)
+    assert find_machine(None, book) == Machine(os.cpu_count(), 0, None)
     fake = tmp_path / "nvidia-smi"
     fake.write_text("#!/bin/sh\necho NVIDIA A100-SXM4-80GB\necho NVIDIA A100-SXM4-80GB\n")
     fake.chmod(0o755)
-    assert inputs.machine(None, book) == inputs.Machine(os.cpu_count(), 2, "A100-80GB")
+    assert find_machine(None, book) == Machine(os.cpu_count(), 2, "A100-80GB")
 
 
 # ---------------------------------------------------------------- the page
@@ -532,9 +715,9 @@ def pages(tmp_path_factory):
     out = {}
     try:
         for name in ("paper", "libriheavy-small", "librispeech-100"):
-            book, file = rates.Rates.load(), inputs.preset(name)
-            found = report.plan_run([file], [], book, inputs.machine(file, book), "results/table.csv", dry=False)
-            out[name] = (table.as_text(found), json.loads(json.dumps(table.as_json(found))))
+            book, file = rates.Rates.load(), preset_file(name)
+            found = report.plan_run([file], [], book, find_machine(file, book), "results/table.csv", dry=False)
+            out[name] = (page.as_text(found), json.loads(json.dumps(page.as_json(found))))
     finally:
         os.chdir(here)
     return out
@@ -542,9 +725,9 @@ def pages(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["paper", "libriheavy-small", "librispeech-100"])
 def test_the_page_fits_a_terminal_and_says_on_what_each_figure_rests(pages, name):
-    page, content = pages[name]
-    lines = page.splitlines()
-    assert max(map(len, lines)) <= table.WIDTH
+    text, content = pages[name]
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= page.WIDTH
     rows = [line for line in lines if re.match(r"(align|units|train|total) ", line)]
     assert len(rows) == 4
     for line in rows:
@@ -556,34 +739,43 @@ def test_the_page_fits_a_terminal_and_says_on_what_each_figure_rests(pages, name
 
 
 def test_the_page_says_what_is_downloaded_and_whether_the_disk_has_room(pages):
-    page, content = pages["paper"]
-    assert "large.tar (3.0 TB)" in page
-    assert "tSC.zip (size not known)" in page
-    assert "openai/whisper-large-v3" in page
+    text, content = pages["paper"]
+    assert "large.tar (3.0 TB)" in text
+    assert "tSC.zip (size not known)" in text
+    assert "openai/whisper-large-v3" in text
     assert content["bytes"]["downloads"] > 3.4e12
     free = min(content["free"].values())
-    assert ("LACKS" in page) == (free < content["bytes"]["downloads"] + content["bytes"]["written"])
+    assert ("LACKS" in text) == (free < content["bytes"]["downloads"] + content["bytes"]["written"])
 
 
 def test_a_failed_dry_run_is_shown_and_planned_around(book, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.yaml").write_text("units: {encoder: ./no-such-folder}\n")
-    found = report.plan_run([tmp_path / "p.yaml"], [], book, inputs.Machine(2, 0, None), "results/table.csv")
-    page = table.as_text(found)
-    assert "no-such-folder" in page
-    assert "jobs are those of a run that has not begun" in page
+    found = report.plan_run([tmp_path / "p.yaml"], [], book, Machine(2, 0, None), "results/table.csv")
+    text = page.as_text(found)
+    assert "no-such-folder" in text
+    assert "These are the jobs of results/table.csv in a new folder" in text
     assert row(found.plan, "align").jobs == 5
 
 
 def test_a_mistake_in_the_settings_ends_the_plan_by_name(book, tmp_path):
     (tmp_path / "p.yaml").write_text("corpus: {shard: 3}\n")
     with pytest.raises(UserError, match=r"corpus.shard: unknown key; did you mean 'corpus.shards'"):
-        report.plan_run([tmp_path / "p.yaml"], [], book, inputs.Machine(2, 0, None), "results/table.csv")
+        report.plan_run([tmp_path / "p.yaml"], [], book, Machine(2, 0, None), "results/table.csv")
 
 
 def test_sizes_and_counts_are_readable():
-    assert [table.size(n) for n in (3.05e12, 35e9, 2.5e6, 300)] == ["3.0 TB", "35.0 GB", "2.5 MB", "0 kB"]
-    assert [table.count(n) for n in (1.1e9, 88e6, 3200, 45)] == ["1.1 B", "88.0 M", "3.2 k", "45"]
+    assert [page.size(n) for n in (3.05e12, 35e9, 2.5e6, 300)] == ["3.0 TB", "35.0 GB", "2.5 MB", "0 kB"]
+    assert [page.count(n) for n in (1.1e9, 88e6, 3200, 45)] == ["1.1 B", "88.0 M", "3.2 k", "45"]
+
+
+def test_presets_and_settings_may_be_given_together_or_one_by_one():
+    words = ["--preset", "paper", "--config", "seed=1", "rungs=[text-bpe]", "--preset", "smoke", "--config", "seed=2"]
+    found = parse(page.print_plan, words)
+    assert found["preset"] == ["paper", "smoke"]
+    assert found["config"] == ["seed=1", "rungs=[text-bpe]", "seed=2"]
+    nothing = parse(page.print_plan, [])
+    assert (len(nothing["preset"]), nothing["target"], nothing["gpus"]) == (0, "results/table.csv", None)
 
 
 def test_the_script_names_the_nearest_preset_and_fails():

@@ -1,83 +1,129 @@
 """What every stage of a plan counts with: settings, hours, rates, machine, and the operations that stages share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from speechladder.constants import FRAME_RATE
 from speechladder.io.files import read_json
+from speechladder.plan.downloads import File
 from speechladder.plan.figures import Cost, Figure
 from speechladder.plan.hours import Hours
-from speechladder.plan.inputs import Machine
-from speechladder.plan.rates import HUBERT_BASE, HUBERT_LARGE, Rates, encoder_flops, worst
-from speechladder.settings import Settings
+from speechladder.plan.machine import Machine
+from speechladder.plan.measured import Measured
+from speechladder.plan.rates import HUBERT_BASE, HUBERT_LARGE, Rates, encoder_flops
+from speechladder.settings import Point, Settings
 from speechladder.workflow.config import ASSETS, SHIPPED
 
 HUB = {"facebook/hubert-base-ls960": HUBERT_BASE, "facebook/hubert-large-ll60k": HUBERT_LARGE}
-MAX_UTTERANCE = 30.0  # seconds; attention of the encoder is counted on no longer ones
+MAX_UTTERANCE = 30.0  # seconds; the encoder's attention is counted over no longer utterances
 
 
 @dataclass(frozen=True)
 class Context:
-    """One run on one machine."""
+    """One run on one machine, or one point of its sweep or scaling grid, with its `fraction` of the training data."""
 
     settings: Settings
     hours: Hours
     rates: Rates
     machine: Machine
-    results: Path = Path("results")
+    measured: Measured
+    files: tuple[File, ...] = ()
+    fraction: float = 1.0
 
-    def at(self, speech: float, rate: str, *bases: str) -> Figure:
-        """Core-hours of `speech` hours at a rate in times real time."""
+    @property
+    def speech(self) -> Figure:
+        """Hours of speech of the corpus."""
+        return Figure(self.hours.total, self.hours.basis)
+
+    @property
+    def shard(self) -> Figure:
+        """Hours of speech of a shard."""
+        return self.speech / self.settings.corpus.shards
+
+    def at_point(self, point: str) -> "Context":
+        """Return the context of a point as jobs.Job writes it: its settings differ from the run's."""
+        if not point:
+            return self
+        settings, fraction = settings_at(self.settings, point)
+        measured = replace(self.measured, settings=settings, reasons=[])
+        return replace(self, settings=settings, fraction=fraction, measured=measured)
+
+    def cpu(self, amount: Figure, rate: str, unit: float = 1.0) -> Cost:
+        """Return the core-hours of an amount, such as hours of speech, at a rate per `unit` hours."""
         found = self.rates.get(rate)
-        return Figure(speech / found.value, worst([found.basis, *bases]))
+        return Cost(cpu=amount.times(1 / found.value / unit, found.basis))
 
-    def flops(self, amount: float, cpu: str, precision: str, *bases: str, gpu: str | None = None) -> Cost:
-        """Hours for so many FLOP: of GPUs where there are any, at the rate `gpu` or `cpu`; else of a core, at `cpu`."""
+    def gpu(self, speech: Figure, rate: str) -> Cost:
+        """Return the GPU-hours of hours of speech at a rate in times real time."""
+        return Cost(gpu=self.cpu(speech, rate).cpu)
+
+    def disk(self, speech: Figure, rate: str) -> Cost:
+        """Return the bytes of hours of speech at a rate in bytes per hour."""
+        found = self.rates.get(rate)
+        return Cost(disk=speech.times(found.value, found.basis))
+
+    def start(self, kind: str = "start_torch") -> Cost:
+        """Return what a job's process costs before it does anything."""
+        found = self.rates.get(kind)
+        return Cost(cpu=Figure(found.value / 3600, found.basis))
+
+    def flops(self, amount: Figure, cpu: str, precision: str, gpu: str = "") -> Cost:
+        """Return the hours of so many FLOP: on a GPU, if there is one, at the rate `gpu` or `cpu`; else on a core."""
         if self.machine.gpus:
             found = self.rates.gpu(gpu or cpu, str(self.machine.gpu), precision)
-            return Cost(gpu=Figure(amount / found.value / 3600, worst([found.basis, *bases])))
-        found = self.rates.get(cpu)
-        return Cost(cpu=Figure(amount / found.value / 3600, worst([found.basis, "derived", *bases])))
+            return Cost(gpu=amount.times(1 / found.value / 3600, found.basis))
+        return self.cpu(amount.times(1, "derived"), cpu, 3600)
 
-    def stored(self, speech: float, rate: str, *bases: str) -> Figure:
-        """Bytes of `speech` hours at a rate in bytes per hour."""
-        found = self.rates.get(rate)
-        return Figure(speech * found.value, worst([found.basis, *bases]))
-
-    def starts(self, jobs: int, kind: str = "start_torch") -> Cost:
-        """What `jobs` processes spend before they do anything."""
-        found = self.rates.get(kind)
-        return Cost(cpu=Figure(jobs * found.value / 3600, found.basis))
-
-    def encode(self, speech: float, *bases: str) -> Cost:
-        """Decoding `speech` hours of FLAC and running the encoder up to units.layer over them."""
+    def encode(self, speech: Figure) -> Cost:
+        """Return the cost of decoding FLAC and of running the encoder over it up to units.layer."""
         units = self.settings.units
         if units.source == "given":
             return Cost()
-        cost = Cost(cpu=self.at(speech, "read_audio", *bases))
+        cost = self.cpu(speech, "read_audio")
         if units.encoder == SHIPPED and not self.machine.gpus:
-            return cost + Cost(cpu=self.at(speech, "encode_micro", *bases))
+            return cost + self.cpu(speech, "encode_micro")
         config, known = encoder_config(units.encoder)
         layers = min(units.layer, config["num_hidden_layers"])
-        each = encoder_flops(config, layers, min(self.hours.utterance, MAX_UTTERANCE))
-        basis = "derived" if known else "assumed"
-        precision = "fp32" if units.precision == "fp32" else "bf16"  # of a GPU; fp16 is as fast
-        return cost + self.flops(speech * 3600 * each, "encoder_flops", precision, basis, *bases)
+        each = 3600 * encoder_flops(config, layers, min(self.hours.utterance, MAX_UTTERANCE))
+        precision = "fp32" if units.precision == "fp32" else "bf16"  # on a GPU, fp16 is as fast
+        return cost + self.flops(speech.times(each, "derived" if known else "assumed"), "encoder_flops", precision)
 
-    def assign(self, speech: float, *bases: str) -> Cost:
-        """The nearest centroid of every frame of `speech` hours, where the encoder is."""
+    def assign(self, speech: Figure, clusters: int = 0) -> Cost:
+        """Return the cost of finding the nearest of `clusters` (default: the run's) centroids of every frame."""
         units = self.settings.units
         if units.source == "given":
             return Cost()
-        config, _ = encoder_config(units.encoder)
-        flops = 2.0 * units.clusters * config["hidden_size"] * FRAME_RATE * 3600 * speech
-        return self.flops(flops, "assign_flops", "fp32", *bases)
+        flops = 2.0 * (clusters or units.clusters) * self.width * FRAME_RATE * 3600
+        return self.flops(speech.times(flops), "assign_flops", "fp32")
+
+    @property
+    def width(self) -> int:
+        """Values in a frame of the encoder's features."""
+        return int(encoder_config(self.settings.units.encoder)[0]["hidden_size"])
+
+
+def settings_at(settings: Settings, point: str) -> tuple[Settings, float]:
+    """Return the settings at a point of the sweep or of the scaling grid, and its share of the training data."""
+    kind, _, name = point.partition("/")
+    scores = settings.scores.model_copy(update={"layers": False, "learning": False})
+    if kind == "scaling":
+        size, _, fraction = name.partition("-")  # the name of a size has no hyphen
+        lm = settings.scaled_lm(size) if size else settings.lm
+        lm = lm.model_copy(update={"learning_points": 0, "seeds": settings.scaling.seeds})
+        return settings.model_copy(update={"lm": lm, "scores": scores}), float(fraction)
+    if "-" in name:
+        point_of_sweep = Point.parse(name)
+        changes = {field: getattr(point_of_sweep, field) for field in ("layer", "clusters", "normalisation")}
+    else:
+        changes = {"layer": int(name.removeprefix("layer"))}
+    units = settings.units.model_copy(update=changes)
+    return settings.model_copy(update={"units": units, "scores": scores}), 1.0
 
 
 def encoder_config(name: str) -> tuple[Mapping[str, Any], bool]:
-    """(its dimensions, whether they are known): a folder's own, a known hub model's, else HuBERT-Large's."""
+    """Return an encoder's dimensions and whether they are known: a folder's, a hub model's, else HuBERT-Large's."""
     folder = ASSETS / SHIPPED if name == SHIPPED else Path(name)
     if (folder / "config.json").is_file():
         return read_json(folder / "config.json"), True

@@ -1,23 +1,31 @@
-"""Numbers of a plan that know what they rest on."""
+"""Numbers of a plan, each with what it rests on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from speechladder.plan.rates import worst
+BASES = ("measured", "published", "derived", "assumed")  # from the strongest to the weakest
+
+
+def worst(bases: Iterable[str]) -> str:
+    """Return the weakest of some bases: a sum rests on its weakest term."""
+    return max(bases, key=BASES.index, default="measured")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A value and its basis (rates.BASES); adding keeps the weakest of what is not nothing."""
+    """A value and its basis; a sum has the weakest basis of its terms that are not zero."""
 
     value: float = 0.0
     basis: str = "measured"
 
     def __add__(self, other: "Figure") -> "Figure":
-        bases = [figure.basis for figure in (self, other) if figure.value]
-        return Figure(self.value + other.value, worst(bases))
+        return Figure(self.value + other.value, worst(figure.basis for figure in (self, other) if figure.value))
+
+    def __truediv__(self, parts: float) -> "Figure":
+        return Figure(self.value / parts, self.basis)
 
     def times(self, factor: float, *bases: str) -> "Figure":
-        """Scaled by `factor`, which rests on `bases`."""
+        """Return the figure scaled by `factor`, which rests on `bases`."""
         return Figure(self.value * factor, worst([self.basis, *bases]))
 
 
@@ -33,5 +41,10 @@ class Cost:
         return Cost(self.cpu + other.cpu, self.gpu + other.gpu, self.disk + other.disk)
 
     def times(self, factor: float) -> "Cost":
-        """All of it scaled."""
+        """Return the cost scaled by `factor`."""
         return Cost(self.cpu.times(factor), self.gpu.times(factor), self.disk.times(factor))
+
+    @property
+    def hours(self) -> Figure:
+        """CPU-hours and GPU-hours together."""
+        return self.cpu + self.gpu

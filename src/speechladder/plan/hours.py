@@ -1,7 +1,7 @@
-"""Hours of speech that a run will pass over: counted by the run itself as far as it got, else known of the corpus."""
+"""Hours of speech of a run: as an earlier run of the same corpus counted them, else as known of the corpus."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,13 @@ from speechladder.corpora.local import AUDIO
 from speechladder.io.audio import AudioError, audio_info
 from speechladder.io.errors import UserError
 from speechladder.io.files import files_below, read_json
+from speechladder.io.tables import UTTERANCES, read_table
+from speechladder.plan.measured import Measured
 from speechladder.settings import WORLD_HOURS, Settings
+from speechladder.workflow.record import CORPUS
 
-# Hours of named parts: LibriHeavy's paper (arXiv 2309.08105; its subsets are cumulative, its manifests disjoint) and
-# dataset card; LibriSpeech's paper (Panayotov et al. 2015).
+# Hours of named parts: LibriHeavy's paper (arXiv 2309.08105) and dataset card; LibriSpeech's paper (Panayotov et al.
+# 2015). LibriHeavy's subsets are cumulative in the paper; its manifests are disjoint.
 LIBRIHEAVY = {
     "small": 509.0,
     "medium": 5042.0 - 509.0,
@@ -34,11 +37,12 @@ LIBRISPEECH = {
 }
 KNOWN = {f"libriheavy_cuts_{name}": hours for name, hours in LIBRIHEAVY.items()} | LIBRISPEECH
 UTTERANCE = {"libriheavy": 16.5, "librispeech": 12.3, "world": 9.0, "local": 12.0}  # seconds, mean
+SELECTED = (*CORPUS, "alignment", "units")  # sections of the settings that decide which utterances are used
 
 
 @dataclass(frozen=True)
 class Hours:
-    """Hours of speech by split, what they rest on (rates.BASES) and where they are from."""
+    """Hours of speech by split, on what they rest (rates.BASES) and where they are from."""
 
     train: float
     other: float
@@ -48,17 +52,17 @@ class Hours:
 
     @property
     def total(self) -> float:
-        """All splits."""
+        """Hours of all splits."""
         return self.train + self.other
 
 
-def hours(settings: Settings, results: Path) -> Hours:
-    """Hours of speech: of the run's own results as far as it got, else of what is known of the corpus.
+def find_hours(settings: Settings, measured: Measured) -> Hours:
+    """Return the hours that an earlier run of the same corpus counted, else those that are known of the corpus.
 
-    Raises UserError naming the part whose hours nobody knows.
+    Raise UserError naming the part of the corpus whose hours are not known.
     """
     corpus = settings.corpus
-    for found in (_of_utterances(results), _of_audit(results), _of_manifest(results)):
+    for found in (_of_utterances(measured), _of_audit(measured), _of_manifest(measured)):
         if found:
             return found
     usual = UTTERANCE[corpus.name]
@@ -69,26 +73,30 @@ def hours(settings: Settings, results: Path) -> Hours:
         train, other = _fractions(settings, _audio_hours(Path(str(corpus.path))))
         return _capped(settings, Hours(train, other, usual, "measured", f"the audio below {corpus.path}"))
     field = "manifests" if corpus.name == "libriheavy" else "archives"
-    names = getattr(corpus, field)
+    train, other = _of_parts(getattr(corpus, field), field)
+    if not other:
+        train, other = _fractions(settings, train)
+    source = f"corpus.{field}; LibriHeavy's and LibriSpeech's papers"
+    return _capped(settings, Hours(train, other, usual, "published", source))
+
+
+def _of_parts(names: Sequence[str], field: str) -> tuple[float, float]:
+    """Return the published hours of named parts: (training, validation and test)."""
+    if not names:
+        raise UserError("corpus.archives: is empty; name the archives for a plan, or run the audit first (make audit)")
     train = other = 0.0
     for name in names:
         part = Path(name).name.partition(".")[0]
         if part not in KNOWN:
             raise UserError(
-                f"corpus.{field}: the hours of {name} are not known before the run has read it; known: "
+                f"corpus.{field}: the hours of {name} are not known before a run has read it; known: "
                 f"{', '.join(KNOWN)}; or run the audit first (make audit)"
             )
         if re.search(r"dev|test", part):
             other += KNOWN[part]
         else:
             train += KNOWN[part]
-    if not names:
-        raise UserError("corpus.archives: name them for a plan, or run the audit first (make audit)")
-    if not other:
-        train, other = _fractions(settings, train)
-    return _capped(
-        settings, Hours(train, other, usual, "published", f"corpus.{field}; LibriHeavy's and LibriSpeech's papers")
-    )
+    return train, other
 
 
 def _fractions(settings: Settings, total: float) -> tuple[float, float]:
@@ -97,19 +105,17 @@ def _fractions(settings: Settings, total: float) -> tuple[float, float]:
 
 
 def _capped(settings: Settings, found: Hours) -> Hours:
-    """corpus.hours cuts the train split down."""
+    """Cut the train split down to corpus.hours."""
     cap = settings.corpus.hours
     if cap is None or cap >= found.train:
         return found
     return Hours(cap, found.other, found.utterance, found.basis, f"corpus.hours, and {found.source}")
 
 
-def _of_utterances(results: Path) -> Hours | None:
-    path = results / "tokens" / "utterances.parquet"
-    if not path.is_file():
+def _of_utterances(measured: Measured) -> Hours | None:
+    path = measured.file("tokens/utterances.parquet", *SELECTED)
+    if not path:
         return None
-    from speechladder.io.tables import UTTERANCES, read_table
-
     table = read_table(path, UTTERANCES, ["split", "seconds"])
     seconds = table["seconds"].to_numpy()
     if not len(seconds):
@@ -119,14 +125,14 @@ def _of_utterances(results: Path) -> Hours | None:
     return Hours(train / 3600, (whole - train) / 3600, whole / len(seconds), "measured", str(path))
 
 
-def _of_audit(results: Path) -> Hours | None:
-    path = results / "corpus" / "audit.json"
-    return _of_splits(read_json(path)["splits"], path) if path.is_file() else None
+def _of_audit(measured: Measured) -> Hours | None:
+    path = measured.file("corpus/audit.json", *CORPUS)
+    return _of_splits(read_json(path)["splits"], path) if path else None
 
 
-def _of_manifest(results: Path) -> Hours | None:
-    path = results / "corpus" / "manifest" / "summary.json"
-    return _of_splits(read_json(path)["after"], path) if path.is_file() else None
+def _of_manifest(measured: Measured) -> Hours | None:
+    path = measured.file("corpus/manifest/summary.json", *CORPUS)
+    return _of_splits(read_json(path)["after"], path) if path else None
 
 
 def _of_splits(splits: Mapping[str, Mapping[str, Any]], path: Path) -> Hours | None:
@@ -142,7 +148,7 @@ def _audio_hours(folder: Path) -> float:
     seconds = 0.0
     for path in files_below(folder):
         if path.suffix.lower() in AUDIO:
-            with suppress(AudioError):  # the run will list it among the rejected
+            with suppress(AudioError):  # the run lists it among the rejected utterances
                 samples, rate = audio_info(path)
                 seconds += samples / rate
     if not seconds:

@@ -1,10 +1,10 @@
-"""What a plan counts with: operations of the models by formula, and rates from benchmarks/rates.json.
+"""What a plan counts with: operations of the encoders by formula, and rates from benchmarks/rates.json.
 
-A rate is `measured` (by benchmarks/rates.py, on the hardware named), `published` (by the source named), `derived` (of
-either, by a formula) or `assumed`; a plan says which of them each of its figures rests on.
+A rate is `measured` (by benchmarks/rates.py, on the hardware that it names), `published` (by the source that it names),
+`derived` (from either of these by a formula) or `assumed`. A plan says on which of these each of its figures rests.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 
 FILE = Path(__file__).resolve().parents[3] / "benchmarks" / "rates.json"
-BASES = ("measured", "published", "derived", "assumed")  # from the best to the worst
+UNMEASURED = ("published", "assumed")  # parts of the file, the better first
 LARGE = 500_000_000  # parameters from which a model fills a GPU as TinyLlama does
 
 HUBERT_BASE: dict[str, Any] = {
@@ -40,9 +40,10 @@ HUBERT_LARGE = HUBERT_BASE | {
 
 
 def encoder_flops(config: Mapping[str, Any], layers: int, utterance: float) -> float:
-    """FLOP per second of speech of a HuBERT's first `layers` layers, on utterances of `utterance` seconds.
+    """Return the FLOP per second of speech of a HuBERT's first `layers` layers, on utterances of `utterance` seconds.
 
-    Convolutions 2 k c_in c_out per output; a layer 2 (4 d^2 + 2 d f) + 4 d T per frame, T frames of the utterance.
+    A convolution takes 2 k c_in c_out per output. A layer takes 2 (4 d^2 + 2 d f) + 4 d T per frame, where T is the
+    number of frames of the utterance. `config` has the names of transformers' HubertConfig.
     """
     width, inner = config["hidden_size"], config["intermediate_size"]
     total, channels, rate = 0.0, 1, float(SAMPLE_RATE)
@@ -59,7 +60,7 @@ def encoder_flops(config: Mapping[str, Any], layers: int, utterance: float) -> f
 
 @dataclass(frozen=True)
 class Rate:
-    """A number with what it rests on (BASES) and where it is from."""
+    """A number, its basis (figures.BASES) and its source."""
 
     value: float
     basis: str
@@ -68,7 +69,7 @@ class Rate:
 
 @dataclass
 class Rates:
-    """benchmarks/rates.json; what was asked for is kept in `used`, for the plan's footnotes."""
+    """The content of benchmarks/rates.json. `used` collects the rates that were asked for, for the page's footnotes."""
 
     content: dict[str, Any]
     path: Path
@@ -76,82 +77,72 @@ class Rates:
 
     @classmethod
     def load(cls, path: Path = FILE) -> "Rates":
-        """Read the file; raises UserError naming what it lacks."""
+        """Read the file; raise UserError naming what it lacks."""
         content = read_json(path)
         for part, kind in {"measured": list, "published": dict, "assumed": dict, "gpus": dict}.items():
             if not isinstance(content, dict) or not isinstance(content.get(part), kind):
-                raise UserError(f"{path}: '{part}' is missing or no {kind.__name__}; take the file of the repository")
+                raise UserError(
+                    f"{path}: '{part}' is missing or not a {kind.__name__}; restore the file from the repository"
+                )
         return cls(content, path)
 
     def get(self, name: str) -> Rate:
-        """A rate by name: measured on a CPU, else published, else assumed. Raises UserError naming it."""
-        entry = self._measured("cpu", name)
-        if entry:
-            return self._use(name, entry)
-        for basis in ("published", "assumed"):
+        """Return a rate by name: measured on a CPU, else published, else assumed; raise UserError if there is none."""
+        for _, rate in self._measured("cpu", name):
+            return self._use(name, rate)
+        for basis in UNMEASURED:
             if name in self.content[basis]:
                 found = self.content[basis][name]
                 return self._use(name, Rate(self._number(found, name), basis, found["source"]))
         raise UserError(f"{self.path}: no rate '{name}'; run python benchmarks/rates.py, or add it under 'assumed'")
 
     def gpu(self, work: str, gpu: str, precision: str) -> Rate:
-        """FLOP/s of a named GPU at `work` (a name of `measured`, as encoder_flops).
+        """Return the FLOP/s of a named GPU at `work`, a name under 'measured' such as encoder_flops.
 
-        As benchmarks/rates.py measured it there; on another GPU the same share of its peak; else an utilisation that is
-        published or assumed, of the published peak at `precision`.
+        The first of these that exists: the rate measured on this GPU; the share of the peak measured on another GPU,
+        times this one's peak; a published or assumed utilisation, times the published peak at `precision`.
         """
-        peak = self.peak(gpu, precision)
-        for name in (work, "lm_flops" if work.startswith("lm_flops") else work):
-            for entry in reversed(self.content["measured"]):
-                if entry["device"] != "cuda" or name not in entry["rates"]:
-                    continue
-                value, there = self._number(entry["rates"][name], name), self.known_gpu(entry["hardware"])
-                source = f"{entry['hardware']}, {entry['date']}, commit {entry['commit']}"
+        peak, label = self.peak(gpu, precision), f"{work} on {gpu}"
+        for name in dict.fromkeys((work, "lm_flops" if work.startswith("lm_flops") else work)):
+            for hardware, rate in self._measured("cuda", name):
+                there = self.known_gpu(hardware)
                 if there == gpu:
-                    return self._use(f"{work} on {gpu}", Rate(value, "measured", source))
+                    return self._use(label, rate)
                 if there:
-                    share = value / self.peak(there, precision)
-                    return self._use(
-                        f"{work} on {gpu}", Rate(share * peak, "derived", f"{share:.0%} of peak: {source}")
-                    )
-        for basis in ("published", "assumed"):
+                    share = rate.value / self.peak(there, precision)
+                    return self._use(label, Rate(share * peak, "derived", f"{share:.0%} of peak: {rate.source}"))
+        for basis in UNMEASURED:
             found = self.content[basis].get(f"{work}_utilisation")
             if found:
                 share = self._number(found, f"{work}_utilisation")
                 source = f"{share:.0%} of {peak / 1e12:.4g} TFLOP/s {precision}: {found['source']}"
-                return self._use(f"{work} on {gpu}", Rate(share * peak, basis, source))
+                return self._use(label, Rate(share * peak, basis, source))
         raise UserError(f"{self.path}: no '{work}_utilisation' under published or assumed; add it")
 
     def peak(self, gpu: str, precision: str) -> float:
-        """Published FLOP/s of a GPU; raises UserError with the names known."""
+        """Return the published FLOP/s of a GPU; raise UserError with the known names if it is not one of them."""
         if gpu not in self.content["gpus"]:
             known = ", ".join(self.content["gpus"])
             raise UserError(f"gpu: {gpu!r} is not known; known: {known}; or add it under 'gpus' of {self.path}")
         return float(self.content["gpus"][gpu][precision])
 
     def known_gpu(self, name: str) -> str | None:
-        """The key under `gpus` that a driver's name of a GPU means, if any."""
+        """Return the key under 'gpus' that matches the driver's name of a GPU, if any."""
         plain = name.upper().replace(" ", "-")
         fits = [key for key in self.content["gpus"] if all(part in plain for part in key.upper().split("-"))]
         return max(fits, key=len, default=None)
 
     def unit(self, name: str) -> str:
-        """The unit of a rate; a GPU's are FLOP/s."""
-        for entries in (
-            *(e["rates"] for e in self.content["measured"]),
-            self.content["published"],
-            self.content["assumed"],
-        ):
-            if name in entries:
-                return str(entries[name].get("unit", ""))
-        return "FLOP/s"
+        """Return the unit of a rate; rates of a GPU are in FLOP/s."""
+        tables = [*(entry["rates"] for entry in self.content["measured"]), *map(self.content.get, UNMEASURED)]
+        return next((str(table[name].get("unit", "")) for table in tables if name in table), "FLOP/s")
 
-    def _measured(self, device: str, name: str) -> Rate | None:
+    def _measured(self, device: str, name: str) -> Iterator[tuple[str, Rate]]:
+        """Yield the hardware and the rate of each measurement, the latest first."""
         for entry in reversed(self.content["measured"]):
             if entry["device"] == device and name in entry["rates"]:
                 source = f"{entry['hardware']}, {entry['date']}, commit {entry['commit']}"
-                return Rate(self._number(entry["rates"][name], name), "measured", source)
-        return None
+                yield entry["hardware"], Rate(self._number(entry["rates"][name], name), "measured", source)
 
     def _use(self, name: str, rate: Rate) -> Rate:
         self.used[name] = rate
@@ -162,8 +153,3 @@ class Rates:
         if not isinstance(value, int | float) or not value > 0:
             raise UserError(f"{self.path}: '{name}' has no value above 0")
         return float(value)
-
-
-def worst(bases: Iterable[str]) -> str:
-    """The weakest of some bases: a sum rests on its weakest term."""
-    return max(bases, key=BASES.index, default="measured")

@@ -1,51 +1,46 @@
-"""A plan: what each stage costs as a whole, and how much of it is still to be done."""
+"""A plan: the jobs that are left, stage by stage, with what they cost."""
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from speechladder.constants import FRAME_RATE
-from speechladder.plan import evaluation
-from speechladder.plan.context import Context, encoder_config
+from speechladder.plan.context import Context
+from speechladder.plan.costs import Work, job_cost
 from speechladder.plan.figures import Cost, Figure
-from speechladder.plan.inputs import File, Jobs
+from speechladder.plan.jobs import Job, Jobs, jobs_of_a_new_run
 from speechladder.plan.models import Model, plan_model
-from speechladder.plan.rates import worst
-from speechladder.settings import CORPORA
 
-SAMPLE_SHARE = 0.5  # of an utterance's frames that the k-means sample takes (units.sample.SHARE, which imports torch)
-ITEM_CORES = 8  # of the aligner of an official benchmark (workflow/rules/benchmarks.smk)
-RULES = {  # of each stage; the first is the one whose jobs tell how much is left
+# The rows of a plan and the rules of each. plan.costs says what a job of each costs.
+RULES = {
     "download": ("download",),
     "unpack": ("unpack_archive", "index_archive"),
     "corpus": ("build_corpus", "split_manifest", "audit_corpus"),
     "align": ("align", "fetch_mfa", "prepare_mfa", "train_mfa", "alignment_quality", "phone_durations"),
-    "k-means sample": ("sample_features", "features_abx", "speaker_statistics"),
-    "k-means": ("train_kmeans",),
-    "units": ("extract_units", "units_quality", "deal_units"),
-    "tokens": ("tokenize_rung", "select_utterances"),
-    "train": ("train_lm",),
-    "items": ("make_items", "transcribe_stories", "voice_statistics", "extract_item_units", "tokenize_items"),
-    "scores": ("score_rung",),
-    "continue": (
-        "continue_rung",
-        *(
-            "make_prompts",
-            "extract_prompt_units",
-            "build_asr",
-            "train_vocoder",
-            "transcribe_rung",
-            "transcribe_reference",
-        ),
-        *("make_judge_text", "train_judge", "judge_continuations"),
+    "k-means sample": (
+        *("sample_features", "features_abx", "speaker_statistics"),
+        *("sweep_samples", "sweep_speakers", "sweep_voices"),
     ),
-    "report": ("make_table", "export_slm21"),
+    "k-means": ("train_kmeans", "sweep_kmeans"),
+    "units": ("extract_units", "units_quality", "deal_units", "sweep_units", "sweep_quality"),
+    "tokens": ("tokenize_rung", "select_utterances", "sweep_tokens", "take_fraction"),
+    "train": ("train_lm", "sweep_lm", "train_scaled"),
+    "items": (
+        *("make_items", "transcribe_stories", "voice_statistics", "extract_item_units", "tokenize_items"),
+        *("sweep_item_units", "sweep_item_tokens"),
+    ),
+    "scores": ("score_rung", "sweep_scores", "score_scaled"),
+    "continue": (
+        *("continue_rung", "make_prompts", "extract_prompt_units", "build_asr", "train_vocoder", "transcribe_rung"),
+        *("transcribe_reference", "make_judge_text", "train_judge", "judge_continuations"),
+    ),
+    "report": ("make_table", "export_slm21", "units_sweep", "scaling"),
 }
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A row: jobs still to be run, hours of speech that they pass over, their cost, and hours on the wall."""
+    """A row: jobs that are left, hours of speech that they read, their cost, and hours on the wall."""
 
     name: str
     jobs: int
@@ -53,10 +48,17 @@ class Stage:
     cost: Cost
     wall: Figure
 
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """The figures of the row by name."""
+        cost = self.cost
+        return {"hours_of_speech": self.hours, "disk_bytes": cost.disk, "cpu_hours": cost.cpu, "gpu_hours": cost.gpu,
+                "wall_hours": self.wall}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The rows, those of them that Snakemake has and this module does not know, and the models."""
+    """The rows, the jobs by rule of rules that belong to no row, and the models that are trained."""
 
     stages: list[Stage]
     unknown: dict[str, int]
@@ -64,222 +66,84 @@ class Plan:
 
     @property
     def total(self) -> Stage:
-        """All rows together; hours on the wall as if stages ran one after the other."""
+        """All rows together; hours on the wall as if one stage followed the other."""
         cost, wall = Cost(), Figure()
         for stage in self.stages:
             cost, wall = cost + stage.cost, wall + stage.wall
         return Stage("total", sum(s.jobs for s in self.stages) + sum(self.unknown.values()), Figure(), cost, wall)
 
-
-@dataclass(frozen=True)
-class _Whole:
-    """A stage before anything of it is done: its leading rule's jobs, hours of speech, cost, how many run at once."""
-
-    jobs: int
-    hours: Figure
-    cost: Cost
-    lanes: int
-    others: int = 0  # jobs of its other rules
-    cores: int = 1  # of a job
+    @property
+    def room(self) -> dict[str, float]:
+        """Bytes that are downloaded, as far as they are known, and bytes that the run writes beside them."""
+        fetched = sum(stage.cost.disk.value for stage in self.stages if stage.name == "download")
+        return {"downloads": fetched, "written": self.total.cost.disk.value - fetched}
 
 
-def make(context: Context, files: list[File], jobs: Jobs) -> Plan:
-    """The plan of a run. Jobs as Snakemake counts them; where it could not, those of a run that has not begun."""
-    models = [
-        plan_model(rung, context.settings, context.hours, context.rates, context.machine, context.results)
-        for rung in context.settings.rungs
-    ]
-    wholes, stages = _wholes(context, files, models), []
-    for name, whole in wholes.items():
-        counts = [jobs.counts.get(rule, 0) for rule in RULES[name]]
-        if jobs.error:
-            counts = [whole.jobs, whole.others]
-        share = min(1.0, counts[0] / whole.jobs) if whole.jobs else 0.0
-        if name == "train":
-            stages.append(_training(context, models, counts[0]))
-            continue
-        cost = whole.cost.times(share)
-        wall = cost.cpu.times(1 / whole.lanes / whole.cores) + cost.gpu.times(1 / whole.lanes)
-        if name == "download" and cost.disk.value:
-            wall = cost.disk.times(1 / context.rates.get("download").value / 3600, "assumed")
-        stages.append(Stage(name, sum(counts), whole.hours.times(share), cost, wall))
-    known = {rule for rules in RULES.values() for rule in rules} | {"all"}
-    unknown = {rule: count for rule, count in jobs.counts.items() if rule not in known}
-    return Plan([stage for stage in stages if stage.jobs], unknown, models)
+def make(context: Context, jobs: Jobs) -> Plan:
+    """Return the plan of the jobs that Snakemake lists, or of a run that has not begun if Snakemake failed."""
+    counts = jobs_of_a_new_run(context.settings, context.files) if jobs.error else jobs.counts
+    stage_of = {rule: stage for stage, rules in RULES.items() for rule in rules}
+    by_stage: dict[str, dict[Job, int]] = {name: {} for name in RULES}
+    unknown: Counter[str] = Counter()
+    for job, count in counts.items():
+        if job.rule in stage_of:
+            by_stage[stage_of[job.rule]][job] = count
+        elif job.rule != "all":
+            unknown[job.rule] += count
+    rungs = list(context.settings.rungs)
+    models = sorted(by_stage["train"], key=lambda job: (job.point, [*rungs, job.rung].index(job.rung)))
+    stages = [_stage(name, context, found) for name, found in by_stage.items() if found]
+    return Plan(stages, dict(unknown), [_model(context, job) for job in models])
 
 
-def _wholes(context: Context, files: list[File], models: list[Model]) -> dict[str, _Whole]:
-    s, machine = context.settings, context.machine
-    speech = Figure(context.hours.total, context.hours.basis)
-    shards, cores, one = s.corpus.shards, machine.cpus, Figure()
-    encoders = machine.gpus or cores
-    rungs = len(s.rungs)
-    found = evaluation.items(context)
-    heard, continuing = evaluation.continuing(context, models)
-    spoken = heard > 0 or continuing.cpu.value + continuing.gpu.value > 0
-    absent = [file for file in files if not file.there]
-    packed = [file for file in absent if file.name.endswith((".tar.gz", ".tgz"))]
-    tars = len(s.corpus.archives) if s.corpus.name in CORPORA else 0
-    sampled, sample_bytes = _sample(context)
-    codebooks = int(s.units.source != "given")
-    speakers = int(codebooks and s.units.normalisation == "speaker")
-    return {
-        "download": _Whole(len(absent), one, Cost(disk=_size(absent)), 1),
-        "unpack": _Whole(tars, one, _unpacking(context, packed), min(cores, max(tars, 1))),
-        "corpus": _Whole(shards, speech, _corpus(context), min(shards, cores), 2),
-        "align": _Whole(shards, speech, _aligning(context), cores, 1),
-        "k-means sample": _Whole(
-            codebooks, sampled, context.encode(sampled.value) + Cost(disk=sample_bytes), 1, speakers
-        ),
-        "k-means": _Whole(codebooks, one, _kmeans(context), 1),
-        "units": _Whole(shards, speech, _units(context), min(shards, encoders), 1),
-        "tokens": _Whole(rungs, speech.times(rungs), _tokens(context, models), min(rungs, cores), 1),
-        "train": _Whole(rungs * len(s.lm.seeds), one, Cost(), 1),
-        "items": _Whole(
-            3,
-            Figure(found.hours, found.basis),
-            evaluation.making(context, found),
-            1,
-            rungs + 2 + speakers,
-            min(ITEM_CORES, cores),
-        ),
-        "scores": _Whole(rungs, one, evaluation.scoring(context, models, found), min(rungs, encoders)),
-        "continue": _Whole(
-            rungs if spoken else 0,
-            Figure(heard, "derived"),
-            continuing,
-            min(rungs, encoders),
-            rungs + 7 if spoken else 0,
-        ),
-        "report": _Whole(1, one, Cost(cpu=Figure(context.rates.get("report").value, "assumed")), 1),
-    }
+def _stage(name: str, context: Context, jobs: Mapping[Job, int]) -> Stage:
+    """Return the row of some jobs."""
+    speech, cost, wall = Figure(), Cost(), Figure()
+    by_rule: dict[str, list[tuple[Work, int]]] = {}
+    for job, count in jobs.items():
+        work = job_cost(context, job)
+        by_rule.setdefault(job.rule, []).append((work, count))
+        speech, cost = speech + work.speech.times(count), cost + work.cost.times(count)
+    for works in by_rule.values():
+        wall += _wall(context, works)
+    if name == "train":
+        wall = _training_wall(context, jobs)
+    elif name == "download":
+        wall = context.cpu(cost.disk, "download", 3600).cpu
+    return Stage(name, sum(jobs.values()), speech, cost, wall)
 
 
-def _size(files: Iterable[File]) -> Figure:
-    """Bytes of downloads, as far as they are known."""
-    return Figure(sum(file.bytes or 0.0 for file in files), "published")
+def _wall(context: Context, works: Iterable[tuple[Work, int]]) -> Figure:
+    """Return the hours on the wall of a rule's jobs, spread over the GPUs if they use one, else over the cores."""
+    hours, cores, on_gpu = Figure(), 0, False
+    for work, count in works:
+        hours, cores = hours + work.cost.hours.times(count), cores + work.cores * count
+        on_gpu = on_gpu or work.cost.gpu.value > 0
+    return hours.times(1 / min(cores, context.machine.gpus if on_gpu else context.machine.cpus))
 
 
-def _unpacking(context: Context, packed: list[File]) -> Cost:
-    size = _size(packed)
-    if not packed:
-        return Cost()
-    speed = context.rates.get("unpack")
-    return Cost(cpu=size.times(1 / speed.value / 3600, speed.basis), disk=size.times(1.0, "assumed"))
+def _model(context: Context, job: Job) -> Model:
+    name = f"{job.rung} {job.point.partition('/')[2]}".strip()
+    return plan_model(context.at_point(job.point), job.rung, name)
 
 
-def _corpus(context: Context) -> Cost:
-    hours, basis, name = context.hours, context.hours.basis, context.settings.corpus.name
-    cost = context.starts(context.settings.corpus.shards, "start_light")
-    cost += Cost(disk=context.stored(hours.total, "bytes_cuts", basis))
-    if name == "world":
-        spoken = Cost(
-            cpu=context.at(hours.total, "speak", basis), disk=context.stored(hours.total, "bytes_world", basis)
-        )
-        return cost + spoken
-    cuts, speed = hours.total * 3600 / hours.utterance, context.rates.get("manifest")
-    once = Figure(cuts / speed.value / 3600, worst([speed.basis, "derived", basis]))
-    if name == "libriheavy":
-        cost += Cost(disk=context.stored(cuts, "bytes_manifest", basis))
-    return cost + Cost(cpu=once.times(3))  # dealt to shards, checked against the audio, counted
+def _training_wall(context: Context, jobs: Mapping[Job, int]) -> Figure:
+    """Return the hours on the wall of the trainings, the longest first.
 
-
-def _aligning(context: Context) -> Cost:
-    s, hours = context.settings, context.hours
-    cost = context.starts(s.corpus.shards, "start_light")
-    cost += Cost(disk=context.stored(hours.total, "bytes_alignment", hours.basis))
-    if s.alignment.aligner in ("truth", "textgrids"):
-        return cost
-    rate = "align_mfa" if s.alignment.aligner == "mfa" else "align_pocketsphinx"
-    cost += Cost(cpu=context.at(hours.total, rate, hours.basis))
-    if s.alignment.aligner == "mfa" and s.alignment.mfa_model is None:
-        # training passes over its speech some forty times
-        cost += Cost(cpu=context.at(40 * min(s.alignment.mfa_train_hours, hours.train), rate, "assumed"))
-    return cost
-
-
-def _sample(context: Context) -> tuple[Figure, Figure]:
-    """(hours of speech encoded for the k-means sample, bytes of the sample)."""
-    units, hours = context.settings.units, context.hours
-    speech = min(hours.train, units.sample_frames / FRAME_RATE / 3600 / SAMPLE_SHARE)
-    frames = min(units.sample_frames, hours.train * 3600 * FRAME_RATE)
-    width = encoder_config(units.encoder)[0]["hidden_size"]
-    return Figure(speech, "derived"), Figure(4.0 * width * frames, "derived")
-
-
-def _kmeans(context: Context) -> Cost:
-    units = context.settings.units
-    width = encoder_config(units.encoder)[0]["hidden_size"]
-    frames = min(units.sample_frames, context.hours.train * 3600 * FRAME_RATE)
-    frames = min(frames, units.clusters * units.max_points_per_centroid)
-    flops = 2.0 * frames * units.clusters * width * units.iterations
-    flops *= units.kmeans_restarts
-    if units.kmeans in ("torch", "faiss-gpu"):
-        return context.flops(flops, "kmeans_flops", "fp32") + context.starts(1)
-    rate = context.rates.get("kmeans_flops")  # auto too: whether faiss-gpu will be there is not known here
-    return Cost(cpu=Figure(flops / rate.value / 3600, worst([rate.basis, "derived"]))) + context.starts(
-        1, "start_light"
-    )
-
-
-def _units(context: Context) -> Cost:
-    hours = context.hours
-    cost = context.encode(hours.total, hours.basis) + context.assign(hours.total, hours.basis)
-    disk = context.stored(hours.total, "bytes_units", hours.basis)
-    return cost + context.starts(context.settings.corpus.shards) + Cost(disk=disk)
-
-
-def _tokens(context: Context, models: list[Model]) -> Cost:
-    hours = context.hours
-    cost = Cost(cpu=context.at(hours.total, "select", hours.basis))
-    cost += Cost(cpu=context.at(hours.total * len(models), "tokenize", hours.basis))
-    share = hours.total / hours.train
-    for model in models:
-        utterances = hours.total * 3600 / hours.utterance
-        disk = Figure(2.0 * model.pass_tokens * share, worst([model.rate.basis, hours.basis]))
-        cost += Cost(disk=disk + Figure(30.0 * utterances, "assumed"))  # id, offset, length, seconds of each
-    return cost
-
-
-def _training(context: Context, models: list[Model], left: int) -> Stage:
-    """The models that are not there yet, each one on lm.processes GPUs or as many times lm.threads cores, the longest
-    first; as if many processes lost nothing to talking."""
-    s = context.settings
-    todo = [
-        model
-        for model in models
-        for seed in s.lm.seeds
-        if not (context.results / "lm" / model.rung / f"seed{seed}").exists()
-    ]
-    if left and left != len(todo):  # Snakemake makes some anew that are there: which, its table does not say
-        todo = sorted((m for m in models for _ in s.lm.seeds), key=lambda m: -m.hours)[:left]
-    cost = context.starts(left)
-    for model in todo if left else ():
-        disk = Figure(model.kept, "derived")
-        cost += Cost(cpu=model.cpu, gpu=model.gpu, disk=disk)
-    places = context.machine.gpus or context.machine.cpus // s.lm.threads
-    together = min(s.lm.processes, max(1, places))
-    wall = makespan([model.hours / together for model in todo] if left else [], max(1, places // together))
-    basis = worst([cost.cpu.basis, cost.gpu.basis])
-    return Stage("train", left, Figure(), cost, Figure(wall, basis))
+    Each takes lm.processes GPUs, or lm.processes times lm.threads cores. Communication between processes is not counted.
+    """
+    lm, machine = context.settings.lm, context.machine
+    places = max(1, machine.gpus or machine.cpus // lm.threads)
+    together = min(lm.processes, places)
+    models = [(_model(context, job), count) for job, count in jobs.items()]
+    hours = [model.hours / together for model, count in models for _ in range(count)]
+    basis = sum((model.cost.hours for model, _ in models), Figure()).basis
+    return Figure(makespan(hours, places // together), basis)
 
 
 def makespan(hours: Iterable[float], lanes: int) -> float:
-    """Hours until jobs are done on `lanes` places, the longest begun first."""
+    """Return the hours until all jobs are done on `lanes` places, if the longest start first."""
     busy = [0.0] * lanes
     for job in sorted(hours, reverse=True):
         heapq.heapreplace(busy, busy[0] + job)
     return max(busy)
-
-
-def unknown_hint(unknown: Mapping[str, int]) -> str:
-    """A line for rules that have no estimate."""
-    return ", ".join(f"{rule} ({count})" for rule, count in unknown.items())
-
-
-def needs_room(plan: Plan, files: list[File]) -> tuple[float, float]:
-    """(bytes still to be downloaded, bytes that the run writes beside them)."""
-    downloads = _size(file for file in files if not file.there).value
-    total = plan.total.cost.disk.value
-    fetched = next((stage.cost.disk.value for stage in plan.stages if stage.name == "download"), 0.0)
-    return downloads, total - fetched

@@ -26,7 +26,7 @@ from speechladder.settings.models import (
     Units,
     rung_names,
 )
-from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, untracked
+from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, tracked, untracked
 from speechladder.settings.points import Point
 from speechladder.settings.scaling import Scaling
 from speechladder.settings.section import Section
@@ -61,5 +61,6 @@ __all__ = [
     "from_options",
     "load",
     "rung_names",
+    "tracked",
     "untracked",
 ]

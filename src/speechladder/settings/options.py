@@ -41,6 +41,12 @@ def untracked(settings: Settings) -> dict[str, str]:
     return found
 
 
+def tracked(settings: Settings) -> dict[str, Any]:
+    """Return the settings that can change a result, by section and field, as JSON values."""
+    sections = {name: set(fields) | _NO_OPTIONS for name, fields in _UNTRACKED.items()}
+    return settings.model_dump(mode="json", exclude={**sections, "downloads": True})
+
+
 def _variables(section: type[Section]) -> dict[str, str]:
     """The untracked fields of a section, and the environment variable of each."""
     kind = section.__name__.lower()
