@@ -240,7 +240,7 @@ def test_false_sizes_in_a_header(tmp_path, content):
         _unpack(tmp_path, _tar({"a": b"1"})[:1024] + content + bytes(10_240))
     table, rejects = index_tar(tmp_path / "work" / "x.tar")  # the member before it is whole
     assert table["member"].to_pylist() == ["a"]
-    assert [r["id"] for r in rejects] == ["(the end of the archive)"]
+    assert [r["id"] for r in rejects.rows] == ["(the end of the archive)"]
 
 
 def test_a_bomb_and_a_full_disk_leave_nothing(tmp_path, monkeypatch):
@@ -370,8 +370,8 @@ def test_of_a_tar_that_is_cut_off_the_whole_members_are_indexed(tmp_path):
         expected = (
             [] if last is None else ["(the end of the archive)"] if not last else [last, "(the end of the archive)"]
         )
-        assert [r["id"] for r in rejects] == expected
-        assert all("cut off" in r["reason"] or "end of data" in r["reason"] for r in rejects)
+        assert [r["id"] for r in rejects.rows] == expected
+        assert all("cut off" in r["reason"] or "end of data" in r["reason"] for r in rejects.rows)
     for content in (whole[:300], b"x" * 2000, b""):
         (tmp_path / "x.tar").write_bytes(content)
         with pytest.raises(UserError, match=r"x\.tar: cannot be used"):
@@ -397,7 +397,8 @@ def test_many_members_take_little_memory(tmp_path):
         "import resource, sys; from speechladder.fetch.archives import index_tar\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "table, rejects = index_tar(sys.argv[1])\n"
-        "print(table.num_rows, len(rejects), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+        "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print(table.num_rows, len(rejects.rows), (after - before) // 1024)"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, env=env, timeout=120)
@@ -421,7 +422,7 @@ def test_a_store_is_the_same_over_a_folder_a_zip_and_a_tar(tmp_path):
         with open_store(path) as store:
             assert store.names() == sorted(_expected(GOOD))
             assert {name: store.read(name) for name in store.names()} == _expected(GOOD)
-            assert [r["id"] for r in store.rejects] == ([] if path.is_dir() else ["../a"])
+            assert [r["id"] for r in store.rejects.rows] == ([] if path.is_dir() else ["../a"])
             with pytest.raises(KeyError):
                 store.read("../a")
 

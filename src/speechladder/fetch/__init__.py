@@ -1,1 +1,1 @@
-"""Files that a run needs from elsewhere: downloads that resume, archives, and what is inside them."""
+"""Files from outside a run: downloads that resume, archives, and the files inside archives."""

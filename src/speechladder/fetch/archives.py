@@ -32,7 +32,6 @@ from speechladder.fetch.members import (
     is_zip,
     open_tar,
     printable,
-    reject_row,
     rejects_summary,
 )
 from speechladder.io.errors import UserError
@@ -46,6 +45,7 @@ from speechladder.io.files import (
 )
 from speechladder.io.locks import wait_for_lock
 from speechladder.io.progress import progress, say, size_text
+from speechladder.io.rejects import Rejects
 from speechladder.io.tables import INDEX, write_table
 from speechladder.settings import Downloads
 from speechladder.settings.options import DOWNLOADS
@@ -87,7 +87,7 @@ def unpack(archive: str | Path, out: str | Path, rejected: str | Path) -> None:
         total = sum(m.size for m in source.each()) if isinstance(source, Zip) else None  # of a tar it is not known
         if not is_bomb(total or 0, packed):
             check_disk(out.parent, total or packed, f"unpacking {archive.name}")
-        taken, rejects, files, size = TakenNames(), [], 0, 0
+        taken, rejects, files, size = TakenNames(), Rejects(), 0, 0
         with atomic_folder(out) as folder, progress(f"unpack {archive.name}", total, "MB/s", 1e-6) as meter:
             for member in accepted(source.each(), archive, rejects, lambda member: taken.add(member.name)):
                 files, size = files + 1, size + member.size
@@ -100,7 +100,7 @@ def unpack(archive: str | Path, out: str | Path, rejected: str | Path) -> None:
                 meter.advance(member.size)
             if not files:
                 raise BrokenArchiveError("it holds no file that could be unpacked" + rejects_summary(rejects))
-            write_jsonl(rejected, rejects)
+            write_jsonl(rejected, rejects.rows)
     say(f"{archive.name}: {files} files, {size_text(size)}" + rejects_summary(rejects, rejected))
 
 
@@ -127,7 +127,7 @@ def unpack_once(archive: str | Path, kept: str | Path, out: str | Path, rejected
         link(kept, Path(out))
 
 
-def index_tar(archive: str | Path) -> tuple[pa.Table, list[dict[str, str]]]:
+def index_tar(archive: str | Path) -> tuple[pa.Table, Rejects]:
     """(a table of where the files of an uncompressed tar lie (io.tables.INDEX), the members that are left out).
 
     Only headers are read. If the tar is cut off, its whole files are in the table, and its end is among the rejects.
@@ -136,7 +136,7 @@ def index_tar(archive: str | Path) -> tuple[pa.Table, list[dict[str, str]]]:
     archive = Path(archive)
     names, offsets, sizes = [], array("q"), array("q")
     taken: set[str] = set()
-    rejects: list[dict[str, str]] = []
+    rejects = Rejects()
 
     with explain_errors(archive), open_tar(archive) as tar:
         if tar.packed:
@@ -161,7 +161,7 @@ def index_tar(archive: str | Path) -> tuple[pa.Table, list[dict[str, str]]]:
             except BROKEN as error:
                 if not names:
                     raise
-                rejects.append(reject_row("(the end of the archive)", error_text(error), archive))
+                rejects.add("(the end of the archive)", error_text(error), archive)
     columns = [pa.array(names, pa.string()), pa.array(offsets, pa.int64()), pa.array(sizes, pa.int64())]
     return pa.Table.from_arrays(columns, schema=INDEX), rejects
 
@@ -176,14 +176,14 @@ def index_archive(archive: Path, out: Path, rejected: Path) -> None:
     """
     table, rejects = index_tar(archive)
     write_table(out, table, INDEX)
-    write_jsonl(rejected, rejects)
+    write_jsonl(rejected, rejects.rows)
     say(f"{archive.name}: {table.num_rows} files" + rejects_summary(rejects, rejected))
 
 
 class Store:
     """Named files in a folder, a zip or a tar; `rejects` lists the members that are not among them."""
 
-    def __init__(self, path: Path, places: dict[str, Any], rejects: list[dict[str, str]], read: Callable, close: Any):
+    def __init__(self, path: Path, places: dict[str, Any], rejects: Rejects, read: Callable, close: Any):
         self.path, self.rejects = path, rejects
         self._places, self._read, self.close = places, read, close
 
@@ -216,7 +216,7 @@ def open_store(path: str | Path) -> Store:
     if path.is_dir():
         files = (file for file in files_below(path) if not checked_name(file.name)[1])
         places = {file.relative_to(path).as_posix(): file for file in files}
-        return Store(path, places, [], Path.read_bytes, lambda: None)
+        return Store(path, places, Rejects(), Path.read_bytes, lambda: None)
     with explain_errors(path):
         return _zip_store(path) if is_zip(path) else _tar_store(path)
 
@@ -224,7 +224,7 @@ def open_store(path: str | Path) -> Store:
 def _zip_store(path: Path) -> Store:
     archive = Zip(path)
     taken: dict[str, Any] = {}
-    rejects: list[dict[str, str]] = []
+    rejects = Rejects()
 
     def clash(member: Member) -> str:
         bomb = "an implausible size" if is_bomb(member.size, member.info.compress_size) else ""

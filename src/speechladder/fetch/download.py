@@ -179,7 +179,7 @@ def _finish(part: Part, wanted: Download) -> str:
 def _try_urls(part: Part, wanted: Download, downloads: Downloads) -> list[tuple[str, str]]:
     """Try the urls in turn. Returns (url, what was wrong) of each, or nothing when the file is in place."""
     problems, name = [], part.final.name
-    for number, url in enumerate(wanted.urls):
+    for number, url in enumerate(wanted.urls, 1):
         try:
             path = local_path(url)
             problem = _link_to(path, part, wanted) if path else _from_server(url, part, wanted, downloads)
@@ -192,8 +192,8 @@ def _try_urls(part: Part, wanted: Download, downloads: Downloads) -> list[tuple[
         if not problem:
             return []
         problems.append((safe_url(url), problem))
-        for following in wanted.urls[number + 1 : number + 2]:
-            say(f"{name}: {safe_url(url)}: {problem}; trying {safe_url(following)}")
+        if number < len(wanted.urls):
+            say(f"{name}: {safe_url(url)}: {problem}; trying {safe_url(wanted.urls[number])}")
     return problems
 
 

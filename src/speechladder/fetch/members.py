@@ -17,6 +17,7 @@ from typing import IO, Any, BinaryIO, NamedTuple
 
 from speechladder.fetch.disk import DISK_FULL
 from speechladder.io.errors import UserError
+from speechladder.io.rejects import Rejects
 
 CHUNK = 1 << 20  # bytes
 LONGEST, LONGEST_PART = 2000, 255  # characters of a name, bytes between two slashes: the limits of file systems
@@ -203,12 +204,12 @@ def open_tar(path: Path) -> Iterator[Tar]:
 
 
 def accepted(
-    members: Iterable[Member], archive: Path, rejects: list[dict[str, str]], clash: Callable[[Member], str]
+    members: Iterable[Member], archive: Path, rejects: Rejects, clash: Callable[[Member], str]
 ) -> Iterator[Member]:
     """The files that may be taken; all others are added to `rejects`. `clash` says why one cannot be ('' if it can)."""
     for member in members:
         if reason := member.reason or ("" if member.folder else clash(member)):
-            rejects.append(reject_row(member.name, reason, archive))
+            rejects.add(printable(member.name), reason, archive)
         elif not member.folder:
             yield member
 
@@ -248,14 +249,9 @@ def error_text(error: Exception) -> str:
     return str(error).strip().rstrip(".") or type(error).__name__
 
 
-def reject_row(name: str, reason: str, archive: Path) -> dict[str, str]:
-    """A member as a row of a list of rejects."""
-    return {"id": printable(name), "reason": reason, "source": str(archive)}
-
-
-def rejects_summary(rejects: list[dict[str, str]], where: object = None) -> str:
+def rejects_summary(rejects: Rejects, where: object = None) -> str:
     """The members that were left out, as the end of a line; '' if there are none."""
-    if not rejects:
+    if not (rows := rejects.rows):
         return ""
-    more, see = ", ..." if len(rejects) > 1 else "", f", see {where}" if where else ""
-    return f"; {len(rejects)} left out ({rejects[0]['id']}: {rejects[0]['reason']}{more}){see}"
+    more, see = ", ..." if len(rows) > 1 else "", f", see {where}" if where else ""
+    return f"; {len(rows)} left out ({rows[0]['id']}: {rows[0]['reason']}{more}){see}"

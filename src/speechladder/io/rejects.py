@@ -9,15 +9,15 @@ from speechladder.io.files import write_jsonl
 
 
 class Rejects:
-    """The utterances that a stage leaves out, each with its reason."""
+    """What a stage leaves out, each with its reason: utterances, or the members of an archive."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, str]] = []
         self.mentions: list[dict[str, str]] = []
 
-    def add(self, utterance: str, reason: str, source: str | Path = "") -> None:
-        """Reject an utterance; `source` is the file to look at."""
-        self.rows.append({"id": utterance, "reason": reason, "source": str(source)})
+    def add(self, name: str, reason: str, source: str | Path = "") -> None:
+        """Reject one; `source` is the file to look at."""
+        self.rows.append({"id": name, "reason": reason, "source": str(source)})
 
     def mention(self, what: str, reason: str, source: str | Path = "") -> None:
         """List something that is no utterance of the stage; it is written with the rejects but not counted."""

@@ -130,7 +130,7 @@ def _model(context: Context, job: Job) -> Model:
 def _training_wall(context: Context, jobs: Mapping[Job, int]) -> Figure:
     """Return the hours on the wall of the trainings, the longest first.
 
-    Each takes lm.processes GPUs, or lm.processes times lm.threads cores. Communication between processes is not counted.
+    Each takes lm.processes GPUs, or lm.processes times lm.threads cores. Communication of processes is not counted.
     """
     lm, machine = context.settings.lm, context.machine
     places = max(1, machine.gpus or machine.cpus // lm.threads)
