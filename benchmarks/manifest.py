@@ -1,6 +1,6 @@
 """Memory and time of a manifest of eleven million cuts, and of the stages that read every utterance: a JSON line.
 
-`manifest` (the default) writes a manifest with `--records` records like LibriHeavy's (generated text, genuine fields and
+`manifest` (the default) writes a manifest of `--records` records like LibriHeavy's (generated text, genuine fields and
 lengths) and partitions it into shards in a process of its own, with and without a cap in hours. For comparison, plain
 Python does the same with the first records: json.loads of every line, all cuts in a list, each shard written at once.
 Its memory for all records is extrapolated. `downstream` makes `--records` utterances with alignment and units, and runs

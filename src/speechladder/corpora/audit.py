@@ -33,6 +33,7 @@ class _Kept:
         self._seconds, self._recorded = array("f"), array("f")  # seconds of the cut, and of its recording
 
     def add_shard(self, cuts: Path) -> None:
+        """Append the cuts of a shard."""
         for cut in read_cuts(cuts):
             self.speakers[cut.speaker] += 1
             self._split.append(SPLITS.index(cut.split) if cut.split in SPLITS else len(SPLITS))
@@ -73,6 +74,7 @@ class _LeftOut:
         self.on_disk: dict[str, set[str]] = {name: set() for name in _ON_DISK}
 
     def add_shard(self, rejected: Path, listing: TextIO) -> None:
+        """Count the rejects of a shard, and write a line for each to `listing`."""
         for row in read_jsonl(rejected):
             reason = reason_kind(row["reason"])
             if row.get("mention"):

@@ -106,6 +106,7 @@ class _Shard:
         self.mentions: list[dict[str, Any]] = []
 
     def cuts(self, records: Iterator[Record]) -> Iterator[Cut]:
+        """Yield the cuts of the records that can be used; the others go to `rejected`."""
         for record in records:
             cut = self._cut(record)
             if isinstance(cut, Cut):

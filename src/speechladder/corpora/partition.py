@@ -50,6 +50,7 @@ class _Survey:
         self.usable: list[bytearray] = []
 
     def add(self, record: Record) -> None:
+        """Append the numbers of a cut."""
         order, recording, speaker = self._numbers.values()
         order.append(stable_hash("hours", record.id))
         recording.append(_hash("split", record.recording))

@@ -13,6 +13,8 @@ NUMBERS = ("sg", "pl")
 
 
 class Noun(NamedTuple):
+    """A noun's singular and plural."""
+
     sg: str
     pl: str
 
