@@ -36,6 +36,8 @@ def _imports(path: Path) -> set[Path]:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+            if isinstance(node, ast.Constant) and re.fullmatch(r"speechladder[\w.]*:\w+", str(node.value)):
+                names = [node.value.partition(":")[0]]  # a script's main("package.module:function")
             for name in names:
                 module = _module(name) if name.startswith("speechladder") else None
                 if module and module not in found:

@@ -13,7 +13,7 @@ import pytest
 
 from speechladder.io import hub as models
 from speechladder.io.errors import UserError
-from speechladder.io.hub import is_hub_name
+from speechladder.io.hub import fetch_model, find_model_folder, find_weights, is_hub_name, read_model_config
 from speechladder.settings import load
 from speechladder.workflow.config import check_hubs
 
@@ -53,6 +53,28 @@ def _ask(name, tmp_path, **environment):
 def test_names():
     assert is_hub_name("meta-llama/Llama-3.1-8B")
     assert not is_hub_name("run") and not is_hub_name("/data/models/llama") and not is_hub_name("a/b/c")
+
+
+def test_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: 1 / 0)
+    monkeypatch.setattr(models, "check_access", lambda name, field: None)
+    assert find_model_folder("a/b", "x.y") is None
+    assert find_model_folder(str(tmp_path), "x.y") == fetch_model(str(tmp_path), "x.y", ["*.json"]) == tmp_path
+    with pytest.raises(UserError, match=r"x\.y: no such folder: nowhere; name run, or a folder"):
+        find_model_folder("nowhere", "x.y", "run, or a folder")
+    with pytest.raises(UserError, match=r"x\.y: a/b could not be fetched \(ZeroDivisionError: .*--local-dir FOLDER"):
+        fetch_model("a/b", "x.y", ["*.json"])
+    with pytest.raises(UserError, match=r"x\.y: .* has no config\.json"):
+        read_model_config(tmp_path, "x.y")
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(UserError, match=r"x\.y: .*config\.json is not a model's configuration"):
+        read_model_config(tmp_path, "x.y")
+    with pytest.raises(UserError, match=r"x\.y: .* holds no weights \(\*\.safetensors or \*\.bin\)"):
+        find_weights(tmp_path, "x.y", ["*.safetensors", "*.bin"])
+    for name in ("b.safetensors", "a.safetensors", "c.bin"):
+        (tmp_path / name).touch()
+    found = find_weights(tmp_path, "x.y", ["*.pt", "*.safetensors", "*.bin"])
+    assert [file.name for file in found] == ["a.safetensors", "b.safetensors"]
 
 
 @pytest.mark.parametrize(

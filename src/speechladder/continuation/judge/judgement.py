@@ -98,14 +98,8 @@ def judge_continuations(
 
     pairs = [(read(prompts.prompts[t.id]), read(t.text)) for t in texts]
     with progress("judge", len(set(pairs)), "continuations/s") as meter:
-        scored = negative_log_likelihoods(judge, pairs, advance=meter.advance)
-    rows = [
-        t._asdict() | {"nll": nats, "tokens": tokens, "words": len(text.split()) if tokens else 0}
-        for t, (_, text), (nats, tokens) in zip(texts, pairs, scored)
-    ]
-    for row in rows:
-        del row["text"]
-    write_table(out, rows, JUDGED)
+        scores = negative_log_likelihoods(judge, pairs, advance=meter.advance)
+    write_table(out, [_judged_row(t, text, *score) for t, (_, text), score in zip(texts, pairs, scores)], JUDGED)
     about = {"judge": continuation.judge, "model": judge.name if continuation.judge == "hf" else None}
     about["valid_perplexity_per_word"] = _valid_perplexity(judge_folder) if own else None
     speech = read_table(reference, REFERENCE).to_pylist()
@@ -134,6 +128,12 @@ def _texts_to_judge(tables: Mapping[str, Rows], prompts: PromptTexts, seed: int)
             if path == "transcript" or any(row["direct"] for row in rows):
                 for row in rows:
                     yield JudgedText(rung, path, row["id"], row["seed"], row["sample"], row[path])
+
+
+def _judged_row(judged: JudgedText, text: str, nats: float, tokens: int) -> dict[str, Any]:
+    """A row of JUDGED; `text` is the continuation in the spelling that the judge reads."""
+    named = {name: value for name, value in judged._asdict().items() if name != "text"}
+    return named | {"nll": nats, "tokens": tokens, "words": len(text.split()) if tokens else 0}
 
 
 def _quality(
