@@ -83,7 +83,7 @@ def test_errors_name_the_fault(tmp_path):
     with pytest.raises(UserError, match=r"texts.csv, row 2: no column 'filename' \(found: recording, words\)"):
         read_texts(tmp_path / "texts.csv")
     (tmp_path / "twice.tsv").write_text("filename\ttext\na.wav\tb\na\tc\n")
-    with pytest.raises(UserError, match=r"twice.tsv, row 3: 'a' has another text before"):
+    with pytest.raises(UserError, match=r"twice.tsv, row 3: 'a' has another text in an earlier row"):
         read_texts(tmp_path / "twice.tsv")
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match=r"none: no .wav or .flac in it; set benchmarks.storycloze"):
@@ -93,7 +93,7 @@ def test_errors_name_the_fault(tmp_path):
         read_storycloze(open_store(tmp_path / "none"), str(tmp_path / "none"), tmp_path / "x.csv", 0, Rejects())
 
 
-class Deaf:
+class LengthRecogniser:
     """Transcribes each recording as its length in tenths of a second."""
 
     def __init__(self, word: str = "tenths") -> None:
@@ -108,17 +108,17 @@ class Deaf:
 def test_transcripts_replace_texts(tmp_path, capsys):
     files = make(SAID[:2], faults=False) | {"9_tSC_correct.wav": b"broken"}
     folder, out = write(files, tmp_path / "tSC"), tmp_path / "transcripts.jsonl"
-    transcribe_stories(folder, Deaf(), "Whisper tiny", out)
+    transcribe_stories(folder, LengthRecogniser(), "Whisper tiny", out)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["filename"] for row in rows] == sorted(name.removesuffix(".wav") for name in files)
     assert {row["asr"] for row in rows} == {"Whisper tiny"}
     assert {"filename": "9_tSC_correct", "text": "", "asr": "Whisper tiny"} in rows
     assert "9_tSC_correct.wav: unreadable audio: Error opening 9_tSC_correct.wav" in capsys.readouterr().err
-    found = read_storycloze(open_store(folder), str(folder), out, 0, Rejects(), heard_by=rows[0]["asr"])
+    found = read_storycloze(open_store(folder), str(folder), out, 0, Rejects(), recogniser=rows[0]["asr"])
     assert len(found.voiced) == 2
-    assert found.notes[1] == "its texts were transcribed by Whisper tiny, so text and phone rungs read what that heard"
+    assert found.notes[1] == "its texts were transcribed by Whisper tiny, so text and phone rungs read its transcripts"
     with pytest.raises(UserError, match="heard nothing in 5 recordings"):
-        transcribe_stories(folder, Deaf(""), "x", tmp_path / "none.jsonl")
+        transcribe_stories(folder, LengthRecogniser(""), "x", tmp_path / "none.jsonl")
     assert not (tmp_path / "none.jsonl").exists()
 
 
