@@ -27,7 +27,7 @@ SYNTACTIC = ("filename", "id", "voice", "type", "subtype", "transcription", "cor
 
 @dataclass
 class Mini:
-    """What was made: files by name, gold rows by part and split, and what the reader must reject or mention."""
+    """A miniature: files by name, gold rows by part and split, and what the reader must reject or mention."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     rows: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=dict)
@@ -43,7 +43,7 @@ def wav(samples: np.ndarray) -> bytes:
 
 
 def name_of(*parts: object) -> str:
-    """A file name as zerospeech draws them: 11 letters and digits that say nothing."""
+    """A file name like zerospeech's: 11 random letters and digits."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
     return "".join(random.Random(stable_hash("slm21", *parts)).choices(letters, k=11))
 
@@ -57,7 +57,7 @@ def make(
     faults: bool = True,
     spelt: bool = True,
 ) -> Mini:
-    """`speech`: False leaves recordings empty, for tests that read none. `spelt`: whether non-words have letters."""
+    """Make a miniature. Without `speech` recordings are empty; without `spelt` non-words have no letters."""
     mini, words = Mini(), list(words)
     pool = voices(2)
     for split in splits:
@@ -92,14 +92,14 @@ def _syntactic(sentences):
     counts: dict[str, int] = {}
     for number, pair in enumerate(generated.sblimp_pairs(0, sentences)):
         subtype = f"{pair.type}_{number % 2}"
-        counts[subtype] = counts.get(subtype, 0) + 1  # ids count within type and subtype
+        counts[subtype] = counts.get(subtype, 0) + 1  # ids are unique within type and subtype only
         place = {"id": str(counts[subtype]), "type": pair.type, "subtype": subtype}
         halves = ((text, {"transcription": text.capitalize() + "."}) for text in (pair.good, pair.bad))
         yield place, tuple(halves)
 
 
 def _spoil(mini: Mini, split: str) -> None:
-    """Faults in the lexical part of a split, in its first voice: a pair each, the last ones."""
+    """Add faults to the lexical part of a split, in its first voice, each to one of the last pairs."""
     rows, voice = mini.rows["lexical", split], VOICES[0]
     folder = f"lexical/{split}"
 
@@ -124,7 +124,7 @@ def _spoil(mini: Mini, split: str) -> None:
 
 
 def table(rows: list[dict[str, str]], fields: Sequence[str]) -> bytes:
-    """A gold table."""
+    """A gold table as CSV."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, fields, lineterminator="\n")
     writer.writeheader()
@@ -133,14 +133,14 @@ def table(rows: list[dict[str, str]], fields: Sequence[str]) -> bytes:
 
 
 def write_slm21(path: Path, **options: object) -> Mini:
-    """Make one (the options of `make`) and write it: a .zip or a folder, whichever `path` is named."""
+    """Make a miniature with the options of `make`, and write it as `write` does."""
     mini = make(**options)
     write(mini, path)
     return mini
 
 
 def write(mini: Mini, path: Path, below: str = "") -> Path:
-    """As a .zip or a folder, whichever `path` is named; `below` is a folder in the archive."""
+    """Write a .zip if `path` is named so, else a folder; `below` is a folder inside it."""
     files = {f"{below}{name}": content for name, content in mini.files.items()}
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

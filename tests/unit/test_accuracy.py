@@ -1,4 +1,4 @@
-"""Pair accuracy against a plain loop, and intervals against simulation."""
+"""Pair accuracy compared with a plain loop, and intervals with simulation."""
 
 import math
 
@@ -24,7 +24,7 @@ def table_of(rows):
 
 
 def coarse(seeds=(0, 1), ids=30):
-    """Scores with many ties, another number of voices per id, and different lengths of the halves."""
+    """Scores with many ties, different numbers of voices per id, and halves of different lengths."""
     rng = np.random.default_rng(5)
     rows = scores("phone-raw", "topic", seeds, ids, voices=3)
     rows = [row for row in rows if not (row["voice"] == "v2" and int(row["id"]) % 3 == 0)]
@@ -64,7 +64,7 @@ def test_accuracy_equals_a_plain_loop_with_voices_and_ties():
         ("sum", 1): plain(rows, lambda r: -r["layer_nll"][1]),
         ("mean", 2): plain(rows, lambda r: -r["layer_nll"][2] / r["tokens"]),
     }
-    assert len(set(expected.values())) > 2  # else the test could not tell them apart
+    assert len(set(expected.values())) > 2  # otherwise the test could not tell them apart
     for (norm, layer), value in expected.items():
         found = accuracy(pairs.outcomes(norm, layer), 0.95, 100, generator(0))
         assert found.value == pytest.approx(value, abs=1e-12)
@@ -73,7 +73,7 @@ def test_accuracy_equals_a_plain_loop_with_voices_and_ties():
 
 def test_voices_are_averaged_within_an_id_first():
     rows = [r for r in scores("text-raw", "topic", ids=2, voices=3) if r["id"] == "0000" or r["voice"] == "v0"]
-    for row in rows:  # id 0 right in its three voices, id 1 wrong in its one
+    for row in rows:  # id 0 is right in its three voices, id 1 is wrong in its only voice
         row["nll"] = 1.0 if row["correct"] == (row["id"] == "0000") else 2.0
     assert match_halves(table_of(rows), "x").outcomes("sum").values.tolist() == [[1.0, 0.0]]
 
@@ -100,7 +100,7 @@ def test_broken_scores_are_named(tmp_path, break_it, message):
     assert str(tmp_path / "topic.parquet") in str(caught.value)
 
 
-def test_a_split_is_taken_alone(tmp_path):
+def test_one_split_is_read(tmp_path):
     rows = scores("text-raw", "topic", ids=6, voices=2)
     for row in rows:
         row["split"] = "dev" if int(row["id"]) < 4 else "test"
@@ -114,12 +114,12 @@ def test_a_split_is_taken_alone(tmp_path):
     with pytest.raises(UserError, match=r"topic.parquet: no pair of split 'train' \(found: dev, test\)"):
         read_scored_pairs(path, "train")
     for row in rows:
-        row["split"] = "" if int(row["id"]) < 5 else None  # a benchmark without splits is taken whole
+        row["split"] = "" if int(row["id"]) < 5 else None  # a benchmark without splits is read as a whole
     write_table(path, rows, SCORES)
     assert len(read_scored_pairs(path, "dev").ids) == 6
 
 
-def test_scores_of_before_the_column_are_named(tmp_path):
+def test_scores_without_the_split_column_are_refused(tmp_path):
     path = tmp_path / "topic.parquet"
     old = pa.schema([field for field in SCORES if field.name != "split"])
     write_table(path, [], old)

@@ -1,4 +1,4 @@
-"""Benchmark files as Snakemake leaves them, and the count of rejects."""
+"""Costs from Snakemake's benchmark files, and the count of rejects."""
 
 import math
 
@@ -72,7 +72,7 @@ def test_rejects_are_counted_by_kind_of_reason(tmp_path):
     write_jsonl(tmp_path / "alignment" / "rejected.0.jsonl", rows[:4])
     write_jsonl(tmp_path / "alignment" / "rejected.1.jsonl", rows[4:])
     write_jsonl(tmp_path / "benchmarks" / "topic" / "rejected.jsonl", [{"id": "z", "reason": "3 words"}])
-    write_jsonl(tmp_path / "alignment" / "rejected.2.jsonl", rows)  # of a run with more shards
+    write_jsonl(tmp_path / "alignment" / "rejected.2.jsonl", rows)  # left by a run with more shards
     write_rejected(tmp_path, shards=2)
     found = [tuple(row.values()) for row in read_csv(tmp_path / "rejected.csv")]
     assert found == [

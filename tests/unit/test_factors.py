@@ -1,4 +1,4 @@
-"""Paired differences: against their definition, McNemar's test, and simulation."""
+"""Paired differences compared with their definition, McNemar's test, and simulation."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_pairing_narrows_the_interval():
     assert paired.high - paired.low < 0.6 * (loose.high - loose.low)
 
 
-def test_difference_covers_and_p_value_holds_its_level():
+def test_the_interval_covers_and_the_p_value_keeps_its_level():
     rng = np.random.default_rng(4)
     covered, rejected = [], []
     for trial in range(200):
@@ -49,20 +49,20 @@ def test_difference_covers_and_p_value_holds_its_level():
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(2, 8), (0, 6), (5, 5), (30, 60)])
-def test_p_value_is_mcnemars_where_outcomes_are_binary(gained, lost):
+def test_the_p_value_is_mcnemars_if_outcomes_are_binary(gained, lost):
     change = np.array([1.0] * gained + [-1.0] * lost + [0.0] * 50)
     exact = binomtest(gained, gained + lost).pvalue
     assert factors.sign_flip(change, 20_000, generator(1)) == pytest.approx(exact, rel=0.25 if gained == 30 else 1e-9)
 
 
-def test_nothing_changed_is_not_certainty():
+def test_no_change_does_not_mean_certainty():
     step = factors.compare(outcomes(np.ones(100)), outcomes(np.ones(100)), 0.95, 200, generator(0))
     assert step.p_value == 1
     assert -0.05 < step.difference.low < -0.03 and 0.03 < step.difference.high < 0.05
     assert factors.compare(outcomes(np.zeros(100)), outcomes(np.ones(100)), 0.95, 200, generator(0)).relative is None
 
 
-def test_csv_has_the_steps_whose_rungs_are_there(tmp_path):
+def test_the_csv_has_the_steps_of_the_rungs(tmp_path):
     rungs = ["phone-raw", "phone-repeat", "speech-hubert"]
     make(tmp_path, rungs, ids=60, layers=0, learning=0)
     found = table.read_scores(tmp_path, rungs)

@@ -1,4 +1,4 @@
-"""Items: what counts as an attempt, which words of a corpus are its own, and official benchmarks as items."""
+"""Items: which pairs count as rejected, which words of a corpus are tested, and official benchmarks as items."""
 
 import json
 import random
@@ -40,7 +40,7 @@ def test_bad_rows_of_a_file_are_listed_and_not_counted(tmp_path):
     assert len(read_table(tmp_path / "items.parquet", ITEMS)) == 4  # two pairs in the one voice of the flat world
 
 
-def test_the_share_is_of_the_voices_that_there_are(tmp_path, monkeypatch):
+def test_the_rejected_share_counts_the_voices_that_exist(tmp_path, monkeypatch):
     speak = items.Speaker.synthesize
 
     def failing(self, text, voice, seed):
@@ -53,7 +53,7 @@ def test_the_share_is_of_the_voices_that_there_are(tmp_path, monkeypatch):
         _build(tmp_path, rows=2, max_rejected=0.4, voices=5)
 
 
-def test_words_are_tested_when_heard_twice_and_known_when_heard_at_all(tmp_path):
+def test_words_are_tested_if_training_has_them_twice_and_known_if_it_has_them_once(tmp_path):
     def cut(name: str, split: str, text: str) -> Cut:
         return Cut(name, name, "x.wav", 0.0, 1.0, "s", split, text, text, 16_000, 16_000)
 
@@ -63,8 +63,8 @@ def test_words_are_tested_when_heard_twice_and_known_when_heard_at_all(tmp_path)
 
 
 @pytest.mark.parametrize("task", ["swuggy", "topic"])
-def test_generated_items_are_what_the_synthesizer_says(tmp_path, monkeypatch, task):
-    """Names, order, voices, times and bytes, by a plain loop over the world's pairs."""
+def test_generated_items_are_the_synthesizers_speech(tmp_path, monkeypatch, task):
+    """A plain loop over the world's pairs gives the same names, order, voices, times and bytes."""
     monkeypatch.setattr(items, "GROUP", 3)  # several groups, the last one short
     options = Benchmarks(swuggy_pairs=5, topic_pairs=2, voices=2)
     paths = [tmp_path / name for name in ("items.parquet", "rejected.jsonl")]
@@ -89,7 +89,7 @@ def test_generated_items_are_what_the_synthesizer_says(tmp_path, monkeypatch, ta
 
 
 class Recorded:
-    """An aligner that takes all at once, as MFA does, and finds what `find(text)` says."""
+    """An aligner that reads all requests before it answers, as MFA does; `find` makes each answer."""
 
     name = "recorded"
 
@@ -109,14 +109,14 @@ class Recorded:
 
 
 def evenly(phones, text, seconds):
-    """An alignment of equal parts, with a pause before."""
+    """An alignment of equal parts with a pause before them."""
     edges = np.linspace(0, seconds, len(phones) + 2).tolist()
     spans = [Span(p, *edges[k : k + 2]) for k, p in enumerate(["SIL", *phones])]
     return Aligned([Span(text, edges[1], seconds)], spans, seconds)
 
 
 def official(tmp_path, monkeypatch, task, settings, find, stress=True, **sources):
-    """Items of an official benchmark by a Recorded aligner: the aligner, rows, rejects, about."""
+    """Build items of an official benchmark with a Recorded aligner; returns the aligner, rows, rejects and about."""
     aligner = Recorded(find)
     monkeypatch.setattr(spoken, "load_aligner", lambda *args: aligner)
     write_json(tmp_path / "durations.json", {"mean": 0.1, "stress": stress, "phones": {}})
@@ -128,7 +128,7 @@ def official(tmp_path, monkeypatch, task, settings, find, stress=True, **sources
     return aligner, rows, list(read_jsonl(out[1])), read_json(tmp_path / "about.json")
 
 
-def test_slm21_is_aligned_in_one_go_and_estimated_where_it_cannot_be(tmp_path, monkeypatch):
+def test_slm21_is_aligned_in_one_call_and_estimated_if_that_fails(tmp_path, monkeypatch):
     mini = mini_slm21.make(words=mini_slm21.WORDS[:7], sentences=2)
     path = mini_slm21.write(mini, tmp_path / "slm21.zip")
 
@@ -137,7 +137,7 @@ def test_slm21_is_aligned_in_one_go_and_estimated_where_it_cannot_be(tmp_path, m
         assert word == request.text
         if word == "blick":
             return AlignmentError("no path")
-        if word == "garlen":  # other phones than the gold table's
+        if word == "garlen":  # the gold table has other phones
             return evenly(["B", "IH"], word, seconds)
         return evenly([p.rstrip("012") for p in phones], word, seconds)
 
@@ -151,7 +151,7 @@ def test_slm21_is_aligned_in_one_go_and_estimated_where_it_cannot_be(tmp_path, m
         assert (good["id"], good["voice"], good["correct"], bad["correct"]) == (bad["id"], bad["voice"], True, False)
     for row in rows:
         phones = [p["label"] for p in row["phones"] if p["label"] != "SIL"]
-        assert phones == gold[row["item"]]["phones"].split(), row["text"]  # with the gold table's stress
+        assert phones == gold[row["item"]]["phones"].split(), row["text"]  # the stress marks of the gold table
         assert row["text"] == gold[row["item"]]["word"]
         edges = [0.0, *(p["end"] for p in row["phones"])]
         assert [p["start"] for p in row["phones"]] == pytest.approx(edges[:-1]) and edges[-1] == row["seconds"]
@@ -175,7 +175,7 @@ def test_slm21_is_aligned_in_one_go_and_estimated_where_it_cannot_be(tmp_path, m
         (False, "", "B R IH K"),
     ],
 )
-def test_stress_is_the_gold_tables_where_training_has_any(tmp_path, monkeypatch, stress, found, expected):
+def test_stress_is_that_of_the_gold_table_if_training_has_stress(tmp_path, monkeypatch, stress, found, expected):
     mini = mini_slm21.make(splits=("dev",), words=mini_slm21.WORDS[:1], speakers=1, faults=False)
     options = Benchmarks(slm21=str(mini_slm21.write(mini, tmp_path / "slm21")))
 
@@ -187,13 +187,13 @@ def test_stress_is_the_gold_tables_where_training_has_any(tmp_path, monkeypatch,
     assert [p["label"] for p in rows[0]["phones"] if p["label"] != "SIL"] == expected.split()
 
 
-def test_a_gold_table_without_stress_keeps_the_aligners():
+def test_a_gold_table_without_stress_keeps_the_stress_of_the_aligner():
     spans = [Span("AH0", 0.0, 0.1), Span("SIL", 0.1, 0.2), Span("B", 0.2, 0.3)]
     assert spoken._relabelled(spans, ["AH", "B"]) == spans
     assert spoken._relabelled(spans, ["AH", "P"]) is None
 
 
-def test_sentences_have_their_words_phones_where_they_cannot_be_aligned(tmp_path, monkeypatch):
+def test_sentences_get_the_phones_of_their_words_if_alignment_fails(tmp_path, monkeypatch):
     mini = mini_slm21.make(splits=("dev",), sentences=2, speakers=1)
     path = mini_slm21.write(mini, tmp_path / "slm21")
     options = Benchmarks(slm21=str(path))
@@ -211,7 +211,7 @@ def test_sentences_have_their_words_phones_where_they_cannot_be_aligned(tmp_path
         }
 
 
-def test_stories_are_items_with_what_the_asr_heard(tmp_path, monkeypatch):
+def test_stories_are_items_with_their_transcripts(tmp_path, monkeypatch):
     said = [("1_tSC", "the dog sleeps", "the ship sails"), ("2_tSC", "a girl sings", "a boy eats")]
     archive = mini_storycloze.write(mini_storycloze.make(said), tmp_path / "tSC")
     heard = tmp_path / "transcripts.jsonl"
@@ -235,7 +235,7 @@ def test_stories_are_items_with_what_the_asr_heard(tmp_path, monkeypatch):
         official(tmp_path, monkeypatch, "topic", options, find)
 
 
-def test_a_failing_aligner_leaves_nothing(tmp_path, monkeypatch):
+def test_a_failing_aligner_leaves_no_files(tmp_path, monkeypatch):
     path = mini_slm21.write(mini_slm21.make(splits=("dev",), sentences=2, speakers=1), tmp_path / "slm21")
 
     def find(request, seconds):
@@ -247,7 +247,7 @@ def test_a_failing_aligner_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_pocketsphinx_finds_the_gold_phones(tmp_path):
-    """The real aligner on a word and a non-word, whose phones no dictionary has."""
+    """The real aligner aligns a word and a non-word, whose phones are in no dictionary."""
     mini = mini_slm21.make(splits=("dev",), words=mini_slm21.WORDS[:1], speakers=1, faults=False)
     path = mini_slm21.write(mini, tmp_path / "slm21")
     speaker, out = items.Speaker(Alignment()), tmp_path / "items.parquet"
@@ -259,7 +259,7 @@ def test_pocketsphinx_finds_the_gold_phones(tmp_path):
 
 
 def test_recordings_are_read_when_needed_and_not_kept(monkeypatch):
-    """An aligner that answers one by one: each recording is read once, just before it is answered."""
+    """With an aligner that answers one by one, each recording is read once, just before its answer."""
     read, answered = [], []
 
     class OneByOne(Recorded):

@@ -1,4 +1,4 @@
-"""Non-words: matched to their words, and no words."""
+"""Non-words are matched to their words and are not words themselves."""
 
 import math
 import re
@@ -42,7 +42,7 @@ def test_syllables():
 )
 def test_sound_key_finds_homophones(one, other):
     same = nw.sound_key(one) == nw.sound_key(other)
-    # a vowel digraph against a silent e is left to the pronouncing dictionary
+    # the pronouncing dictionary finds homophones with a vowel digraph and with a silent e
     assert same == (other not in ("bote", "male"))
 
 
@@ -72,8 +72,8 @@ def test_nonwords_are_no_words(pairs):
         assert nw.sound_key(p.bad) != nw.sound_key(p.good)
 
 
-def test_letter_bigrams_do_not_tell(pairs):
-    """A bigram of letters trained on the corpus is near chance; matched items ask for more than phonotactics."""
+def test_letter_bigrams_do_not_tell_words_from_non_words(pairs):
+    """A letter bigram that is trained on the corpus is near chance, so the items test more than phonotactics."""
     counts = Counter(w for d in documents(0, 20_000) for s in d.sentences for w in s.split())
     for weights in (counts, dict.fromkeys(counts, 1)):
         both, first = Counter(), Counter()
@@ -105,7 +105,7 @@ def test_other_words():
         swuggy_pairs(0, 2, words=["a", "42"])
 
 
-def test_words_heard_too_seldom_to_be_tested_are_no_nonwords():
+def test_words_that_are_too_rare_to_be_tested_are_no_non_words():
     words = ["whale", "harpoon", "captain"]
     free = {p.bad for p in swuggy_pairs(0, 6, words=words)}
     assert not free & {p.bad for p in swuggy_pairs(0, 6, words=words, also_words=[w.upper() for w in free])}
@@ -115,7 +115,7 @@ def test_homophones_are_rejected():
     free = {p.bad for p in swuggy_pairs(1, 60)}
 
     def pronounce(word):
-        # one who hears no difference between stops says many non-words like their words
+        # without a difference between stops, many non-words sound like their words
         return [re.sub("[ptkbdg]", "T", letter) + "1" for letter in word]
 
     heard = swuggy_pairs(1, 60, pronounce=pronounce)
@@ -124,7 +124,7 @@ def test_homophones_are_rejected():
 
 
 def test_dictionary_homophones_are_rejected():
-    """A non-word said like a word of the dictionary that the lexicon lacks."""
+    """A non-word is rejected if it sounds like a word of the dictionary that the lexicon lacks."""
     seen = [p.bad for p in swuggy_pairs(1, 5)]
     pairs = swuggy_pairs(1, 5, pronounce=lambda w: ["K", "AE1", "T"] if w == seen[0] else ["Z", "Z", *w])
     assert seen[0] not in {p.bad for p in pairs}

@@ -1,4 +1,4 @@
-"""Pairs files as they are found."""
+"""Pairs files in the forms in which they are published."""
 
 import csv
 import gzip
@@ -111,8 +111,8 @@ cells = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00", exclud
 
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=8))
 @settings(max_examples=60, deadline=None)
-def test_no_row_vanishes(tmp_path_factory, rows):
-    """Whatever the cells hold, each row with something in it is a pair or a reject."""
+def test_every_row_is_a_pair_or_a_reject(tmp_path_factory, rows):
+    """Each row that is not empty is a pair or a reject, whatever its cells hold."""
     path = tmp_path_factory.mktemp("p") / "x.csv"
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
@@ -159,7 +159,7 @@ def test_published_files(shared_data):
     assert sorted({p.type for p in taken}) == [p.name.split(".")[0] for p in paths]
 
 
-def test_an_unquoted_comma_cuts_no_text_short(tmp_path):
+def test_a_row_with_an_unquoted_comma_is_rejected(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text('good,bad\nthe dog, the old one,the dog old\n"a, b","b, a"\nthe cat,cat the,\n')
     pairs, rejects = read_pairs(path)

@@ -1,4 +1,4 @@
-"""The fit finds planted laws, its intervals cover them, and it says where points are too few."""
+"""The fit finds planted laws, its intervals cover them, and it refuses too few points."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def planted(noise: float, seed: int = 0):
     return loss * np.exp(np.random.default_rng(seed).normal(0, noise, len(loss))), N, D
 
 
-def test_exact_points_give_the_law_back():
+def test_exact_points_give_the_exact_law():
     loss, N, D = planted(0)
     found = fit(loss, [N, D])
     assert found.floor.value == pytest.approx(10, rel=1e-3)
@@ -26,13 +26,13 @@ def test_exact_points_give_the_law_back():
     assert found.dof == 11
 
 
-def test_noisy_points_give_it_within_their_intervals():
+def test_noisy_points_give_the_law_within_the_intervals():
     loss, N, D = planted(0.003, seed=1)
     found = fit(loss, [N, D])
     for value, interval in zip((10, 0.4, 0.25), (found.floor, *(term.exponent for term in found.terms))):
         assert interval.low < value < interval.high
         assert interval.low < interval.value < interval.high
-        assert interval.high - interval.low < value  # and they say something
+        assert interval.high - interval.low < value  # and the intervals are not too wide
     assert found.rmse == pytest.approx(0.003, rel=0.5)
 
 

@@ -1,4 +1,4 @@
-"""scaling.csv and its fits from the artefacts of a run; mistakes of the settings by name; the figure."""
+"""scaling.csv, its fits and its figure from the artefacts of a run, and errors that name a wrong setting."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ def read(path):
 
 
 def model(folder, seed, hidden=16, layers=2, vocabulary=20, rung="toy"):
-    """What the table reads of a trained model."""
+    """Write the files of a trained model that the table reads."""
     about = {"rung": rung, "seed": seed, "vocab_size": vocabulary, "parameters": 5000, "train_tokens": 2048}
     about |= {"passes": 2.5, "stopped": "limit", "valid_bits_per_token": 3.0, "valid_bits_per_second": 30.0 + seed}
     write_json(folder / "train.json", about)
@@ -40,7 +40,7 @@ def model(folder, seed, hidden=16, layers=2, vocabulary=20, rung="toy"):
 
 @pytest.fixture
 def points(tmp_path):
-    """One size on a half and on all of the data, two seeds each."""
+    """One size on half of the data and on all of it, with two seeds each."""
     whole = write_rung(tmp_path / "toy")
     take(whole, 0.5, tmp_path / "half")
     found = []
@@ -79,7 +79,7 @@ def test_a_model_of_another_rung_is_refused(points, tmp_path):
     assert not (tmp_path / "scaling.csv").exists()
 
 
-def test_operations_of_a_token():
+def test_the_operations_of_a_token():
     config = {"num_hidden_layers": 2, "hidden_size": 16, "train_window": 10}
     # two documents of 4 and 20 tokens: the second is seen through the window
     context = (4 * 4 + 20 * 10) / 24 / 2
@@ -123,7 +123,7 @@ def test_the_fits_hold_the_planted_law(tmp_path):
         ),
     ],
 )
-def test_what_the_points_do_not_say_is_empty_and_said(tmp_path, sizes, hours, filled, note):
+def test_parameters_that_the_points_do_not_determine_are_empty_and_noted(tmp_path, sizes, hours, filled, note):
     write_fits(table(tmp_path / "t.csv", sizes, hours), tmp_path / "fits.csv", 0.95)
     for row in read(tmp_path / "fits.csv"):
         assert row["note"] == note
@@ -133,8 +133,8 @@ def test_what_the_points_do_not_say_is_empty_and_said(tmp_path, sizes, hours, fi
             assert row["E_low"] == row["alpha_high"] == ""
 
 
-def test_an_exponent_that_nothing_fixes_is_said_and_not_drawn(tmp_path):
-    """Losses that hardly move with the hours, as those of a budget that reads the data once."""
+def test_an_exponent_that_no_point_determines_is_noted(tmp_path):
+    """The losses hardly change with the hours, as with a budget that reads the data once."""
     rows = read(table(tmp_path / "t.csv", (1e5, 1e6, 1e7), (1, 2, 4), rungs=("speech-hubert",)))
     noise = np.random.default_rng(3).normal(0, 0.005, len(rows))
     for row, part in zip(rows, noise):
@@ -146,7 +146,7 @@ def test_an_exponent_that_nothing_fixes_is_said_and_not_drawn(tmp_path):
     assert found.note.startswith("hours: ")
 
 
-def test_one_axis_alone_is_fitted_at_the_largest_of_the_other(tmp_path):
+def test_a_single_axis_is_fitted_at_the_largest_value_of_the_other(tmp_path):
     rows = read(table(tmp_path / "t.csv", (1e5, 1e6), (1, 4, 16, 64), noise=0, rungs=("text-bpe",)))
     found = fit_law(rows, 0.95)
     assert (found.points, found.axes) == (4, ("hours",))
@@ -207,7 +207,7 @@ def test_a_mistake_is_named_before_any_job(scaling, message):
     assert message in str(caught.value)
 
 
-def test_a_size_is_the_runs_own_model_but_for_what_it_says():
+def test_a_size_overrides_settings_of_the_runs_own_model():
     settings = load({"lm": {"lr": 0.01}, "scaling": {"sizes": [{"name": "s", "layers": 2}, {"name": "own"}]}})
     assert settings.scaled_lm("own") == settings.lm
     assert settings.scaled_lm("s") == LM(lr=0.01, layers=2)

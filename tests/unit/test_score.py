@@ -1,4 +1,4 @@
-"""Scores: against transformers one by one, whatever the batching; layers, ties, learning curve."""
+"""Scores equal those of transformers item by item, with any batching; layers, ties, learning curve."""
 
 import shutil
 from copy import copy
@@ -58,7 +58,7 @@ class Run:
             keys = ("item", "id", "voice", "correct")
             self.items[task] = root / task / "items.parquet"
             write_table(self.items[task], [dict(zip(keys, r)) | other for r in rows], ITEMS)
-            ids = [{"item": r[0], "tokens": r[4]} for r in reversed(rows)]  # joined by item, not by place
+            ids = [{"item": r[0], "tokens": r[4]} for r in reversed(rows)]  # in another order: rows are joined by item
             write_table(root / task / "toy.parquet", ids, ITEM_TOKENS)
         self.token_files = [root / task / "toy.parquet" for task in TASKS]
 
@@ -87,7 +87,7 @@ def scored(run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str
 
 
 def plain_nll(model: torch.nn.Module, ids: list[int]) -> list[float]:
-    """Layer k is the output of the model that ends after its first k blocks: transformers' own attention, one item."""
+    """Layer k is the output of the model cut after its first k blocks, with transformers' own attention."""
     target, found, blocks = torch.tensor(ids[1:]), [], model.model.layers
     with torch.no_grad():
         for depth in range(len(blocks) + 1):
@@ -141,17 +141,17 @@ def test_learning_curve_has_the_first_voice_and_ends_with_the_model(run: Run, sc
     final = {(t, r["item"], r["seed"]): r["nll"] for t in TASKS for r in scores[t] if r["voice"] == "a"}
     assert last == final
     first = [r["nll"] for r in learning if r["train_tokens"] == 2 * step]
-    assert np.mean(first) > np.mean(list(last.values()))  # it learnt something
+    assert np.mean(first) > np.mean(list(last.values()))  # the model has learnt something
 
 
-def test_the_final_point_lies_at_the_tokens_of_the_weights_kept(run: Run, tmp_path: Path) -> None:
-    """As if seed 0 had been best at step 4, of which there is a snapshot, and seed 1 at step 6."""
+def test_the_final_point_lies_at_the_tokens_of_the_kept_weights(run: Run, tmp_path: Path) -> None:
+    """Seed 0 is best at step 4, which has a snapshot, and seed 1 at step 6."""
     other, step = copy(run), TINY.window * TINY.batch_windows
     other.models = [tmp_path / folder.name for folder in run.models]
     for before, folder, best in zip(run.models, other.models, (4, 6)):
         shutil.copytree(before, folder)
         write_json(folder / "train.json", read_json(folder / "train.json") | {"best_tokens": best * step})
-        (folder / "learning" / ".tmp-77-1.safetensors").write_bytes(b"half")  # of a killed writer
+        (folder / "learning" / ".tmp-77-1.safetensors").write_bytes(b"half")  # left by a killed process
     scores, learning = other.score(tmp_path / "out")
     found = {(r["seed"], r["train_tokens"] // step, r["final"]) for r in learning}
     assert found == {(0, 2, False), (0, 4, False), (0, 4, True), (1, 2, False), (1, 4, False), (1, 6, True)}
@@ -160,7 +160,7 @@ def test_the_final_point_lies_at_the_tokens_of_the_weights_kept(run: Run, tmp_pa
     assert last == final
 
 
-def test_learning_curve_of_fewer_pairs_is_spread_over_them(run: Run, tmp_path: Path) -> None:
+def test_the_sample_of_the_learning_curve_is_spread_over_the_pairs(run: Run, tmp_path: Path) -> None:
     _, learning = run.score(tmp_path, learning_pairs=3, layers=False)
     assert [r["item"] for r in learning if r["seed"] == 0 and r["task"] == "topic"][:6] == [
         f"p{pair}|{correct}|a" for pair in (0, 2, 4) for correct in (True, False)
@@ -174,8 +174,8 @@ def test_layers_and_learning_can_be_left_out(run: Run, scored: tuple, tmp_path: 
     assert [r["nll"] for r in scores["topic"]] == pytest.approx([r["nll"] for r in scored[0]["topic"]], rel=1e-6)
 
 
-def test_looks_back_no_further_than_training_did(run: Run) -> None:
-    """One layer: beyond the window, a token's score is that over the last `window` tokens alone."""
+def test_scoring_looks_back_no_further_than_training(run: Run) -> None:
+    """With one layer, the score of a token depends on the last `window` tokens only."""
     meta = {"vocab_size": VOCAB, "pad_id": 0, "bos_id": 1, "eos_id": 2}
     model = build(TINY.model_copy(update={"layers": 1, "window": 16}), meta, 0).eval()
     with torch.no_grad():
@@ -224,7 +224,7 @@ def test_tokens_of_another_tokenizer_are_an_error(run: Run, tmp_path: Path) -> N
         )
 
 
-def test_splits_are_kept_and_the_curve_is_of_one(run: Run, tmp_path: Path) -> None:
+def test_splits_are_kept_and_the_curve_has_one_of_them(run: Run, tmp_path: Path) -> None:
     rows = read_table(run.items["swuggy"], ITEMS).to_pylist()
     for row in rows:
         row["split"] = "dev" if row["id"] in ("p1", "p4") else "test"

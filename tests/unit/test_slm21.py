@@ -1,4 +1,4 @@
-"""sLM21: gold tables against recordings, phones in any notation, and our accuracy against zerospeech's rules."""
+"""sLM21: gold tables and their recordings, phones in both notations, and accuracy by zerospeech's rules."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def read(path: Path, task: str, splits=("dev",), most: int = 0):
 
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory):
-    """A zip with a folder above, recordings and faults."""
+    """A zip with recordings and faults, in a folder inside the zip."""
     mini = make(splits=("dev",), sentences=4)
     return mini, write(mini, tmp_path_factory.mktemp("slm21") / "sLM21.zip", below="sLM21-dataset/")
 
@@ -38,7 +38,9 @@ def spoilt(tmp_path_factory):
 def test_a_whole_archive_becomes_pairs(spoilt):
     mini, path = spoilt
     found, rejects = read(path, "swuggy")
-    assert found.lost == len(rejects.rows) == len(mini.rejected) - 1 == 4  # a broken recording shows when it is read
+    assert (
+        found.lost == len(rejects.rows) == len(mini.rejected) - 1 == 4
+    )  # the broken recording is found when it is read
     assert len(found.voiced) == 2 * len(WORDS) - 4
     good, bad = found.voiced[0]
     assert (good.correct, bad.correct, good.id, good.voice) == (True, False, bad.id, bad.voice)
@@ -63,7 +65,7 @@ def test_every_fault_is_listed_with_file_and_row(spoilt):
         assert any(m["id"] == name and m["reason"].startswith(reason) for m in rejects.mentions), name
 
 
-def test_ids_count_within_type_and_subtype(spoilt):
+def test_ids_are_unique_within_type_and_subtype(spoilt):
     _, path = spoilt
     found, rejects = read(path, "sblimp")
     assert not rejects.rows and not rejects.mentions
@@ -73,7 +75,7 @@ def test_ids_count_within_type_and_subtype(spoilt):
         assert good.id.split("/")[:2] == ["dev", good.type] and good.text != bad.text and good.phones is None
 
 
-def test_bands_are_cut_on_the_left():
+def test_a_band_includes_its_lower_edge():
     frequencies = [0, 1, 4, 5, 19, 20, 99, 100, 10**6]
     expected = pd.cut(
         pd.Series(frequencies), [0, 1, 5, 20, 100, float("inf")], right=False,
@@ -91,7 +93,7 @@ def test_pairs_are_chosen_evenly_over_bands_in_every_split(tmp_path):
         assert {kind for _, kind in some} == {"oov", "1-5", "6-20", "21-100", ">100"}
 
 
-def test_non_words_without_letters_are_spelt_and_said_so(tmp_path):
+def test_non_words_without_letters_are_spelt_and_a_note_says_so(tmp_path):
     path = write(make(splits=("dev",), speech=False, faults=False, spelt=False), tmp_path / "slm21")
     found, rejects = read(path, "swuggy")
     assert not rejects.rows and found.facts["spelt"] == 2 * len(WORDS)
@@ -104,7 +106,7 @@ def change(mini, part, old: bytes, new: bytes):
     mini.files[name] = mini.files[name].replace(old, new)
 
 
-def test_what_is_wrong_with_the_archive_is_named(tmp_path):
+def test_errors_name_the_fault_of_the_archive(tmp_path):
     mini = make(splits=("dev",), speech=False, faults=False)
     path = write(mini, tmp_path / "good")
     with pytest.raises(UserError, match=r"no lexical/test/gold.csv \(gold tables: lexical/dev, syntactic/dev\)"):
@@ -137,7 +139,7 @@ def test_notations(text, phones, name):
     assert (" ".join(notation.read(text)), notation.name) == (phones, name)
 
 
-def test_the_majority_decides_and_the_rest_is_named():
+def test_the_majority_decides_the_notation():
     notation = detect(["b r ɪ k", "b l ɪ k", "b ß ɪ k"], "gold.csv")
     with pytest.raises(ValueError, match="unknown phone: 'ß' in 'b ß ɪ k'"):
         notation.read("b ß ɪ k")
@@ -149,7 +151,7 @@ def test_the_majority_decides_and_the_rest_is_named():
 
 @pytest.mark.shared
 def test_wuggys_ipa_is_cmudict(shared_data):
-    """Wuggy's file is CMUdict in IPA: what it says must be among CMUdict's pronunciations."""
+    """Wuggy's file is CMUdict in IPA, so its pronunciations must be among those of CMUdict."""
     import gzip
 
     with gzip.open(shared_data / "nonwords" / "phonetic_english_cmu.txt.gz", "rt", encoding="utf-8") as handle:
@@ -162,7 +164,7 @@ def test_wuggys_ipa_is_cmudict(shared_data):
     found = [[notation.read(text) for text in pair] for pair in lines]
     assert all(whole == syllables for whole, syllables in found)
     hits = np.mean([" ".join(map(strip_stress, whole)) in known for whole, _ in found])
-    assert hits > 0.97  # other versions of CMUdict
+    assert hits > 0.97  # the two files are of different versions of CMUdict
 
 
 # --- accuracy and submission --------------------------------------------------------------------------------------
@@ -194,7 +196,7 @@ def scored(tmp_path_factory):
 
 
 def zerospeech(mini, folder: Path, part: str, split: str) -> dict[str, tuple[int, float, float]]:
-    """Group -> n, mean, std by zerospeech's published rules, from the gold table and a submission alone."""
+    """Group -> n, mean, std by zerospeech's published rules, from the gold table and a submission only."""
     gold = pd.DataFrame(mini.rows[part, split]).drop_duplicates("filename")
     text = (folder / part / f"{split}.txt").read_text()
     lines = pd.DataFrame([line.split(" ") for line in text.splitlines()], columns=["filename", "score"])
@@ -223,7 +225,7 @@ def _first(part: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("norm", ["sum", "mean"])
-def test_accuracy_is_zerospeechs(scored, tmp_path, norm):
+def test_accuracy_equals_zerospeechs(scored, tmp_path, norm):
     mini, path, results = scored
     scores = [results / "scores" / "phone-raw" / f"{task}.parquet" for task in ("swuggy", "sblimp")]
     expected: dict[tuple, list] = {}
@@ -242,12 +244,12 @@ def test_accuracy_is_zerospeechs(scored, tmp_path, norm):
         assert float(found["score"]) == pytest.approx(100 * mean, abs=0.0051), key
         assert float(found["low"]) <= float(found["score"]) <= float(found["high"])
         assert found["std"] == "" if n == 1 else float(found["std"]) == pytest.approx(100 * std, abs=0.0051), key
-    assert len({row["score"] for row in rows.values()}) > 10  # else anything would agree
+    assert len({row["score"] for row in rows.values()}) > 10  # with few distinct scores any method would agree
     halves = [v for take in expected.values() for v in take]
     assert any(0 < mean < 1 for _, mean, _ in halves)
 
 
-def test_the_table_has_the_first_split_alone(scored):
+def test_scores_are_read_by_split(scored):
     _, _, results = scored
     path = results / "scores" / "phone-raw" / "swuggy.parquet"
     by_split = {s: read_scored_pairs(path, s).outcomes("sum").values.mean() for s in ("dev", "test")}
@@ -263,7 +265,7 @@ def test_an_empty_band_has_empty_cells(tmp_path):
     assert groups["in-vocabulary"] == groups[">100"] == set() and groups["length 4"] == {"dev/1"}
 
 
-def test_other_items_are_no_slm21(tmp_path):
+def test_items_of_another_benchmark_are_refused(tmp_path):
     write_table(tmp_path / "items.parquet", [], ITEMS)
     with pytest.raises(UserError, match="not the items of sLM21"):
         report.read_lengths(tmp_path / "items.parquet")

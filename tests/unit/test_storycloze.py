@@ -1,4 +1,4 @@
-"""Topic-StoryCloze: which recordings are a pair, whose texts they have, and what the ASR heard."""
+"""Topic-StoryCloze: which recordings form a pair, and which texts and transcripts they have."""
 
 import json
 
@@ -17,7 +17,7 @@ SAID = stories(3)
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """A zip of three pairs, recorded, with faults; and its texts."""
+    """A zip with three recorded pairs and faults, and its texts."""
     root = tmp_path_factory.mktemp("story")
     return write(make(SAID), root / "tSC.zip"), texts(SAID, root / "texts.csv")
 
@@ -27,7 +27,7 @@ def test_pairs_and_texts(archive):
     rejects = Rejects()
     found = read_storycloze(open_store(path), str(path), table, 0, rejects)
     assert (found.lost, rejects.rows) == (0, [])
-    assert {m["id"] for m in rejects.mentions} == {"tSC", "17_tSC_correct"}  # notes.txt is no recording
+    assert {m["id"] for m in rejects.mentions} == {"tSC", "17_tSC_correct"}  # notes.txt is not a recording
     assert {take[0].id for take in found.voiced} == {name for name, *_ in SAID}
     said = {name: rest for name, *rest in SAID}
     for good, bad in found.voiced:
@@ -42,7 +42,7 @@ def test_pairs_and_texts(archive):
     [
         (["1_t_correct", "1_t_incorrect", "1_s_correct", "1_s_incorrect"], ["1_s", "1_t"], []),
         (["a_b-c_t_correct", "a_b-c_t_incorrect"], ["a_b-c_t"], []),
-        (["1_x_correct", "1_y_incorrect"], ["1"], []),  # another prefix, the same story
+        (["1_x_correct", "1_y_incorrect"], ["1"], []),  # the same story with another prefix
         (["1_x_correct", "1_y_correct"], [], ["1_x_correct", "1_y_correct"]),
         (["1_x_correct", "1_y_incorrect", "1_z_incorrect"], [], ["1_x_correct", "1_y_incorrect", "1_z_incorrect"]),
         (["1_t_correct", "2_t_incorrect"], [], ["1_t_correct", "2_t_incorrect"]),
@@ -50,7 +50,7 @@ def test_pairs_and_texts(archive):
         (["right", "correct"], [], ["right", "correct"]),
     ],
 )
-def test_which_are_a_pair(names, pairs, left):
+def test_which_recordings_form_a_pair(names, pairs, left):
     rejects = Rejects()
     found = paired(names, rejects, "x")
     assert list(found) == pairs
@@ -73,17 +73,17 @@ def test_a_pair_without_a_text_is_rejected(archive, tmp_path):
     assert rejects.rows[0]["reason"] == f"no text: {SAID[0][0]}_correct"
 
 
-def test_at_most_so_many_pairs(archive):
+def test_the_number_of_pairs_is_limited(archive):
     path, table = archive
     assert len(read_storycloze(open_store(path), str(path), table, 2, Rejects()).voiced) == 2
 
 
-def test_what_is_wrong_is_named(tmp_path):
+def test_errors_name_the_fault(tmp_path):
     (tmp_path / "texts.csv").write_text("recording,words\na,b\n")
     with pytest.raises(UserError, match=r"texts.csv, row 2: no column 'filename' \(found: recording, words\)"):
         read_texts(tmp_path / "texts.csv")
     (tmp_path / "twice.tsv").write_text("filename\ttext\na.wav\tb\na\tc\n")
-    with pytest.raises(UserError, match=r"twice.tsv, row 3: 'a' has another text before"):
+    with pytest.raises(UserError, match=r"twice.tsv, row 3: 'a' has another text in an earlier row"):
         read_texts(tmp_path / "twice.tsv")
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match=r"none: no .wav or .flac in it; set benchmarks.storycloze"):
@@ -93,8 +93,8 @@ def test_what_is_wrong_is_named(tmp_path):
         read_storycloze(open_store(tmp_path / "none"), str(tmp_path / "none"), tmp_path / "x.csv", 0, Rejects())
 
 
-class Deaf:
-    """Hears how many tenths of a second there are."""
+class LengthRecogniser:
+    """Transcribes each recording as its length in tenths of a second."""
 
     def __init__(self, word: str = "tenths") -> None:
         self.word = word
@@ -105,20 +105,20 @@ class Deaf:
         ]
 
 
-def test_transcripts_stand_in_for_texts(tmp_path, capsys):
+def test_transcripts_replace_texts(tmp_path, capsys):
     files = make(SAID[:2], faults=False) | {"9_tSC_correct.wav": b"broken"}
     folder, out = write(files, tmp_path / "tSC"), tmp_path / "transcripts.jsonl"
-    write_story_transcripts(folder, Deaf(), "Whisper tiny", out)
+    transcribe_stories(folder, LengthRecogniser(), "Whisper tiny", out)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["filename"] for row in rows] == sorted(name.removesuffix(".wav") for name in files)
     assert {row["asr"] for row in rows} == {"Whisper tiny"}
     assert {"filename": "9_tSC_correct", "text": "", "asr": "Whisper tiny"} in rows
     assert "9_tSC_correct.wav: unreadable audio: Error opening 9_tSC_correct.wav" in capsys.readouterr().err
-    found = read_storycloze(open_store(folder), str(folder), out, 0, Rejects(), heard_by=rows[0]["asr"])
+    found = read_storycloze(open_store(folder), str(folder), out, 0, Rejects(), recogniser=rows[0]["asr"])
     assert len(found.voiced) == 2
-    assert found.notes[1] == "its texts were transcribed by Whisper tiny, so text and phone rungs read what that heard"
-    with pytest.raises(UserError, match="recognised nothing in 5 recordings"):
-        write_story_transcripts(folder, Deaf(""), "x", tmp_path / "none.jsonl")
+    assert found.notes[1] == "its texts were transcribed by Whisper tiny, so text and phone rungs read its transcripts"
+    with pytest.raises(UserError, match="heard nothing in 5 recordings"):
+        transcribe_stories(folder, LengthRecogniser(""), "x", tmp_path / "none.jsonl")
     assert not (tmp_path / "none.jsonl").exists()
 
 

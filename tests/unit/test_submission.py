@@ -1,4 +1,4 @@
-"""The submission: zerospeech's lines, every recording once, ties kept, what is missing named."""
+"""The submission: zerospeech's lines, every recording once, ties kept, missing recordings listed."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.mini_slm21 import WORDS, make, write
 
 @pytest.fixture
 def archive(tmp_path):
-    """sLM21 with two words and two sentences in one voice, and scores of everything."""
+    """sLM21 with two words and two sentences in one voice, and scores of all its items."""
     mini = make(splits=("dev",), words=WORDS[:2], sentences=2, speakers=1, speech=False, faults=False)
     path, scores = write(mini, tmp_path / "slm21"), []
     for task, part in (("swuggy", "lexical"), ("sblimp", "syntactic")):
@@ -24,7 +24,7 @@ def archive(tmp_path):
     return mini, path, scores
 
 
-def test_lines_are_zerospeechs(archive, tmp_path, capsys):
+def test_lines_have_zerospeechs_form(archive, tmp_path, capsys):
     mini, path, scores = archive
     assert export_slm21(path, *scores, tmp_path / "out", ["dev"], 4) == 0
     for part in ("lexical", "syntactic"):
@@ -32,7 +32,7 @@ def test_lines_are_zerospeechs(archive, tmp_path, capsys):
         lines = [line.split(" ") for line in text.removesuffix("\n").split("\n")]
         assert sorted(name for name, _ in lines) == sorted(row["filename"] for row in mini.rows[part, "dev"])
         values = [score for _, score in lines]
-        assert len(set(values)) == len(values) // 2  # ties are ties, and others are none
+        assert len(set(values)) == len(values) // 2  # only ties have equal scores
         assert {float(v) for v in values} == {-(1 / 3 + n) for n in range(len(values) // 2)}
     assert (tmp_path / "out" / "missing.tsv").read_text() == "part\tsplit\tfilename\n"
     assert "warning" not in capsys.readouterr().err
@@ -45,7 +45,7 @@ def test_the_mean_is_per_token(archive, tmp_path):
     assert np.allclose(values, sorted(-(1 / 3 + n // 2) / 3 for n in range(4)), rtol=1e-15)
 
 
-def test_what_was_not_scored_is_named(archive, tmp_path, capsys):
+def test_recordings_without_a_score_are_listed(archive, tmp_path, capsys):
     _, path, scores = archive
     (path / "syntactic" / "dev" / "Unscored.wav").touch()
     assert export_slm21(path, *scores, tmp_path / "out", ["dev"], 4) == 1
@@ -54,7 +54,7 @@ def test_what_was_not_scored_is_named(archive, tmp_path, capsys):
     assert "Unscored" not in (tmp_path / "out" / "syntactic" / "dev.txt").read_text()
 
 
-def test_a_seed_that_was_not_scored_and_leaves_nothing(archive, tmp_path):
+def test_a_seed_without_scores_is_refused_and_leaves_no_files(archive, tmp_path):
     _, path, scores = archive
     with pytest.raises(UserError, match=r"swuggy.parquet: model seed 7 is not scored"):
         export_slm21(path, *scores, tmp_path / "out", ["dev"], 7)

@@ -1,4 +1,4 @@
-"""table.csv and its neighbours: columns, values from their sources, the same bytes; and how the terminal shows it."""
+"""table.csv and the tables like it: columns, values, the same bytes again; and the table in the terminal."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from speechladder.io.tables import write_table as write_parquet
 from speechladder.report.terminal import show
 from speechladder.settings import Analysis
 
-RUNGS = ["phone-raw", "text-bpe"]  # not the order of the alphabet, nor of the built-in list
+RUNGS = ["phone-raw", "text-bpe"]  # neither in alphabetical order nor in that of the registry
 ANALYSIS = Analysis(resamples=200)
 
 
@@ -32,7 +32,7 @@ def write_all(results, seed=0):
     return scores
 
 
-def test_columns_are_those_of_the_issue():
+def test_columns_are_those_of_the_contract():
     expected = ["rung", "vocab_size", "tokens_per_second", "train_tokens", "valid_bits_per_second"]
     for task in ("swuggy", "sblimp", "topic"):
         for norm in ("sum", "mean"):
@@ -57,7 +57,7 @@ def test_values_come_from_their_sources(results):
                 assert 0 <= low <= 100 * values.mean() + 0.005 and 100 * values.mean() - 0.005 <= high <= 100
 
 
-def test_the_same_bytes_again_and_others_for_another_seed(results):
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(results):
     names = ("table.csv", "layers.csv", "learning.csv")
     write_all(results)
     first = {name: (results / name).read_bytes() for name in names}
@@ -87,13 +87,17 @@ def test_layers_and_learning(results):
         for row in read_csv(results / "learning.csv", learning.COLUMNS)
         if (row["rung"], row["task"], row["norm"]) == ("text-bpe", "swuggy", "sum")
     ]
-    assert [row["train_tokens"] for row in curve] == ["30000", "120000", "1900500"]  # tokens of the weights kept
+    assert [row["train_tokens"] for row in curve] == [
+        "30000",
+        "120000",
+        "1900500",
+    ]  # the last is the tokens of the kept weights
     last = read_csv(results / "table.csv")[1]
-    assert curve[-1]["accuracy"] == last["swuggy_sum"]  # all pairs and voices here
+    assert curve[-1]["accuracy"] == last["swuggy_sum"]  # here the curve has all pairs and voices
 
 
 def point(seed, tokens, final, right, pairs=4):
-    """Rows of a learning table: the first `right` of `pairs` pairs right."""
+    """Rows of a learning table in which the first `right` of `pairs` pairs are right."""
     common = {"voice": "v", "task": "topic", "seed": seed, "train_tokens": tokens, "final": final, "tokens": 5}
     for pair in range(pairs):
         for correct in (True, False):
@@ -101,7 +105,7 @@ def point(seed, tokens, final, right, pairs=4):
             yield common | {"item": f"{pair}|{correct}", "id": f"{pair}", "correct": correct, "nll": nll}
 
 
-def test_seeds_that_stopped_at_other_steps_share_what_both_have(tmp_path):
+def test_seeds_that_stopped_at_different_steps_share_the_steps_of_both(tmp_path):
     rung = make(tmp_path, ["phone-raw"], seeds=(0, 1), ids=4, layers=0, learning=0) / "scores" / "phone-raw"
     rows = [*point(0, 100, False, 1), *point(0, 200, False, 2), *point(0, 400, False, 4), *point(0, 350, True, 4)]
     rows += [*point(1, 100, False, 2), *point(1, 200, False, 3), *point(1, 250, True, 3)]
@@ -116,7 +120,7 @@ def test_seeds_that_stopped_at_other_steps_share_what_both_have(tmp_path):
     ]
 
 
-def test_no_layers_and_no_curve_leave_headers(tmp_path):
+def test_without_layers_and_curve_the_tables_have_only_headers(tmp_path):
     make(tmp_path, RUNGS, ids=10, layers=0, learning=0)
     write_all(tmp_path)
     assert read_csv(tmp_path / "layers.csv", layers.COLUMNS) == []
@@ -181,7 +185,7 @@ def test_notes_on_official_benchmarks_stand_under_the_accuracies(tmp_path):
     assert "slm21.csv" in words and words.count("Note:") == 1
 
 
-def test_the_table_is_of_one_split(results):
+def test_the_table_has_one_split(results):
     path = results / "scores" / "phone-raw" / "swuggy.parquet"
     rows = read_table(path, SCORES).to_pylist()
     for row in rows:

@@ -155,14 +155,16 @@ def _gather(
 ) -> Stimuli:
     """The pairs of a task from the source that the settings name, voice by voice."""
     if task.archive(settings):
-        return task.official.read(settings, sources.transcripts, rejects)
+        stimuli = task.official.read(settings, sources.transcripts, rejects)
+        stimuli.source = task.official.title
+        return stimuli
     if sources.pairs:
         pairs, source = _from_files(sources.pairs, settings.max_pairs, rejects), "pairs files"
     else:
         pairs, source = task.generate(settings, seed, list(sources.cuts)), "generated"
     count = task.voices(settings)
     voiced = [v for n, pair in enumerate(pairs) for v in _voiced(pair, n, count, variability, seed, speaker)]
-    return Stimuli(voiced, source, facts={"files": list(map(str, sources.pairs))})
+    return Stimuli(voiced, facts={"files": list(map(str, sources.pairs))}, source=source)
 
 
 def _from_files(files: Sequence[Path], max_pairs: int, rejects: Rejects) -> list[Pair]:

@@ -20,7 +20,6 @@ import numpy as np
 from speechladder.benchmarks.gold_phones import Notation, detect, spell
 from speechladder.benchmarks.official import OfficialPair, id_part, read_member, spread_over_types
 from speechladder.benchmarks.spoken import Half, Stimuli, VoicedPair
-from speechladder.benchmarks.tasks.slm21 import TITLE
 from speechladder.corpora.text import normalise
 from speechladder.fetch.archives import Store
 from speechladder.io.errors import UserError
@@ -123,7 +122,7 @@ def read_slm21(store: Store, where: str, part: str, splits: Sequence[str], max_p
     facts = {"splits": counts, "phones": list(notations), "spelt": spelt}
     lengths = {pair.id: pair.length for pair in pairs if pair.length is not None}
     metadata = {LENGTHS: json.dumps(lengths)} if part == LEXICAL else {}
-    return Stimuli([voiced for pair in pairs for voiced in pair.voiced], TITLE, where, lost, facts, notes, metadata)
+    return Stimuli([voiced for pair in pairs for voiced in pair.voiced], where, lost, facts, notes, metadata)
 
 
 def _table(content: bytes, fields: Sequence[str], source: str) -> list[tuple[int, dict[str, str]]]:

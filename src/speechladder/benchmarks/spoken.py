@@ -71,21 +71,21 @@ class Stimuli:
 
     Attributes:
         voiced: the pairs, each once for each of its voices
-        source: "generated", "pairs files" or the title of an official benchmark
-        archive: the archive that the recordings come from, or ""
+        archive: the archive that official recordings come from, or ""
         lost: the number of voiced pairs that could not be used; they are in the rejects already
         facts: further entries of about.json
         notes: sentences that the table's reader needs
         metadata: metadata of items.parquet
+        source: "generated", "pairs files" or the title of an official benchmark
     """
 
     voiced: list[VoicedPair]
-    source: str
     archive: str = ""
     lost: int = 0
     facts: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
+    source: str = ""
 
 
 class Speaker:

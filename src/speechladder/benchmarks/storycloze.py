@@ -141,7 +141,7 @@ def read_storycloze(
     else:
         notes.append(f"its texts are those of {Path(texts).name}")
     facts = {"splits": {"": len(kept)}, "texts": f"transcribed by {recogniser}" if recogniser else str(texts)}
-    return Stimuli([pair.voiced[0] for pair in kept], TITLE, where, lost, facts, notes)
+    return Stimuli([pair.voiced[0] for pair in kept], where, lost, facts, notes)
 
 
 def read_with_texts(settings: Benchmarks, transcripts: Path | None, rejects: Rejects) -> Stimuli:

@@ -189,7 +189,7 @@ def draw_continuation(path: Path, folder: Path) -> Figure:
     with open_figure(folder, "continuation", 10, 1.9 + 0.42 * max(len(rungs), 2), 1) as (figure, (axis,)):
         axis.set_title("continuations, judged given their prompt")
         if not rungs:
-            note_no_rows(axis, "no rung went on speaking\n(continuation.enabled: false)")
+            note_no_rows(axis, "no rung has continuations\n(continuation.enabled: false)")
             return figure
         text, floor = floats(rungs[0], "text_ceiling", "floor")
         axis.axvline(text, **REFERENCE)
@@ -211,7 +211,7 @@ def draw_continuation(path: Path, folder: Path) -> Figure:
         axis.set_yticks(range(len(rungs)), [row["rung"] for row in rungs])
         plain = {"color": "0.2", "marker": "o", "linestyle": "none"}
         handles = [
-            Line2D([], [], **plain | {"linestyle": "-", "linewidth": 2}, label="what the rung said"),
+            Line2D([], [], **plain | {"linestyle": "-", "linewidth": 2}, label="the rung's continuations"),
             Line2D([], [], **plain, markerfacecolor="white", label="true continuations, the rung's own path (ceiling)"),
             Line2D([], [], **REFERENCE, label="true continuations as text"),
             Line2D([], [], **REFERENCE | {"linestyle": ":"}, label="their words shuffled (floor)"),

@@ -104,7 +104,7 @@ def _show_continuation(console: Console, results: Path, rows: list[dict[str, str
             ("resynthesis", "units through the vocoder"),
         )
         lost = [f"{name} {100 * quality['wer'][key]:.0f} %" for key, name in names if key in quality.get("wer", {})]
-        notes += [f"Words misheard (WER): {', '.join(lost)}."] if lost else []
+        notes += [f"Word error rates (WER): {', '.join(lost)}."] if lost else []
         notes += [f"Note: {note}." for note in quality.get("notes", [])]
     for note in notes:
         console.print(note)
