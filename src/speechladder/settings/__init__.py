@@ -11,7 +11,6 @@ from speechladder.settings.models import (
     CORPORA,
     PAPER_RUNGS,
     TASKS,
-    VERSIONS,
     WORLD_HOURS,
     Alignment,
     Analysis,
@@ -28,9 +27,10 @@ from speechladder.settings.models import (
     rung_names,
 )
 from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, untracked
-from speechladder.settings.points import Point
+from speechladder.settings.points import Point, at, own, where
 from speechladder.settings.scaling import Scaling
 from speechladder.settings.section import Section
+from speechladder.settings.stages import STAGES, options, version, versions
 
 __all__ = [
     "CORPORA",
@@ -39,8 +39,8 @@ __all__ = [
     "LM",
     "MODELS",
     "PAPER_RUNGS",
+    "STAGES",
     "TASKS",
-    "VERSIONS",
     "WORLD_HOURS",
     "Alignment",
     "Analysis",
@@ -60,8 +60,14 @@ __all__ = [
     "add_max_rejected",
     "add_options",
     "as_options",
+    "at",
     "from_options",
     "load",
+    "options",
+    "own",
     "rung_names",
     "untracked",
+    "version",
+    "versions",
+    "where",
 ]

@@ -30,39 +30,6 @@ def rung_names() -> tuple[str, ...]:
     return registry.names()
 
 
-# A stage's version constant. Raise it when the stage's algorithm changes: Snakemake sees it as a
-# parameter, so the artefact and what follows are made anew; a changed comment changes nothing.
-VERSIONS = {
-    "corpus": 2,
-    "alignment": 1,
-    "mfa": 1,
-    "alignment_quality": 1,
-    "units": 1,
-    "given_units": 1,
-    "to_encode": 1,
-    "units_quality": 2,
-    "utterances": 1,
-    "tokens": 1,
-    "lm": 2,
-    "durations": 1,
-    "transcripts": 1,
-    "items": 3,
-    "item_tokens": 1,
-    "scores": 3,
-    "submission": 1,
-    "prompts": 1,
-    "generation": 1,
-    "vocoder": 1,
-    "asr": 1,
-    "hearing": 1,
-    "judge": 1,
-    "perplexity": 1,
-    "analysis": 4,
-    "fractions": 1,
-    "scaling": 1,
-}
-
-
 def _registered(name: str) -> str:
     if name not in rung_names():
         raise PydanticCustomError("unknown_rung", "no such rung")

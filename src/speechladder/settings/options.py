@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import ValidationError
@@ -86,15 +86,16 @@ def from_options(args: argparse.Namespace, section: type[Section]) -> Any:
         raise UserError("\n".join(lines)) from None
 
 
-def as_options(section: Section, exclude: Sequence[str] = ()) -> str:
+def as_options(section: Section, fields: Collection[str] | None = None) -> str:
     """The command-line options that `from_options` reads back as `section`, quoted for a shell.
 
-    Without untracked fields, which travel in the environment, and those that are no options.
+    `fields`: the fields to write; None writes all of them. Untracked fields, which travel in the environment, and
+    fields that are no options are left out in any case.
     """
+    left_out = {*_variables(type(section)), *_NO_OPTIONS}
+    values = section.model_dump(mode="json", include=None if fields is None else set(fields), exclude=left_out)
     parts = []
-    for name, value in section.model_dump(
-        mode="json", exclude={*exclude, *_variables(type(section)), *_NO_OPTIONS}
-    ).items():
+    for name, value in values.items():
         text = value if isinstance(value, str) else json.dumps(value)
         if value is not None:
             parts.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")

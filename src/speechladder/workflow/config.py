@@ -1,9 +1,6 @@
 """What the Snakefile needs of the library: a configuration checked before any job, with every path found."""
 
-import json
 import os
-import shlex
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +8,7 @@ from speechladder.io.errors import UserError, suggestion
 from speechladder.io.files import read_json
 from speechladder.io.hub import is_hub_name
 from speechladder.lm.tracking import check as check_tracking
-from speechladder.settings import DIMENSIONS, LM, TASKS, Section, Settings, Units, as_options, load
+from speechladder.settings import DIMENSIONS, LM, TASKS, Settings, Units, load
 
 SHIPPED = "hubert-micro"
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -319,75 +316,3 @@ def reads_units(rung: str) -> bool:
     from speechladder.rungs import registry
 
     return "units" in registry.get(rung).needs
-
-
-@cache
-def recordings(files: tuple[str, ...]) -> list[str]:
-    """The audio that pairs files name; raises UserError as `corpora.pairs.read_pairs` does."""
-    from speechladder.benchmarks.pairs import read_pairs
-
-    pairs = [pair for path in files for pair in read_pairs(path)[0]]
-    return sorted({audio for p in pairs for audio in (p.good_audio, p.bad_audio) if audio})
-
-
-def token_options(settings: Settings, rung: str) -> str:
-    """The options under `tokens` that a rung reads: another rung's setting does not make this one anew."""
-    from speechladder.rungs import registry
-
-    found = registry.get(rung)
-    used = {"stress", "silence", "word_boundary"} if "alignment" in found.needs else set()
-    return _options(settings.tokens, used | {str(found.bpe)})
-
-
-def item_options(settings: Settings, task: str) -> str:
-    """The options under `benchmarks` that the items of a task depend on, its pairs files aside."""
-    voices = "topic_voices" if task == "topic" else "voices"
-    return _options(
-        settings.benchmarks, {voices, "max_pairs" if getattr(settings.benchmarks, task) else f"{task}_pairs"}
-    )
-
-
-def continuation_options(settings: Settings, *names: str) -> str:
-    """These options under `continuation`: a stage is not made anew by another stage's setting."""
-    return _options(settings.continuation, set(names))
-
-
-def asr_options(settings: Settings, *names: str) -> str:
-    """These options under `continuation`, and what the recogniser and its normaliser depend on."""
-    whisper = ["whisper"] if settings.continuation.asr == "whisper" else []
-    return continuation_options(settings, "asr", *whisper, *names)
-
-
-def hearing_options(settings: Settings, rung: str | None = None) -> str:
-    """How a rung (without: the true continuations) is heard: no vocoder's setting touches a rung without units."""
-    if not units_are_heard(settings, rung):
-        return asr_options(settings)
-    return f"{asr_options(settings, 'vocoder')} --clusters {settings.units.clusters}"
-
-
-def judge_options(settings: Settings) -> str:
-    """Which judge judges, and how it reads."""
-    model = ["judge_model"] if settings.continuation.judge == "hf" else []
-    return asr_options(settings, "judge", *model, "seconds")
-
-
-def _options(section: Section, used: set[str]) -> str:
-    return as_options(section, exclude=[name for name in type(section).model_fields if name not in used])
-
-
-def dial_config(settings: Settings, variability: int) -> str:
-    """The `--config` words of a run of the speech rung alone with the world's dial at `variability`.
-
-    Raises UserError on a corpus that has no dial.
-    """
-    if settings.corpus.name != "world":
-        raise UserError("results/variability.csv needs corpus.name: world; a natural corpus has no dial")
-    if settings.units.source == "given":
-        raise UserError(
-            "results/variability.csv speaks the corpus anew at every setting of the dial, and units.source: given "
-            "has no units of that speech; run it with an encoder"
-        )
-    values = settings.model_dump(mode="json") | {"rungs": ["speech-hubert"]}
-    values["corpus"]["variability"] = variability
-    values["continuation"]["enabled"] = False
-    return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())
