@@ -14,7 +14,6 @@ import pytest
 from speechladder.alignment.aligners import Aligned, PocketSphinx, Request, load_aligner
 from speechladder.alignment.mfa import aligner as mfa_aligner
 from speechladder.alignment.mfa import check_files, check_mfa, corpus
-from speechladder.alignment.mfa.check import aligner_options
 from speechladder.alignment.mfa.command import run_mfa, version
 from speechladder.alignment.mfa.dictionary import Dictionary, read_dictionary, split_line
 from speechladder.alignment.mfa.prepare import fetch, prepare
@@ -410,14 +409,6 @@ def test_which_aligner(models: Path, tmp_path: Path) -> None:
     (models / "acoustic.zip").unlink()
     with pytest.raises(UserError, match=r"no acoustic\.zip"):
         load_aligner(Alignment(aligner="mfa"), tmp_path, 2, models)
-
-
-def test_an_aligner_is_made_anew_by_its_own_settings_alone() -> None:
-    assert aligner_options(Alignment(aligner="mfa", beam=1e-100)) == "--aligner mfa"
-    assert aligner_options(Alignment(aligner="pocketsphinx", mfa_g2p=None)) == aligner_options(
-        Alignment(aligner="pocketsphinx")
-    )
-    assert "1e-100" in aligner_options(Alignment(aligner="pocketsphinx", beam=1e-100))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ from speechladder.settings import (
     untracked,
 )
 from speechladder.settings.models import PHONES, STRESSED_PHONES
-from speechladder.workflow.config import checked, dial_config
+from speechladder.workflow.config import checked
+from speechladder.workflow.grids import variability_config
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_a_wrong_option_is_named():
 
 
 def test_left_out_fields_keep_their_option_out_of_the_command():
-    assert "--seeds" not in as_options(LM(seeds=[5]), exclude=["seeds"])
+    assert "--seeds" not in as_options(LM(seeds=[5]), ["lr", "window"])
 
 
 def test_untracked_settings_travel_in_the_environment(monkeypatch):
@@ -220,11 +221,11 @@ def _model(folder: Path) -> None:
     (folder / "models" / "hubert" / "config.json").write_text('{"num_hidden_layers": 2}')
 
 
-def test_the_dial_needs_the_world():
+def test_variability_levels_need_the_world():
     config = {"corpus": {"name": "local", "path": "."}, "alignment": {"aligner": "pocketsphinx"}}
     with pytest.raises(UserError, match="world"):
-        dial_config(load(config), 0)
-    words = shlex.split(dial_config(Settings(), 2))
+        variability_config(load(config), 0)
+    words = shlex.split(variability_config(Settings(), 2))
     values = {word.split("=", 1)[0]: yaml.safe_load(word.split("=", 1)[1]) for word in words}
     assert load(values).corpus.variability == 2
     assert load(values).rungs == ["speech-hubert"]

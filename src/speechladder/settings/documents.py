@@ -8,7 +8,8 @@ from speechladder.settings.models import Settings
 from speechladder.settings.section import Section
 
 
-def _sections() -> dict[str, type[Section]]:
+def sections() -> dict[str, type[Section]]:
+    """The sections of a configuration by name."""
     return {
         name: field.annotation
         for name, field in Settings.model_fields.items()
@@ -30,9 +31,9 @@ def as_yaml(settings: type[Settings]) -> str:
 
     for name, field in settings.model_fields.items():
         lines.append("")
-        if name in _sections():
+        if name in sections():
             lines += [f"# {field.description}", f"{name}:"]
-            for key, inner in _sections()[name].model_fields.items():
+            for key, inner in sections()[name].model_fields.items():
                 emit(key, inner, "  ")
         else:
             emit(name, field, "")
@@ -49,13 +50,13 @@ def as_markdown(settings: type[Settings]) -> str:
         "is `config/config.yaml`, overridden by `--configfile PRESET.yaml`, overridden by `--config section='{key: value}'`.",
         "",
     ]
-    tables = {"": settings} | _sections()
+    tables = {"": settings} | sections()
     for name, section in tables.items():
         lines += [f"## {name or 'Top level'}", "", *([str(section.__doc__), ""] if name else [])]
         lines += ["| key | default | allowed | meaning |", "|---|---|---|---|"]
         properties = schema["$defs"][section.__name__]["properties"] if name else schema["properties"]
         for key, field in section.model_fields.items():
-            if key not in _sections() or name:
+            if key not in sections() or name:
                 default = json.dumps(field.get_default())
                 meaning = field.description.replace("|", "\\|")
                 allowed, path = _range(properties[key], schema["$defs"]), f"{name + '.' if name else ''}{key}"
