@@ -1,6 +1,5 @@
 """What the repository promises about itself: generated files, layers, light imports, pins, presets."""
 
-import ast
 import re
 import subprocess
 import sys
@@ -14,20 +13,8 @@ from speechladder.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "speechladder"
-ORDER = ["corpora", "alignment", "units", "rungs", "lm", "benchmarks", "continuation", "analysis", "report"]
 HEAVY = ("torch", "transformers", "faiss", "sentencepiece", "matplotlib", "pandas", "lhotse")
 SCRIPTS = sorted(p.name for p in (ROOT / "scripts").glob("*.py"))
-
-
-def _imports(path: Path) -> set[str]:
-    """The speechladder packages that a module imports, anywhere in it."""
-    out = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module] if node.module != "speechladder" else [f"speechladder.{a.name}" for a in node.names]
-        out |= {n.split(".")[1] for n in names if n.startswith("speechladder.")}
-    return out
 
 
 def test_generated_files_are_what_the_settings_say():
@@ -38,18 +25,6 @@ def test_generated_files_are_what_the_settings_say():
         sys.path.pop(0)
     for name, text in make_config_docs.contents().items():
         assert (ROOT / name).read_text() == text, f"{name} has drifted: run `make configuration`"
-
-
-@pytest.mark.parametrize("package", [p for p in ORDER if (PACKAGE / p).is_dir()])
-def test_a_stage_imports_only_from_the_stages_before_it(package):
-    allowed = {"settings", "io", *ORDER[: ORDER.index(package) + 1]}
-    for path in (PACKAGE / package).rglob("*.py"):
-        assert _imports(path) <= allowed, path
-
-
-def test_io_imports_no_stage():
-    for path in (PACKAGE / "io").rglob("*.py"):
-        assert _imports(path) <= {"io", "settings"}, path
 
 
 def test_scripts_help_without_heavy_imports():

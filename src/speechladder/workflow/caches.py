@@ -1,5 +1,4 @@
-"""Where libraries keep what they can make or fetch again: beside a run, since a home directory on a cluster is small,
-slow, shared by all nodes, and sometimes not there at all."""
+"""Caches of libraries lie beside a run: a home directory on a cluster is small, slow, shared, and sometimes missing."""
 
 import os
 from collections.abc import Mapping
@@ -16,10 +15,10 @@ _OWN = {  # a variable of each library, and its folder below RUN
 
 
 def caches(run: Path, downloads: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that send caches to `run` (of this run) and fetched models to `downloads` (which runs may share).
+    """The environment variables that move caches to `run` and fetched models to `downloads`, which runs may share.
 
-    What the user has set stays, and so do the models that are at home already: nobody fetches 16 GB twice. The login
-    (`hf auth login`) stays at home in any case.
+    Variables that the user has set stay. If the home directory already holds models, they are used there, so that
+    nothing is fetched twice. The login (`hf auth login`) always stays at home.
     """
     out = {name: str(run / folder) for name, folder in _OWN.items() if not environ.get(name)}
     home = Path(environ.get("HOME") or "/") / ".cache"

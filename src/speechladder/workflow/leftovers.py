@@ -1,4 +1,4 @@
-"""Jobs of an earlier run that are still on the cluster: SLURM runs them on when snakemake is killed or its node dies"""
+"""Jobs of an earlier run on the cluster: SLURM keeps them running if snakemake is killed or its node dies."""
 
 import shutil
 import subprocess
@@ -13,9 +13,9 @@ HARD = 120.0  # seconds after scancel, which itself leaves 30 (KillWait) unless 
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Numbers of this user's SLURM jobs that a snakemake submitted from `folder`; none where there is no SLURM.
+    """Numbers of this user's SLURM jobs that a snakemake submitted from `folder`; an empty list without SLURM.
 
-    Snakemake's jobs are told by their comment (rule_NAME...) and the folder that they work in.
+    Snakemake's jobs are recognised by their comment (rule_NAME...) and the folder that they work in.
     """
     if not shutil.which("squeue") or not (folder / ".snakemake" / "slurm_logs").is_dir():
         return []
@@ -23,18 +23,18 @@ def leftovers(folder: Path) -> list[str]:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     except (subprocess.SubprocessError, OSError):
-        return []  # no controller answers: then no job of ours can be asked for either
+        return []  # no controller answers, so no job can be found
     rows = [line.strip().split("|", 2) for line in done.stdout.splitlines() if line.count("|") >= 2]
     here = folder.resolve()
     return [job for job, comment, work in rows if comment.startswith("rule_") and Path(work).resolve() == here]
 
 
 def cancel_leftovers(folder: Path, gentle: float = GENTLE, hard: float = HARD, every: float = 1.0) -> None:
-    """End the jobs of a run that is gone, so that none writes beside those of this one; waits until they are.
+    """End the jobs of a run that is gone, and wait until they have ended, so that they do not write beside this run's.
 
-    To be called by whoever holds the folder's lock: then no run lives whose jobs these are. Their processes get
-    SIGTERM and `gentle` seconds, in which a training writes its checkpoint; then they are cancelled. Raises UserError
-    where they do not end within `hard` seconds more.
+    The caller must hold the folder's lock: then no live run owns these jobs. Their processes get SIGTERM and `gentle`
+    seconds, in which a training writes its checkpoint; then they are cancelled. Raises UserError if they do not end
+    within another `hard` seconds. `every`: seconds between looks.
     """
     jobs = leftovers(folder)
     if not jobs:
@@ -47,7 +47,7 @@ def cancel_leftovers(folder: Path, gentle: float = GENTLE, hard: float = HARD, e
     _scancel(*leftovers(folder))
     if not _gone(folder, hard, every):
         left = " ".join(leftovers(folder))
-        raise UserError(f"jobs of an earlier run do not end: {left}; see squeue, and start again after them")
+        raise UserError(f"jobs of an earlier run do not end: {left}; see squeue, and start again when they are gone")
 
 
 def _scancel(*words: str) -> None:

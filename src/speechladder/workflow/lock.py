@@ -13,18 +13,18 @@ from speechladder.io.errors import UserError
 from speechladder.io.processes import alive
 from speechladder.io.progress import say
 
-BEAT = 20.0  # seconds between a lock's signs of life
-DEAD = 6 * BEAT  # without one for so long, a run on another machine is gone
+BEAT = 20.0  # seconds between two touches of a lock file
+DEAD = 6 * BEAT  # a run on another machine that has not touched its lock for so long is gone
 _held: dict[Path, Any] = {}  # open lock files; the kernel frees a lock with its last descriptor
 
 
 def hold_lock(path: str | Path, beat: float = BEAT) -> None:
-    """Keep other runs out of a folder until this process ends, however it ends.
+    """Keep other runs out of a folder until this process ends, in whatever way it ends.
 
-    The kernel's lock (flock) does it on one machine, and on file systems that share locks. For those that do not (NFS
-    mounted with local locks, Lustre without), the file also names the run, and is touched every `beat` seconds: a run
-    of another machine with a fresh sign of life is believed. After a dead node that means two minutes, or `--unlock`.
-    Raises UserError that names the other run when there is one.
+    On one machine, and on file systems that share locks, the kernel's lock (flock) does this. Other file systems (NFS
+    mounted with local locks, Lustre without them) need more: the file also names the run and is touched every `beat`
+    seconds, and a recently touched lock of another machine counts. After the death of a node this means a wait of two
+    minutes, or `--unlock`. Raises UserError that names the other run if there is one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,11 +38,11 @@ def hold_lock(path: str | Path, beat: float = BEAT) -> None:
         raise _taken(path, other) from None
     except OSError as error:
         shared = False
-        say(f"{path}: this file system has no locks ({error.strerror}); runs keep apart by signs of life alone")
+        say(f"{path}: this file system has no locks ({error.strerror}); only this file keeps runs apart")
     pid, host = _holder(path)
     if pid:
         here = host == socket.gethostname()
-        # after a dead run of this machine the kernel has freed its lock; where it keeps none, ask for the process
+        # The kernel has freed the lock of a dead run on this machine. If it keeps no locks, ask for the process.
         lives = (not shared and pid != os.getpid() and alive(pid)) if here else _age(path) < 6 * beat
         if lives:
             handle.close()
@@ -65,9 +65,9 @@ def hold_lock(path: str | Path, beat: float = BEAT) -> None:
 
 
 def unlock(path: str | Path) -> None:
-    """Take away the lock of a run that is gone with its machine, for `snakemake --unlock`.
+    """Remove the lock of a run that is gone with its machine, for `snakemake --unlock`.
 
-    Raises UserError where the run lives on this machine, which the kernel knows for certain.
+    Raises UserError if the run is alive on this machine, which the kernel knows for certain.
     """
     path = Path(path)
     if not path.exists():
@@ -81,17 +81,17 @@ def unlock(path: str | Path) -> None:
                 raise _taken(path, (pid, host)) from None
         except OSError:
             pass  # a file system without locks
-        path.unlink(missing_ok=True)  # a lock that a dead node left with the server goes with its file
+        path.unlink(missing_ok=True)  # the lock that a dead node left with the server goes with its file
 
 
 def _holder(path: Path) -> tuple[int, str]:
-    """Process and machine of the run that holds, or held, the lock; (0, "") where none is named."""
+    """Process and machine of the run that holds, or held, the lock; (0, "") if none is named."""
     pid, _, host = path.read_text().strip().partition(" ")
     return (int(pid), host or socket.gethostname()) if pid.isdigit() else (0, "")
 
 
 def _age(path: Path) -> float:
-    """Seconds since the lock's last sign of life, by the clock of its file system."""
+    """Seconds since the lock was last touched, by the clock of its file system."""
     probe = path.with_name(f".{path.name}.{os.getpid()}.now")
     probe.touch()
     now = probe.stat().st_mtime
@@ -105,11 +105,11 @@ def _taken(path: Path, other: tuple[int, str]) -> UserError:
     wait = "wait for it, end it, or work in a folder of its own with --directory"
     if host and host != socket.gethostname():
         wait += f"; if {host} died, wait {DEAD:.0f} s or give the same command with --unlock"
-    return UserError(f"another run ({who}) is at work in {path.parent.parent.resolve()}; {wait}")
+    return UserError(f"another run ({who}) works in {path.parent.parent.resolve()}; {wait}")
 
 
 def _release(path: Path, pid: int) -> None:
-    """At the end of the run: the next one, on whatever machine, need not wait."""
+    """Empty the file at the end of the run, so that the next run need not wait, on whatever machine."""
     handle = _held.pop(path, None)
     if handle and pid == os.getpid():  # not in a forked child
         handle.truncate(0)

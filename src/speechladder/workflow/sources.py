@@ -1,7 +1,7 @@
-"""Where the archives, manifests and audio of a run are: on disk already, or made by rules download and unpack_archive.
+"""Where the archives, manifests and audio of a run are: on disk, or made by the rules download and unpack_archive.
 
-What is fetched and unpacked stands in downloads.folder and is kept there; what Snakemake sees, and removes before it
-runs a job again, are links to it below results/.
+Fetched and unpacked files are kept in downloads.folder. Snakemake sees links to them below results/, and removes only
+those before it runs a job again.
 """
 
 import json
@@ -19,14 +19,14 @@ from speechladder.settings import CORPORA, Download, Settings
 LINKS, UNPACKED, INDEX = "results/downloads", "results/unpacked", "results/corpus/index"
 TAR, ZIP = ".tar", ".zip"
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-SUBSETS = {  # of the corpora, and what their folders are called
+SUBSETS = {  # names of the folders of each corpus's subsets
     "librispeech": re.compile(r"(train|dev|test)-[\w-]+"),
     "libriheavy": re.compile(r"small|medium|large|duplicate"),
 }
 
 
 class _Audio(NamedTuple):
-    """Where the audio of a subset is: in a folder that is there, a tar, or a folder that is unpacked."""
+    """Where the audio of a subset is: in a folder on disk, in a tar, or in a folder that a tar is unpacked to."""
 
     name: str
     kind: str  # folder, tar, packed
@@ -34,10 +34,10 @@ class _Audio(NamedTuple):
 
 
 def place(settings: Settings, name: str, field: str) -> str:
-    """A file that the configuration names, as an input of a rule: where it lies, or where rule download links it.
+    """A file that the configuration names, as an input of a rule: where it lies, or where the rule download links it.
 
-    A name under downloads.files is looked for in corpus.source first; another one where the command was typed, in the
-    working directory, then in corpus.source. Raises UserError naming `field`, with the nearest name.
+    A name under downloads.files is looked for in corpus.source first. Another name is looked for where the command was
+    typed, in the working directory, then in corpus.source. Raises UserError that names `field` and the nearest name.
     """
     source = Path(settings.corpus.source) / name if settings.corpus.source else None
     if name not in settings.downloads.files:
@@ -57,8 +57,8 @@ def place(settings: Settings, name: str, field: str) -> str:
 
 
 def readable(settings: Settings, name: str, field: str) -> str:
-    """What a stage opens (io.archives.open_store): a folder, a .zip or a .tar itself, or the folder that rule
-    unpack_archive makes of a compressed tar. Raises UserError as `place`, and for what is none of these."""
+    """What a stage opens (fetch.archives.open_store): a folder, a .zip or a .tar, or the folder that the rule
+    unpack_archive makes of a compressed tar. Raises UserError as `place` does, and for anything else."""
     found = place(settings, name, field)
     if Path(found).is_dir() or name.endswith((ZIP, TAR)):
         return found
@@ -75,19 +75,19 @@ def tars(settings: Settings) -> dict[str, str]:
 def roots(settings: Settings) -> list[str]:
     """The folders with unpacked audio of the corpus.
 
-    libriheavy: each holds small/, medium/ or large/; librispeech: each is the folder of a subset (train-clean-100: its
-    name says the split), or holds some.
+    For libriheavy each holds small/, medium/ or large/. For librispeech each is the folder of a subset
+    (train-clean-100, whose name gives the split), or holds such folders.
     """
     return list(dict.fromkeys(audio.place for audio in _corpus(settings) if audio.kind != "tar"))
 
 
 def audio_inputs(settings: Settings) -> list[str]:
-    """What a stage that reads the corpus's audio waits for: tars and unpacked folders; nothing for a tree on disk."""
+    """The tars and unpacked folders that a stage waits for before it reads audio; none for folders on disk."""
     return [audio.place for audio in _corpus(settings) if audio.kind != "folder"]
 
 
 def unpacked(settings: Settings) -> dict[str, str]:
-    """What rule unpack_archive makes: name of the folder below UNPACKED -> archive, as `place`."""
+    """What the rule unpack_archive makes: name of the folder below UNPACKED -> archive, as `place` gives it."""
     packed = (archive.given for archive in _archives(settings) if archive.packed)
     out = {Path(name).name: place(settings, name, "corpus.archives") for name in packed}
     for name, field in _benchmarks(settings):
@@ -97,16 +97,16 @@ def unpacked(settings: Settings) -> dict[str, str]:
 
 
 def missing(settings: Settings) -> list[str]:
-    """The names under downloads.files that the run reads and that are still to be fetched."""
+    """The names under downloads.files that the run reads and that must still be fetched."""
     here = (name for name, field in _used(settings) if place(settings, name, field) == f"{LINKS}/{name}")
     return [name for name in dict.fromkeys(here) if not (folder_of(settings.downloads) / name).exists()]
 
 
 def content(settings: Settings, name: str) -> str:
-    """What a download is known by: its checksums and size, as the configuration gives them.
+    """What identifies a download: its checksums and size, as the configuration gives them.
 
-    Where the file is there and fits them, it is what was asked for when it was fetched: a checksum that is added later
-    makes nothing anew, another one does.
+    If the file exists and fits them, this is what the configuration gave when it was fetched. So a checksum that is
+    added later triggers no rerun, and a changed one does.
     """
     wanted = asked(settings.downloads.files[name])
     known = whole(folder_of(settings.downloads) / name) or {}
@@ -114,15 +114,15 @@ def content(settings: Settings, name: str) -> str:
 
 
 def pattern(names: list[str] | dict[str, object]) -> str:
-    """A wildcard constraint that only these names fit."""
+    """A wildcard constraint that only these names match."""
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
 def check(settings: Settings) -> None:
-    """Raise UserError for every mistake in archives, manifests, corpus.source and downloads that shows before a job."""
+    """Raise UserError for mistakes in archives, manifests, corpus.source and downloads, before any job runs."""
     if folder_of(settings.downloads).resolve().is_relative_to(Path("results").resolve()):
         raise UserError(
-            f"downloads.folder: {settings.downloads.folder} lies in results, which goes with a run; name one beside it"
+            f"downloads.folder: {settings.downloads.folder} lies in results, which goes with a run; name another folder"
         )
     if settings.corpus.source and not Path(settings.corpus.source).is_dir():
         raise UserError(
@@ -144,7 +144,7 @@ def check(settings: Settings) -> None:
 
 
 def _check_urls(name: str, wanted: Download) -> None:
-    """Addresses that can never give the file."""
+    """Raise UserError for addresses that can never give the file."""
     field = f"downloads.files.{name}.urls"
     for url in wanted.urls:
         scheme = url.partition("://")[0]
@@ -165,7 +165,7 @@ class _Archive(NamedTuple):
 
 
 def _archives(settings: Settings) -> Iterator[_Archive]:
-    """The corpus's archives that are needed: without those whose subset corpus.source holds unpacked."""
+    """The corpus's archives that are needed; those whose subset corpus.source holds unpacked are not."""
     corpus = settings.corpus
     if corpus.name not in CORPORA:
         return
@@ -181,7 +181,7 @@ def _archives(settings: Settings) -> Iterator[_Archive]:
 
 
 def _corpus(settings: Settings) -> list[_Audio]:
-    """Where the audio of a downloaded corpus is; raises UserError where a part of it is nowhere."""
+    """Where the audio of a downloaded corpus is. Raises UserError if a part of it is nowhere."""
     if settings.corpus.name not in CORPORA:
         return []
     out = [_Audio(str(path), "folder", str(path)) for path in _folders(settings)]
@@ -208,7 +208,7 @@ def _folders(settings: Settings) -> list[Path]:
 
 
 def _bases(settings: Settings) -> list[Path]:
-    """Where the subsets' folders may stand in corpus.source."""
+    """The folders of corpus.source that may hold the subsets' folders."""
     if not settings.corpus.source:
         return []
     source = Path(settings.corpus.source)
@@ -219,7 +219,7 @@ def _bases(settings: Settings) -> list[Path]:
 def _subset(settings: Settings, name: str) -> Path | None:
     """The root of a subset that corpus.source holds unpacked: its folder, or for libriheavy the folder that holds it.
 
-    None where it does not, and where `name` is a file of its own rather than a name.
+    None if corpus.source does not hold it, or if `name` is a path of its own.
     """
     if name not in settings.downloads.files and Path(name).is_absolute():
         return None
@@ -233,7 +233,7 @@ def _subset(settings: Settings, name: str) -> Path | None:
 
 
 def _whole_source(settings: Settings) -> list[Path]:
-    """All that corpus.source holds unpacked, where no archives are named."""
+    """Everything that corpus.source holds unpacked, if no archives are named."""
     form = SUBSETS[settings.corpus.name]
     for base in _bases(settings):
         if form.fullmatch(base.name) and not any(base.glob("*.tar*")):
@@ -244,7 +244,7 @@ def _whole_source(settings: Settings) -> list[Path]:
 
 
 def _found_archives(settings: Settings) -> list[str]:
-    """The archives of corpus.source that are called as the corpus's own, where no archives are named."""
+    """The archives of corpus.source that have the corpus's own names, if no archives are named."""
     source, form = Path(settings.corpus.source or "."), SUBSETS[settings.corpus.name]
     files = sorted(path.name for path in source.iterdir()) if source.is_dir() else []
     return [name for name in files if name.endswith((TAR, *PACKED)) and form.fullmatch(name.partition(".")[0])]
@@ -268,5 +268,5 @@ def _used(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.alignment.aligner == "mfa":
         for field in ("mfa_model", "mfa_dictionary", "mfa_g2p", "lexicon"):
             name = getattr(settings.alignment, field)
-            if name in settings.downloads.files:  # another one is a pretrained model's, or a file
+            if name in settings.downloads.files:  # other names are pretrained models or files
                 yield name, f"alignment.{field}"
