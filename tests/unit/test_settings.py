@@ -26,7 +26,7 @@ from speechladder.settings import (
     load,
     untracked,
 )
-from speechladder.settings.models import PHONES, STRESSED_PHONES
+from speechladder.settings.tokens import PHONES, STRESSED_PHONES
 from speechladder.workflow.config import checked
 from speechladder.workflow.grids import variability_config
 
@@ -37,7 +37,6 @@ from speechladder.workflow.grids import variability_config
         ({"corpu": {}}, ["corpu: unknown key", "did you mean 'corpus'"]),
         ({"lm": {"windw": 3}}, ["lm.windw: unknown key", "did you mean 'lm.window'", "hidden_size"]),
         ({"shards": 3}, ["shards: unknown key", "did you mean 'corpus.shards'"]),
-        ({"rungs": ["text-bp"]}, ["rungs.0: 'text-bp'", "did you mean 'text-bpe'", "phone-repeat"]),
         ({"rungs": ["text-bpe", "text-bpe"]}, ["rungs: a rung is named twice"]),
         ({"rungs": []}, ["rungs"]),
         ({"corpus": {"name": "wrld"}}, ["corpus.name: 'wrld'", "did you mean 'world'"]),
@@ -88,6 +87,24 @@ from speechladder.workflow.grids import variability_config
 def test_a_mistake_is_named(config, parts):
     with pytest.raises(UserError) as error:
         load(config)
+    for part in parts:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        ({"rungs": ["text-bp"]}, ["1 mistake", "rungs.0: 'text-bp'", "did you mean 'text-bpe'", "phone-repeat"]),
+        (
+            {"scaling": {"rungs": ["text-bep"]}},
+            ["scaling.rungs.0: 'text-bep' is not", "did you mean 'text-bpe'?"],
+        ),
+        ({"rungs": ["x"], "scaling": {"rungs": ["y"]}}, ["2 mistakes", "  rungs.0: 'x'", "  scaling.rungs.0: 'y'"]),
+    ],
+)
+def test_a_rung_that_is_not_registered_is_named_before_any_job(tmp_path, config, parts):
+    with pytest.raises(UserError) as error:
+        checked(config, tmp_path)
     for part in parts:
         assert part in str(error.value)
 

@@ -5,32 +5,20 @@
 command-line options from `add_options`, so that a stage run by hand and a stage run by Snakemake read the same names.
 """
 
+from speechladder.settings.benchmarks import TASKS, Analysis, Benchmarks, Scores
+from speechladder.settings.continuation import Continuation
+from speechladder.settings.corpus import CORPORA, WORLD_HOURS, Alignment, Corpus, Download, Downloads
 from speechladder.settings.lm import DIMENSIONS, HOW, LM, MODELS
 from speechladder.settings.loading import load
-from speechladder.settings.models import (
-    CORPORA,
-    PAPER_RUNGS,
-    TASKS,
-    WORLD_HOURS,
-    Alignment,
-    Analysis,
-    Benchmarks,
-    Continuation,
-    Corpus,
-    Download,
-    Downloads,
-    Scores,
-    Settings,
-    Sweep,
-    Tokens,
-    Units,
-    rung_names,
-)
 from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, untracked
 from speechladder.settings.points import Point, at, own, where
+from speechladder.settings.run import Settings
 from speechladder.settings.scaling import Scaling
 from speechladder.settings.section import Section
 from speechladder.settings.stages import STAGES, options, version, versions
+from speechladder.settings.sweep import Sweep
+from speechladder.settings.tokens import PAPER_RUNGS, Tokens
+from speechladder.settings.units import Units
 
 __all__ = [
     "CORPORA",
@@ -65,7 +53,6 @@ __all__ = [
     "load",
     "options",
     "own",
-    "rung_names",
     "untracked",
     "version",
     "versions",

@@ -2,9 +2,10 @@
 
 import json
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
-from speechladder.settings.models import Settings
+from speechladder.settings.run import Settings
 from speechladder.settings.section import Section
 
 
@@ -15,6 +16,13 @@ def sections() -> dict[str, type[Section]]:
         for name, field in Settings.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
     }
+
+
+def as_schema(settings: type[Settings], rungs: Sequence[str]) -> dict[str, Any]:
+    """The JSON schema of a configuration; `rungs` are the names of every registered rung."""
+    schema = settings.model_json_schema()
+    schema["properties"]["rungs"]["items"]["enum"] = list(rungs)
+    return schema
 
 
 def as_yaml(settings: type[Settings]) -> str:
@@ -40,9 +48,9 @@ def as_yaml(settings: type[Settings]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_markdown(settings: type[Settings]) -> str:
-    """`docs/configuration.md`: a table per section."""
-    schema = settings.model_json_schema()
+def as_markdown(settings: type[Settings], rungs: Sequence[str]) -> str:
+    """`docs/configuration.md`: a table per section; `rungs` are the names of every registered rung."""
+    schema = as_schema(settings, rungs)
     lines = [
         "# Configuration",
         "",

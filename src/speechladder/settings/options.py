@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from speechladder.io.errors import UserError
+from speechladder.settings.corpus import Corpus
 from speechladder.settings.lm import HOW
-from speechladder.settings.models import Corpus, Settings
+from speechladder.settings.run import Settings
 from speechladder.settings.section import Section
 
 # Settings that never change a byte of a result. Scripts read them from the environment and not from options, which

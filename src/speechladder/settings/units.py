@@ -1,13 +1,9 @@
-"""The sections of a configuration on acoustic units: where they come from, and the sweep over them."""
+"""The settings of acoustic units: encoder, k-means sample, codebook, or the user's own units."""
 
-import fnmatch
-from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from speechladder.io.errors import suggestion
-from speechladder.settings.points import Point
 from speechladder.settings.section import Fraction, Section
 
 MAX_UNITS = 2**16 - 4  # ids of tokens are uint16, and four are specials (rungs.tokenizers)
@@ -179,57 +175,3 @@ class Units(Section):
         if self.kmeans_precision == "bf16" and self.kmeans != "torch":
             raise ValueError("kmeans_precision: bf16 is for kmeans: torch; faiss computes in float32")
         return self
-
-
-class Sweep(Section):
-    """Which units, and so which factor C: the points of results/units_sweep.csv, a target of its own."""
-
-    layers: list[Annotated[int, Field(ge=1)]] = Field([2, 3], min_length=1, description="units.layer of the points.")
-    clusters: list[Annotated[int, Field(ge=2, le=MAX_UNITS)]] = Field(
-        [100, 400], min_length=1, description="units.clusters of the points."
-    )
-    normalisations: list[Literal["none", "utterance", "speaker"]] = Field(
-        ["none", "speaker"], min_length=1, description="units.normalisation of the points."
-    )
-    dedup: list[bool] = Field(
-        [False, True], min_length=1, description="Whether each run of one unit is written once (speech-hubert-dedup)."
-    )
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0, 1], min_length=1, description="Seeds of k-means.")
-    minutes: float = Field(20.0, gt=0, description="Speech that the quality of a point is measured on, in minutes.")
-    train: list[str] = Field(
-        ["axes"],
-        description="Points on which a language model is trained and scored. axes: the run's own units, and every point that "
-        "differs from them in one choice; else names (layer3-k100-none-seed0-dedup), * and ? standing for anything; [] is none.",
-    )
-
-    @field_validator("layers", "clusters", "normalisations", "dedup", "seeds")
-    @classmethod
-    def _distinct(cls, values: list[Any]) -> list[Any]:
-        if len(set(values)) != len(values):
-            raise ValueError("a value is named twice")
-        return values
-
-    @model_validator(mode="after")
-    def _trains_what_there_is(self) -> "Sweep":
-        names = [point.name for point in self.points()]
-        for pattern in self.train:
-            if pattern != "axes" and not fnmatch.filter(names, pattern):
-                hint = suggestion(pattern, ["axes", *names], 0)
-                raise ValueError(f"train: no point is named {pattern!r}; {hint}There are {len(names)}")
-        return self
-
-    def points(self) -> list[Point]:
-        """Every point, in the order of the table."""
-        choices = product(self.layers, self.clusters, self.normalisations, self.seeds, self.dedup)
-        return [Point(*choice) for choice in choices]
-
-    def trained(self, own: Point) -> list[Point]:
-        """Those that `train` names; `own` is the run's, or its nearest: the first of a list that lacks its value."""
-        lists = (self.layers, self.clusters, self.normalisations, self.seeds, self.dedup)
-        centre = [value if value in values else values[0] for value, values in zip(own, lists, strict=True)]
-
-        def wanted(point: Point) -> bool:
-            axes = "axes" in self.train and sum(a != b for a, b in zip(point, centre, strict=True)) <= 1
-            return axes or any(fnmatch.fnmatchcase(point.name, pattern) for pattern in self.train)
-
-        return [point for point in self.points() if wanted(point)]

@@ -9,8 +9,10 @@ from speechladder.io.files import read_json
 from speechladder.io.hub import is_hub_name
 from speechladder.lm.tracking import check as check_tracking
 from speechladder.settings import DIMENSIONS, LM, TASKS, Settings, Units, load
+from speechladder.settings.loading import mistakes, not_allowed
 
 SHIPPED = "hubert-micro"
+SOURCE = "the configuration (config/config.yaml, --configfile, --config)"
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
@@ -99,7 +101,8 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
 
     Raises UserError naming the field for every mistake that can be found before a job runs.
     """
-    settings = load(config, "the configuration (config/config.yaml, --configfile, --config)")
+    settings = load(config, SOURCE)
+    check_rungs(settings)
     values = settings.model_dump()
 
     def place(field: str, path: str) -> str:
@@ -141,6 +144,19 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
         _check_asr(settings)
     _check_data(settings)
     return settings
+
+
+def check_rungs(settings: Settings, source: str = SOURCE) -> None:
+    """Raise UserError if a rung of the settings is not registered, with the nearest name and every allowed one."""
+    from speechladder.rungs import registry
+
+    given = {"rungs": settings.rungs, "scaling.rungs": settings.scaling.rungs}
+    names = registry.names()
+    wrong = [
+        (f"{field}.{n}", rung) for field, rungs in given.items() for n, rung in enumerate(rungs) if rung not in names
+    ]
+    if wrong:
+        raise mistakes(source, [not_allowed(field, rung, names) for field, rung in wrong])
 
 
 def _check_units(units: Units) -> None:
