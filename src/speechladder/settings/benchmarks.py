@@ -10,44 +10,51 @@ TASKS = ("swuggy", "sblimp", "topic")
 
 
 class Benchmarks(Section):
-    """The items of the three tasks."""
+    """The items of the tasks."""
 
-    swuggy_pairs: int = Field(300, ge=2, description="Word / non-word pairs to generate.")
+    swuggy_pairs: int = Field(300, ge=2, description="Number of word / non-word pairs that are generated.")
     sblimp_pairs: int = Field(
-        320, ge=2, description="Minimal pairs of sentences to generate, spread over the phenomena."
+        320, ge=2, description="Number of minimal pairs of sentences that are generated, spread over the phenomena."
     )
-    topic_pairs: int = Field(200, ge=2, description="Stories with a right and an off-topic ending to generate.")
-    voices: int = Field(2, ge=1, description="Voices that speak each word or sentence pair.")
-    topic_voices: int = Field(1, ge=1, description="Voices that speak each story pair.")
+    topic_pairs: int = Field(
+        200, ge=2, description="Number of stories that are generated, each with a right and an off-topic ending."
+    )
+    voices: int = Field(2, ge=1, description="Number of voices that speak each pair of words or sentences.")
+    topic_voices: int = Field(1, ge=1, description="Number of voices that speak each pair of stories.")
     swuggy: list[str] = Field(
         [],
-        description="Pairs files in place of generated items: JSON lines, CSV (Wuggy's Word,Pseudoword too); .gz read as is.",
+        description="Pairs files instead of generated items: JSON lines, or CSV (also Wuggy's Word,Pseudoword). They may be "
+        "compressed (.gz).",
     )
     sblimp: list[str] = Field(
         [],
-        description="Pairs files in place of generated items: JSON lines (BLiMP's own), CSV; .gz read as is.",
+        description="Pairs files instead of generated items: JSON lines (such as BLiMP's own) or CSV. They may be compressed "
+        "(.gz).",
     )
-    topic: list[str] = Field([], description="Pairs files in place of generated items: JSON lines or CSV.")
+    topic: list[str] = Field([], description="Pairs files instead of generated items: JSON lines or CSV.")
     max_pairs: int = Field(
-        0, ge=0, description="Pairs taken from pairs files or official benchmarks, evenly spread; 0 takes all."
+        0,
+        ge=0,
+        description="Number of pairs that are taken, evenly spread, from pairs files or official benchmarks. 0 takes all.",
     )
     slm21: str | None = Field(
         None,
-        description="sLM21 of zerospeech, for sWUGGY and sBLIMP: a folder, a .zip, or a name under downloads.files.",
+        description="sLM21 of zerospeech, with sWUGGY and sBLIMP: a folder, a .zip, or a name under downloads.files.",
     )
     slm21_splits: list[Literal["dev", "test"]] = Field(
         ["dev"],
         min_length=1,
-        description="Splits of sLM21; results/slm21.csv has each, table.csv the first.",
+        description="Splits of sLM21. results/slm21.csv has all of them, table.csv has the first.",
     )
     storycloze: str | None = Field(
         None,
-        description="Topic-StoryCloze: a folder of STORY_PREFIX_correct.wav and ..._incorrect.wav, a .zip or .tar of it, or a name "
-        "under downloads.files.",
+        description="Topic-StoryCloze: a folder of STORY_PREFIX_correct.wav and STORY_PREFIX_incorrect.wav, a .zip or .tar of "
+        "such a folder, or a name under downloads.files.",
     )
     storycloze_text: str | None = Field(
         None,
-        description="Its texts, a table with columns filename,text; null: transcribed by continuation.asr.",
+        description="Texts of Topic-StoryCloze, as a table with the columns filename,text. null: continuation.asr transcribes "
+        "the recordings.",
     )
 
     @model_validator(mode="after")
@@ -64,22 +71,26 @@ class Benchmarks(Section):
 
 
 class Scores(Section):
-    """Likelihood comparison."""
+    """How the models score the items."""
 
     batch_tokens: int = Field(
         2048,
         ge=64,
-        description="Tokens per scoring batch, padding included; a GPU takes 65536, a CPU is slower beyond 2048.",
+        description="Tokens in a scoring batch, padding included. 65536 fit a large GPU. A CPU is slower beyond 2048.",
     )
     layers: bool = Field(True, description="Score every layer through the final norm and the head (paper, Figs. 2-3).")
-    learning: bool = Field(True, description="Score the learning-curve snapshots (paper, Fig. 1).")
+    learning: bool = Field(True, description="Score the snapshots of the learning curve (paper, Fig. 1).")
     learning_pairs: int = Field(
-        120, ge=0, description="Pairs per task, evenly spread, in one voice, for the learning curve; 0 takes all."
+        120,
+        ge=0,
+        description="Number of pairs per task for the learning curve, evenly spread and in one voice. 0 takes all.",
     )
 
 
 class Analysis(Section):
-    """Intervals and tests."""
+    """Confidence intervals and significance tests."""
 
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the bootstrap intervals.")
-    resamples: int = Field(2000, ge=100, description="Bootstrap resamples (over ids) and permutations.")
+    resamples: int = Field(
+        2000, ge=100, description="Number of bootstrap resamples, which are drawn over ids, and of permutations."
+    )

@@ -11,76 +11,79 @@ WORLD_HOURS = 4.0  # of speech that the world generates if corpus.hours is null
 
 
 class Corpus(Section):
-    """Where the utterances come from, and which are left out."""
+    """Where the utterances come from, and which ones are left out."""
 
     name: Literal["world", "local", "librispeech", "libriheavy"] = Field(
         "world",
-        description="world: generated English spoken by espeak-ng; local: a folder in LibriSpeech layout "
-        "(speaker/chapter/*.flac with *.trans.txt), read in place; librispeech, libriheavy: from their own archives and "
-        "manifests (see the presets).",
+        description="world: generated English, spoken by espeak-ng. local: a folder in LibriSpeech layout "
+        "(speaker/chapter/*.flac with *.trans.txt), which is read in place. librispeech, libriheavy: their own archives "
+        "and manifests (see the presets).",
     )
     path: str | None = Field(
         None,
-        description="Folder of a local corpus; relative to where snakemake was called. Unused by the others.",
+        description="local: the folder, relative to where snakemake is called.",
     )
     source: str | None = Field(
         None,
-        description="Folder that holds librispeech or libriheavy already: the audio unpacked, or archives and manifests by "
-        "their names. What lies there is read where it is; what does not is downloaded.",
+        description="librispeech, libriheavy: a folder that already holds the corpus, as unpacked audio or as archives and "
+        "manifests under their own names. Files in this folder are read in place. Files that are missing are downloaded.",
     )
     manifests: list[str] = Field(
-        [], description="libriheavy: manifests of cuts (.jsonl.gz): names under downloads.files, or files."
+        [], description="libriheavy: manifests of cuts (.jsonl.gz), as names under downloads.files or as files."
     )
     archives: list[str] = Field(
         [],
-        description="librispeech, libriheavy: tars of the audio: names under downloads.files, or files. A compressed one is "
-        "unpacked, another one is read in place.",
+        description="librispeech, libriheavy: tars of the audio, as names under downloads.files or as files. A compressed tar "
+        "is unpacked. Other tars are read in place.",
     )
     unpack: bool = Field(
         False,
-        description="Unpack tars that are not compressed too, in place of reading the audio where it lies in them.",
+        description="Also unpack tars that are not compressed, instead of reading the audio inside them.",
     )
     text: Literal["book", "asr"] = Field(
-        "book", description="libriheavy: the book's text, or what an ASR heard (custom.texts[0] or [1])."
+        "book",
+        description="libriheavy: the text of the book (custom.texts[0]), or the transcript of an ASR (custom.texts[1]).",
     )
     english_only: bool = Field(
-        True, description="libriheavy: reject utterances whose text has letters that are not English ones (a-z)."
+        True, description="libriheavy: reject utterances whose text has letters other than a to z."
     )
     shards: int = Field(
         4,
         ge=1,
         le=10_000,
-        description="Files that the corpus is divided into, by hash of the recording; the unit of parallel work.",
+        description="Number of files that the corpus is divided into, by a hash of the recording. Shards are processed in "
+        "parallel.",
     )
     hours: float | None = Field(
         None,
         gt=0,
-        description="Hours of speech. world: generated, counted before rejects, 4 if null; else: the train split is cut down to "
-        "them, the same share of time for every speaker as far as it goes; null takes all.",
+        description="Hours of speech. world: hours that are generated, before any are rejected; null generates 4. Other corpora: "
+        "hours of the train split that are kept, the same share of each speaker's time where possible; null keeps all.",
     )
     variability: int = Field(
         3,
         ge=0,
         le=3,
-        description="The dial for factor C on the world: 0 one flat voice, 1 one voice with prosody, "
-        "2 several voices, 3 many voices, accents, rates and pitch ranges.",
+        description="world: the variability level, which sets factor C. 0: one voice with a flat pitch. 1: one voice with prosody. "
+        "2: several voices. 3: many voices, accents, rates and pitch ranges.",
     )
     valid_fraction: float = Field(
         0.04,
         gt=0,
         lt=0.5,
-        description="Share of utterances held out for validation where the corpus names no such split.",
+        description="Share of utterances held out for validation, if the corpus has no validation split of its own.",
     )
     test_fraction: float = Field(
         0.02,
         gt=0,
         lt=0.5,
-        description="Share of utterances held out for tests (alignment sample) where the corpus names no such split.",
+        description="Share of utterances held out for tests such as that of the aligner, if the corpus has no test split of "
+        "its own.",
     )
     min_seconds: float = Field(0.3, ge=0.1, description="Utterances shorter than this are rejected, in seconds.")
     max_seconds: float = Field(40.0, gt=0, description="Utterances longer than this are rejected, in seconds.")
     max_rejected: Fraction = Field(
-        0.2, description="A shard with a larger share of rejected utterances fails, in each stage."
+        0.2, description="A stage fails on a shard if it rejects a larger share of the shard's utterances."
     )
 
     @model_validator(mode="after")
@@ -105,78 +108,85 @@ class Corpus(Section):
 
 
 class Download(Section):
-    """A file to fetch, and how to know that it is the right one."""
+    """A file to download, and how to recognise that it is the right one."""
 
     urls: list[str] = Field(
         min_length=1,
-        description="Where it is, tried in turn: http://, https://, file:// or a path; a local file is linked to.",
+        description="Addresses that are tried in turn: http://, https://, file:// or a path. A local file is linked, not copied.",
     )
-    bytes: int | None = Field(None, ge=1, description="Its size.")
-    md5: str | None = Field(None, pattern=r"^[0-9a-fA-F]{32}$", description="Its MD5.")
-    sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$", description="Its SHA-256.")
+    bytes: int | None = Field(None, ge=1, description="Size of the file in bytes.")
+    md5: str | None = Field(None, pattern=r"^[0-9a-fA-F]{32}$", description="MD5 of the file, in hexadecimal.")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$", description="SHA-256 of the file, in hexadecimal.")
 
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
 
 
 class Downloads(Section):
-    """Archives and manifests that are fetched before anything else, and kept."""
+    """Archives and manifests that are downloaded before anything else, and kept."""
 
     folder: str = Field(
         "downloads",
-        description="Where they are kept, beside results/ or as an absolute path; runs may share it.",
+        description="Folder for downloaded files: beside results/, or an absolute path. Several runs may share it.",
     )
     files: dict[FileName, Download] = Field(
-        {}, description="Name of each file and its urls, with bytes, md5 or sha256 where they are known."
+        {}, description="Name of each file, with its urls and, if known, its bytes, md5 and sha256."
     )
     retries: int = Field(
-        8, ge=0, description="Tries of one address that bring nothing new, before the next address or giving up."
+        8,
+        ge=0,
+        description="Attempts at one address that bring no new data, before the next address is tried or the download fails.",
     )
     backoff: float = Field(
-        1.0, ge=0, description="Pause before the second try, in seconds; doubled each time, 60 at most."
+        1.0, ge=0, description="Pause before the second attempt, in seconds. The pause doubles each time, up to 60 s."
     )
 
 
 class Alignment(Section):
-    """Words and phones with their times."""
+    """Words and phones of each utterance, with their times."""
 
     aligner: Literal["truth", "pocketsphinx", "mfa", "textgrids"] = Field(
         "truth",
-        description="truth: the synthesizer's own times (world only); pocketsphinx: forced alignment with the bundled model; "
-        "mfa: the Montreal Forced Aligner (conda: envs/mfa.yaml); textgrids: alignments that exist already.",
+        description="truth: the exact times from the synthesizer (world only). pocketsphinx: forced alignment with the bundled "
+        "model. mfa: the Montreal Forced Aligner (conda environment envs/mfa.yaml). textgrids: existing alignments.",
     )
     mfa_model: str | None = Field(
         "english_us_arpa",
-        description="mfa: acoustic model, the name of a pretrained one or a .zip; null: trained on the run's own train split.",
+        description="mfa: the acoustic model, as the name of a pretrained model or a .zip. null: a model is trained on the train "
+        "split of the run.",
     )
     mfa_dictionary: str = Field(
         "english_us_arpa",
-        description="mfa: pronunciations in ARPAbet, the name of a pretrained dictionary or a .dict file.",
+        description="mfa: pronunciations in ARPAbet, as the name of a pretrained dictionary or a .dict file.",
     )
     mfa_g2p: str | None = Field(
         "english_us_arpa",
-        description="mfa: model for words that neither dictionary nor lexicon has, a name or a .zip; null: their utterances are "
-        "rejected.",
+        description="mfa: the grapheme-to-phoneme model for words that are in neither dictionary nor lexicon, as a name or a "
+        ".zip. null: utterances with such words are rejected.",
     )
     lexicon: str | None = Field(
         None,
-        description="mfa: a file of more pronunciations, WORD and its ARPAbet phones a line; asked before mfa_g2p.",
+        description="mfa: a file with more pronunciations. Each line is a WORD and its ARPAbet phones. It comes before mfa_g2p.",
     )
     mfa_train_hours: float = Field(
-        50.0, gt=0, description="mfa: speech that a model is trained on at most, where mfa_model is null, in hours."
+        50.0,
+        gt=0,
+        description="mfa with mfa_model: null: the most speech that the model is trained on, in hours.",
     )
     textgrids: str | None = Field(
         None,
-        description="textgrids: a folder, .zip or .tar of TextGrids named as the utterances, with tiers words and phones.",
+        description="textgrids: a folder, .zip or .tar of TextGrids. They are named like the utterances and have the tiers words "
+        "and phones.",
     )
     sample_utterances: int = Field(
         60,
         ge=4,
-        description="Test utterances of the world on which the aligner that is not in use is held against the truth.",
+        description="world: number of held-out utterances on which the aligner is compared with the true times. If the aligner "
+        "is truth, PocketSphinx is compared.",
     )
     beam: float = Field(
         1e-300,
         gt=0,
         lt=1e-60,
-        description="PocketSphinx beam; wider (smaller) loses fewer utterances and is slower.",
+        description="Beam of PocketSphinx. A smaller number is a wider beam: it loses fewer utterances and is slower.",
     )

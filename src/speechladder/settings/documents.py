@@ -1,4 +1,4 @@
-"""config/config.yaml and docs/configuration.md, written from the models; a test fails when they drift."""
+"""config/config.yaml and docs/configuration.md, written from the models; a test fails if they differ from the models."""
 
 import json
 import textwrap
@@ -74,7 +74,7 @@ def as_markdown(settings: type[Settings], rungs: Sequence[str]) -> str:
 
 
 def _range(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """What a field's JSON schema allows, in words; `definitions` are the sections that it refers to."""
+    """The values that a field's JSON schema allows, in words; `definitions` are the sections that it refers to."""
     if "anyOf" in schema:
         return " or ".join(_range(s, definitions) for s in schema["anyOf"])
     if "enum" in schema:

@@ -1,4 +1,4 @@
-"""A dictionary to validated settings: every mistake by name, with what is allowed and the nearest spelling."""
+"""From a dictionary to validated settings. Every mistake is named, with what is allowed and the nearest spelling."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args, get_origin
@@ -10,7 +10,7 @@ from speechladder.settings.run import Settings
 
 
 def _known_keys(section: type[BaseModel], prefix: str = "") -> dict[str, type[BaseModel]]:
-    """Map '' and each 'section.' prefix to its model; what a dictionary of models calls its entries is '*'."""
+    """Map '' and each prefix 'section.' to its model. The entries of a dictionary of models have the prefix '*'."""
     out = {prefix: section}
     for name, field in section.model_fields.items():
         inner, path = field.annotation, f"{prefix}{name}."
@@ -22,7 +22,7 @@ def _known_keys(section: type[BaseModel], prefix: str = "") -> dict[str, type[Ba
 
 
 def _prefix(sections: dict[str, type[BaseModel]], path: list[str]) -> str:
-    """The prefix of the section in which the last of `path` stands."""
+    """The prefix of the section that holds the last part of `path`."""
     out = ""
     for part in path[:-1]:
         out += "*." if f"{out}*." in sections else f"{part}."
@@ -48,7 +48,9 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{name}: is missing; {sections[prefix].model_fields[path[-1]].description}"
     if path[-1:] == ["[key]"]:
-        return f"{'.'.join(path[:-2])}: {got!r} is no name of a file; letters, digits, '.', '-', '_' and '+' are"
+        return (
+            f"{'.'.join(path[:-2])}: {got!r} is no name of a file; it may have letters, digits, '.', '-', '_' and '+'"
+        )
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{name}: {message}" if name else message
@@ -77,7 +79,7 @@ def _allowed(sections: dict[str, type[BaseModel]], path: list[str]) -> list[Any]
 
 
 def _plain(value: Any) -> Any:
-    """`--config` hands every value over as text; null is the one word that pydantic does not read by itself."""
+    """Replace the word null, the only one that pydantic does not read; `--config` gives every value as text."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return None if value == "null" else value

@@ -17,13 +17,13 @@ class Settings(Section):
     """A whole run."""
 
     seed: int = Field(
-        0, ge=0, description="Seed of everything that is drawn: corpus, items, k-means sample, intervals."
+        0, ge=0, description="Seed of everything that is drawn: corpus, items, k-means sample, prompts, intervals."
     )
     rungs: list[str] = Field(
         list(PAPER_RUNGS),
         min_length=1,
-        description="Rungs of the ladder, in the order of the table: the paper's six, speech-hubert-dedup, or your own "
-        "(docs/adding-a-rung.md).",
+        description="Rungs of the ladder, in the order of the table. There are the paper's six, speech-hubert-dedup, and rungs that "
+        "you register (docs/adding-a-rung.md).",
     )
     corpus: Corpus = Field(Corpus(), description=Corpus.__doc__)
     downloads: Downloads = Field(Downloads(), description=Downloads.__doc__)
@@ -52,7 +52,7 @@ class Settings(Section):
         return self
 
     def scaled_lm(self, name: str) -> LM:
-        """The settings of the models of a size under scaling.sizes."""
+        """The settings of the models of a size, by its name under scaling.sizes."""
         return next(sized(self.lm, size) for size in self.scaling.sizes if size["name"] == name)
 
     @model_validator(mode="after")

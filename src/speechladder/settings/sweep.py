@@ -13,24 +13,28 @@ from speechladder.settings.units import MAX_UNITS
 
 
 class Sweep(Section):
-    """Which units, and so which factor C: the points of results/units_sweep.csv, a target of its own."""
+    """Choices of units, for results/units_sweep.csv, a target of its own. It shows how factor C depends on the units."""
 
-    layers: list[Annotated[int, Field(ge=1)]] = Field([2, 3], min_length=1, description="units.layer of the points.")
+    layers: list[Annotated[int, Field(ge=1)]] = Field([2, 3], min_length=1, description="Values of units.layer.")
     clusters: list[Annotated[int, Field(ge=2, le=MAX_UNITS)]] = Field(
-        [100, 400], min_length=1, description="units.clusters of the points."
+        [100, 400], min_length=1, description="Values of units.clusters."
     )
     normalisations: list[Literal["none", "utterance", "speaker"]] = Field(
-        ["none", "speaker"], min_length=1, description="units.normalisation of the points."
+        ["none", "speaker"], min_length=1, description="Values of units.normalisation."
     )
     dedup: list[bool] = Field(
-        [False, True], min_length=1, description="Whether each run of one unit is written once (speech-hubert-dedup)."
+        [False, True],
+        min_length=1,
+        description="false: the rung speech-hubert. true: the rung speech-hubert-dedup, which writes each "
+        "run of equal units once.",
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0, 1], min_length=1, description="Seeds of k-means.")
-    minutes: float = Field(20.0, gt=0, description="Speech that the quality of a point is measured on, in minutes.")
+    minutes: float = Field(20.0, gt=0, description="Speech on which the quality of a point is measured, in minutes.")
     train: list[str] = Field(
         ["axes"],
         description="Points on which a language model is trained and scored. axes: the run's own units, and every point that "
-        "differs from them in one choice; else names (layer3-k100-none-seed0-dedup), * and ? standing for anything; [] is none.",
+        "differs from them in one choice. Otherwise names of points, such as layer3-k100-none-seed0-dedup, in which * and ? "
+        "match anything. []: no point.",
     )
 
     @field_validator("layers", "clusters", "normalisations", "dedup", "seeds")
@@ -50,12 +54,15 @@ class Sweep(Section):
         return self
 
     def points(self) -> list[Point]:
-        """Every point, in the order of the table."""
+        """Every point, in the order of the table's rows."""
         choices = product(self.layers, self.clusters, self.normalisations, self.seeds, self.dedup)
         return [Point(*choice) for choice in choices]
 
     def trained(self, own: Point) -> list[Point]:
-        """Those that `train` names; `own` is the run's, or its nearest: the first of a list that lacks its value."""
+        """The points that `train` names.
+
+        `own` is the run's point. In a list that lacks its value, the first value takes its place.
+        """
         lists = (self.layers, self.clusters, self.normalisations, self.seeds, self.dedup)
         centre = [value if value in values else values[0] for value, values in zip(own, lists, strict=True)]
 

@@ -10,19 +10,20 @@ STRESSED_PHONES = PHONES + 45  # and 15 vowels with each of 3 stress digits
 
 
 class Tokens(Section):
-    """The rungs' alphabets. The paper states none of these but the vocabulary size."""
+    """The rungs' alphabets. Of these, the paper states only the vocabulary size."""
 
     text_vocab: int = Field(512, ge=32, le=65_000, description="SentencePiece BPE pieces of text-bpe (paper: 2048).")
     phone_vocab: int = Field(512, ge=32, le=65_000, description="SentencePiece BPE pieces of phone-bpe (paper: 2048).")
     stress: bool = Field(
-        False, description="Keep lexical stress digits on vowels (AH0, AH1) where the aligner knows them."
+        False, description="Keep the digits of lexical stress on vowels (AH0, AH1), if the aligner knows them."
     )
     silence: bool = Field(
         True,
-        description="Keep pauses as SIL in phone-bpe and phone-raw. phone-repeat always keeps them: its frames must add up.",
+        description="Keep pauses as SIL in phone-bpe and phone-raw. phone-repeat always keeps them, because its frames must add "
+        "up to the duration.",
     )
     word_boundary: bool = Field(
-        False, description="Put a word boundary symbol between the words of phone-bpe and phone-raw."
+        False, description="Put a symbol for the word boundary between the words of phone-bpe and phone-raw."
     )
 
     @model_validator(mode="after")
