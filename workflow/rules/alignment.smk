@@ -1,7 +1,7 @@
-# Words and phones with their times, and how far they can be trusted.
+# Words and phones with their times, and their quality.
 
 
-# Pretrained models come from the network, which a cluster's nodes seldom have.
+# Pretrained models are downloaded, and the nodes of a cluster seldom have a network.
 localrules:
     fetch_mfa,
 
@@ -26,7 +26,7 @@ rule fetch_mfa:
         'python "$SCRIPTS"/fetch_mfa.py {params.models} --out {output} 2>&1 | tee {log}'
 
 
-# Every word of the corpus gets a pronunciation, once for all shards; a model of its own is trained with these.
+# Every word of the corpus gets a pronunciation, once for all shards. A model of the run is trained with these pronunciations.
 rule prepare_mfa:
     input:
         models="results/alignment/mfa_models",

@@ -1,4 +1,4 @@
-# Items of the three tasks, generated, from pairs files or official, and each rung's likelihood of them.
+# The items of the tasks: generated, from pairs files, or official. Each rung's likelihood of them.
 
 
 rule transcribe_stories:

@@ -1,4 +1,4 @@
-# Utterances: generated and spoken (world), or speech that is read in place, and what is left out of it.
+# Utterances: generated and spoken (world), or speech that is read in place, and a list of what is left out.
 from speechladder.workflow.sources import INDEX, place, roots, tars
 
 LIBRIHEAVY = S.corpus.name == "libriheavy"
@@ -92,7 +92,7 @@ else:
             " --rejected {output.rejected} {params.options} 2>&1 | tee {log}"
 
 
-# Before anything is aligned: what the disk lacks of the corpus. Fails above corpus.max_rejected.
+# Before anything is aligned: which parts of the corpus the disk lacks. Fails if their share is above corpus.max_rejected.
 if not WORLD:
 
     rule audit_corpus:

@@ -1,4 +1,4 @@
-# Archives and manifests: fetched, unpacked or indexed. The files themselves stay in downloads.folder, which no rule
+# Archives and manifests: downloaded, unpacked or indexed. The files themselves stay in downloads.folder, which no rule
 # declares, because Snakemake removes a job's outputs before it runs, and a changed comment must not remove 3 TB. The outputs
 # are links to them, so that neither `protected` nor `update` (which copies) is needed.
 from speechladder.workflow.sources import pattern, tars, unpacked
@@ -9,7 +9,7 @@ localrules:
     download,
 
 
-# `downloads` may be limited (--resources downloads=2, or in a profile); without a limit there are as many at once as cores.
+# `downloads` may be limited (--resources downloads=2, or in a profile). Without a limit, as many run at once as there are cores.
 rule download:
     output:
         "results/downloads/{file}",

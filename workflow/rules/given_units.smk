@@ -1,4 +1,4 @@
-# Units that the user's own tokenizer made (units.source: given), in place of units.smk: no encoder, no sample, no codebook.
+# Units that the user's own tokenizer made (units.source: given), instead of units.smk: there is no encoder, no sample and no codebook.
 from speechladder.units.external.read import files_of
 from speechladder.workflow.config import silent_rungs
 
@@ -8,8 +8,8 @@ ITEM_UNIT_FILES = list(map(str, files_of(S.units.items_path or S.units.path)))
 
 if silent_rungs(S):
     logger.warning(
-        f"{', '.join(silent_rungs(S))}: no continuation, since vocoders speak one unit for each 50 Hz frame and those in "
-        "units.path are others; their cells in the table stay empty (docs/your-tokenizer.md)"
+        f"{', '.join(silent_rungs(S))}: no continuation, since vocoders speak one unit for each 50 Hz frame and the units in "
+        "units.path are others. Their cells in the table stay empty (docs/your-tokenizer.md)"
     )
 
 

@@ -1,4 +1,4 @@
-# The table, the figures, and what it cost.
+# The table, the figures, and the costs.
 
 FIGURES = ["ladder", "factors", "layers", "learning", "lengths", "continuation"]
 SLM21 = ["results/slm21.csv"] if S.benchmarks.slm21 else []

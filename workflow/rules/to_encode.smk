@@ -1,4 +1,4 @@
-# What a tokenizer of the user's own has to encode, before its units can be given (units.source: given). Targets of their own.
+# What the user's own tokenizer has to encode before its units can be used (units.source: given). Targets of their own.
 
 
 rule list_to_encode:

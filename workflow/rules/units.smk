@@ -130,7 +130,7 @@ rule extract_units:
         " {params.options} 2>&1 | tee {log}"
 
 
-# One job for all tasks: loading the encoder takes longer than the words do.
+# One job for all tasks, because loading the encoder takes longer than encoding the words.
 rule extract_item_units:
     input:
         stimuli=ITEMS,
