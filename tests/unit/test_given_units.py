@@ -563,8 +563,8 @@ def test_only_frames_of_50_hz_are_spoken(tmp_path, row, values, frames):
     assert "text-bpe" in spoken_rungs(settings)
 
 
-def test_the_dial_needs_an_encoder():
-    with pytest.raises(UserError, match="speaks the corpus anew"):
+def test_variability_levels_need_an_encoder():
+    with pytest.raises(UserError, match="speaks the corpus again"):
         variability_config(Settings(units=Units(source="given", path="x")), 0)
 
 

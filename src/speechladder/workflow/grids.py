@@ -125,7 +125,7 @@ def variability_config(settings: Settings, level: int) -> str:
         raise UserError("results/variability.csv needs corpus.name: world; a natural corpus has no variability level")
     if settings.units.source == "given":
         raise UserError(
-            "results/variability.csv speaks the corpus anew at every variability level, and units.source: given "
+            "results/variability.csv speaks the corpus again at every variability level, and units.source: given "
             "has no units of that speech; run it with an encoder"
         )
     values = settings.model_dump(mode="json") | {"rungs": ["speech-hubert"]}
