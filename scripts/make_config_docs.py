@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from speechladder.command import script
+from speechladder.rungs import registry
 from speechladder.settings import Settings
-from speechladder.settings.documents import as_markdown, as_yaml
+from speechladder.settings.documents import as_markdown, as_schema, as_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,8 +17,8 @@ def contents() -> dict[str, str]:
     """Generated file -> what must be in it."""
     return {
         "config/config.yaml": as_yaml(Settings),
-        "docs/configuration.md": as_markdown(Settings),
-        "workflow/config.schema.json": json.dumps(Settings.model_json_schema(), indent=2) + "\n",
+        "docs/configuration.md": as_markdown(Settings, registry.names()),
+        "workflow/config.schema.json": json.dumps(as_schema(Settings, registry.names()), indent=2) + "\n",
     }
 
 

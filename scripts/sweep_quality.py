@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cuts", type=Path, nargs="+", required=True, help="cuts.{shard}.jsonl.gz of every shard")
     parser.add_argument("--alignment", type=Path, nargs="+", required=True, help="{shard}.parquet, in the same order")
-    parser.add_argument("--codebooks", type=Path, nargs="+", required=True, help="{codebook}.safetensors of the layer")
+    parser.add_argument("--codebooks", nargs="+", required=True, metavar="NAME=FILE", help="the layer's codebooks")
     parser.add_argument("--speakers", type=Path, nargs="*", default=[], help="speakers.safetensors, where needed")
     parser.add_argument("--out", type=Path, required=True, help="quality.json to write")
     parser.add_argument("--minutes", type=float, default=Sweep().minutes, help="speech looked at (default %(default)s)")
@@ -28,8 +28,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from speechladder.units.diagnostics.sweep import measure
 
+    codebooks = {name: Path(file) for name, _, file in (word.partition("=") for word in args.codebooks)}
     speech = args.cuts, args.alignment
-    measure(*speech, args.codebooks, args.speakers, args.out, units, args.minutes, args.seed)
+    measure(*speech, codebooks, args.speakers, args.out, units, args.minutes, args.seed)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 import yte
 
+from speechladder.settings import STAGES
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "speechladder"
 
 
 def _rules() -> dict[str, set[str]]:
     """Rule -> scripts that its command runs."""
-    out, again = {}, {}
+    out = {}
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
         parts = re.split(r"^\s*rule (\w+):", path.read_text(), flags=re.M)
         for name, text in zip(parts[1::2], parts[2::2]):
             out[name] = out.get(name, set()) | set(re.findall(r"\"\$SCRIPTS\"/(\w+\.py)", text))
-        for base, name in re.findall(r"^\s*use rule (\w+) as (\w+) with", path.read_text(), flags=re.M):
-            again[name] = base
-    return out | {name: out[base] for name, base in again.items()}
+    return out
 
 
 def _module(name: str) -> Path | None:
@@ -67,6 +67,13 @@ def _profile(name: str, monkeypatch: pytest.MonkeyPatch, **environ: str) -> dict
 
 def _gpu_rules(profile: dict) -> set[str]:
     return {rule for rule, given in profile["set-resources"].items() if given.get("gpu") or given.get("gres")}
+
+
+def test_the_table_of_stages_lists_every_rule_and_its_gpu(monkeypatch):
+    assert STAGES.keys() == _rules().keys()
+    for name in ("slurm", "default"):
+        profile = _profile(name, monkeypatch, CUDA_VISIBLE_DEVICES="0")
+        assert _gpu_rules(profile) == {rule for rule, stage in STAGES.items() if stage.gpu}, name
 
 
 def test_every_rule_of_a_profile_exists(monkeypatch):

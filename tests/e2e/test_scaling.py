@@ -24,7 +24,7 @@ def test_models_of_the_run_are_taken_and_the_rest_is_trained(smoke, tmp_path):
     shutil.copytree(smoke, folder, symlinks=True, ignore=shutil.ignore_patterns("log", "report.html"))
     said = run(folder, *words([{"name": "s", "layers": 1}, {"name": "own"}], "-n"))
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", said[said.index("Job stats:") : said.index("total")], re.M))
-    assert jobs == {"take_fraction": "1", "train_scaled": "3", "score_scaled": "4", "scaling": "1"}
+    assert jobs == {"take_fraction": "1", "train_lm": "3", "score_rung": "4", "scaling": "1"}
     run(folder, *words([{"name": "own"}]))
     results = folder / "results"
     with (results / "scaling.csv").open() as handle:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.settings import PAPER_RUNGS, VERSIONS
+from speechladder.settings import PAPER_RUNGS, STAGES
 
 from .conftest import ROOT, run
 
@@ -160,10 +160,10 @@ def test_a_raised_version_constant_reruns_the_stage(smoke, tmp_path):
     for path in (code / "scripts").glob("*.py"):
         path.write_text(path.read_text() + "\n# one more comment\n")
     assert "Nothing to be done" in run(smoke, *words)
-    settings = code / "src" / "speechladder" / "settings" / "models.py"
-    old = f'"scores": {VERSIONS["scores"]}'
+    settings = code / "src" / "speechladder" / "settings" / "stages.py"
+    old = f'"score_rung": Stage(\n        "scores",\n        version={STAGES["score_rung"].version},'
     assert old in settings.read_text()
-    settings.write_text(settings.read_text().replace(old, '"scores": 9999'))
+    settings.write_text(settings.read_text().replace(old, '"score_rung": Stage("scores", version=9999,'))
     assert _jobs(run(smoke, *words)) == {"score_rung", "make_table"}
 
 
@@ -181,7 +181,7 @@ def test_the_units_sweep_runs_beside_the_ladder(smoke):
     assert (smoke / "results" / "figures" / "units_sweep.svg").is_file()
     assert {path: path.stat().st_mtime_ns for path in before} == before
     more = _counts(run(smoke, "-n", *words, sweep.replace("seeds: [1]", "seeds: [1, 2]")))
-    own = [more[rule] for rule in ("sweep_kmeans", "sweep_units", "sweep_lm")]
+    own = [more[rule] for rule in ("train_kmeans", "extract_units", "train_lm")]
     assert own == [1, 1, 1]  # what the new point has for itself
 
 

@@ -5,13 +5,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from speechladder.settings import load
-from speechladder.workflow.config import token_options
 from speechladder.workflow.listing import stages
+from speechladder.workflow.unread import read_options
 
 from .conftest import ROOT, run
 from .test_smoke import _counts
@@ -96,7 +97,7 @@ def test_scripts_run_by_hand_on_files_given_by_path(smoke, tmp_path):
     made = smoke / "results"
     cuts, alignment = f"--cuts {made}/corpus/cuts.0.jsonl.gz", f"{made}/alignment/0.parquet"
     parts = f"{cuts} --alignment {alignment} --units {made}/units/0.parquet"
-    rung = f"--rung text-bpe --clusters 32 {token_options(settings, 'text-bpe')}"
+    rung = f"--rung text-bpe {read_options(settings, 'tokenize_rung', SimpleNamespace(rung='text-bpe'))}"
     commands = {
         "alignment/durations.json": f"phone_durations.py {cuts} --alignments {alignment} --out durations.json",
         "tokens/utterances.parquet": f"select_utterances.py {parts} --out utterances.parquet --rejected rejected.jsonl",

@@ -26,7 +26,8 @@ from speechladder.units.external.names import file_name, spellings
 from speechladder.units.external.partition import deal, dealt
 from speechladder.units.external.quality import write_given_quality
 from speechladder.units.external.read import as_integers, files_of, has_durations, rows
-from speechladder.workflow.config import dial_config, silent_rungs, spoken_rungs, units_are_frames
+from speechladder.workflow.config import silent_rungs, spoken_rungs, units_are_frames
+from speechladder.workflow.grids import variability_config
 
 SLAMKIT = Path("/work/shared/data/units_slamkit")
 
@@ -562,9 +563,9 @@ def test_only_frames_of_50_hz_are_spoken(tmp_path, row, values, frames):
     assert "text-bpe" in spoken_rungs(settings)
 
 
-def test_the_dial_needs_an_encoder():
-    with pytest.raises(UserError, match="speaks the corpus anew"):
-        dial_config(Settings(units=Units(source="given", path="x")), 0)
+def test_variability_levels_need_an_encoder():
+    with pytest.raises(UserError, match="speaks the corpus again"):
+        variability_config(Settings(units=Units(source="given", path="x")), 0)
 
 
 @pytest.mark.skipif(not SLAMKIT.is_dir(), reason="the shared data are not here")

@@ -15,7 +15,7 @@ import soxr
 
 from speechladder.alignment.aligners import PocketSphinx, load_aligner
 from speechladder.alignment.base import Aligned, AlignmentError, Request
-from speechladder.alignment.check import aligner_options, check_aligner_files, check_mfa_command
+from speechladder.alignment.check import check_aligner_files, check_mfa_command
 from speechladder.alignment.mfa import aligner as mfa_aligner
 from speechladder.alignment.mfa import corpus
 from speechladder.alignment.mfa.command import mfa_version, run_mfa
@@ -414,14 +414,6 @@ def test_which_aligner(models: Path, tmp_path: Path) -> None:
     (models / "acoustic.zip").unlink()
     with pytest.raises(UserError, match=r"no acoustic\.zip"):
         load_aligner(Alignment(aligner="mfa"), tmp_path, 2, models)
-
-
-def test_only_its_own_settings_rerun_an_aligner() -> None:
-    assert aligner_options(Alignment(aligner="mfa", beam=1e-100)) == "--aligner mfa"
-    assert aligner_options(Alignment(aligner="pocketsphinx", mfa_g2p=None)) == aligner_options(
-        Alignment(aligner="pocketsphinx")
-    )
-    assert "1e-100" in aligner_options(Alignment(aligner="pocketsphinx", beam=1e-100))
 
 
 @pytest.mark.parametrize(

@@ -255,10 +255,12 @@ from pathlib import Path
 HOME = Path({root!r})
 sys.path.insert(0, str(HOME / "src"))
 from speechladder.workflow.sources import audio_inputs, check, tars
-from speechladder.settings import load, untracked
+from speechladder.settings import load, untracked, version
+from speechladder.workflow.inputs import Inputs
 configfile: "config.yaml"
 S = load(config)
 check(S)
+inputs = Inputs(S, HOME)
 ENV = HOME / "envs" / "base.yaml"
 os.environ.update(untracked(S))
 shell.prefix("set -euo pipefail; PATH={bin}:$PATH; export PYTHONPATH={root}/src SCRIPTS={root}/scripts; ")

@@ -462,7 +462,7 @@ def test_official_items_are_counted_and_capped():
     assert count(max_pairs=10).count == 80 + 80 + 20
     assert count().hours.basis == "assumed"
     found = settings(benchmarks=official, downloads={"files": files})
-    assert items.task_items(found, measured(found), "topic").hours.value == pytest.approx(3_742 * 14 / 3600)
+    assert items.task_items(found, measured(found), TASKS["topic"]).hours.value == pytest.approx(3_742 * 14 / 3600)
 
 
 # ---------------------------------------------------------------- hours

@@ -194,7 +194,6 @@ def test_the_figure_shows_the_points_and_the_fitted_exponents(tmp_path):
         ({"sizes": [{"layers": 2}]}, "each needs a name"),
         ({"sizes": [{"name": "a-b"}]}, "'a-b' is none"),
         ({"sizes": [{"name": "s"}, {"name": "s", "layers": 2}]}, "two have one name"),
-        ({"rungs": ["text-bep"]}, "scaling.rungs.0: 'text-bep' is not allowed; did you mean 'text-bpe'?"),
         ({"fractions": [0.5, 1.5]}, "scaling.fractions: 1.5 is no share"),
         ({"fractions": [0.5, 0.5]}, "scaling.fractions: one is named twice"),
         ({"seeds": [-1]}, "scaling.seeds: a seed is 0 or more"),

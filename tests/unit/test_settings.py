@@ -26,8 +26,9 @@ from speechladder.settings import (
     load,
     untracked,
 )
-from speechladder.settings.models import PHONES, STRESSED_PHONES
-from speechladder.workflow.config import checked, dial_config
+from speechladder.settings.tokens import PHONES, STRESSED_PHONES
+from speechladder.workflow.config import checked
+from speechladder.workflow.grids import variability_config
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,6 @@ from speechladder.workflow.config import checked, dial_config
         ({"corpu": {}}, ["corpu: unknown key", "did you mean 'corpus'"]),
         ({"lm": {"windw": 3}}, ["lm.windw: unknown key", "did you mean 'lm.window'", "hidden_size"]),
         ({"shards": 3}, ["shards: unknown key", "did you mean 'corpus.shards'"]),
-        ({"rungs": ["text-bp"]}, ["rungs.0: 'text-bp'", "did you mean 'text-bpe'", "phone-repeat"]),
         ({"rungs": ["text-bpe", "text-bpe"]}, ["rungs: a rung is named twice"]),
         ({"rungs": []}, ["rungs"]),
         ({"corpus": {"name": "wrld"}}, ["corpus.name: 'wrld'", "did you mean 'world'"]),
@@ -91,6 +91,24 @@ def test_a_mistake_is_named(config, parts):
         assert part in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        ({"rungs": ["text-bp"]}, ["1 mistake", "rungs.0: 'text-bp'", "did you mean 'text-bpe'", "phone-repeat"]),
+        (
+            {"scaling": {"rungs": ["text-bep"]}},
+            ["scaling.rungs.0: 'text-bep' is not", "did you mean 'text-bpe'?"],
+        ),
+        ({"rungs": ["x"], "scaling": {"rungs": ["y"]}}, ["2 mistakes", "  rungs.0: 'x'", "  scaling.rungs.0: 'y'"]),
+    ],
+)
+def test_a_rung_that_is_not_registered_is_named_before_any_job(tmp_path, config, parts):
+    with pytest.raises(UserError) as error:
+        checked(config, tmp_path)
+    for part in parts:
+        assert part in str(error.value)
+
+
 def test_the_least_phone_vocabulary_is_the_alphabet_and_the_specials():
     for stress, least in ((False, PHONES), (True, STRESSED_PHONES)):
         assert least == len(phone_alphabet(Tokens(stress=stress), 0)) + len(SPECIALS)
@@ -128,7 +146,7 @@ def test_a_wrong_option_is_named():
 
 
 def test_left_out_fields_keep_their_option_out_of_the_command():
-    assert "--seeds" not in as_options(LM(seeds=[5]), exclude=["seeds"])
+    assert "--seeds" not in as_options(LM(seeds=[5]), ["lr", "window"])
 
 
 def test_untracked_settings_travel_in_the_environment(monkeypatch):
@@ -220,11 +238,11 @@ def _model(folder: Path) -> None:
     (folder / "models" / "hubert" / "config.json").write_text('{"num_hidden_layers": 2}')
 
 
-def test_the_dial_needs_the_world():
+def test_variability_levels_need_the_world():
     config = {"corpus": {"name": "local", "path": "."}, "alignment": {"aligner": "pocketsphinx"}}
     with pytest.raises(UserError, match="world"):
-        dial_config(load(config), 0)
-    words = shlex.split(dial_config(Settings(), 2))
+        variability_config(load(config), 0)
+    words = shlex.split(variability_config(Settings(), 2))
     values = {word.split("=", 1)[0]: yaml.safe_load(word.split("=", 1)[1]) for word in words}
     assert load(values).corpus.variability == 2
     assert load(values).rungs == ["speech-hubert"]

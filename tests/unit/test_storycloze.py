@@ -108,7 +108,7 @@ class LengthRecogniser:
 def test_transcripts_replace_texts(tmp_path, capsys):
     files = make(SAID[:2], faults=False) | {"9_tSC_correct.wav": b"broken"}
     folder, out = write(files, tmp_path / "tSC"), tmp_path / "transcripts.jsonl"
-    transcribe_stories(folder, LengthRecogniser(), "Whisper tiny", out)
+    write_story_transcripts(folder, LengthRecogniser(), "Whisper tiny", out)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["filename"] for row in rows] == sorted(name.removesuffix(".wav") for name in files)
     assert {row["asr"] for row in rows} == {"Whisper tiny"}
@@ -117,8 +117,8 @@ def test_transcripts_replace_texts(tmp_path, capsys):
     found = read_storycloze(open_store(folder), str(folder), out, 0, Rejects(), recogniser=rows[0]["asr"])
     assert len(found.voiced) == 2
     assert found.notes[1] == "its texts were transcribed by Whisper tiny, so text and phone rungs read its transcripts"
-    with pytest.raises(UserError, match="heard nothing in 5 recordings"):
-        transcribe_stories(folder, LengthRecogniser(""), "x", tmp_path / "none.jsonl")
+    with pytest.raises(UserError, match="recognised nothing in 5 recordings"):
+        write_story_transcripts(folder, LengthRecogniser(""), "x", tmp_path / "none.jsonl")
     assert not (tmp_path / "none.jsonl").exists()
 
 

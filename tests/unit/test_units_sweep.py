@@ -194,7 +194,8 @@ def test_items_by_their_voices(corpus):
 
 def test_figures_of_a_layer(corpus):
     out = corpus.root / "quality.json"
-    speech = corpus.cuts, corpus.alignments, corpus.books, [corpus.root / "speakers.safetensors"]
+    books = {path.stem: path for path in corpus.books}
+    speech = corpus.cuts, corpus.alignments, books, [corpus.root / "speakers.safetensors"]
     sweep.measure(*speech, out, corpus.units, minutes=1, seed=0)
     found = read_json(out)
     assert list(found) == [path.stem for path in corpus.books]
@@ -222,7 +223,8 @@ def test_the_run_itself_says_the_same_of_its_units(corpus):
         extract_shard(*files, root / "rejected.jsonl", corpus.units, 0.0)
     speech = corpus.cuts, corpus.alignments, units
     write_quality(*speech, corpus.books[0], {}, out, 0, abx_minutes=1, features_abx=root / "abx.json")
-    sweep.measure(*speech[:2], corpus.books[:1], [], root / "layer.json", corpus.units, minutes=100, seed=0)
+    book = {corpus.books[0].stem: corpus.books[0]}
+    sweep.measure(*speech[:2], book, [], root / "layer.json", corpus.units, minutes=100, seed=0)
     own, layer = read_json(out), read_json(root / "layer.json")[corpus.books[0].stem]
     assert own["abx"] == {key: layer["abx"][key] for key in own["abx"]}
     assert own["abx"]["features"]["within"] is not None and own["abx"]["units"]["centroids"]["across_cells"] > 0
@@ -244,7 +246,16 @@ def test_the_run_itself_says_the_same_of_its_units(corpus):
 def test_a_codebook_of_another_layer_is_refused(corpus):
     other = corpus.units.model_copy(update={"layer": 1})
     with pytest.raises(UserError, match="the codebook was made from"):
-        sweep.measure(corpus.cuts, corpus.alignments, corpus.books, [], corpus.root / "x.json", other, 1, 0)
+        sweep.measure(
+            corpus.cuts,
+            corpus.alignments,
+            dict.fromkeys(["x"], corpus.books[0]),
+            [],
+            corpus.root / "x.json",
+            other,
+            1,
+            0,
+        )
 
 
 # --- the table and its figure ---
@@ -399,13 +410,13 @@ def test_a_point_costs_only_what_is_its_own(root, tmp_path):
     said = dry_run(root, tmp_path, "results/units_sweep.csv", "--config", "sweep={normalisations: [none]}")
     jobs = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
     # layers 2 and 3, 100 and 400 clusters, seeds 0 and 1: eight codebooks, of which own, dedup and 3 more are trained
-    assert (jobs["sweep_samples"], jobs["sweep_kmeans"], jobs["sweep_quality"]) == (2, 8, 2)
-    # three codebooks beside the run's own, whose units there are already, also for dedup
-    assert (jobs["sweep_units"], jobs["sweep_item_units"]) == (3 * 4, 3)  # four shards; a job for all tasks
-    assert jobs["sweep_lm"] == jobs["sweep_scores"] == jobs["sweep_tokens"] == 4
-    assert jobs["train_lm"] == jobs["score_rung"] == 2  # phone-repeat, and speech-hubert as the run has it
+    assert (jobs["sample_features"], jobs["train_kmeans"], jobs["sweep_quality"]) == (2, 8, 2)
+    # the run's own codebook, which dedup reads too, and three more
+    assert (jobs["extract_units"], jobs["extract_item_units"]) == (4 * 4, 4)  # four shards; a job for all tasks
+    # phone-repeat, speech-hubert as the run has it, and four points
+    assert jobs["train_lm"] == jobs["score_rung"] == jobs["tokenize_rung"] == 2 + 4
     assert (jobs["build_corpus"], jobs["align"], jobs["make_items"]) == (4, 4, 3)
-    assert "sweep_speakers" not in jobs and "make_table" not in jobs
+    assert "speaker_statistics" not in jobs and "make_table" not in jobs
 
 
 @pytest.mark.parametrize(

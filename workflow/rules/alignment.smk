@@ -1,19 +1,16 @@
-# Words and phones with their times, and how far they can be trusted.
+# Words and phones with their times, and their quality.
 
 
-include: "aligners.smk"
-
-
-# Pretrained models come from the network, which a cluster's nodes seldom have.
+# Pretrained models are downloaded, and the nodes of a cluster seldom have a network.
 localrules:
     fetch_mfa,
 
 
 rule fetch_mfa:
     input:
-        model=mfa_file("mfa_model"),
-        dictionary=mfa_file("mfa_dictionary"),
-        g2p=mfa_file("mfa_g2p"),
+        model=inputs.mfa_file("mfa_model"),
+        dictionary=inputs.mfa_file("mfa_dictionary"),
+        g2p=inputs.mfa_file("mfa_g2p"),
     output:
         directory("results/alignment/mfa_models"),
     log:
@@ -21,20 +18,20 @@ rule fetch_mfa:
     benchmark:
         "results/costs/fetch_mfa/all.tsv"
     conda:
-        HOME / "envs" / "mfa.yaml"
+        MFA_ENV
     params:
-        version=VERSIONS["mfa"],
-        models=mfa_words,
+        version=version("fetch_mfa"),
+        models=inputs.mfa_names,
     shell:
         'python "$SCRIPTS"/fetch_mfa.py {params.models} --out {output} 2>&1 | tee {log}'
 
 
-# Every word of the corpus gets a pronunciation, once for all shards; a model of its own is trained with these.
+# Every word of the corpus gets a pronunciation, once for all shards. A model of the run is trained with these pronunciations.
 rule prepare_mfa:
     input:
         models="results/alignment/mfa_models",
-        lexicon=mfa_file("lexicon"),
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        lexicon=inputs.mfa_file("lexicon"),
+        cuts=CUTS,
     output:
         directory("results/alignment/mfa" if S.alignment.mfa_model else "results/alignment/mfa_dictionary"),
     log:
@@ -42,12 +39,12 @@ rule prepare_mfa:
     benchmark:
         "results/costs/prepare_mfa/all.tsv"
     conda:
-        HOME / "envs" / "mfa.yaml"
+        MFA_ENV
     threads: 4
     params:
-        version=VERSIONS["mfa"],
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        lexicon=lambda wildcards, input: f"--lexicon {shlex.quote(str(input.lexicon))}" if input.lexicon else "",
+        version=version("prepare_mfa"),
+        cuts=CUTS_WORD,
+        lexicon=flags("lexicon"),
     shell:
         'python "$SCRIPTS"/prepare_mfa.py --cuts {params.cuts} --models {input.models} {params.lexicon} --jobs {threads}'
         " --out {output} 2>&1 | tee {log}"
@@ -58,9 +55,9 @@ if not S.alignment.mfa_model:
     rule train_mfa:
         input:
             models="results/alignment/mfa_dictionary",
-            cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+            cuts=CUTS,
             audit=AUDIT,
-            audio=audio(SHARDS),
+            audio=AUDIO,
         output:
             directory("results/alignment/mfa"),
         log:
@@ -68,11 +65,11 @@ if not S.alignment.mfa_model:
         benchmark:
             "results/costs/train_mfa/all.tsv"
         conda:
-            HOME / "envs" / "mfa.yaml"
+            MFA_ENV
         threads: 16
         params:
-            version=VERSIONS["mfa"],
-            cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+            version=version("train_mfa"),
+            cuts=CUTS_WORD,
             hours=S.alignment.mfa_train_hours,
         shell:
             'python "$SCRIPTS"/train_mfa.py --cuts {params.cuts} --models {input.models} --hours {params.hours}'
@@ -83,10 +80,10 @@ rule align:
     input:
         cuts="results/corpus/cuts.{shard}.jsonl.gz",
         audit=AUDIT,
-        audio=lambda wildcards: audio([wildcards.shard]),
-        truth=lambda wildcards: truth(wildcards) if S.alignment.aligner == "truth" else [],
-        models=aligner_models,
-        textgrids=textgrids,
+        audio=SHARD_AUDIO,
+        truth="results/corpus/truth.{shard}.parquet" if S.alignment.aligner == "truth" else [],
+        models=ALIGNER_MODELS,
+        textgrids=inputs.textgrids,
     output:
         alignment="results/alignment/{shard}.parquet",
         rejected="results/alignment/rejected.{shard}.jsonl",
@@ -98,9 +95,9 @@ rule align:
         ALIGNER_ENV
     threads: 4 if MFA else 1
     params:
-        version=VERSIONS["alignment"],
-        inputs=alignment_inputs,
-        options=aligner_options(S.alignment),
+        version=version("align"),
+        inputs=flags("truth", "models", "textgrids"),
+        options=inputs.options("align"),
     shell:
         'python "$SCRIPTS"/align.py --cuts {input.cuts} {params.inputs} --out {output.alignment}'
         " --rejected {output.rejected} --jobs {threads} {params.options} 2>&1 | tee {log}"
@@ -108,10 +105,10 @@ rule align:
 
 rule alignment_quality:
     input:
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        cuts=CUTS,
         truth=expand("results/corpus/truth.{shard}.parquet", shard=SHARDS if WORLD else []),
-        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
-        audio=audio(SHARDS),
+        alignment=ALIGNMENT,
+        audio=AUDIO,
         rejected=expand("results/alignment/rejected.{shard}.jsonl", shard=SHARDS),
     output:
         "results/alignment/quality.json",
@@ -122,12 +119,33 @@ rule alignment_quality:
     conda:
         ENV
     params:
-        version=VERSIONS["alignment_quality"],
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        truth=over_shards("--truth results/corpus/truth.{}.parquet") if WORLD else "",
-        alignment=over_shards("results/alignment/{}.parquet"),
-        rejected=over_shards("results/alignment/rejected.{}.jsonl"),
-        options=aligner_options(S.alignment, "beam", "sample_utterances"),
+        version=version("alignment_quality"),
+        cuts=CUTS_WORD,
+        truth=inputs.over_shards("--truth results/corpus/truth.{shard}.parquet") if WORLD else "",
+        alignment=ALIGNMENT_WORD,
+        rejected=inputs.over_shards("results/alignment/rejected.{shard}.jsonl"),
+        options=inputs.options("alignment_quality"),
     shell:
         'python "$SCRIPTS"/alignment_quality.py --cuts {params.cuts} {params.truth} --alignment {params.alignment}'
         " --rejected {params.rejected} --out {output} {params.options} 2>&1 | tee {log}"
+
+
+rule phone_durations:
+    input:
+        cuts=CUTS,
+        alignment=ALIGNMENT,
+    output:
+        "results/alignment/durations.json",
+    log:
+        "results/logs/phone_durations.log",
+    benchmark:
+        "results/costs/phone_durations/all.tsv"
+    conda:
+        ENV
+    params:
+        version=version("phone_durations"),
+        cuts=CUTS_WORD,
+        alignment=ALIGNMENT_WORD,
+    shell:
+        'python "$SCRIPTS"/phone_durations.py --cuts {params.cuts} --alignments {params.alignment} --out {output}'
+        " 2>&1 | tee {log}"

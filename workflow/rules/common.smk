@@ -1,37 +1,22 @@
-# Shared by all stages - the checked settings, and inputs that depend on the corpus.
-import functools
+# What all rules share: the checked settings, the environment of the jobs, and inputs that many rules read.
 import os
 import shlex
 
-from speechladder.alignment.check import check_mfa_command
-from speechladder.workflow.leftovers import cancel_leftovers
-from speechladder.corpora.local import audio_digest, transcript_files
-from speechladder.workflow.caches import RUN, caches
-from speechladder.fetch.download import check_room, downloads_folder
+from speechladder.fetch.download import downloads_folder
 from speechladder.io.errors import UserError
 from speechladder.io.processes import RUNNER, die_with_runner, runner
-from speechladder.workflow.lock import hold_lock, unlock
-from speechladder.workflow.sources import audio_inputs, missing
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.settings import VERSIONS, Point, Units, as_options, untracked
+from speechladder.settings import untracked, version, versions
 from speechladder.settings.options import DOWNLOADS
-from speechladder.units.s3prl_environment import check_s3prl, interpreter, split
-from speechladder.workflow.config import (
-    asr_options,
-    check_hubs,
-    check_sweep,
-    checked,
-    continuation_options,
-    dial_config,
-    transcription_options,
-    item_options,
-    judge_options,
-    reads_units,
-    recordings,
-    spoken_rungs,
-    token_options,
-    needs_vocoder,
-)
+from speechladder.settings.points import CODEBOOKS, FRACTION, LAYERS, MODELS, SAMPLES
+from speechladder.units.s3prl_environment import interpreter
+from speechladder.workflow.caches import RUN, caches
+from speechladder.workflow.config import checked, spoken_rungs
+from speechladder.workflow.grids import ScalingInputs, SweepInputs, variability_config
+from speechladder.workflow.inputs import Inputs, flags
+from speechladder.workflow.lock import unlock
+from speechladder.workflow.sources import audio_inputs
+from speechladder.workflow.start import start
 
 die_with_runner()  # this run may itself be a job: rule variability_run starts runs of its own
 
@@ -40,19 +25,42 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+# The inputs of jobs (speechladder.workflow.inputs), those of the units sweep and those of the scaling grid.
+inputs = Inputs(S, HOME)
+sweep = SweepInputs(inputs)
+scaled = ScalingInputs(inputs)
+
 ENV = HOME / "envs" / "base.yaml"
 CONDA = "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}
-# s3prl has an environment of its own, for the jobs that open the encoder: by Snakemake's hand, or by another python.
-S3PRL = S.units.source == "s3prl"
-UNITS_ENV = HOME / "envs" / "s3prl.yaml" if S3PRL and not S.units.s3prl_python else ENV
-SHARDS = [str(n) for n in range(S.corpus.shards)]
+# s3prl has an environment of its own for the jobs that open the encoder: Snakemake's, or another python.
+UNITS_ENV = HOME / "envs" / "s3prl.yaml" if S.units.source == "s3prl" and not S.units.s3prl_python else ENV
+# MFA has an environment of its own, in which every stage that aligns runs.
+MFA = S.alignment.aligner == "mfa"
+MFA_ENV = HOME / "envs" / "mfa.yaml"
+ALIGNER_ENV = MFA_ENV if MFA else ENV
 WORLD = S.corpus.name == "world"
-AUDIO = list(map(ancient, audio_inputs(S)))
-# What stands before the alignment of a natural corpus: a report that fails where too much is missing.
+EXTERNAL = S.units.source == "given"
+SPOKEN = spoken_rungs(S)
+SHARDS = inputs.shards
+CUTS = expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS)
+ALIGNMENT = expand("results/alignment/{shard}.parquet", shard=SHARDS)
+ITEMS = expand("results/benchmarks/{task}/items.parquet", task=TASKS)
+# The same for a command line: one word that bash expands.
+CUTS_WORD = inputs.over_shards("results/corpus/cuts.{shard}.jsonl.gz")
+ALIGNMENT_WORD = inputs.over_shards("results/alignment/{shard}.parquet")
+# The audio of the world's shards, or the tars and unpacked folders of a downloaded corpus, which are only waited for: a
+# tar that was touched holds the same speech. Other speech is read in place.
+SHARD_AUDIO = "results/corpus/audio/{shard}" if WORLD else list(map(ancient, audio_inputs(S)))
+AUDIO = expand("results/corpus/audio/{shard}", shard=SHARDS) if WORLD else SHARD_AUDIO
+# The alignment of a natural corpus waits for the audit, which fails if too much of the corpus is missing.
 AUDIT = [] if WORLD else ancient("results/corpus/audit.json")
+PROMPTS = "results/continuation/prompts.parquet"
+ALIGNER_MODELS = "results/alignment/mfa" if MFA else []
+# The split of sLM21 that table.csv has.
+SPLIT = f"--split {S.benchmarks.slm21_splits[0]}" if S.benchmarks.slm21 else ""
 
-# The environment's own interpreter also when snakemake was started by its path; a conda environment, which is activated
-# after this, still comes first. Threads that spin instead of sleeping cost a shared machine a factor of sixteen.
+# Jobs use the interpreter of the environment also when snakemake was started by its path; a conda environment, which is
+# activated after this, still comes first. Threads that spin instead of sleeping cost a shared machine a factor of sixteen.
 shell.executable("bash")
 EXPORTS = {
     "PYTHONPATH": HOME / "src",
@@ -64,11 +72,11 @@ EXPORTS = {
     RUNNER: runner(),
     **untracked(S),
 }
-# in no command, since Snakemake shows one that fails: an address may hold a password
+# Not in the commands, since Snakemake prints a command that fails: an address may hold a password.
 os.environ[DOWNLOADS] = EXPORTS.pop(DOWNLOADS)
 os.environ.update(caches(RUN.resolve(), downloads_folder(S.downloads).resolve()))
-# A job that is stopped (scancel, preemption, the end of its time) gets SIGTERM in all its processes: shell and tee stay until
-# the stage has ended, since SLURM kills what is left of a job whose shell is gone, and a training is writing its checkpoint.
+# When a job is stopped (scancel, preemption, the end of its time), all its processes get SIGTERM. The shell and tee ignore it
+# until the stage has ended, because SLURM kills the rest of a job whose shell is gone, and a training still writes its checkpoint.
 shell.prefix(
     'set -euo pipefail; trap : TERM; tee() (trap "" TERM; exec tee "$@"); '
     f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" '
@@ -85,138 +93,15 @@ if "--unlock" in sys.argv:
         raise WorkflowError(str(error)) from None
 
 
-def start():
-    """Keep a second run out of this folder, until this one ends in whatever way; no job without its model, no download
-    without room for it, no job of a run that is gone."""
-    try:
-        check_hubs(S)
-        check_mfa_command(S.alignment, conda=CONDA)
-        check_s3prl(S.units, HOME, conda=CONDA)
-        check_room(missing(S), S.downloads)
-        hold_lock(LOCK)
-        cancel_leftovers(Path.cwd())
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
-
-
-def over_shards(pattern):
-    """The files of all shards as bash writes them, results/x.{0..999}, for `params`: a thousand paths would not fit a
-    command line (bash -c takes 128 KB). A function, since Snakemake would take the braces for a wildcard."""
-    text = pattern.replace("{}", f"{{0..{S.corpus.shards - 1}}}" if S.corpus.shards > 1 else "0")
-    return lambda wildcards: text
-
-
-def corpus_transcripts(wildcards):
-    """The transcripts of a local corpus: a changed one makes the cuts anew."""
-    return list(map(str, transcript_files(Path(S.corpus.path))))
-
-
-def corpus_speech(wildcards):
-    """The transcripts of a local corpus, or the unpacked folders of LibriSpeech."""
-    return corpus_transcripts(wildcards) if S.corpus.name == "local" else audio_inputs(S)
-
-
-@functools.cache
-def corpus_audio():
-    """A digest of a local corpus's audio files, too many to be inputs: a changed one makes the cuts anew."""
-    return audio_digest(Path(S.corpus.path))
-
-
-def audio(shards):
-    """The audio of the world's shards, or the tars and unpacked folders of a downloaded corpus; other speech is read in
-    place. Those are only awaited: a tar that was touched is no other speech."""
-    return expand("results/corpus/audio/{shard}", shard=shards) if WORLD else AUDIO
-
-
-def truth(wildcards):
-    """The synthesizer's own times; a natural corpus has none."""
-    return f"results/corpus/truth.{wildcards.shard}.parquet" if WORLD else []
-
-
-def vocabulary(wildcards):
-    """sWUGGY words of a natural corpus come from its own training text; the world has a lexicon."""
-    task = TASKS[wildcards.task]
-    own = not WORLD and task.corpus_words and not (task.pairs_files(S.benchmarks) or task.archive(S.benchmarks))
-    return expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS) if own else []
-
-
-def encoder_files(wildcards):
-    """The encoder where it lies on disk: other weights or another front end, other units."""
-    given = (split(S.units.encoder)[1] or "") if S3PRL else S.units.encoder
-    folder = HOME / "src/speechladder/assets/hubert-micro" if given == "hubert-micro" else Path(given)
-    if S3PRL and folder.is_file():
-        return [str(folder)]
-    names = ("*.safetensors", "pytorch_model*.bin", "*config.json")
-    return sorted(str(path) for name in names for path in folder.glob(name)) if given and folder.is_dir() else []
-
-
-def no_sweep(wildcards):
-    """Why the user's own units have no sweep."""
-    raise WorkflowError(
-        "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: given has neither; "
-        "leave units.source out, or compare tokenizers by a run of each (--directory)"
-    )
-
-
-def init_files(wildcards):
-    """The text LM that a warm start begins from, where it lies on disk: other weights, other models."""
-    folder = Path(S.lm.init) if S.lm.init else None
-    names = ("model*.safetensors", "config.json")
-    return sorted(str(path) for name in names for path in folder.glob(name)) if folder and folder.is_dir() else []
-
-
-def pairs_files(wildcards):
-    """The user's own pairs files for a task, if any."""
-    return getattr(S.benchmarks, wildcards.task)
-
-
-def pairs_audio(wildcards):
-    """The recordings that those files name."""
-    try:
-        return recordings(tuple(pairs_files(wildcards)))
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
-
-
-def on_disk(model):
-    """A model that the configuration names, as an input where it lies on disk (`checked` made that absolute)."""
-    return [model] if Path(model).is_absolute() else []
-
-
-def asr_model(wildcards):
-    """The ASR that transcribes the continuations."""
-    return on_disk(S.continuation.whisper) if S.continuation.asr == "whisper" else "results/continuation/asr"
-
-
-def vocoder_model(wildcards):
-    """The vocoder of a rung's units; nothing for a rung without units."""
-    if not needs_vocoder(S, getattr(wildcards, "rung", None)):
-        return []
-    return on_disk(S.continuation.vocoder) if S.continuation.vocoder != "run" else "results/continuation/vocoder"
-
-
-def prompt_units(wildcards):
-    """The prompts' units where the rung, or a rung's resynthesis, needs them: other units touch no rung of text."""
-    rung = getattr(wildcards, "rung", None)
-    return "results/continuation/units.parquet" if (reads_units(rung) if rung else needs_vocoder(S)) else []
-
-
-def judge_model(wildcards):
-    """The text LM that judges."""
-    return on_disk(S.continuation.judge_model) if S.continuation.judge == "hf" else "results/continuation/judge"
-
-
-def dial_words(wildcards):
-    """The --config words of one run of the dial."""
-    return dial_config(S, int(wildcards.dial))
-
-
 onstart:
-    start()
+    try:
+        start(S, HOME, CONDA, LOCK)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 wildcard_constraints:
     shard=r"\d+",
     seed=r"\d+",
     task="|".join(TASKS),
-    rung="|".join(S.rungs),
+    rung="|".join(dict.fromkeys([*S.rungs, *sweep.rungs])),

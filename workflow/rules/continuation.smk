@@ -1,13 +1,11 @@
-# Every rung's models continue the same prompts; an ASR transcribes the continuations, and a text LM judges them.
-
-SPOKEN = spoken_rungs(S)
+# Every rung continues the same prompts; an ASR transcribes what each model says.
 
 
 rule make_prompts:
     input:
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=[] if WORLD else SHARDS),
-        alignment=expand("results/alignment/{shard}.parquet", shard=[] if WORLD else SHARDS),
-        models=lambda wildcards: aligner_models(wildcards) if WORLD else [],
+        cuts=[] if WORLD else CUTS,
+        alignment=[] if WORLD else ALIGNMENT,
+        models=ALIGNER_MODELS if WORLD else [],
     output:
         "results/continuation/prompts.parquet",
     log:
@@ -17,51 +15,22 @@ rule make_prompts:
     conda:
         ALIGNER_ENV if WORLD else ENV
     params:
-        version=(VERSIONS["prompts"], VERSIONS["corpus"]),
-        cuts="" if WORLD else over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        aligned="" if WORLD else over_shards("results/alignment/{}.parquet"),
-        options=continuation_options(S, "prompts", "prompt_seconds", "prompt_sentences", "seconds"),
-        models=lambda wildcards, input: f"--models {input.models}" if input.models else "",
-        alignment=aligner_options(S.alignment),
-        variability=S.corpus.variability,
-        seed=S.seed,
+        version=version("make_prompts"),
+        cuts="" if WORLD else CUTS_WORD,
+        aligned="" if WORLD else ALIGNMENT_WORD,
+        options=inputs.options("make_prompts"),
+        models=flags("models"),
     shell:
         'python "$SCRIPTS"/make_prompts.py --cuts {params.cuts} --alignments {params.aligned} --out {output}'
-        " --variability {params.variability} --seed {params.seed} {params.models} {params.options} {params.alignment}"
-        " 2>&1 | tee {log}"
-
-
-# units.source: given has its own (given_units.smk).
-if S.units.source != "given":
-
-    rule extract_prompt_units:
-        input:
-            prompts="results/continuation/prompts.parquet",
-            centroids="results/units/centroids.safetensors",
-            speakers=item_speakers,
-        output:
-            "results/continuation/units.parquet",
-        log:
-            "results/logs/extract_prompt_units.log",
-        benchmark:
-            "results/costs/extract_prompt_units/all.tsv"
-        conda:
-            UNITS_ENV
-        params:
-            version=VERSIONS["units"],
-            speakers=with_speakers,
-            options=unit_options(SAMPLING, KMEANS, SPEAKERS, ABX, ["normalisation"]),
-        shell:
-            '"$UNITS_PYTHON" "$SCRIPTS"/extract_units.py --items {input.prompts} --centroids {input.centroids}'
-            " {params.speakers} --out {output} {params.options} 2>&1 | tee {log}"
+        " {params.models} {params.options} 2>&1 | tee {log}"
 
 
 rule continue_rung:
     input:
-        models=expand("results/lm/{{rung}}/seed{seed}", seed=S.lm.seeds),
-        tokens="results/tokens/{rung}",
-        prompts="results/continuation/prompts.parquet",
-        units=prompt_units,
+        models=inputs.models,
+        tokens=inputs.tokens,
+        prompts=PROMPTS,
+        units=inputs.prompt_units,
     output:
         "results/continuation/{rung}/tokens.parquet",
     log:
@@ -71,19 +40,18 @@ rule continue_rung:
     conda:
         ENV
     params:
-        version=VERSIONS["generation"],
-        options=continuation_options(S, "seconds", "samples", "temperature", "top_p"),
-        seed=S.seed,
+        version=version("continue_rung"),
+        options=inputs.options("continue_rung"),
     shell:
         'python "$SCRIPTS"/continue_rung.py --models {input.models} --tokens {input.tokens}'
-        " --prompts-file {input.prompts} --units {input.units} --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+        " --prompts-file {input.prompts} --units {input.units} --out {output} {params.options} 2>&1 | tee {log}"
 
 
 rule build_asr:
     input:
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
-        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
-        audio=audio(SHARDS),
+        cuts=CUTS,
+        alignment=ALIGNMENT,
+        audio=AUDIO,
     output:
         directory("results/continuation/asr"),
     log:
@@ -93,9 +61,9 @@ rule build_asr:
     conda:
         ENV
     params:
-        version=VERSIONS["asr"],
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        alignment=over_shards("results/alignment/{}.parquet"),
+        version=version("build_asr"),
+        cuts=CUTS_WORD,
+        alignment=ALIGNMENT_WORD,
         corpus="world" if WORLD else "local",
     shell:
         'python "$SCRIPTS"/build_asr.py --cuts {params.cuts} --alignments {params.alignment} --corpus {params.corpus}'
@@ -104,9 +72,9 @@ rule build_asr:
 
 rule train_vocoder:
     input:
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
-        units=expand("results/units/{shard}.parquet", shard=SHARDS),
-        audio=audio(SHARDS),
+        cuts=CUTS,
+        units=inputs.units,
+        audio=AUDIO,
     output:
         directory("results/continuation/vocoder"),
     log:
@@ -116,25 +84,23 @@ rule train_vocoder:
     conda:
         ENV
     params:
-        version=VERSIONS["vocoder"],
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        units=over_shards("results/units/{}.parquet"),
-        options=continuation_options(S, "vocoder_steps", "vocoder_minutes"),
-        clusters=S.units.clusters,
-        seed=S.seed,
+        version=version("train_vocoder"),
+        cuts=CUTS_WORD,
+        units=inputs.over_shards("results/units/{shard}.parquet"),
+        options=inputs.options("train_vocoder"),
     shell:
-        'python "$SCRIPTS"/train_vocoder.py --cuts {params.cuts} --units {params.units} --clusters {params.clusters}'
-        " --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+        'python "$SCRIPTS"/train_vocoder.py --cuts {params.cuts} --units {params.units} --out {output}'
+        " {params.options} 2>&1 | tee {log}"
 
 
 rule transcribe_rung:
     input:
         tokens="results/continuation/{rung}/tokens.parquet",
-        prompts="results/continuation/prompts.parquet",
-        asr=asr_model,
-        vocoder=vocoder_model,
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
-        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
+        prompts=PROMPTS,
+        asr=inputs.asr_model,
+        vocoder=inputs.vocoder_model,
+        cuts=CUTS,
+        alignment=ALIGNMENT,
     output:
         transcripts="results/continuation/{rung}/transcripts.parquet",
         examples=report(
@@ -152,25 +118,23 @@ rule transcribe_rung:
     conda:
         ENV
     params:
-        version=VERSIONS["transcription"],
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        alignment=over_shards("results/alignment/{}.parquet"),
-        options=lambda wildcards: transcription_options(S, wildcards.rung),
-        examples=S.continuation.examples,
-        seed=S.seed,
+        version=version("transcribe_rung"),
+        cuts=CUTS_WORD,
+        alignment=ALIGNMENT_WORD,
+        options=inputs.options("transcribe_rung"),
     shell:
         'python "$SCRIPTS"/transcribe_rung.py --rung {wildcards.rung} --tokens {input.tokens} --prompts-file {input.prompts}'
         " --asr-folder {input.asr:q} --vocoder-folder {input.vocoder:q} --cuts {params.cuts} --alignments {params.alignment}"
-        " --out {output.transcripts} --examples-out {output.examples} --examples {params.examples} --seed {params.seed}"
-        " {params.options} 2>&1 | tee {log}"
+        " --out {output.transcripts} --examples-out {output.examples} {params.options}"
+        " 2>&1 | tee {log}"
 
 
 rule transcribe_reference:
     input:
-        prompts="results/continuation/prompts.parquet",
-        units=prompt_units,
-        asr=asr_model,
-        vocoder=vocoder_model,
+        prompts=PROMPTS,
+        units=inputs.prompt_units,
+        asr=inputs.asr_model,
+        vocoder=inputs.vocoder_model,
     output:
         "results/continuation/reference.parquet",
     log:
@@ -180,80 +144,8 @@ rule transcribe_reference:
     conda:
         ENV
     params:
-        version=VERSIONS["transcription"],
-        options=transcription_options(S),
-        seed=S.seed,
+        version=version("transcribe_reference"),
+        options=inputs.options("transcribe_reference"),
     shell:
         'python "$SCRIPTS"/transcribe_reference.py --prompts-file {input.prompts} --units {input.units} --asr-folder {input.asr:q}'
-        " --vocoder-folder {input.vocoder:q} --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
-
-
-rule make_judge_text:
-    input:
-        texts=S.continuation.judge_text,
-        prompts="results/continuation/prompts.parquet",
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=[] if WORLD or S.continuation.judge_text else SHARDS),
-    output:
-        directory("results/continuation/judge_text"),
-    log:
-        "results/logs/make_judge_text.log",
-    benchmark:
-        "results/costs/make_judge_text/all.tsv"
-    conda:
-        ENV
-    params:
-        version=(VERSIONS["judge"], VERSIONS["corpus"]),
-        cuts="" if WORLD or S.continuation.judge_text else over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        options=continuation_options(S, "judge_words"),
-        seed=S.seed,
-    shell:
-        'python "$SCRIPTS"/make_judge_text.py --files {input.texts:q} --prompts-file {input.prompts} --cuts {params.cuts}'
-        " --out {output} --seed {params.seed} {params.options} 2>&1 | tee {log}"
-
-
-rule train_judge:
-    input:
-        "results/continuation/judge_text",
-    output:
-        directory("results/continuation/judge"),
-    log:
-        "results/logs/train_judge.log",
-    benchmark:
-        "results/costs/train_judge/all.tsv"
-    conda:
-        ENV
-    threads: S.lm.threads
-    params:
-        version=VERSIONS["judge"],
-        options=asr_options(S, "judge_steps"),
-        lm=as_options(S.lm, exclude=["seeds", "max_steps", "max_tokens", "max_hours", "learning_points"]),
-        tokens=as_options(S.tokens, exclude=["phone_vocab", "stress", "silence", "word_boundary"]),
-        seed=S.seed,
-    shell:
-        'python "$SCRIPTS"/train_judge.py --text {input} --out {output} --seed {params.seed} {params.options} {params.lm}'
-        " {params.tokens} 2>&1 | tee {log}"
-
-
-rule judge_continuations:
-    input:
-        transcripts=expand("results/continuation/{rung}/transcripts.parquet", rung=SPOKEN),
-        prompts="results/continuation/prompts.parquet",
-        reference="results/continuation/reference.parquet",
-        judge=judge_model,
-    output:
-        judged="results/continuation/judged.parquet",
-        quality="results/continuation/quality.json",
-    log:
-        "results/logs/judge_continuations.log",
-    benchmark:
-        "results/costs/judge_continuations/all.tsv"
-    conda:
-        ENV
-    params:
-        version=VERSIONS["perplexity"],
-        rungs=SPOKEN,
-        options=judge_options(S),
-        seed=S.seed,
-    shell:
-        'python "$SCRIPTS"/judge_continuations.py --transcripts {input.transcripts} --rungs {params.rungs} --prompts-file {input.prompts}'
-        " --reference {input.reference} --judge-folder {input.judge:q} --out {output.judged} --quality {output.quality} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+        " --vocoder-folder {input.vocoder:q} --out {output} {params.options} 2>&1 | tee {log}"

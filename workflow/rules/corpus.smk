@@ -1,4 +1,4 @@
-# Utterances: generated and spoken (world), or speech that is read in place, and what is left out of it.
+# Utterances: generated and spoken (world), or speech that is read in place, and a list of what is left out.
 from speechladder.workflow.sources import INDEX, place, roots, tars
 
 LIBRIHEAVY = S.corpus.name == "libriheavy"
@@ -19,12 +19,11 @@ if WORLD:
         conda:
             ENV
         params:
-            version=VERSIONS["corpus"],
-            options=as_options(S.corpus),
-            seed=S.seed,
+            version=version("build_corpus"),
+            options=inputs.options("build_corpus"),
         shell:
             'python "$SCRIPTS"/build_corpus.py --shard {wildcards.shard} --cuts {output.cuts} --audio {output.audio}'
-            " --truth {output.truth} --rejected {output.rejected} --seed {params.seed} {params.options} 2>&1 | tee {log}"
+            " --truth {output.truth} --rejected {output.rejected} {params.options} 2>&1 | tee {log}"
 
 elif LIBRIHEAVY:
 
@@ -40,10 +39,8 @@ elif LIBRIHEAVY:
         conda:
             ENV
         params:
-            version=VERSIONS["corpus"],
-            options=as_options(
-                S.corpus, exclude=["text", "english_only", "unpack", "variability", "min_seconds", "max_seconds"]
-            ),
+            version=version("split_manifest"),
+            options=inputs.options("split_manifest"),
         shell:
             'python "$SCRIPTS"/split_manifest.py --files {input:q} --out {output} {params.options} 2>&1 | tee {log}'
 
@@ -62,10 +59,10 @@ elif LIBRIHEAVY:
         conda:
             ENV
         params:
-            version=VERSIONS["corpus"],
+            version=version("build_corpus"),
             roots=roots(S),
             tars=list(tars(S).values()),
-            options=as_options(S.corpus, exclude=["hours", "valid_fraction", "test_fraction", "variability", "unpack"]),
+            options=inputs.options("build_corpus"),
         shell:
             'python "$SCRIPTS"/build_corpus.py --shard {wildcards.shard} --manifest {input.manifest} --roots {params.roots:q}'
             " --tars {params.tars:q} --indexes {input.indexes:q} --cuts {output.cuts} --rejected {output.rejected}"
@@ -75,7 +72,7 @@ else:
 
     rule build_corpus:
         input:
-            corpus_speech,
+            inputs.corpus_speech,
         output:
             cuts="results/corpus/cuts.{shard}.jsonl.gz",
             rejected="results/corpus/rejected.{shard}.jsonl",
@@ -86,21 +83,21 @@ else:
         conda:
             ENV
         params:
-            version=VERSIONS["corpus"],
+            version=version("build_corpus"),
             roots=roots(S),
-            options=as_options(S.corpus),
-            audio=lambda wildcards: corpus_audio() if S.corpus.name == "local" else "",
+            options=inputs.options("build_corpus"),
+            audio=inputs.audio_digest,
         shell:
             'python "$SCRIPTS"/build_corpus.py --shard {wildcards.shard} --cuts {output.cuts} --roots {params.roots:q}'
             " --rejected {output.rejected} {params.options} 2>&1 | tee {log}"
 
 
-# Before anything is aligned: what the disk lacks of the corpus. Fails above corpus.max_rejected.
+# Before anything is aligned: which parts of the corpus the disk lacks. Fails if their share is above corpus.max_rejected.
 if not WORLD:
 
     rule audit_corpus:
         input:
-            cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+            cuts=CUTS,
             rejected=expand("results/corpus/rejected.{shard}.jsonl", shard=SHARDS),
             manifest="results/corpus/manifest" if LIBRIHEAVY else [],
         output:
@@ -113,10 +110,10 @@ if not WORLD:
         conda:
             ENV
         params:
-            version=VERSIONS["corpus"],
-            cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-            rejected=over_shards("results/corpus/rejected.{}.jsonl"),
-            manifest="--manifest results/corpus/manifest" if LIBRIHEAVY else "",
+            version=version("audit_corpus"),
+            cuts=CUTS_WORD,
+            rejected=inputs.over_shards("results/corpus/rejected.{shard}.jsonl"),
+            manifest=flags("manifest"),
         shell:
             'python "$SCRIPTS"/audit_corpus.py --cuts {params.cuts} --rejected {params.rejected} {params.manifest}'
             " --out {output.figures} --list {output.listing} 2>&1 | tee {log}"

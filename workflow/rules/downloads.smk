@@ -1,16 +1,15 @@
-# Archives and manifests: fetched, unpacked or indexed. The files themselves stay in downloads.folder, which no rule
-# declares: Snakemake removes a job's outputs before it runs, and 3 TB are not to go with a changed comment. The outputs are
-# links to them, so that neither `protected` nor `update` (which copies) is needed.
-from speechladder.workflow.sources import content, pattern, tars, unpacked
-from speechladder.fetch import archives
+# Archives and manifests: downloaded, unpacked or indexed. The files themselves stay in downloads.folder, which no rule
+# declares, because Snakemake removes a job's outputs before it runs, and a changed comment must not remove 3 TB. The outputs
+# are links to them, so that neither `protected` nor `update` (which copies) is needed.
+from speechladder.workflow.sources import pattern, tars, unpacked
 
 
-# On the machine where snakemake runs: a cluster's nodes seldom have a network.
+# Downloads run where snakemake runs: a cluster's nodes seldom have a network.
 localrules:
     download,
 
 
-# `downloads` may be limited (--resources downloads=2, or in a profile); without a limit there are as many at once as cores.
+# `downloads` may be limited (--resources downloads=2, or in a profile). Without a limit, as many run at once as there are cores.
 rule download:
     output:
         "results/downloads/{file}",
@@ -26,15 +25,15 @@ rule download:
     resources:
         downloads=1,
     params:
-        # what tells one file from another of the same name; other addresses are no other file
-        content=lambda wildcards: content(S, wildcards.file),
+        # What tells one file from another of the same name: other addresses do not make it another file.
+        content=inputs.download_content,
     shell:
         'python "$SCRIPTS"/download.py --name {wildcards.file:q} --out {output:q} 2>&1 | tee {log:q}'
 
 
 rule unpack_archive:
     input:
-        lambda wildcards: unpacked(S)[wildcards.archive],
+        inputs.packed_archive,
     output:
         folder=directory("results/unpacked/{archive}"),
         rejected="results/unpacked/rejected.{archive}.jsonl",
@@ -47,7 +46,7 @@ rule unpack_archive:
     conda:
         ENV
     params:
-        version=archives.VERSION,
+        version=version("unpack_archive"),
     shell:
         'python "$SCRIPTS"/unpack_archive.py --archive {input:q} --out {output.folder:q} --rejected {output.rejected:q}'
         " 2>&1 | tee {log:q}"
@@ -55,7 +54,7 @@ rule unpack_archive:
 
 rule index_archive:
     input:
-        lambda wildcards: tars(S)[wildcards.archive],
+        inputs.tar,
     output:
         index="results/corpus/index/{archive}.parquet",
         rejected="results/corpus/index/rejected.{archive}.jsonl",
@@ -68,7 +67,7 @@ rule index_archive:
     conda:
         ENV
     params:
-        version=archives.VERSION,
+        version=version("index_archive"),
     shell:
         'python "$SCRIPTS"/index_archive.py --archive {input:q} --out {output.index:q} --rejected {output.rejected:q}'
         " 2>&1 | tee {log:q}"

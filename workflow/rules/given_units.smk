@@ -1,25 +1,22 @@
-# Units that the user's own tokenizer made (units.source: given), in place of units.smk: no encoder, no sample, no codebook.
+# Units that the user's own tokenizer made (units.source: given), instead of units.smk: there is no encoder, no sample and no codebook.
 from speechladder.units.external.read import files_of
 from speechladder.workflow.config import silent_rungs
 
-# Settings under `units` that these stages read.
-GIVEN = ["source", "path", "items_path", "rate", "repeat", "clusters"]
-GIVEN_OPTIONS = as_options(S.units, exclude=[name for name in Units.model_fields if name not in GIVEN])
 UNIT_FILES = list(map(str, files_of(S.units.path)))
 ITEM_UNIT_FILES = list(map(str, files_of(S.units.items_path or S.units.path)))
 
 
 if silent_rungs(S):
     logger.warning(
-        f"{', '.join(silent_rungs(S))}: no continuation, since vocoders speak one unit for each 50 Hz frame and those in "
-        "units.path are others; their cells in the table stay empty (docs/your-tokenizer.md)"
+        f"{', '.join(silent_rungs(S))}: no continuation, since vocoders speak one unit for each 50 Hz frame and the units in "
+        "units.path are others. Their cells in the table stay empty (docs/your-tokenizer.md)"
     )
 
 
 rule deal_units:
     input:
         units=UNIT_FILES,
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
+        cuts=CUTS,
     output:
         directory("results/units/given"),
     log:
@@ -29,11 +26,11 @@ rule deal_units:
     conda:
         ENV
     params:
-        version=VERSIONS["given_units"],
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        path=lambda wildcards: S.units.path,
+        version=version("deal_units"),
+        cuts=CUTS_WORD,
+        options=inputs.options("deal_units"),
     shell:
-        'python "$SCRIPTS"/take_units.py --deal --cuts {params.cuts} --out {output} --source given --path {params.path:q}'
+        'python "$SCRIPTS"/take_units.py --deal --cuts {params.cuts} --out {output} {params.options}'
         " 2>&1 | tee {log}"
 
 
@@ -52,8 +49,8 @@ rule extract_units:
     conda:
         ENV
     params:
-        version=VERSIONS["given_units"],
-        options=GIVEN_OPTIONS,
+        version=version("extract_units"),
+        options=inputs.options("extract_units"),
     shell:
         'python "$SCRIPTS"/take_units.py --dealt {input.given} --shard {wildcards.shard} --cuts {input.cuts}'
         " --alignment {input.alignment} --out {output.units} --rejected {output.rejected} {params.options} 2>&1 | tee {log}"
@@ -62,7 +59,7 @@ rule extract_units:
 rule extract_item_units:
     input:
         units=ITEM_UNIT_FILES,
-        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
+        stimuli=ITEMS,
     output:
         expand("results/benchmarks/{task}/units.parquet", task=TASKS),
     log:
@@ -72,8 +69,8 @@ rule extract_item_units:
     conda:
         ENV
     params:
-        version=VERSIONS["given_units"],
-        options=GIVEN_OPTIONS,
+        version=version("extract_item_units"),
+        options=inputs.options("extract_item_units"),
     shell:
         'python "$SCRIPTS"/take_units.py --items {input.stimuli} --out {output} {params.options} 2>&1 | tee {log}'
 
@@ -81,7 +78,7 @@ rule extract_item_units:
 rule extract_prompt_units:
     input:
         units=ITEM_UNIT_FILES,
-        prompts="results/continuation/prompts.parquet",
+        prompts=PROMPTS,
     output:
         "results/continuation/units.parquet",
     log:
@@ -91,43 +88,7 @@ rule extract_prompt_units:
     conda:
         ENV
     params:
-        version=VERSIONS["given_units"],
-        options=GIVEN_OPTIONS,
+        version=version("extract_prompt_units"),
+        options=inputs.options("extract_prompt_units"),
     shell:
         'python "$SCRIPTS"/take_units.py --items {input.prompts} --out {output} {params.options} 2>&1 | tee {log}'
-
-
-rule units_quality:
-    input:
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
-        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
-        units=expand("results/units/{shard}.parquet", shard=SHARDS),
-        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
-        item_units=expand("results/benchmarks/{task}/units.parquet", task=TASKS),
-    output:
-        "results/units/quality.json",
-    log:
-        "results/logs/units_quality.log",
-    benchmark:
-        "results/costs/units_quality/all.tsv"
-    conda:
-        ENV
-    params:
-        version=(VERSIONS["given_units"], VERSIONS["units_quality"]),
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        alignment=over_shards("results/alignment/{}.parquet"),
-        units=over_shards("results/units/{}.parquet"),
-        clusters=S.units.clusters,
-        minutes=S.units.abx_minutes,
-        seed=S.seed,
-    shell:
-        'python "$SCRIPTS"/units_quality.py --cuts {params.cuts} --alignment {params.alignment} --units {params.units}'
-        " --items {input.stimuli} --item-units {input.item_units} --clusters {params.clusters}"
-        " --abx-minutes {params.minutes} --out {output} --seed {params.seed} 2>&1 | tee {log}"
-
-
-rule units_sweep:
-    input:
-        no_sweep,
-    output:
-        "results/units_sweep.csv",

@@ -1,24 +1,26 @@
-# One Llama per rung and seed. Checkpoints lie beside the declared output, in lm/{rung}/seed{seed}.checkpoints/, since
-# Snakemake deletes declared outputs before a job runs, and a killed training must find them again. With lm.processes
-# above 1 the script starts them by torchrun (lm/launch.py).
+# One language model per rung and seed, for the ladder and for the points of the units sweep and of the scaling grid. Checkpoints
+# lie beside the declared output, in lm/{rung}/seed{seed}.checkpoints/, since Snakemake deletes declared outputs before a job runs,
+# and a training that was killed must find them again. If lm.processes is above 1, the script starts them by torchrun.
 
 
 rule train_lm:
     input:
-        tokens="results/tokens/{rung}",
-        init=init_files,
+        tokens=inputs.tokens,
+        init=inputs.init_files,
     output:
-        directory("results/lm/{rung}/seed{seed}"),
+        directory("results/{point}lm/{rung}/seed{seed}"),
     log:
-        "results/logs/train_lm/{rung}.seed{seed}.log",
+        "results/{point}logs/train_lm/{rung}.seed{seed}.log",
     benchmark:
-        "results/costs/train_lm/{rung}.seed{seed}.tsv"
+        "results/{point}costs/train_lm/{rung}.seed{seed}.tsv"
+    wildcard_constraints:
+        point=MODELS,
     conda:
         ENV
     threads: S.lm.threads * S.lm.processes
     params:
-        version=VERSIONS["lm"],
-        options=as_options(S.lm, exclude=["seeds"]),
+        version=version("train_lm"),
+        options=inputs.options("train_lm"),
     shell:
         'python "$SCRIPTS"/train_lm.py --tokens {input.tokens} --out {output} --seed {wildcards.seed} {params.options}'
         " 2>&1 | tee {log}"

@@ -1,4 +1,4 @@
-# The table, the figures, and what it cost.
+# The table, the figures, and the costs.
 
 FIGURES = ["ladder", "factors", "layers", "learning", "lengths", "continuation"]
 SLM21 = ["results/slm21.csv"] if S.benchmarks.slm21 else []
@@ -51,15 +51,14 @@ rule make_table:
     conda:
         ENV
     params:
-        version=VERSIONS["analysis"],
-        options=as_options(S.analysis),
+        version=version("make_table"),
+        options=inputs.options("make_table"),
         rungs=S.rungs,
         spoken=SPOKEN,
         splits="--splits " + " ".join(S.benchmarks.slm21_splits) if SLM21 else "",
         shards=S.corpus.shards,
         seeds=S.lm.seeds,
-        seed=S.seed,
     shell:
         '( python "$SCRIPTS"/make_table.py --results results --rungs {params.rungs} --shards {params.shards}'
-        " --spoken {params.spoken} --seeds {params.seeds} --seed {params.seed} {params.splits} {params.options}"
+        " --spoken {params.spoken} --seeds {params.seeds} {params.splits} {params.options}"
         ' && python "$SCRIPTS"/make_figures.py --results results ) 2>&1 | tee {log}'

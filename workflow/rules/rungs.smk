@@ -3,9 +3,9 @@
 
 rule select_utterances:
     input:
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
-        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
-        units=expand("results/units/{shard}.parquet", shard=SHARDS),
+        cuts=CUTS,
+        alignment=ALIGNMENT,
+        units=inputs.units,
     output:
         utterances="results/tokens/utterances.parquet",
         rejected="results/tokens/rejected.jsonl",
@@ -16,10 +16,10 @@ rule select_utterances:
     conda:
         ENV
     params:
-        version=VERSIONS["utterances"],
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        alignment=over_shards("results/alignment/{}.parquet"),
-        units=over_shards("results/units/{}.parquet"),
+        version=version("select_utterances"),
+        cuts=CUTS_WORD,
+        alignment=ALIGNMENT_WORD,
+        units=inputs.over_shards("results/units/{shard}.parquet"),
     shell:
         'python "$SCRIPTS"/select_utterances.py --cuts {params.cuts} --alignment {params.alignment}'
         " --units {params.units} --out {output.utterances} --rejected {output.rejected}"
@@ -29,45 +29,47 @@ rule select_utterances:
 rule tokenize_rung:
     input:
         utterances="results/tokens/utterances.parquet",
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
-        alignment=expand("results/alignment/{shard}.parquet", shard=SHARDS),
-        units=expand("results/units/{shard}.parquet", shard=SHARDS),
+        cuts=CUTS,
+        alignment=ALIGNMENT,
+        units=inputs.units,
     output:
-        directory("results/tokens/{rung}"),
+        directory("results/{point}tokens/{rung}"),
     log:
-        "results/logs/tokenize_rung/{rung}.log",
+        "results/{point}logs/tokenize_rung/{rung}.log",
     benchmark:
-        "results/costs/tokenize_rung/{rung}.tsv"
+        "results/{point}costs/tokenize_rung/{rung}.tsv"
+    wildcard_constraints:
+        point=CODEBOOKS,
     conda:
         ENV
     params:
-        version=VERSIONS["tokens"],
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
-        alignment=over_shards("results/alignment/{}.parquet"),
-        units=over_shards("results/units/{}.parquet"),
-        options=lambda wildcards: token_options(S, wildcards.rung),
-        clusters=S.units.clusters,
+        version=version("tokenize_rung"),
+        cuts=CUTS_WORD,
+        alignment=ALIGNMENT_WORD,
+        units=inputs.over_shards("results/{point}units/{shard}.parquet"),
+        options=inputs.options("tokenize_rung"),
     shell:
         'python "$SCRIPTS"/tokenize_rung.py --rung {wildcards.rung} --utterances {input.utterances} --cuts {params.cuts}'
-        " --alignment {params.alignment} --units {params.units} --clusters {params.clusters} --out {output}"
-        " {params.options} 2>&1 | tee {log}"
+        " --alignment {params.alignment} --units {params.units} --out {output} {params.options} 2>&1 | tee {log}"
 
 
 rule tokenize_items:
     input:
-        tokens="results/tokens/{rung}",
-        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
-        units=expand("results/benchmarks/{task}/units.parquet", task=TASKS),
+        tokens=inputs.tokens,
+        stimuli=ITEMS,
+        units=inputs.item_units,
     output:
-        expand("results/benchmarks/{task}/{{rung}}.parquet", task=TASKS),
+        expand("results/{{point}}benchmarks/{task}/{{rung}}.parquet", task=TASKS),
     log:
-        "results/logs/tokenize_items/{rung}.log",
+        "results/{point}logs/tokenize_items/{rung}.log",
     benchmark:
-        "results/costs/tokenize_items/{rung}.tsv"
+        "results/{point}costs/tokenize_items/{rung}.tsv"
+    wildcard_constraints:
+        point=CODEBOOKS,
     conda:
         ENV
     params:
-        version=VERSIONS["item_tokens"],
+        version=version("tokenize_items"),
     shell:
         'python "$SCRIPTS"/tokenize_items.py --tokens {input.tokens} --items {input.stimuli}'
         " --units {input.units} --out {output} 2>&1 | tee {log}"

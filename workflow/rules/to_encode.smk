@@ -1,12 +1,12 @@
-# What a tokenizer of the user's own has to encode, before its units can be given (units.source: given). Targets of their own.
+# What the user's own tokenizer has to encode before its units can be used (units.source: given). Targets of their own.
 
 
 rule list_to_encode:
     input:
-        cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
-        audio=audio(SHARDS),
-        stimuli=expand("results/benchmarks/{task}/items.parquet", task=TASKS),
-        prompts="results/continuation/prompts.parquet" if S.continuation.enabled else [],
+        cuts=CUTS,
+        audio=AUDIO,
+        stimuli=ITEMS,
+        prompts=PROMPTS if S.continuation.enabled else [],
     output:
         directory("results/units/{list}"),
     log:
@@ -18,8 +18,8 @@ rule list_to_encode:
     conda:
         ENV
     params:
-        version=VERSIONS["to_encode"],
-        cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
+        version=version("list_to_encode"),
+        cuts=CUTS_WORD,
         copies=lambda wildcards: "--copy-cuts" if wildcards.list.endswith("cuts") else "",
     shell:
         'python "$SCRIPTS"/list_to_encode.py --items {input.stimuli} {input.prompts} --cuts {params.cuts} {params.copies}'

@@ -1,30 +1,31 @@
-# One more figure than the paper's: the speech rung against the world's dial for factor C. Not part of the default target.
-DIAL = [0, 1, 2, 3]
+# One more figure than the paper's: the speech rung at each variability level of the world, which sets its factor C. Not part of
+# the default target.
+LEVELS = [0, 1, 2, 3]
 
 
 rule variability_run:
     input:
-        encoder=encoder_files,
+        encoder=inputs.encoder_files,
     output:
-        "results/variability/{dial}/results/table.csv",
+        "results/variability/{level}/results/table.csv",
     log:
-        "results/logs/variability_run/{dial}.log",
+        "results/logs/variability_run/{level}.log",
     benchmark:
-        "results/costs/variability_run/{dial}.tsv"
+        "results/costs/variability_run/{level}.tsv"
     conda:
         ENV
     threads: 16
     params:
-        version=str(VERSIONS),
-        config=dial_words,
+        version=str(versions()),
+        config=lambda wildcards: variability_config(S, int(wildcards.level)),
     shell:
-        'snakemake --snakefile "$SCRIPTS"/../Snakefile --directory results/variability/{wildcards.dial} --cores {threads}'
+        'snakemake --snakefile "$SCRIPTS"/../Snakefile --directory results/variability/{wildcards.level} --cores {threads}'
         " --rerun-incomplete --nolock --config {params.config} -- results/table.csv 2>&1 | tee {log}"
 
 
 rule variability:
     input:
-        expand("results/variability/{dial}/results/table.csv", dial=DIAL),
+        expand("results/variability/{level}/results/table.csv", level=LEVELS),
     output:
         table="results/variability.csv",
         svg=report(
@@ -41,8 +42,8 @@ rule variability:
     conda:
         ENV
     params:
-        version=VERSIONS["analysis"],
-        dial=DIAL,
+        version=version("variability"),
+        level=LEVELS,
     shell:
-        'python "$SCRIPTS"/make_variability.py --tables {input} --levels {params.dial} --out {output.table}'
+        'python "$SCRIPTS"/make_variability.py --tables {input} --dial {params.level} --out {output.table}'
         " --figures results/figures 2>&1 | tee {log}"

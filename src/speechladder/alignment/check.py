@@ -6,19 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from speechladder.io.errors import UserError
-from speechladder.settings import Alignment, as_options
+from speechladder.settings import Alignment
 
 PRETRAINED = re.compile(r"[A-Za-z]\w*")  # names of the models of `mfa model download`
 EXAMPLE = "english_us_arpa"
 SUFFIXES = {"mfa_model": ".zip", "mfa_dictionary": ".dict", "mfa_g2p": ".zip"}
-# The fields that each aligner reads when it aligns. MFA's other fields are read when its folder of models is made.
-_READ = {"truth": (), "pocketsphinx": ("beam",), "mfa": (), "textgrids": ("beam",)}
-
-
-def aligner_options(alignment: Alignment, *also: str) -> str:
-    """The options that the aligner reads, and `also`, for a shell. Settings of other aligners trigger no rerun."""
-    used = {"aligner", *_READ[alignment.aligner], *also}
-    return as_options(alignment, exclude=[name for name in type(alignment).model_fields if name not in used])
 
 
 def is_pretrained_name(model: str) -> bool:

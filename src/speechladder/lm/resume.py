@@ -10,7 +10,7 @@ from speechladder.lm import warm_start
 from speechladder.lm.distributed import gather, like
 from speechladder.lm.step import Trainee
 from speechladder.rungs.data import TokenData
-from speechladder.settings import HOW, LM, VERSIONS
+from speechladder.settings import HOW, LM, STAGES
 
 
 def copied(tensor: torch.Tensor) -> torch.Tensor:
@@ -40,7 +40,7 @@ def fingerprint(settings: LM, seed: int, precision: str, device: torch.device, *
     about = {"seed": seed, "precision": precision, "device": device.type, "torch": torch.__version__}
     rung = {"rung": splits[0].meta["rung"], "vocab_size": splits[0].meta["vocab_size"], "data": data.hexdigest()}
     init = warm_start.digest(warm_start.place(settings.init)) if settings.init else None
-    return fields | about | rung | {"lm.init": init, "version": VERSIONS["lm"]}
+    return fields | about | rung | {"lm.init": init, "version": STAGES["train_lm"].version}
 
 
 def restore(trainee: Trainee, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

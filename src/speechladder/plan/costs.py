@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import FRAME_RATE
 from speechladder.lm.flops import active_parameters, score_flops, train_flops
 from speechladder.plan.context import Context
@@ -11,7 +12,6 @@ from speechladder.plan.items import all_items, task_items
 from speechladder.plan.jobs import Job
 from speechladder.plan.models import hub_parameters, plan_model, train_cost
 from speechladder.rungs import registry
-from speechladder.settings import TASKS
 from speechladder.workflow.config import spoken_rungs
 
 SAMPLE_SHARE = 0.5  # of an utterance's frames that the k-means sample takes (units.sample.SHARE, which imports torch)
@@ -21,7 +21,7 @@ JUDGE_TOKENS = 3.8  # per second of speech: 2.7 words of 1.4 tokens, assumed
 JUDGED = 100  # tokens of a text, assumed
 UTTERANCE_BYTES = 30  # of id, offset, length and seconds beside a rung's tokens, assumed
 ITEM_CORES = 8  # of the aligner of an official benchmark (workflow/rules/official.smk)
-SPOKEN = ("phones", "phone-frames", "units", "unit-runs")  # continuations that an ASR transcribes (registry.HEARD_AS)
+SPOKEN = ("phones", "phone-frames", "units", "unit-runs")  # continuations that an ASR transcribes (registry.TRANSCRIBED_AS)
 
 
 class Work(NamedTuple):
@@ -137,7 +137,7 @@ def _continue(c: Context, job: Job) -> Work:
 
 
 def _transcribe(c: Context, job: Job) -> Work:
-    spoken = registry.get(job.rung).heard in SPOKEN
+    spoken = registry.get(job.rung).transcribed_as in SPOKEN
     speech = Figure(_continuations(c) * c.settings.continuation.seconds / 3600 * spoken, "derived")
     return Work(_recognise(c, speech) + c.start(), speech)
 
@@ -184,12 +184,12 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "take_fraction": lambda c, job: Work(Cost(disk=Figure(2.0 * plan_model(c, job.rung).pass_tokens, "derived"))),
     "train_lm": lambda c, job: Work(plan_model(c, job.rung).cost + c.start()),
     "make_items": _make_items,
-    "transcribe_stories": lambda c, job: Work(_recognise(c, task_items(c.settings, c.measured, "topic").hours)),
+    "transcribe_stories": lambda c, job: Work(_recognise(c, task_items(c.settings, c.measured, TASKS["topic"]).hours)),
     "extract_item_units": lambda c, job: Work(c.encode(_items(c)) + c.assign(_items(c)) + c.start()),
     "tokenize_items": lambda c, job: Work(c.start()),
     "score_rung": _score,
     "continue_rung": _continue,
-    "hear_rung": _transcribe,
+    "transcribe_rung": _transcribe,
     "train_vocoder": lambda c, job: Work(c.cpu(Figure(c.settings.continuation.vocoder_steps), "vocoder_steps", 3600)),
     "train_judge": _train_judge,
     "judge_continuations": _judge,

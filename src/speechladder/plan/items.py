@@ -2,21 +2,14 @@
 
 from dataclasses import dataclass
 
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.benchmarks.tasks.task import Task
 from speechladder.io.tables import ITEMS, read_table
 from speechladder.plan.figures import Figure
 from speechladder.plan.measured import Measured
-from speechladder.settings import TASKS, Settings
+from speechladder.settings import Settings
 from speechladder.workflow.record import CORPUS
 
-# (recordings, seconds of each) of the official benchmarks. sLM21: 5,000 and 20,000 pairs of words, 6,300 and 63,000 of
-# sentences, each in 4 voices (Nguyen et al. 2020); Topic-StoryCloze: 1,871 stories (Hassid et al. 2023). The lengths
-# are assumed; sLM21's agree with the size of its archive.
-OFFICIAL = {
-    "swuggy": {"dev": (40_000, 0.8), "test": (160_000, 0.8)},
-    "sblimp": {"dev": (50_400, 1.6), "test": (504_000, 1.6)},
-    "topic": {"dev": (3_742, 14.0)},
-}
-GENERATED = {"swuggy": 0.7, "sblimp": 2.2, "topic": 7.0}  # seconds of an item, assumed
 FROM_FILES = 1000  # pairs of pairs files, assumed
 
 
@@ -34,24 +27,24 @@ class Items:
 
 def all_items(settings: Settings, measured: Measured) -> Items:
     """Return the items of all tasks together."""
-    return sum((task_items(settings, measured, task) for task in TASKS), Items(0, Figure(), Figure()))
+    return sum((task_items(settings, measured, task) for task in TASKS.values()), Items(0, Figure(), Figure()))
 
 
-def task_items(settings: Settings, measured: Measured, task: str) -> Items:
+def task_items(settings: Settings, measured: Measured, task: Task) -> Items:
     """Return the items of a task: as an earlier run made them, else as published or set."""
     bench = settings.benchmarks
-    official = bench.storycloze if task == "topic" else bench.slm21
-    path = measured.file(f"benchmarks/{task}/items.parquet", *CORPUS, "benchmarks")
+    official = task.official if task.archive(bench) else None
+    path = measured.file(f"benchmarks/{task.name}/items.parquet", *CORPUS, "benchmarks")
     if path:
         lengths = read_table(path, ITEMS, ["seconds"])["seconds"].to_numpy()
         count, hours = len(lengths), Figure(float(lengths.sum()) / 3600, "measured")
     elif official:
-        splits = ["dev"] if task == "topic" else bench.slm21_splits
-        count, per_pair = sum(OFFICIAL[task][split][0] for split in splits), 2 if task == "topic" else 8
+        splits = official.splits(bench)
+        count, per_pair = sum(official.recordings[split] for split in splits), 2 * official.voices
         count = min(count, bench.max_pairs * per_pair * len(splits)) if bench.max_pairs else count
-        hours = Figure(count * OFFICIAL[task][splits[0]][1] / 3600, "assumed")
+        hours = Figure(count * official.seconds / 3600, "assumed")
     else:
-        pairs = (bench.max_pairs or FROM_FILES) if getattr(bench, task) else getattr(bench, f"{task}_pairs")
-        count = 2 * pairs * (bench.topic_voices if task == "topic" else bench.voices)
-        hours = Figure(count * GENERATED[task] / 3600, "assumed")
+        pairs = (bench.max_pairs or FROM_FILES) if task.pairs_files(bench) else getattr(bench, task.count_field)
+        count = 2 * pairs * task.voices(bench)
+        hours = Figure(count * task.seconds / 3600, "assumed")
     return Items(count, hours, Figure() if official else hours)

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.plan.downloads import File
-from speechladder.settings import TASKS, Settings
-from speechladder.workflow.config import spoken_rungs, units_are_heard
+from speechladder.settings import Settings
+from speechladder.workflow.config import needs_vocoder, spoken_rungs
 from speechladder.workflow.presets import HOME
 
 _JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", re.MULTILINE)
@@ -98,9 +99,9 @@ def jobs_of_a_new_run(settings: Settings, files: Sequence[File]) -> Counter[Job]
         out += Counter(Job(rule, rung) for rule in ("tokenize_rung", "tokenize_items", "score_rung"))
         out[Job("train_lm", rung)] = len(s.lm.seeds)
     spoken, wanted = spoken_rungs(s), s.continuation
-    out += Counter(Job(rule, rung) for rung in spoken for rule in ("continue_rung", "hear_rung"))
+    out += Counter(Job(rule, rung) for rung in spoken for rule in ("continue_rung", "transcribe_rung"))
     if spoken:
-        own_vocoder = wanted.vocoder == "run" and units_are_heard(s)
+        own_vocoder = wanted.vocoder == "run" and needs_vocoder(s)
         out += Counter({Job("train_vocoder"): own_vocoder, Job("train_judge"): wanted.judge == "run"})
-        out += Counter(map(Job, ("make_prompts", "hear_reference", "judge_continuations")))
+        out += Counter(map(Job, ("make_prompts", "transcribe_reference", "judge_continuations")))
     return out

@@ -8,8 +8,8 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from speechladder.fetch.transfer import free_space
-from speechladder.io.progress import aligned
+from speechladder.fetch.disk import free_space
+from speechladder.io.progress import table_lines
 from speechladder.plan.context import Context
 from speechladder.plan.downloads import hub_models
 from speechladder.plan.figures import BASES, Figure
@@ -93,7 +93,7 @@ def as_text(report: Report) -> str:
         lines += _indented(report.jobs.error)
     if not plan.stages and not plan.unknown:
         return "\n".join([*lines, "", "Nothing is left to be done."])
-    lines += ["", *aligned(_stage_rows(plan))]
+    lines += ["", *table_lines(_stage_rows(plan))]
     if plan.models:
         lines += ["", *_model_table(report)]
     lines += ["", *_download_lines(report), "", *_room_lines(report), "", LEGEND, *_wrapped(WALL), *_notes(report)]
@@ -125,8 +125,8 @@ def _model_table(report: Report) -> list[str]:
             [m.name, count(m.parameters), f"{m.vocabulary:,}", _figure(m.rate), count(m.pass_tokens), f"{m.steps:,}",
              count(m.tokens), _figure(m.cost.hours)]
         )  # fmt: skip
-    lines = aligned(rows)
-    return lines if max(map(len, lines)) <= WIDTH else aligned([row[:3] + row[5:] for row in rows])
+    lines = table_lines(rows)
+    return lines if max(map(len, lines)) <= WIDTH else table_lines([row[:3] + row[5:] for row in rows])
 
 
 def _download_lines(report: Report) -> list[str]:

@@ -20,7 +20,7 @@ from speechladder.rungs import registry, tokenizers
 from speechladder.rungs.registry import Rung, Utterance
 from speechladder.rungs.tokenizers import BOS, EOS, PAD, UNK, Codec
 from speechladder.rungs.utterances import read_utterances
-from speechladder.settings import VERSIONS, Tokens
+from speechladder.settings import STAGES, Tokens
 
 BPE_SAMPLE = 200_000  # train utterances that BPE learns from at most, evenly spread; far above 50 h
 WAITING = 10_000  # rows of an index that wait to become columns
@@ -106,7 +106,7 @@ def pack_utterances(
             "seconds": lasting,
             "utterances": counts,
             "settings": {"tokens": options.model_dump(mode="json"), "clusters": clusters},
-            "version": VERSIONS["tokens"],
+            "version": STAGES["tokenize_rung"].version,
         }
         write_json(folder / "meta.json", meta)
 

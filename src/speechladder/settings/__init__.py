@@ -1,35 +1,25 @@
-"""Every setting of a run, with its default, its bounds and its meaning: the one source.
+"""Every setting of a run, with its default, its bounds and its meaning.
 
 `config/config.yaml`, the JSON schema and `docs/configuration.md` are generated from the models
-(`scripts/make_config_docs.py`), the Snakefile validates the user's configuration with `load`, and each script gets its
+(`scripts/make_config_docs.py`). The workflow validates the user's configuration with `load`. Each script gets its
 command-line options from `add_options`, so that a stage run by hand and a stage run by Snakemake read the same names.
+Which stage reads which setting is listed in `STAGES`.
 """
 
+from speechladder.settings.benchmarks import Analysis, Benchmarks, Scores
+from speechladder.settings.continuation import Continuation
+from speechladder.settings.corpus import CORPORA, WORLD_HOURS, Alignment, Corpus, Download, Downloads
 from speechladder.settings.lm import DIMENSIONS, HOW, LM, MODELS
 from speechladder.settings.loading import load
-from speechladder.settings.models import (
-    CORPORA,
-    PAPER_RUNGS,
-    VERSIONS,
-    WORLD_HOURS,
-    Alignment,
-    Analysis,
-    Benchmarks,
-    Continuation,
-    Corpus,
-    Download,
-    Downloads,
-    Scores,
-    Settings,
-    Sweep,
-    Tokens,
-    Units,
-    rung_names,
-)
 from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, tracked, untracked
-from speechladder.settings.points import Point
+from speechladder.settings.points import Point, at, own, where
+from speechladder.settings.run import Settings
 from speechladder.settings.scaling import Scaling
 from speechladder.settings.section import Section
+from speechladder.settings.stages import STAGES, options, version, versions
+from speechladder.settings.sweep import Sweep
+from speechladder.settings.tokens import PAPER_RUNGS, Tokens
+from speechladder.settings.units import Units
 
 __all__ = [
     "CORPORA",
@@ -38,7 +28,7 @@ __all__ = [
     "LM",
     "MODELS",
     "PAPER_RUNGS",
-    "VERSIONS",
+    "STAGES",
     "WORLD_HOURS",
     "Alignment",
     "Analysis",
@@ -58,9 +48,14 @@ __all__ = [
     "add_max_rejected",
     "add_options",
     "as_options",
+    "at",
     "from_options",
     "load",
-    "rung_names",
+    "options",
+    "own",
     "tracked",
     "untracked",
+    "version",
+    "versions",
+    "where",
 ]

@@ -1,19 +1,28 @@
-"""config/config.yaml and docs/configuration.md, written from the models; a test fails when they drift."""
+"""config/config.yaml and docs/configuration.md, written from the models; a test fails if they differ from the models."""
 
 import json
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
-from speechladder.settings.models import Settings
+from speechladder.settings.run import Settings
 from speechladder.settings.section import Section
 
 
-def _sections() -> dict[str, type[Section]]:
+def sections() -> dict[str, type[Section]]:
+    """The sections of a configuration by name."""
     return {
         name: field.annotation
         for name, field in Settings.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
     }
+
+
+def as_schema(settings: type[Settings], rungs: Sequence[str]) -> dict[str, Any]:
+    """The JSON schema of a configuration; `rungs` are the names of every registered rung."""
+    schema = settings.model_json_schema()
+    schema["properties"]["rungs"]["items"]["enum"] = list(rungs)
+    return schema
 
 
 def as_yaml(settings: type[Settings]) -> str:
@@ -30,18 +39,18 @@ def as_yaml(settings: type[Settings]) -> str:
 
     for name, field in settings.model_fields.items():
         lines.append("")
-        if name in _sections():
+        if name in sections():
             lines += [f"# {field.description}", f"{name}:"]
-            for key, inner in _sections()[name].model_fields.items():
+            for key, inner in sections()[name].model_fields.items():
                 emit(key, inner, "  ")
         else:
             emit(name, field, "")
     return "\n".join(lines) + "\n"
 
 
-def as_markdown(settings: type[Settings]) -> str:
-    """`docs/configuration.md`: a table per section."""
-    schema = settings.model_json_schema()
+def as_markdown(settings: type[Settings], rungs: Sequence[str]) -> str:
+    """`docs/configuration.md`: a table per section; `rungs` are the names of every registered rung."""
+    schema = as_schema(settings, rungs)
     lines = [
         "# Configuration",
         "",
@@ -49,13 +58,13 @@ def as_markdown(settings: type[Settings]) -> str:
         "is `config/config.yaml`, overridden by `--configfile PRESET.yaml`, overridden by `--config section='{key: value}'`.",
         "",
     ]
-    tables = {"": settings} | _sections()
+    tables = {"": settings} | sections()
     for name, section in tables.items():
         lines += [f"## {name or 'Top level'}", "", *([str(section.__doc__), ""] if name else [])]
         lines += ["| key | default | allowed | meaning |", "|---|---|---|---|"]
         properties = schema["$defs"][section.__name__]["properties"] if name else schema["properties"]
         for key, field in section.model_fields.items():
-            if key not in _sections() or name:
+            if key not in sections() or name:
                 default = json.dumps(field.get_default())
                 meaning = field.description.replace("|", "\\|")
                 allowed, path = _range(properties[key], schema["$defs"]), f"{name + '.' if name else ''}{key}"
@@ -65,7 +74,7 @@ def as_markdown(settings: type[Settings]) -> str:
 
 
 def _range(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """What a field's JSON schema allows, in words; `definitions` are the sections that it refers to."""
+    """The values that a field's JSON schema allows, in words; `definitions` are the sections that it refers to."""
     if "anyOf" in schema:
         return " or ".join(_range(s, definitions) for s in schema["anyOf"])
     if "enum" in schema:

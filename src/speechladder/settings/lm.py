@@ -1,4 +1,4 @@
-"""The language models' settings: their size, their schedule, and how the machine does it."""
+"""The settings of the language models: size, schedule, and execution."""
 
 from typing import Any, Literal
 
@@ -7,8 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from speechladder.settings.section import Fraction, Section
 
 DIMENSIONS = ("hidden_size", "layers", "heads", "kv_heads", "intermediate_size")
-# Llamas by name. Parameters depend on the vocabulary, 2 x vocabulary x width for embeddings and head, which are not tied:
-# 1.3 M, 28 M, 88 M, 313 M and 0.98 B with one of 2048.
+# Dimensions of models by name. Embeddings and head are not tied, so they add 2 x vocabulary x width parameters: with a
+# vocabulary of 2048 there are 1.3 M, 28 M, 88 M, 313 M and 0.98 B parameters.
 MODELS = {
     name: dict(zip(DIMENSIONS, sizes))
     for name, sizes in {
@@ -16,7 +16,7 @@ MODELS = {
         "30m": (512, 8, 8, 8, 1408),
         "125m": (768, 12, 12, 12, 2048),
         "350m": (1024, 24, 16, 16, 2816),
-        "tinyllama-1.1b": (2048, 22, 32, 4, 5632),  # with its own vocabulary of 32,000: 1.10 B
+        "tinyllama-1.1b": (2048, 22, 32, 4, 5632),  # 1.10 B with its own vocabulary of 32,000
     }.items()
 }
 DEFAULT_MODEL = "micro"
@@ -33,116 +33,124 @@ class LM(Section):
 
     model: Literal["custom", "micro", "30m", "125m", "350m", "tinyllama-1.1b"] = Field(
         "custom",
-        description="A Llama by name (docs/training.md has the sizes); custom: the dimensions below, those that are null as in "
-        "micro. A name and another dimension than its own is an error.",
+        description="A model by name (docs/training.md lists the sizes). custom: the dimensions below; those that are null are "
+        "those of micro. A name together with a dimension that is not its own is an error.",
     )
-    hidden_size: int | None = Field(None, ge=8, description="Width; null: that of the model.")
-    layers: int | None = Field(None, ge=1, description="Transformer blocks; null: those of the model.")
-    heads: int | None = Field(None, ge=1, description="Attention heads; null: those of the model.")
+    hidden_size: int | None = Field(None, ge=8, description="Width. null: the width of the model.")
+    layers: int | None = Field(None, ge=1, description="Number of transformer blocks. null: as in the model.")
+    heads: int | None = Field(None, ge=1, description="Number of attention heads. null: as in the model.")
     kv_heads: int | None = Field(
-        None, ge=1, description="Key-value heads (grouped-query attention); null: those of the model."
+        None, ge=1, description="Number of key-value heads (grouped-query attention). null: as in the model."
     )
     intermediate_size: int | None = Field(
-        None, ge=8, description="Width of the feed-forward layer; null: that of the model."
+        None, ge=8, description="Width of the feed-forward layer. null: as in the model."
     )
     init: str | None = Field(
         None,
         description="Warm start (TWIST): a folder or OWNER/NAME of a Llama text LM whose body is taken, dimensions too; "
         "embeddings and head are drawn anew for the rung's vocabulary. null: from scratch.",
     )
-    window: int = Field(1024, ge=8, description="Tokens in a training window; attention never crosses a document.")
+    window: int = Field(
+        1024, ge=8, description="Tokens in a training window. Attention never crosses the boundary of a document."
+    )
     batch_windows: int = Field(
-        4, ge=1, description="Windows per optimiser step, over all processes and accumulated gradients (paper: 128)."
+        4, ge=1, description="Windows in an optimiser step, over all processes and accumulated gradients (paper: 128)."
     )
     lr: float = Field(3e-3, gt=0, description="Peak learning rate (paper: 4e-4).")
-    min_lr_ratio: Fraction = Field(
-        0.1, description="Final learning rate as a share of the peak, at the end of the cosine."
-    )
-    warmup_steps: int = Field(40, ge=0, description="Steps of linear warm-up.")
-    weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay on matrices.")
-    clip: float = Field(1.0, gt=0, description="Gradient norm clipping.")
-    max_steps: int = Field(320, ge=1, description="The cosine ends, and training stops, after this many steps.")
+    min_lr_ratio: Fraction = Field(0.1, description="Learning rate at the end of the cosine, as a share of the peak.")
+    warmup_steps: int = Field(40, ge=0, description="Number of steps of linear warm-up.")
+    weight_decay: float = Field(0.1, ge=0, description="Weight decay of AdamW, on matrices only.")
+    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient; a larger one is clipped.")
+    max_steps: int = Field(320, ge=1, description="Training stops after this many steps, at the end of the cosine.")
     max_passes: float = Field(
         14.0,
         gt=0,
-        description="Training also stops after this many passes over the data; shortens the cosine.",
+        description="Training also stops after this many passes over the data. The cosine ends there.",
     )
     max_tokens: float | None = Field(
-        None, gt=0, description="Training also stops after this many tokens; shortens the cosine."
+        None, gt=0, description="Training also stops after this many tokens. The cosine ends there."
     )
     max_hours: float | None = Field(
         None,
         gt=0,
-        description="Training also stops after this many hours, earlier runs of an interrupted one included; after 0.5 % of "
-        "them the cosine is shortened once, to the steps that fit.",
+        description="Training also stops after this many hours, which include the time before an interruption. After 0.5 % of "
+        "these hours the cosine is shortened once, to the steps that fit.",
     )
     patience: int = Field(
         5,
         ge=1,
-        description="Converged: stop after this many validations without improvement. The best validated weights are kept.",
+        description="Training has converged and stops after this many validations without improvement. The weights with the best "
+        "validation are kept.",
     )
-    valid_every: int = Field(50, ge=1, description="Steps between validations.")
+    valid_every: int = Field(50, ge=1, description="Number of steps between validations.")
     valid_seconds: float = Field(
         1200.0,
         gt=0,
-        description="Speech validated on at most, in seconds; the same utterances for every rung.",
+        description="The most speech that is validated on, in seconds. The utterances are the same for every rung.",
     )
-    checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints (resume).")
+    checkpoint_every: int = Field(
+        100, ge=1, description="Number of steps between checkpoints, from which training resumes."
+    )
     keep_checkpoints: int = Field(
-        2, ge=1, description="Checkpoints kept while training, the newest; each holds the best validated weights too."
+        2,
+        ge=1,
+        description="Number of newest checkpoints that are kept during training. Each also holds the weights with the best "
+        "validation.",
     )
     resume: Literal["auto", "never"] = Field(
         "auto",
-        description="auto: go on from the newest whole checkpoint, and refuse one of other settings or data; never: start "
-        "over, and delete what there is.",
+        description="auto: continue from the newest complete checkpoint, and refuse one that was made with other settings or data. "
+        "never: start again, and delete existing checkpoints.",
     )
     learning_points: int = Field(
         4,
         ge=0,
-        description="Snapshots in the first passes for the learning curve, at equal ratios of tokens seen.",
+        description="Number of snapshots for the learning curve, in the first passes, at equal ratios of the tokens seen.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 autocast on a GPU or on a CPU with AVX512-BF16 or AMX, else fp32."
+        "auto", description="auto: bf16 autocast on a GPU, or on a CPU with AVX512-BF16 or AMX; otherwise fp32."
     )
     threads: int = Field(
         1,
         ge=1,
-        description="CPU threads of one training process; part of the result's bits, so not taken from --cores.",
+        description="CPU threads of one training process. They change the bits of the result, so they are not taken from --cores.",
     )
     processes: int = Field(
         1,
         ge=1,
-        description="Processes of one training on a node (torchrun), one per GPU; several nodes: docs/clusters.md.",
+        description="Processes of one training on a node (torchrun), one per GPU. docs/clusters.md describes several nodes.",
     )
     parallel: Literal["auto", "ddp", "fsdp"] = Field(
         "auto",
-        description="Several processes: ddp, a whole model in each; fsdp, a part in each; auto: fsdp where the model and its "
-        "optimiser do not fit a GPU.",
+        description="With several processes: ddp keeps a whole model in each process, fsdp a part of the model. auto: fsdp if the "
+        "model and its optimiser do not fit a GPU, otherwise ddp.",
     )
     micro_windows: int | None = Field(
-        None, ge=1, description="Windows that a process takes at once; gradients accumulate. null: as many as fit."
+        None, ge=1, description="Windows that a process computes at once; gradients accumulate. null: as many as fit."
     )
     activation_checkpointing: Literal["auto", "on", "off"] = Field(
-        "auto", description="Compute activations again in the backward pass; auto: where one window does not fit else."
+        "auto",
+        description="Compute activations again in the backward pass, to save memory. auto: on if a window does not fit otherwise.",
     )
     attention: Literal["auto", "packed", "flex"] = Field(
         "auto",
-        description="Attention within documents. packed: in blocks, ours, anywhere; flex: torch's compiled flex_attention, on a "
-        "GPU; auto: flex on a GPU.",
+        description="How attention within documents is computed. packed: in blocks of the project's own, on any device. flex: "
+        "torch's compiled flex_attention, on a GPU. auto: flex on a GPU, otherwise packed.",
     )
     compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="torch.compile of each layer; auto: with attention flex."
+        "auto", description="Compile each layer (torch.compile). auto: on with attention flex."
     )
     tracking: Literal["none", "tensorboard", "wandb"] = Field(
         "none",
-        description="TensorBoard or Weights & Biases beside log.jsonl (docs/interop.md); the package is not part of the install.",
+        description="Log to TensorBoard or Weights & Biases too, beside log.jsonl (docs/interop.md). Their packages are not "
+        "installed with speechladder.",
     )
     seeds: list[int] = Field([0], min_length=1, description="One model per seed and rung.")
 
     @model_validator(mode="before")
     @classmethod
     def _dimensions(cls, values: Any) -> Any:
-        """Put in the dimensions of the model; without any, those of `init` are not known here and stay null."""
+        """Fill in the dimensions of the model. With `init` they are not known yet and stay null."""
         if not isinstance(values, dict):
             return values
         given = {name: values[name] for name in DIMENSIONS if values.get(name) is not None}
@@ -150,7 +158,7 @@ class LM(Section):
         if model == "custom":
             return values if values.get("init") else values | (MODELS[DEFAULT_MODEL] | given)
         if not isinstance(model, str) or model not in MODELS:
-            return values | MODELS[DEFAULT_MODEL]  # the field's own error is enough
+            return values | MODELS[DEFAULT_MODEL]  # the field's own error says what is wrong
         named = MODELS[model]
         other = [f"{name}: {value}" for name, value in given.items() if str(value) != str(named[name])]
         if other:

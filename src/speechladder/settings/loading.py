@@ -1,15 +1,16 @@
-"""A dictionary to validated settings: every mistake by name, with what is allowed and the nearest spelling."""
+"""From a dictionary to validated settings. Every mistake is named, with what is allowed and the nearest spelling."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from speechladder.io.errors import UserError, suggestion
-from speechladder.settings.models import Settings, rung_names
+from speechladder.settings.run import Settings
 
 
 def _known_keys(section: type[BaseModel], prefix: str = "") -> dict[str, type[BaseModel]]:
-    """Map '' and each 'section.' prefix to its model; what a dictionary of models calls its entries is '*'."""
+    """Map '' and each prefix 'section.' to its model. The entries of a dictionary of models have the prefix '*'."""
     out = {prefix: section}
     for name, field in section.model_fields.items():
         inner, path = field.annotation, f"{prefix}{name}."
@@ -21,7 +22,7 @@ def _known_keys(section: type[BaseModel], prefix: str = "") -> dict[str, type[Ba
 
 
 def _prefix(sections: dict[str, type[BaseModel]], path: list[str]) -> str:
-    """The prefix of the section in which the last of `path` stands."""
+    """The prefix of the section that holds the last part of `path`."""
     out = ""
     for part in path[:-1]:
         out += "*." if f"{out}*." in sections else f"{part}."
@@ -42,19 +43,29 @@ def _explain(error: dict[str, Any]) -> str:
         hint = elsewhere or suggestion(path[-1], known, 0.5).replace("'", f"'{here}", 1)
         return f"{name}: unknown key; {hint}allowed here: {', '.join(known)}"
     got = error.get("input")
-    if error["type"] in ("literal_error", "unknown_rung"):
-        field = name.split(".")[0]
-        allowed = list(rung_names()) if field == "rungs" else _allowed(sections, path)
-        hint = suggestion(str(got), map(str, allowed))
-        return f"{name}: {got!r} is not allowed; {hint}allowed: {', '.join(map(str, allowed))}"
+    if error["type"] == "literal_error":
+        return not_allowed(name, got, _allowed(sections, path))
     if error["type"] == "missing":
         return f"{name}: is missing; {sections[prefix].model_fields[path[-1]].description}"
     if path[-1:] == ["[key]"]:
-        return f"{'.'.join(path[:-2])}: {got!r} is no name of a file; letters, digits, '.', '-', '_' and '+' are"
+        return (
+            f"{'.'.join(path[:-2])}: {got!r} is no name of a file; it may have letters, digits, '.', '-', '_' and '+'"
+        )
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{name}: {message}" if name else message
     return f"{name}: {message} (got {got!r}, a {type(got).__name__})"
+
+
+def not_allowed(field: str, got: Any, allowed: Iterable[Any]) -> str:
+    """One line for a word that is none of `allowed`, with the nearest of them."""
+    words = [str(word) for word in allowed]
+    return f"{field}: {got!r} is not allowed; {suggestion(str(got), words)}allowed: {', '.join(words)}"
+
+
+def mistakes(source: str, lines: Sequence[str]) -> UserError:
+    """The error that lists every mistake of a configuration."""
+    return UserError(f"{source} has {len(lines)} mistake{'s' * (len(lines) > 1)}:\n  " + "\n  ".join(lines))
 
 
 def _allowed(sections: dict[str, type[BaseModel]], path: list[str]) -> list[Any]:
@@ -68,7 +79,7 @@ def _allowed(sections: dict[str, type[BaseModel]], path: list[str]) -> list[Any]
 
 
 def _plain(value: Any) -> Any:
-    """`--config` hands every value over as text; null is the one word that pydantic does not read by itself."""
+    """Replace the word null, the only one that pydantic does not read; `--config` gives every value as text."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return None if value == "null" else value
@@ -82,7 +93,4 @@ def load(config: dict[str, Any], source: str = "config") -> Settings:
     try:
         return Settings.model_validate(_plain(config))
     except ValidationError as error:
-        lines = [_explain(e) for e in error.errors()]
-        raise UserError(
-            f"{source} has {len(lines)} mistake{'s' * (len(lines) > 1)}:\n  " + "\n  ".join(lines)
-        ) from None
+        raise mistakes(source, [_explain(e) for e in error.errors()]) from None

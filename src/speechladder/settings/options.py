@@ -1,39 +1,38 @@
-"""A section of the settings as command-line options, so that a stage run by hand reads what Snakemake writes."""
+"""A section of the settings as command-line options, and back."""
 
 import argparse
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import ValidationError
 
 from speechladder.io.errors import UserError
+from speechladder.settings.corpus import Corpus
 from speechladder.settings.lm import HOW
-from speechladder.settings.models import Corpus, Settings
+from speechladder.settings.run import Settings
 from speechladder.settings.section import Section
 
-# Settings that never change a byte of a result. Scripts read them from the environment and not from options, which
-# Snakemake would track: following the advice to raise corpus.max_rejected must not make everything anew.
+# Settings that change no result. Scripts read them from the environment and not from options, because Snakemake tracks
+# options: a user who raises corpus.max_rejected, as a message advises, must not rerun everything. They are listed by section,
+# since units.compile and lm.compile are different settings.
 _UNTRACKED = {
     "corpus": ("max_rejected",),
     "units": ("workers", "sample_gigabytes"),
     "continuation": ("batch",),
     "lm": HOW,
-}  # by section, since units.compile is another thing than lm.compile
-
-
-# How files are fetched: other addresses of the same file must not fetch it anew, and nothing that follows.
+}
+# How files are downloaded: other addresses of the same file rerun nothing.
 DOWNLOADS = "SPEECHLADDER_DOWNLOADS"
 
-
-# Which python runs a script is decided before there is one: no option, and another python makes nothing anew.
+# Which python runs a script is decided before the script starts, so it is no option, and another python reruns nothing.
 _NO_OPTIONS = {"s3prl_python"}
 
 
 def untracked(settings: Settings) -> dict[str, str]:
-    """The environment that hands a run's untracked settings to its scripts."""
+    """The environment variables that pass a run's untracked settings to its scripts."""
     found = {DOWNLOADS: settings.downloads.model_dump_json()}
     for section in _UNTRACKED:
         values = getattr(settings, section)
@@ -53,14 +52,24 @@ def _variables(section: type[Section]) -> dict[str, str]:
     return {name: f"SPEECHLADDER_{kind}_{name}".upper() for name in _UNTRACKED.get(kind, ())}
 
 
+def is_untracked(section: str, field: str) -> bool:
+    """Whether a field never changes a byte of a result, so that scripts read it from the environment."""
+    return field in _UNTRACKED.get(section, ())
+
+
 def add_max_rejected(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` --max-rejected, for a stage that takes no other field of the corpus."""
+    """Add --max-rejected to `parser`, for a stage that takes no other field of the corpus."""
     default = os.environ.get(_variables(Corpus)["max_rejected"], str(Corpus().max_rejected))
-    parser.add_argument("--max-rejected", type=float, default=default, help="share of rejects that fails (%(default)s)")
+    parser.add_argument(
+        "--max-rejected",
+        type=float,
+        default=default,
+        help="share of rejected utterances above which the stage fails (%(default)s)",
+    )
 
 
 def add_options(parser: argparse.ArgumentParser, section: type[Section]) -> None:
-    """Give `parser` one option per field of `section`: `--hidden-size`, with the field's help and default."""
+    """Add one option per field of `section` to `parser`, such as `--hidden-size`, with its help and default."""
     hidden = _variables(section)
     group = parser.add_argument_group(section.__name__.lower(), (section.__doc__ or "").strip())
     for name, field in section.model_fields.items():
@@ -73,7 +82,7 @@ def add_options(parser: argparse.ArgumentParser, section: type[Section]) -> None
 
 
 def from_options(args: argparse.Namespace, section: type[Section]) -> Any:
-    """The `section` that the parsed options say; raises UserError naming the option."""
+    """The section that the parsed options describe. Raises UserError that names a wrong option."""
     given = {}
     for name in (name for name in section.model_fields if name not in _NO_OPTIONS):
         text = getattr(args, f"{section.__name__}.{name}")
@@ -92,15 +101,16 @@ def from_options(args: argparse.Namespace, section: type[Section]) -> Any:
         raise UserError("\n".join(lines)) from None
 
 
-def as_options(section: Section, exclude: Sequence[str] = ()) -> str:
+def as_options(section: Section, fields: Collection[str] | None = None) -> str:
     """The command-line options that `from_options` reads back as `section`, quoted for a shell.
 
-    Without untracked fields, which travel in the environment, and those that are no options.
+    `fields`: the fields to write; None writes all of them. Untracked fields, which travel in the environment, and
+    fields that are no options are left out in any case.
     """
+    left_out = {*_variables(type(section)), *_NO_OPTIONS}
+    values = section.model_dump(mode="json", include=None if fields is None else set(fields), exclude=left_out)
     parts = []
-    for name, value in section.model_dump(
-        mode="json", exclude={*exclude, *_variables(type(section)), *_NO_OPTIONS}
-    ).items():
+    for name, value in values.items():
         text = value if isinstance(value, str) else json.dumps(value)
         if value is not None:
             parts.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")

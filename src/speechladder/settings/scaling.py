@@ -9,16 +9,16 @@ from speechladder.io.errors import suggestion
 from speechladder.settings.lm import DIMENSIONS, HOW
 from speechladder.settings.section import Section
 
-EVERY_RUN = ("seeds", "init", *HOW)  # fields of lm that are none of a size
+EVERY_RUN = ("seeds", "init", *HOW)  # fields of lm that no size may change
 
 
 class Scaling(Section):
-    """Sizes x shares of the training data, for results/scaling.csv; no part of the default target."""
+    """Model sizes x shares of the training data, for results/scaling.csv, a target of its own."""
 
     rungs: list[str] = Field(
         ["text-bpe", "phone-raw", "speech-hubert"],
         min_length=1,
-        description="Rungs that are scaled.",
+        description="Rungs whose models are scaled.",
     )
     sizes: list[dict[str, Any]] = Field(
         [
@@ -27,14 +27,14 @@ class Scaling(Section):
             {"name": "lm"},
         ],
         min_length=1,
-        description="Name of each size, and the fields of lm in which it differs from the run's own model (any: "
-        "dimensions, lr, max_steps, ...). A name alone is that model itself, which is not trained twice.",
+        description="Name of each size, and the fields of lm in which it differs from the run's own model, such as dimensions, lr "
+        "or max_steps. A name alone is the run's own model, which is not trained twice.",
     )
     fractions: list[float] = Field(
         [0.25, 0.5, 1.0],
         min_length=1,
-        description="Shares of the training speech, by time; a smaller one lies within a larger one, and is the same "
-        "utterances on every rung. Validation and items are those of the run.",
+        description="Shares of the training speech, by time. A smaller share is a part of a larger one, and has the same utterances "
+        "on every rung. Validation and items are those of the run.",
     )
     seeds: list[int] = Field([0], min_length=1, description="One model per seed, rung, size and fraction.")
 
@@ -65,7 +65,7 @@ class Scaling(Section):
     def _names(cls, sizes: list[dict[str, Any]]) -> list[dict[str, Any]]:
         names = [size.get("name") for size in sizes]
         for name in names:
-            # part of a folder's name, {size}-{fraction}
+            # The name of a folder: results/scaling/{fraction}/{size}.
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.]*", name):
                 raise ValueError(f"each needs a name of letters, digits, '.' and '_'; {name!r} is none")
         if len(set(names)) != len(names):
@@ -74,7 +74,7 @@ class Scaling(Section):
 
 
 def sized(lm: Section, size: dict[str, Any]) -> Any:
-    """The settings `lm` with the changes of `size`; raises ValueError naming the field of it that is wrong."""
+    """The settings `lm` with the changes of `size`. Raises ValueError that names the wrong field of the size."""
     fields, name, changes = type(lm).model_fields, size["name"], {k: v for k, v in size.items() if k != "name"}
     for field in changes:
         if field not in fields or field in EVERY_RUN:
@@ -82,7 +82,7 @@ def sized(lm: Section, size: dict[str, Any]) -> Any:
             hint = suggestion(field, allowed, 0.5)
             raise ValueError(f"scaling.sizes.{name}.{field}: unknown key; {hint}allowed here: {', '.join(allowed)}")
     base = lm.model_dump()
-    if "model" in changes:  # a name brings dimensions of its own, and other dimensions are of no name
+    if "model" in changes:  # a named model has its own dimensions
         base = {field: value for field, value in base.items() if field not in DIMENSIONS}
     elif set(DIMENSIONS) & set(changes):
         base |= {"model": "custom"}

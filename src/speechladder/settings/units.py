@@ -1,147 +1,156 @@
-"""The sections of a configuration on acoustic units: where they come from, and the sweep over them."""
+"""The settings of acoustic units: encoder, k-means sample, codebook, or the user's own units."""
 
-import fnmatch
-from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from speechladder.io.errors import suggestion
-from speechladder.settings.points import Point
 from speechladder.settings.section import Fraction, Section
 
 MAX_UNITS = 2**16 - 4  # ids of tokens are uint16, and four are specials (rungs.tokenizers)
 
 
 class Units(Section):
-    """Acoustic units: encoder, layer, k-means."""
+    """Acoustic units: encoder, layer and k-means, or the units of your own tokenizer."""
 
     source: Literal["auto", "hubert", "wavlm", "wav2vec2", "s3prl", "given"] = Field(
         "auto",
-        description="Where units come from. auto: encoder is a HuBERT, WavLM or wav2vec 2.0, whichever its config.json says; "
-        "hubert, wavlm, wav2vec2: it must be this one; s3prl: an upstream, in the environment envs/s3prl.yaml; given: units "
-        "that your own tokenizer made, from path.",
+        description="Where units come from. auto: from a HuBERT, WavLM or wav2vec 2.0, as config.json of the encoder says. hubert, "
+        "wavlm, wav2vec2: the encoder must be of this kind. s3prl: from an upstream, in the environment envs/s3prl.yaml. "
+        "given: your own tokenizer made the units in path.",
     )
     encoder: str = Field(
         "hubert-micro",
-        description="hubert-micro (shipped), a directory, or a hub id of any HuBERT, WavLM or wav2vec 2.0 that transformers "
-        "loads; with source: s3prl the name of an upstream, or NAME:CHECKPOINT.",
+        description="hubert-micro (shipped), or a folder or hub id of any HuBERT, WavLM or wav2vec 2.0 that transformers loads. "
+        "source: s3prl: the name of an upstream, or NAME:CHECKPOINT.",
     )
     path: str = Field(
         "",
-        description="source: given: a file of your tokenizer's units, or a folder of such files: Parquet or JSON lines "
+        description="source: given: a file of your tokenizer's units or a folder of such files, as Parquet or JSON lines "
         "(docs/your-tokenizer.md).",
     )
     items_path: str = Field(
-        "", description="source: given: the same for benchmark items and prompts; empty: they are in path too."
+        "",
+        description="source: given: the same for benchmark items and prompts. Empty: path holds them too.",
     )
     rate: float = Field(
         50.0,
         ge=0,
         le=1000,
-        description="source: given: units per second of speech, of the frames that durations count where there are any; 0: no "
-        "fixed rate and no durations.",
+        description="source: given: units per second of speech. If the units have durations: frames per second, which the "
+        "durations count. 0: neither a fixed rate nor durations.",
     )
     repeat: bool = Field(
         False,
-        description="source: given: write each unit as often as its duration says; else units are taken as they are written.",
+        description="source: given: repeat each unit as often as its duration says. false takes units as they are written.",
     )
     s3prl_python: str | None = Field(
         None,
-        description="source: s3prl: the python of an environment with s3prl; null: that of `make s3prl` (.venv-s3prl), or "
-        "with --sdm conda the one that Snakemake makes from envs/s3prl.yaml.",
+        description="source: s3prl: the python of an environment with s3prl. null: the environment of `make s3prl` (.venv-s3prl), "
+        "or with --sdm conda the environment that Snakemake makes from envs/s3prl.yaml.",
     )
     layer: int = Field(
         3,
         ge=0,
-        description="Transformer layer whose output is clustered, 1 is the first; source: s3prl: index of the hidden state, 0 "
-        "is before the first layer.",
+        description="Transformer layer whose output is clustered; 1 is the first layer. source: s3prl: index of the hidden state; "
+        "0 is the state before the first layer.",
     )
     clusters: int = Field(
         100,
         ge=2,
         le=MAX_UNITS,
-        description="k-means clusters, the vocabulary of the speech rung; source: given: that of your tokenizer.",
+        description="Number of k-means clusters, which is the vocabulary of the speech rung. source: given: the vocabulary of "
+        "your tokenizer.",
     )
     sample_frames: int = Field(
         100_000,
         ge=100,
-        description="Frames that k-means is trained on, drawn over the train split of all shards, seeded.",
+        description="Number of frames that k-means is trained on. They are drawn by seed from the train split of all shards.",
     )
-    iterations: int = Field(20, ge=1, description="Lloyd iterations.")
+    iterations: int = Field(20, ge=1, description="Number of Lloyd iterations.")
     max_points_per_centroid: int = Field(
         1_000_000,
         ge=1,
-        description="faiss subsamples beyond this number of points per centroid; the default never does.",
+        description="faiss takes a part of the sample if it has more points per centroid than this. The default keeps all "
+        "points.",
     )
     batch_seconds: float = Field(
         60.0,
         gt=0,
-        description="Speech per encoder batch, padding included, in seconds; on a CPU at most 16. Several hundred fill a large GPU.",
+        description="Speech in a batch of the encoder, padding included, in seconds. A CPU takes at most 16. Several hundred fill "
+        "a large GPU.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
-        description="Of the encoder; normalisation and assignment are in fp32. auto: fp32 on a CPU, bf16 on a GPU.",
+        description="Precision of the encoder. Normalisation and assignment are always in fp32. auto: fp32 on a CPU, bf16 on a "
+        "GPU.",
     )
     chunk_seconds: float = Field(
         60.0,
         ge=10,
-        description="Longer utterances are encoded in overlapping pieces of this length, in seconds.",
+        description="Longer utterances are encoded in overlapping chunks of this length, in seconds.",
     )
     workers: int | None = Field(
         None,
         ge=0,
-        description="Processes that decode audio ahead of the encoder; 0 decodes in the encoder's own. null: 0 on a CPU, on a "
-        "GPU one for each core but its own, up to 8.",
+        description="Processes that decode audio ahead of the encoder. 0: the encoder's process decodes it. null: 0 on a CPU; on a "
+        "GPU one per further core, at most 8.",
     )
     compile: bool = Field(
         False,
-        description="Put the transformer through torch.compile: half a minute at the start, which only a GPU repays.",
+        description="Compile the transformer (torch.compile). This takes half a minute at the start, which is worth it on a GPU "
+        "only.",
     )
     sampling: Literal["share", "reservoir"] = Field(
         "share",
-        description="How the sample is drawn. share: half of an utterance's frames, utterances by hash; reservoir: the same, with "
-        "sample_by_speaker and sample_silence.",
+        description="How the sample is drawn. share: half of the frames of each utterance, utterances in the order of a hash. "
+        "reservoir: the same, with sample_by_speaker and sample_silence.",
     )
     sample_by_speaker: bool = Field(
-        False, description="reservoir: every speaker gives the same number of frames, as far as it has them."
+        False,
+        description="reservoir: take the same number of frames from every speaker, or all frames of a speaker who has fewer.",
     )
     sample_silence: Fraction = Field(
         1.0,
-        description="reservoir: frames aligned as SIL are at most this share of the sample; 1 leaves them as they come.",
+        description="reservoir: the largest share of the sample that frames aligned as SIL may have. 1 sets no limit.",
     )
     sample_gigabytes: float = Field(
-        8.0, gt=0, description="A sample larger than this is written to disk as it is drawn, and never held in memory."
+        8.0,
+        gt=0,
+        description="A sample larger than this is written to disk while it is drawn, and is never held in memory.",
     )
     kmeans: Literal["auto", "faiss", "faiss-gpu", "torch"] = Field(
         "auto",
-        description="faiss: on the CPU; faiss-gpu: needs a GPU and faiss-gpu in place of faiss-cpu; torch: plain Lloyd on any "
-        "device; auto: faiss-gpu where it is installed and there is a GPU, else faiss.",
+        description="faiss: faiss on the CPU. faiss-gpu: needs a GPU, and the package faiss-gpu instead of faiss-cpu. torch: Lloyd's "
+        "algorithm on any device. auto: faiss-gpu if it is installed and there is a GPU, otherwise faiss.",
     )
     kmeans_init: Literal["random", "k-means++"] = Field(
-        "random", description="First centroids: frames drawn at random, or k-means++ on a part of the sample."
+        "random", description="First centroids: frames drawn at random, or by k-means++ on a part of the sample."
     )
     kmeans_restarts: int = Field(
-        1, ge=1, description="Starts, each with its own first centroids; the lowest objective is kept."
+        1,
+        ge=1,
+        description="Number of starts, each with its own first centroids. The start with the lowest objective is kept.",
     )
     kmeans_precision: Literal["fp32", "bf16"] = Field(
         "fp32",
-        description="torch: bf16 ranks the centroids of a frame in bfloat16 and decides between the nearest in float32.",
+        description="kmeans: torch: bf16 ranks the centroids of a frame in bfloat16, and decides between the nearest ones in "
+        "float32.",
     )
     normalisation: Literal["none", "utterance", "speaker"] = Field(
         "none",
-        description="Mean and variance of each dimension are taken out of the features before they are clustered and before they "
-        "are assigned: not at all, per utterance (an item is one), or per speaker (or voice).",
+        description="Whether each dimension of the features is normalised to zero mean and unit variance, before clustering and "
+        "before assignment: not at all, per utterance or item, or per speaker or voice.",
     )
     speaker_seconds: float = Field(
         60.0,
         gt=0,
-        description="normalisation: speaker: speech of each speaker that its statistics come from at most, in seconds.",
+        description="normalisation: speaker: the most speech that the statistics of a speaker are taken from, in seconds.",
     )
     abx_minutes: float = Field(
         8.0,
         ge=0,
-        description="Speech of eight speakers on which ABX is measured, of features and of units, in minutes; 0 leaves it out.",
+        description="Speech of eight speakers on which the ABX error of features and units is measured, in minutes. 0 leaves ABX "
+        "out.",
     )
 
     @model_validator(mode="after")
@@ -179,57 +188,3 @@ class Units(Section):
         if self.kmeans_precision == "bf16" and self.kmeans != "torch":
             raise ValueError("kmeans_precision: bf16 is for kmeans: torch; faiss computes in float32")
         return self
-
-
-class Sweep(Section):
-    """Which units, and so which factor C: the points of results/units_sweep.csv, a target of its own."""
-
-    layers: list[Annotated[int, Field(ge=1)]] = Field([2, 3], min_length=1, description="units.layer of the points.")
-    clusters: list[Annotated[int, Field(ge=2, le=MAX_UNITS)]] = Field(
-        [100, 400], min_length=1, description="units.clusters of the points."
-    )
-    normalisations: list[Literal["none", "utterance", "speaker"]] = Field(
-        ["none", "speaker"], min_length=1, description="units.normalisation of the points."
-    )
-    dedup: list[bool] = Field(
-        [False, True], min_length=1, description="Whether each run of one unit is written once (speech-hubert-dedup)."
-    )
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0, 1], min_length=1, description="Seeds of k-means.")
-    minutes: float = Field(20.0, gt=0, description="Speech that the quality of a point is measured on, in minutes.")
-    train: list[str] = Field(
-        ["axes"],
-        description="Points on which a language model is trained and scored. axes: the run's own units, and every point that "
-        "differs from them in one choice; else names (layer3-k100-none-seed0-dedup), * and ? standing for anything; [] is none.",
-    )
-
-    @field_validator("layers", "clusters", "normalisations", "dedup", "seeds")
-    @classmethod
-    def _distinct(cls, values: list[Any]) -> list[Any]:
-        if len(set(values)) != len(values):
-            raise ValueError("a value is named twice")
-        return values
-
-    @model_validator(mode="after")
-    def _trains_what_there_is(self) -> "Sweep":
-        names = [point.name for point in self.points()]
-        for pattern in self.train:
-            if pattern != "axes" and not fnmatch.filter(names, pattern):
-                hint = suggestion(pattern, ["axes", *names], 0)
-                raise ValueError(f"train: no point is named {pattern!r}; {hint}There are {len(names)}")
-        return self
-
-    def points(self) -> list[Point]:
-        """Every point, in the order of the table."""
-        choices = product(self.layers, self.clusters, self.normalisations, self.seeds, self.dedup)
-        return [Point(*choice) for choice in choices]
-
-    def trained(self, own: Point) -> list[Point]:
-        """Those that `train` names; `own` is the run's, or its nearest: the first of a list that lacks its value."""
-        lists = (self.layers, self.clusters, self.normalisations, self.seeds, self.dedup)
-        centre = [value if value in values else values[0] for value, values in zip(own, lists, strict=True)]
-
-        def wanted(point: Point) -> bool:
-            axes = "axes" in self.train and sum(a != b for a, b in zip(point, centre, strict=True)) <= 1
-            return axes or any(fnmatch.fnmatchcase(point.name, pattern) for pattern in self.train)
-
-        return [point for point in self.points() if wanted(point)]

@@ -1,9 +1,6 @@
 """What the Snakefile needs of the library: a configuration checked before any job, with every path found."""
 
-import json
 import os
-import shlex
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +9,11 @@ from speechladder.io.errors import UserError, suggestion
 from speechladder.io.files import read_json
 from speechladder.io.hub import is_hub_name
 from speechladder.lm.tracking import check as check_tracking
-from speechladder.settings import DIMENSIONS, LM, Section, Settings, Units, as_options, load
+from speechladder.settings import DIMENSIONS, LM, Settings, Units, load
+from speechladder.settings.loading import mistakes, not_allowed
 
 SHIPPED = "hubert-micro"
+SOURCE = "the configuration (config/config.yaml, --configfile, --config)"
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
@@ -103,7 +102,8 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
 
     Raises UserError naming the field for every mistake that can be found before a job runs.
     """
-    settings = load(config, "the configuration (config/config.yaml, --configfile, --config)")
+    settings = load(config, SOURCE)
+    check_rungs(settings)
     values = settings.model_dump()
 
     def place(field: str, path: str) -> str:
@@ -145,6 +145,19 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
         _check_asr(settings)
     _check_data(settings)
     return settings
+
+
+def check_rungs(settings: Settings, source: str = SOURCE) -> None:
+    """Raise UserError if a rung of the settings is not registered, with the nearest name and every allowed one."""
+    from speechladder.rungs import registry
+
+    given = {"rungs": settings.rungs, "scaling.rungs": settings.scaling.rungs}
+    names = registry.names()
+    wrong = [
+        (f"{field}.{n}", rung) for field, rungs in given.items() for n, rung in enumerate(rungs) if rung not in names
+    ]
+    if wrong:
+        raise mistakes(source, [not_allowed(field, rung, names) for field, rung in wrong])
 
 
 def _check_units(units: Units) -> None:
@@ -317,72 +330,3 @@ def reads_units(rung: str) -> bool:
     from speechladder.rungs import registry
 
     return "units" in registry.get(rung).needs
-
-
-@cache
-def recordings(files: tuple[str, ...]) -> list[str]:
-    """The audio that pairs files name; raises UserError as `corpora.pairs.read_pairs` does."""
-    from speechladder.benchmarks.pairs import read_pairs
-
-    pairs = [pair for path in files for pair in read_pairs(path)[0]]
-    return sorted({audio for p in pairs for audio in (p.good_audio, p.bad_audio) if audio})
-
-
-def token_options(settings: Settings, rung: str) -> str:
-    """The options under `tokens` that a rung reads: another rung's setting does not make this one anew."""
-    from speechladder.rungs import registry
-
-    found = registry.get(rung)
-    used = {"stress", "silence", "word_boundary"} if "alignment" in found.needs else set()
-    return _options(settings.tokens, used | {str(found.bpe)})
-
-
-def item_options(settings: Settings, task: str) -> str:
-    """The options under `benchmarks` that the items of a task depend on, besides the files they are read from."""
-    return _options(settings.benchmarks, TASKS[task].options(settings.benchmarks))
-
-
-def continuation_options(settings: Settings, *names: str) -> str:
-    """These options under `continuation`: a stage is not made anew by another stage's setting."""
-    return _options(settings.continuation, set(names))
-
-
-def asr_options(settings: Settings, *names: str) -> str:
-    """These options under `continuation`, and what the recogniser and its normaliser depend on."""
-    whisper = ["whisper"] if settings.continuation.asr == "whisper" else []
-    return continuation_options(settings, "asr", *whisper, *names)
-
-
-def transcription_options(settings: Settings, rung: str | None = None) -> str:
-    """The options for transcripts of a rung, or of the true continuations; those of the vocoder only for units."""
-    if not needs_vocoder(settings, rung):
-        return asr_options(settings)
-    return f"{asr_options(settings, 'vocoder')} --clusters {settings.units.clusters}"
-
-
-def judge_options(settings: Settings) -> str:
-    """Which judge judges, and how it reads."""
-    model = ["judge_model"] if settings.continuation.judge == "hf" else []
-    return asr_options(settings, "judge", *model, "seconds")
-
-
-def _options(section: Section, used: set[str]) -> str:
-    return as_options(section, exclude=[name for name in type(section).model_fields if name not in used])
-
-
-def dial_config(settings: Settings, variability: int) -> str:
-    """The `--config` words of a run of the speech rung alone with the world's dial at `variability`.
-
-    Raises UserError on a corpus that has no dial.
-    """
-    if settings.corpus.name != "world":
-        raise UserError("results/variability.csv needs corpus.name: world; a natural corpus has no dial")
-    if settings.units.source == "given":
-        raise UserError(
-            "results/variability.csv speaks the corpus anew at every setting of the dial, and units.source: given "
-            "has no units of that speech; run it with an encoder"
-        )
-    values = settings.model_dump(mode="json") | {"rungs": ["speech-hubert"]}
-    values["corpus"]["variability"] = variability
-    values["continuation"]["enabled"] = False
-    return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())

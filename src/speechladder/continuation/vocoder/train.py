@@ -23,7 +23,7 @@ from speechladder.io.files import atomic_folder, write_json, write_jsonl
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 from speechladder.rungs.utterances import read_units
-from speechladder.settings import VERSIONS, Continuation
+from speechladder.settings import STAGES, Continuation
 
 BATCH, LENGTH = 16, 64  # windows per step, units per window
 LR, WARMUP, LOWEST_LR = 2e-3, 40, 0.02
@@ -80,7 +80,7 @@ def train_vocoder(
         digest.update(row.tobytes())
     config = {
         "model_type": KIND,
-        "version": VERSIONS["vocoder"],
+        "version": STAGES["train_vocoder"].version,
         **model.size,
         "pitch": PITCH,
         "speaker_names": speech.speakers,

@@ -4,7 +4,7 @@ A sweep's points differ in layer, clusters, normalisation, de-duplication and th
 encoder, and that knows only the layer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,16 +37,16 @@ class Book:
     quantiser: Quantiser
 
 
-def open_books(encoder: Encoder, paths: Iterable[Path], speakers: Iterable[Path]) -> list[Book]:
-    """Codebooks by the names of their files. Raises UserError where one is of another layer or of other statistics."""
+def open_books(encoder: Encoder, paths: Mapping[str, Path], speakers: Iterable[Path]) -> list[Book]:
+    """Codebooks by their names. Raises UserError where one is of another layer or of other statistics."""
     books, speakers, normalisers = [], list(speakers), {}
-    for path in paths:
+    for name, path in paths.items():
         codebook = load(path, encoder.provenance)
         kind = codebook.provenance.get("normalisation", "none")
         if kind not in normalisers:
             normalisers[kind] = Normaliser.matching(codebook.provenance, speakers)
         quantiser = Quantiser.of(codebook, normalisers[kind], encoder.device)
-        books.append(Book(path.name.removesuffix(".safetensors"), codebook, quantiser))
+        books.append(Book(name, codebook, quantiser))
     return books
 
 
@@ -99,7 +99,7 @@ def _quality(
 def measure(
     cuts: list[Path],
     alignments: list[Path],
-    codebooks: list[Path],
+    codebooks: dict[str, Path],
     speakers: list[Path],
     out: Path,
     units: Units,

@@ -1,0 +1,192 @@
+"""The settings of the corpus, of its downloads and of its alignment."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from speechladder.settings.section import Fraction, Section
+
+CORPORA = ("librispeech", "libriheavy")  # corpora that are downloaded, or lie in corpus.source
+WORLD_HOURS = 4.0  # of speech that the world generates if corpus.hours is null
+
+
+class Corpus(Section):
+    """Where the utterances come from, and which ones are left out."""
+
+    name: Literal["world", "local", "librispeech", "libriheavy"] = Field(
+        "world",
+        description="world: generated English, spoken by espeak-ng. local: a folder in LibriSpeech layout "
+        "(speaker/chapter/*.flac with *.trans.txt), which is read in place. librispeech, libriheavy: their own archives "
+        "and manifests (see the presets).",
+    )
+    path: str | None = Field(
+        None,
+        description="local: the folder, relative to where snakemake is called.",
+    )
+    source: str | None = Field(
+        None,
+        description="librispeech, libriheavy: a folder that already holds the corpus, as unpacked audio or as archives and "
+        "manifests under their own names. Files in this folder are read in place. Files that are missing are downloaded.",
+    )
+    manifests: list[str] = Field(
+        [], description="libriheavy: manifests of cuts (.jsonl.gz), as names under downloads.files or as files."
+    )
+    archives: list[str] = Field(
+        [],
+        description="librispeech, libriheavy: tars of the audio, as names under downloads.files or as files. A compressed tar "
+        "is unpacked. Other tars are read in place.",
+    )
+    unpack: bool = Field(
+        False,
+        description="Also unpack tars that are not compressed, instead of reading the audio inside them.",
+    )
+    text: Literal["book", "asr"] = Field(
+        "book",
+        description="libriheavy: the text of the book (custom.texts[0]), or the transcript of an ASR (custom.texts[1]).",
+    )
+    english_only: bool = Field(
+        True, description="libriheavy: reject utterances whose text has letters other than a to z."
+    )
+    shards: int = Field(
+        4,
+        ge=1,
+        le=10_000,
+        description="Number of files that the corpus is divided into, by a hash of the recording. Shards are processed in "
+        "parallel.",
+    )
+    hours: float | None = Field(
+        None,
+        gt=0,
+        description="Hours of speech. world: hours that are generated, before any are rejected; null generates 4. Other corpora: "
+        "hours of the train split that are kept, the same share of each speaker's time where possible; null keeps all.",
+    )
+    variability: int = Field(
+        3,
+        ge=0,
+        le=3,
+        description="world: the variability level, which sets factor C. 0: one voice with a flat pitch. 1: one voice with prosody. "
+        "2: several voices. 3: many voices, accents, rates and pitch ranges.",
+    )
+    valid_fraction: float = Field(
+        0.04,
+        gt=0,
+        lt=0.5,
+        description="Share of utterances held out for validation, if the corpus has no validation split of its own.",
+    )
+    test_fraction: float = Field(
+        0.02,
+        gt=0,
+        lt=0.5,
+        description="Share of utterances held out for tests such as that of the aligner, if the corpus has no test split of "
+        "its own.",
+    )
+    min_seconds: float = Field(0.3, ge=0.1, description="Utterances shorter than this are rejected, in seconds.")
+    max_seconds: float = Field(40.0, gt=0, description="Utterances longer than this are rejected, in seconds.")
+    max_rejected: Fraction = Field(
+        0.2, description="A stage fails on a shard if it rejects a larger share of the shard's utterances."
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Corpus":
+        if self.min_seconds >= self.max_seconds:
+            raise ValueError(f"min_seconds ({self.min_seconds}) must be below max_seconds ({self.max_seconds})")
+        if self.name != "local" and self.path:
+            fix = "use source" if self.name in CORPORA else "add name: local, or --configfile presets/local.yaml"
+            raise ValueError(f"path: {self.path!r} would not be read, since name is {self.name}; {fix}")
+        if self.name not in CORPORA:
+            for field in ("source", "manifests", "archives"):
+                if getattr(self, field):
+                    raise ValueError(
+                        f"{field}: would not be read, since name is {self.name}; {', '.join(CORPORA)} read it"
+                    )
+        elif not self.source and not self.archives:
+            raise ValueError(f"archives: {self.name} needs its audio; name archives, or a folder as source")
+        if (self.name == "libriheavy") != bool(self.manifests):
+            need = "needs its manifests; see presets/libriheavy-small.yaml"
+            raise ValueError(f"manifests: {self.name} {need if self.name == 'libriheavy' else 'has none'}")
+        return self
+
+
+class Download(Section):
+    """A file to download, and how to recognise that it is the right one."""
+
+    urls: list[str] = Field(
+        min_length=1,
+        description="Addresses that are tried in turn: http://, https://, file:// or a path. A local file is linked, not copied.",
+    )
+    bytes: int | None = Field(None, ge=1, description="Size of the file in bytes.")
+    md5: str | None = Field(None, pattern=r"^[0-9a-fA-F]{32}$", description="MD5 of the file, in hexadecimal.")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$", description="SHA-256 of the file, in hexadecimal.")
+
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
+
+
+class Downloads(Section):
+    """Archives and manifests that are downloaded before anything else, and kept."""
+
+    folder: str = Field(
+        "downloads",
+        description="Folder for downloaded files: beside results/, or an absolute path. Several runs may share it.",
+    )
+    files: dict[FileName, Download] = Field(
+        {}, description="Name of each file, with its urls and, if known, its bytes, md5 and sha256."
+    )
+    retries: int = Field(
+        8,
+        ge=0,
+        description="Attempts at one address that bring no new data, before the next address is tried or the download fails.",
+    )
+    backoff: float = Field(
+        1.0, ge=0, description="Pause before the second attempt, in seconds. The pause doubles each time, up to 60 s."
+    )
+
+
+class Alignment(Section):
+    """Words and phones of each utterance, with their times."""
+
+    aligner: Literal["truth", "pocketsphinx", "mfa", "textgrids"] = Field(
+        "truth",
+        description="truth: the exact times from the synthesizer (world only). pocketsphinx: forced alignment with the bundled "
+        "model. mfa: the Montreal Forced Aligner (conda environment envs/mfa.yaml). textgrids: existing alignments.",
+    )
+    mfa_model: str | None = Field(
+        "english_us_arpa",
+        description="mfa: the acoustic model, as the name of a pretrained model or a .zip. null: a model is trained on the train "
+        "split of the run.",
+    )
+    mfa_dictionary: str = Field(
+        "english_us_arpa",
+        description="mfa: pronunciations in ARPAbet, as the name of a pretrained dictionary or a .dict file.",
+    )
+    mfa_g2p: str | None = Field(
+        "english_us_arpa",
+        description="mfa: the grapheme-to-phoneme model for words that are in neither dictionary nor lexicon, as a name or a "
+        ".zip. null: utterances with such words are rejected.",
+    )
+    lexicon: str | None = Field(
+        None,
+        description="mfa: a file with more pronunciations. Each line is a WORD and its ARPAbet phones. It comes before mfa_g2p.",
+    )
+    mfa_train_hours: float = Field(
+        50.0,
+        gt=0,
+        description="mfa with mfa_model: null: the most speech that the model is trained on, in hours.",
+    )
+    textgrids: str | None = Field(
+        None,
+        description="textgrids: a folder, .zip or .tar of TextGrids. They are named like the utterances and have the tiers words "
+        "and phones.",
+    )
+    sample_utterances: int = Field(
+        60,
+        ge=4,
+        description="world: number of held-out utterances on which the aligner is compared with the true times. If the aligner "
+        "is truth, PocketSphinx is compared.",
+    )
+    beam: float = Field(
+        1e-300,
+        gt=0,
+        lt=1e-60,
+        description="Beam of PocketSphinx. A smaller number is a wider beam: it loses fewer utterances and is slower.",
+    )

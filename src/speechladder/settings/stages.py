@@ -1,0 +1,271 @@
+"""The stages of a run: one table of what each rule's result depends on.
+
+The rules take their version and their command-line options from here, the plan takes its lines, and tests hold the
+profiles' lists of GPU rules against it. Snakemake reruns a job when its options or its version change, so a setting
+that no stage lists reruns nothing, and a setting that one stage lists reruns that stage alone.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from speechladder.settings.options import as_options
+
+RUN = ""  # the section of the settings that stand at the top level: seed, rungs
+Reads = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A rule of the workflow.
+
+    Attributes:
+        title: The plan's line that the rule belongs to. The first rule of a title tells how much of it is left.
+        version: Raise it when the algorithm of the stage changes, so that its artefacts are made again. A tuple
+            joins the versions of several algorithms.
+        options: Section -> the fields that the rule passes to its script as options of the same name. A field that
+            is missing here has its default in the script, so every field that the script reads must be listed.
+        inputs: Section -> the fields that the rule passes in another way, as inputs or under another option.
+        gpu: Whether the stage computes on a GPU where there is one.
+    """
+
+    title: str
+    version: int | tuple[int, ...] = 1
+    options: Reads = field(default_factory=dict)
+    inputs: Reads = field(default_factory=dict)
+    gpu: bool = False
+
+    @property
+    def reads(self) -> set[str]:
+        """Every field that the stage reads, as section.field."""
+        both = (*self.options.items(), *self.inputs.items())
+        return {f"{section}.{name}" if section else name for section, names in both for name in names}
+
+
+_SEED: Reads = {RUN: ("seed",)}
+_ENCODER = ("source", "encoder", "layer", "batch_seconds", "precision", "chunk_seconds", "compile")
+_EXTERNAL = ("path", "items_path", "rate", "repeat", "clusters")
+_KMEANS = (
+    *("clusters", "iterations", "max_points_per_centroid"),
+    *("kmeans", "kmeans_init", "kmeans_restarts", "kmeans_precision"),
+)
+_ALIGNER = ("aligner", "beam")
+_ASR = ("asr", "whisper")
+_MODEL = (
+    *("model", "hidden_size", "layers", "heads", "kv_heads", "intermediate_size", "init", "window"),
+    *("batch_windows", "lr", "min_lr_ratio", "warmup_steps", "weight_decay", "clip", "max_passes", "patience"),
+    *("valid_every", "valid_seconds", "precision", "threads"),
+)
+_INTERVALS: Reads = _SEED | {"analysis": ("confidence", "resamples")}
+# Versions that several rules share, because they run the same algorithm.
+_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 4
+
+STAGES: dict[str, Stage] = {
+    "download": Stage("download", inputs={"downloads": ("folder", "files", "retries", "backoff")}),
+    "unpack_archive": Stage("unpack", inputs={"corpus": ("archives", "unpack"), "downloads": ("folder",)}),
+    "index_archive": Stage("unpack", inputs={"corpus": ("archives", "unpack")}),
+    "build_corpus": Stage(
+        "corpus",
+        version=_CORPUS,
+        options=_SEED
+        | {
+            "corpus": (
+                *("name", "path", "source", "manifests", "archives", "text", "english_only", "shards", "hours"),
+                *("variability", "valid_fraction", "test_fraction", "min_seconds", "max_seconds"),
+            )
+        },
+        inputs={"corpus": ("unpack",)},
+    ),
+    "split_manifest": Stage(
+        "corpus",
+        version=_CORPUS,
+        options={
+            "corpus": (
+                *("name", "source", "manifests", "archives", "shards", "hours", "valid_fraction", "test_fraction"),
+            )
+        },
+    ),
+    "audit_corpus": Stage("corpus", version=_CORPUS),
+    "align": Stage(
+        "align", options={"alignment": _ALIGNER}, inputs={"alignment": ("textgrids", "mfa_model", "mfa_dictionary")}
+    ),
+    "fetch_mfa": Stage("align", inputs={"alignment": ("mfa_model", "mfa_dictionary", "mfa_g2p")}),
+    "prepare_mfa": Stage("align", inputs={"alignment": ("lexicon", "mfa_model")}),
+    "train_mfa": Stage("align", inputs={"alignment": ("mfa_train_hours",)}),
+    "alignment_quality": Stage("align", options={"alignment": (*_ALIGNER, "sample_utterances")}),
+    "phone_durations": Stage("align"),
+    "sample_features": Stage(
+        "k-means sample",
+        version=_UNITS,
+        options=_SEED
+        | {
+            "units": (
+                *_ENCODER,
+                *("sample_frames", "sampling", "sample_by_speaker", "sample_silence", "normalisation"),
+            )
+        },
+        gpu=True,
+    ),
+    "features_abx": Stage(
+        "k-means sample",
+        version=_UNITS_QUALITY,
+        options=_SEED | {"units": (*_ENCODER, "normalisation", "abx_minutes")},
+        gpu=True,
+    ),
+    "speaker_statistics": Stage(
+        "k-means sample", version=_UNITS, options=_SEED | {"units": (*_ENCODER, "speaker_seconds")}, gpu=True
+    ),
+    "train_kmeans": Stage("k-means", version=_UNITS, options=_SEED | {"units": _KMEANS}, gpu=True),
+    "extract_units": Stage("units", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL)}, gpu=True),
+    "units_quality": Stage("units", version=_UNITS_QUALITY, options=_SEED | {"units": ("clusters", "abx_minutes")}),
+    "deal_units": Stage("units", options={"units": ("source", "path")}),
+    "tokenize_rung": Stage(
+        "tokens",
+        options={
+            "units": ("clusters",),
+            "tokens": ("text_vocab", "phone_vocab", "stress", "silence", "word_boundary"),
+        },
+    ),
+    "select_utterances": Stage("tokens"),
+    "train_lm": Stage(
+        "train",
+        version=2,
+        options={"lm": (*_MODEL, "max_steps", "max_tokens", "max_hours", "learning_points")},
+        inputs={"lm": ("seeds",)},
+        gpu=True,
+    ),
+    "make_items": Stage(
+        "items",
+        version=3,
+        options=_SEED
+        | {
+            "corpus": ("variability",),
+            "benchmarks": (
+                *("swuggy_pairs", "sblimp_pairs", "topic_pairs", "voices", "topic_voices"),
+                *("max_pairs", "slm21_splits"),
+            ),
+            "alignment": _ALIGNER,
+        },
+        inputs={"benchmarks": ("swuggy", "sblimp", "topic", "slm21", "storycloze", "storycloze_text")},
+    ),
+    "transcribe_stories": Stage(
+        "items", options={"continuation": _ASR}, inputs={"benchmarks": ("storycloze",)}, gpu=True
+    ),
+    "voice_statistics": Stage(
+        "items", version=_UNITS, options=_SEED | {"units": (*_ENCODER, "speaker_seconds")}, gpu=True
+    ),
+    "extract_item_units": Stage("items", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL)}, gpu=True),
+    "tokenize_items": Stage("items"),
+    "score_rung": Stage(
+        "scores",
+        version=3,
+        options={"scores": ("batch_tokens", "layers", "learning", "learning_pairs")},
+        inputs={"benchmarks": ("slm21_splits",)},
+        gpu=True,
+    ),
+    "continue_rung": Stage(
+        "continue",
+        options=_SEED | {"continuation": ("seconds", "samples", "temperature", "top_p")},
+        gpu=True,
+    ),
+    "make_prompts": Stage(
+        "continue",
+        version=(1, _CORPUS),
+        options=_SEED
+        | {
+            "corpus": ("variability",),
+            "continuation": ("prompts", "prompt_seconds", "prompt_sentences", "seconds"),
+            "alignment": _ALIGNER,
+        },
+        inputs={"continuation": ("enabled",)},
+    ),
+    "extract_prompt_units": Stage("continue", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL)}, gpu=True),
+    "build_asr": Stage("continue"),
+    "train_vocoder": Stage(
+        "continue",
+        options=_SEED | {"units": ("clusters",), "continuation": ("vocoder_steps", "vocoder_minutes")},
+    ),
+    "transcribe_rung": Stage(
+        "continue",
+        options=_SEED | {"units": ("clusters",), "continuation": (*_ASR, "vocoder", "examples")},
+        gpu=True,
+    ),
+    "transcribe_reference": Stage(
+        "continue",
+        options=_SEED | {"units": ("clusters",), "continuation": (*_ASR, "vocoder")},
+        gpu=True,
+    ),
+    "make_judge_text": Stage(
+        "continue",
+        version=(_JUDGE, _CORPUS),
+        options=_SEED | {"continuation": ("judge_words",)},
+        inputs={"continuation": ("judge_text",)},
+    ),
+    "train_judge": Stage(
+        "continue",
+        version=_JUDGE,
+        options=_SEED | {"continuation": (*_ASR, "judge_steps"), "lm": _MODEL, "tokens": ("text_vocab",)},
+        gpu=True,
+    ),
+    "judge_continuations": Stage(
+        "continue",
+        options=_SEED | {"continuation": (*_ASR, "judge", "judge_model", "seconds")},
+        gpu=True,
+    ),
+    "make_table": Stage(
+        "report",
+        version=_ANALYSIS,
+        options=_INTERVALS,
+        inputs={RUN: ("rungs",), "corpus": ("shards",), "lm": ("seeds",), "benchmarks": ("slm21_splits",)},
+    ),
+    "export_slm21": Stage("report", inputs={"benchmarks": ("slm21", "slm21_splits")}),
+    "list_to_encode": Stage("export"),
+    "sweep_quality": Stage(
+        "sweep",
+        version=(_UNITS, _UNITS_QUALITY),
+        options=_SEED | {"sweep": ("minutes",), "units": (*_ENCODER, "abx_minutes")},
+        gpu=True,
+    ),
+    "units_sweep": Stage(
+        "sweep",
+        version=_ANALYSIS,
+        options=_INTERVALS,
+        inputs={
+            "sweep": ("layers", "clusters", "normalisations", "dedup", "seeds", "train"),
+            "benchmarks": ("slm21_splits",),
+        },
+    ),
+    "take_fraction": Stage("scaling", inputs={"scaling": ("fractions",)}),
+    "scaling": Stage(
+        "scaling",
+        options=_INTERVALS,
+        inputs={"scaling": ("rungs", "sizes", "fractions", "seeds"), "benchmarks": ("slm21_splits",)},
+    ),
+    "variability_run": Stage("variability"),
+    "variability": Stage("variability", version=_ANALYSIS),
+}
+
+
+def version(rule: str) -> int | tuple[int, ...]:
+    """The version of a rule's algorithm, a parameter of its jobs."""
+    return STAGES[rule].version
+
+
+def versions() -> dict[str, int | tuple[int, ...]]:
+    """The versions of all rules, for a rule that runs the whole workflow."""
+    return {rule: stage.version for rule, stage in STAGES.items()}
+
+
+def options(settings: Any, rule: str, without: Collection[str] = ()) -> str:
+    """The command-line options of a rule, quoted for a shell: the fields that the table lists, and no others.
+
+    `without` names fields, as section.field, that the rule does not read in this run. `settings` is a Settings.
+    """
+    words = []
+    for section, names in STAGES[rule].options.items():
+        if section == RUN:
+            words += [f"--{name} {getattr(settings, name)}" for name in names if name not in without]
+        else:
+            kept = [name for name in names if f"{section}.{name}" not in without]
+            words.append(as_options(getattr(settings, section), kept))
+    return " ".join(word for word in words if word)

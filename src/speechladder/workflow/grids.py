@@ -1,0 +1,134 @@
+"""What the targets beside the table consist of: the points of the units sweep, of the scaling grid, of variability."""
+
+import json
+import shlex
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from speechladder.io.errors import UserError
+from speechladder.settings import Point, Settings, own
+from speechladder.workflow.config import check_sweep
+from speechladder.workflow.inputs import Inputs
+
+
+class SweepInputs:
+    """The points of results/units_sweep.csv and where their artefacts lie."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs, self.sweep = inputs, inputs.settings.sweep
+        self.points = self.sweep.points()
+        self.trained = self.sweep.trained(own(inputs.settings))
+
+    @property
+    def rungs(self) -> list[str]:
+        """The rungs that the points are trained on."""
+        return list(dict.fromkeys(point.rung for point in self.points))
+
+    def _job(self, point: Point) -> SimpleNamespace:
+        return SimpleNamespace(point=f"units_sweep/{point.codebook}/", rung=point.rung)
+
+    def _folder(self, point: Point) -> str:
+        """The folder with the lm/ and scores/ of a point."""
+        return f"results/{self.inputs.prefix(self._job(point), 'units')}".rstrip("/")
+
+    def codebooks(self, wildcards: Any) -> dict[str, str]:
+        """The codebooks of a layer: name -> file."""
+        return {
+            point.codebook: f"{self._folder(point)}/units/centroids.safetensors"
+            for point in self.points
+            if point.layer == int(wildcards.layer)
+        }
+
+    def codebook_files(self, wildcards: Any) -> list[str]:
+        """The files of a layer's codebooks."""
+        return list(self.codebooks(wildcards).values())
+
+    def codebook_words(self, wildcards: Any) -> list[str]:
+        """The codebooks of a layer as NAME=FILE."""
+        return [f"{name}={path}" for name, path in self.codebooks(wildcards).items()]
+
+    def speakers(self, wildcards: Any) -> str | list[str]:
+        """The speakers' statistics of a layer, if some point is normalised by them."""
+        if "speaker" not in self.sweep.normalisations:
+            return []
+        job = SimpleNamespace(point=f"units_sweep/layer{wildcards.layer}/")
+        return f"results/{self.inputs.prefix(job, 'speakers')}units/speakers.safetensors"
+
+    def options(self, wildcards: Any) -> str:
+        """The options of the job that measures the codebooks of a layer."""
+        return self.inputs.options("sweep_quality")(SimpleNamespace(point=f"units_sweep/layer{wildcards.layer}/"))
+
+    def scores(self, wildcards: Any) -> list[str]:
+        """The scores of the trained points, and of phone-repeat, from which factor C is the step.
+
+        Raises UserError if the sweep cannot be made from the run's settings.
+        """
+        settings, tasks = self.inputs.settings, self.inputs.tasks
+        if settings.units.source == "given":
+            raise UserError(
+                "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: given "
+                "has neither; leave units.source out, or compare tokenizers by a run of each (--directory)"
+            )
+        if self.trained and "phone-repeat" not in settings.rungs:
+            raise UserError("results/units_sweep.csv: factor C is the step from phone-repeat; add it to rungs")
+        check_sweep(settings, self.inputs.home)
+        before = [f"results/scores/phone-repeat/{task}.parquet" for task in (tasks if self.trained else [])]
+        return before + [f"{self._folder(p)}/scores/{p.rung}/{task}.parquet" for p in self.trained for task in tasks]
+
+    def trained_words(self, wildcards: Any) -> list[str]:
+        """The trained points as NAME=FOLDER, with the folder that holds their lm/ and scores/."""
+        return [f"{point.name}={self._folder(point)}" for point in self.trained]
+
+
+class ScalingInputs:
+    """The points of results/scaling.csv, rungs x sizes x fractions, and where their artefacts lie."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs, scaling = inputs, inputs.settings.scaling
+        self.sizes = [size["name"] for size in scaling.sizes]
+        self.jobs = [
+            SimpleNamespace(point=f"scaling/{fraction}/{size}/", rung=rung)
+            for rung in scaling.rungs
+            for size in self.sizes
+            for fraction in scaling.fractions
+        ]
+
+    def _all(self, files: Callable[[Any], str | list[str]]) -> list[str]:
+        settings = self.inputs.settings
+        if missing := [rung for rung in settings.scaling.rungs if rung not in settings.rungs]:
+            names = ", ".join(missing)
+            raise UserError(f"scaling.rungs: {names} is not among rungs; add it there, or leave it out here")
+        found = map(files, self.jobs)
+        return [path for paths in found for path in ([paths] if isinstance(paths, str) else paths)]
+
+    def tokens(self, wildcards: Any) -> list[str]:
+        """The token folder of each point."""
+        return self._all(self.inputs.tokens)
+
+    def models(self, wildcards: Any) -> list[str]:
+        """The models of each point, all seeds."""
+        return self._all(self.inputs.models)
+
+    def scores(self, wildcards: Any) -> list[str]:
+        """The scores of each point, all tasks."""
+        tasks = self.inputs.tasks
+        return self._all(lambda job: [f"results/{job.point}scores/{job.rung}/{task}.parquet" for task in tasks])
+
+
+def variability_config(settings: Settings, level: int) -> str:
+    """The `--config` words of a run of the speech rung alone on a world of this variability level.
+
+    Raises UserError on a corpus that has no such level.
+    """
+    if settings.corpus.name != "world":
+        raise UserError("results/variability.csv needs corpus.name: world; a natural corpus has no variability level")
+    if settings.units.source == "given":
+        raise UserError(
+            "results/variability.csv speaks the corpus again at every variability level, and units.source: given "
+            "has no units of that speech; run it with an encoder"
+        )
+    values = settings.model_dump(mode="json") | {"rungs": ["speech-hubert"]}
+    values["corpus"]["variability"] = level
+    values["continuation"]["enabled"] = False
+    return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())

@@ -1,0 +1,28 @@
+"""What happens once, before a run's first job."""
+
+from pathlib import Path
+
+from speechladder.alignment.check import check_mfa_command
+from speechladder.fetch.download import check_room
+from speechladder.settings import Settings
+from speechladder.units.s3prl_environment import check_s3prl
+from speechladder.workflow.config import check_hubs
+from speechladder.workflow.leftovers import cancel_leftovers
+from speechladder.workflow.lock import hold_lock
+from speechladder.workflow.sources import missing
+
+
+def start(settings: Settings, home: Path, conda: bool, lock: str) -> None:
+    """Check what only the machine and the network can tell, then take the run's folder.
+
+    Every model must be there or at its hub, the commands of aligner and encoder must exist, and downloads must fit the
+    disk. The lock keeps a second run out of the folder until this one ends. Cluster jobs that an earlier run left are
+    cancelled. `home` is the checkout; `conda` says whether jobs run in the environments of their rules. Raises
+    UserError.
+    """
+    check_hubs(settings)
+    check_mfa_command(settings.alignment, conda=conda)
+    check_s3prl(settings.units, home, conda=conda)
+    check_room(missing(settings), settings.downloads)
+    hold_lock(lock)
+    cancel_leftovers(Path.cwd())

@@ -1,0 +1,98 @@
+"""Which of a stage's settings it does not read in this run, so that changing them reruns nothing.
+
+settings.stages lists every field that a stage may read. Some fields count only for one choice of another setting, for
+one rung, or for one task.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.settings import Settings, options
+from speechladder.workflow.config import needs_vocoder
+
+Unread = Callable[[Settings, Any], Collection[str]]
+
+_CORPUS = {  # fields that each kind of corpus leaves unread
+    "world": {"path", "source", "manifests", "archives", "text", "english_only"},
+    "libriheavy": {"path", "hours", "valid_fraction", "test_fraction", "variability"},
+}
+_NATURAL = {"manifests", "text", "english_only", "variability"}
+_EXTERNAL = {f"units.{name}" for name in ("path", "items_path", "rate", "repeat", "clusters")}
+_ENCODER = {f"units.{name}" for name in ("encoder", "layer", "batch_seconds", "precision", "chunk_seconds", "compile")}
+
+
+def _corpus(settings: Settings, wildcards: Any) -> set[str]:
+    name = settings.corpus.name
+    fields = {f"corpus.{field}" for field in _CORPUS.get(name, _NATURAL)}
+    return fields | (set() if name == "world" else {"seed"})
+
+
+def _units(settings: Settings, wildcards: Any) -> set[str]:
+    return _ENCODER if settings.units.source == "given" else _EXTERNAL
+
+
+def _clusters(settings: Settings, wildcards: Any) -> set[str]:
+    """A codebook says how many clusters it has; units from elsewhere do not."""
+    return set() if settings.units.source == "given" else {"units.clusters"}
+
+
+def _aligner(settings: Settings, wildcards: Any) -> set[str]:
+    """The beam is PocketSphinx's, which also aligns items where the corpus has TextGrids."""
+    return set() if settings.alignment.aligner in ("pocketsphinx", "textgrids") else {"alignment.beam"}
+
+
+def _tokens(settings: Settings, wildcards: Any) -> set[str]:
+    from speechladder.rungs import registry
+
+    rung = registry.get(wildcards.rung)
+    phones = {"stress", "silence", "word_boundary"}
+    read = (phones if "alignment" in rung.needs else set()) | {str(rung.bpe)}
+    return {f"tokens.{name}" for name in (*phones, "text_vocab", "phone_vocab") if name not in read}
+
+
+def _items(settings: Settings, wildcards: Any) -> set[str]:
+    given = settings.benchmarks
+    read = TASKS[wildcards.task].options(given)
+    fields = type(given).model_fields
+    beam = {"alignment.beam"} if settings.alignment.aligner == "mfa" else set()
+    return {f"benchmarks.{name}" for name in fields if name not in read} | beam
+
+
+def _whisper(settings: Settings, wildcards: Any) -> set[str]:
+    return set() if settings.continuation.asr == "whisper" else {"continuation.whisper"}
+
+
+def _vocoder(settings: Settings, wildcards: Any) -> set[str]:
+    """A rung without units is spoken by no vocoder."""
+    spoken = needs_vocoder(settings, getattr(wildcards, "rung", None))
+    return _whisper(settings, wildcards) | (set() if spoken else {"continuation.vocoder", "units.clusters"})
+
+
+def _judge(settings: Settings, wildcards: Any) -> set[str]:
+    model = set() if settings.continuation.judge == "hf" else {"continuation.judge_model"}
+    return _whisper(settings, wildcards) | model
+
+
+UNREAD: dict[str, Unread] = {
+    "build_corpus": _corpus,
+    "align": _aligner,
+    "make_prompts": _aligner,
+    "extract_units": _units,
+    "extract_item_units": _units,
+    "extract_prompt_units": _units,
+    "units_quality": _clusters,
+    "tokenize_rung": _tokens,
+    "make_items": _items,
+    "transcribe_stories": _whisper,
+    "train_judge": _whisper,
+    "transcribe_rung": _vocoder,
+    "transcribe_reference": _vocoder,
+    "judge_continuations": _judge,
+}
+
+
+def read_options(settings: Settings, rule: str, wildcards: Any = None) -> str:
+    """The options of a job of `rule`: those of its stage, without what the job does not read."""
+    without = UNREAD[rule](settings, wildcards) if rule in UNREAD else ()
+    return options(settings, rule, without)

@@ -1,0 +1,65 @@
+"""What the rules ask the settings: inputs of a job, and the parts of its command."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from speechladder.io.errors import UserError
+from speechladder.settings import load
+from speechladder.workflow.inputs import Inputs, flags
+
+
+def job(**wildcards: str) -> SimpleNamespace:
+    return SimpleNamespace(**wildcards)
+
+
+def test_a_flag_for_each_input_that_there_is():
+    found = SimpleNamespace(truth="results/a b", models=[], storycloze_text=["x", "y'z"])
+    words = flags("truth", "models", "storycloze_text")(None, found)
+    assert words == "--truth 'results/a b' --storycloze-text x 'y'\"'\"'z'"
+    assert flags("models")(None, found) == ""
+
+
+def test_all_shards_are_one_word_for_bash(root):
+    many, one = (Inputs(load({"corpus": {"shards": n}}), root) for n in (12, 1))
+    assert many.over_shards("results/units/{shard}.parquet")(job()) == "results/units/{0..11}.parquet"
+    assert one.over_shards("results/units/{shard}.parquet")(job()) == "results/units/0.parquet"
+    point = job(point="units_sweep/layer2-k100-none-seed0/")
+    words = many.over_shards("results/{point}units/{shard}.parquet")(point)
+    assert words == "results/units_sweep/layer2-k100-none-seed0/units/{0..11}.parquet"
+    assert many.units(point)[11] == "results/units_sweep/layer2-k100-none-seed0/units/11.parquet"
+
+
+def test_items_are_official_from_files_or_generated(root, tmp_path):
+    (tmp_path / "slm21").mkdir()
+    official = Inputs(load({"benchmarks": {"slm21": str(tmp_path / "slm21")}}), root)
+    swuggy, topic = job(task="swuggy"), job(task="topic")
+    assert official.slm21(swuggy) == str(tmp_path / "slm21")
+    assert official.slm21(topic) == [] == official.storycloze(topic)
+    assert official.phone_durations(swuggy) == "results/alignment/durations.json"
+    assert (official.item_threads(swuggy), official.item_threads(topic)) == (8, 1)
+    assert official.submitted(job(rung="text-bpe", seed="0")) == str(tmp_path / "slm21")
+    with pytest.raises(UserError, match=r"benchmarks\.slm21 is not set"):
+        Inputs(load({}), root).submitted(job())
+
+
+def test_statistics_of_speakers_are_inputs_where_features_are_normalised_by_them(root):
+    plain, spoken = (Inputs(load({"units": {"normalisation": kind}}), root) for kind in ("none", "speaker"))
+    assert plain.speakers(job()) == [] == plain.item_speakers(job())
+    assert spoken.speakers(job()) == "results/units/speakers.safetensors"
+    assert spoken.item_speakers(job()) == ["results/units/speakers.safetensors", "results/units/voices.safetensors"]
+    point = job(point="units_sweep/layer2-k100-speaker-seed0/")
+    assert plain.speakers(point) == "results/units_sweep/layer2/units/speakers.safetensors"
+
+
+def test_a_warm_start_has_the_dimensions_of_its_model(root):
+    lm = {"init": "OWNER/NAME", "layers": 2}
+    inputs = Inputs(load({"lm": lm}), root)
+    assert inputs.init_files(job(point="")) == []
+    with pytest.raises(UserError, match=r"scaling\.sizes: xs has other dimensions than lm\.init"):
+        inputs.init_files(job(point="scaling/0.25/xs/"))
+
+
+def test_the_shipped_encoder_is_an_input(root):
+    names = {path.rpartition("/")[2] for path in Inputs(load({}), root).encoder_files(job())}
+    assert {"config.json", "model.safetensors"} <= names

@@ -1,0 +1,100 @@
+"""Points of the units sweep and of the scaling grid: their prefixes, settings, and what they share."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from speechladder.settings import Point, at, load, own, where
+from speechladder.settings.points import CODEBOOKS, LAYERS, MODELS, SAMPLES, Variation
+from speechladder.workflow.grids import ScalingInputs, SweepInputs
+from speechladder.workflow.inputs import Inputs
+
+PREFIXES = [
+    "",
+    "units_sweep/layer2/",
+    "units_sweep/layer2-speaker/",
+    "units_sweep/layer12-k2048-none-seed3/",
+    "scaling/0.25/",
+    "scaling/1e-05/",
+    "scaling/1.0/s.2/",
+]
+S = load({"scaling": {"seeds": [0, 1], "fractions": [0.25, 1.0]}})
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_prefix_says_in_what_its_point_differs(prefix):
+    assert Variation.parse(prefix).prefix == prefix
+
+
+def test_what_is_no_prefix_is_refused():
+    for wrong in ("units_sweep/", "scaling/x/", "layer2/", "units_sweep/layer2"):
+        with pytest.raises(ValueError, match="prefix"):
+            Variation.parse(wrong)
+
+
+def test_the_patterns_take_the_run_and_their_own_prefixes():
+    found = {name: [p for p in PREFIXES if re.fullmatch(pattern, p)] for name, pattern in PATTERNS.items()}
+    assert found == {
+        "layers": PREFIXES[:2],
+        "samples": [PREFIXES[0], PREFIXES[2]],
+        "codebooks": [PREFIXES[0], PREFIXES[3]],
+        "models": [PREFIXES[0], PREFIXES[3], PREFIXES[6]],
+    }
+    assert not any(re.compile(pattern).groups for pattern in PATTERNS.values())
+
+
+PATTERNS = {"layers": LAYERS, "samples": SAMPLES, "codebooks": CODEBOOKS, "models": MODELS}
+
+
+def test_the_settings_of_a_point():
+    assert at(S, "") is not None and at(S, "") == S
+    swept = at(S, "units_sweep/layer2-k400-speaker-seed1/")
+    assert (swept.units.layer, swept.units.clusters, swept.units.normalisation, swept.seed) == (2, 400, "speaker", 1)
+    assert not swept.scores.layers and not swept.scores.learning and swept.lm == S.lm
+    assert at(S, "units_sweep/layer2/").seed == S.seed
+    scaled = at(S, "scaling/0.25/xs/")
+    assert (scaled.lm.hidden_size, scaled.lm.learning_points, scaled.lm.seeds) == (32, 0, [0, 1])
+    assert scaled.units == S.units
+
+
+@pytest.mark.parametrize(
+    ("prefix", "artefact", "found"),
+    [
+        ("", "models", ""),
+        ("units_sweep/layer3-k100-none-seed0/", "models", ""),  # the run's own
+        ("units_sweep/layer3-k400-none-seed0/", "sample", ""),
+        ("units_sweep/layer3-k400-speaker-seed0/", "sample", "units_sweep/layer3-speaker/"),
+        ("units_sweep/layer3-k400-speaker-seed0/", "speakers", ""),
+        ("units_sweep/layer2-k400-speaker-seed0/", "speakers", "units_sweep/layer2/"),
+        ("units_sweep/layer3-k100-none-seed1/", "units", "units_sweep/layer3-k100-none-seed1/"),
+        ("scaling/0.25/xs/", "units", ""),
+        ("scaling/0.25/xs/", "tokens", "scaling/0.25/"),
+        ("scaling/1.0/xs/", "tokens", ""),
+        ("scaling/1.0/xs/", "models", "scaling/1.0/xs/"),
+        ("scaling/0.25/lm/", "models", "scaling/0.25/lm/"),
+        ("scaling/1.0/lm/", "models", ""),  # the run's own
+    ],
+)
+def test_what_points_share_is_made_once(prefix, artefact, found):
+    assert where(S, prefix, artefact) == found
+
+
+def test_the_sweep_reads_the_runs_own_units_where_they_are_a_point(root):
+    sweep = SweepInputs(Inputs(S, root))
+    assert own(S) == Point(3, 100, "none", 0)
+    books = sweep.codebooks(SimpleNamespace(layer="3"))
+    assert books["layer3-k100-none-seed0"] == "results/units/centroids.safetensors"
+    assert books["layer3-k400-none-seed0"] == "results/units_sweep/layer3-k400-none-seed0/units/centroids.safetensors"
+    assert "layer3-k100-none-seed0-dedup=results" in sweep.trained_words(None)
+    assert "results/scores/speech-hubert-dedup/topic.parquet" in sweep.scores(None)
+
+
+def test_the_scaling_grid_is_rungs_by_sizes_by_fractions(root):
+    grid = ScalingInputs(Inputs(S, root))
+    models = grid.models(None)
+    assert len(models) == 3 * 3 * 2 * 2
+    assert models[:2] == ["results/scaling/0.25/xs/lm/text-bpe/seed0", "results/scaling/0.25/xs/lm/text-bpe/seed1"]
+    assert models[10:12] == ["results/lm/text-bpe/seed0", "results/lm/text-bpe/seed1"]
+    assert grid.tokens(None)[:2] == ["results/scaling/0.25/tokens/text-bpe", "results/tokens/text-bpe"]
+    assert grid.scores(None)[0] == "results/scaling/0.25/xs/scores/text-bpe/swuggy.parquet"

@@ -1,0 +1,106 @@
+"""The table of stages: a setting reruns the stages that read it, and no others."""
+
+import argparse
+import shlex
+from types import SimpleNamespace
+
+import pytest
+from pydantic import Field
+
+from speechladder.settings import STAGES, Settings, Units, load, options, untracked
+from speechladder.settings.documents import sections
+from speechladder.settings.options import is_untracked
+from speechladder.settings.stages import Stage, version
+from speechladder.workflow.unread import read_options
+
+WORKFLOW = {"units.s3prl_python"}  # fields that no stage reads: the workflow finds an environment by it
+
+
+def all_options(settings: Settings, **wildcards: str) -> dict[str, str]:
+    job = SimpleNamespace(**({"task": "swuggy", "rung": "text-bpe"} | wildcards))
+    return {rule: read_options(settings, rule, job) for rule in STAGES}
+
+
+def changed(before: Settings, after: Settings, **wildcards: str) -> set[str]:
+    one, other = all_options(before, **wildcards), all_options(after, **wildcards)
+    return {rule for rule in STAGES if one[rule] != other[rule]}
+
+
+def test_every_listed_field_exists_and_every_field_is_listed():
+    fields = {f"{name}.{field}" for name, section in sections().items() for field in section.model_fields}
+    fields |= {"seed", "rungs"}
+    listed = {field for stage in STAGES.values() for field in stage.reads}
+    assert listed <= fields
+    tracked = {name for name in fields if not is_untracked(*name.rpartition(".")[::2])}
+    assert tracked - listed == WORKFLOW, "a field that no stage reads; list it in settings/stages.py"
+
+
+def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
+    class More(Units):
+        dithering: float = Field(0.5, description="Something that one new stage reads.")
+
+    plain = load({})
+    before = all_options(plain)
+    settings = plain.model_copy(update={"units": More(**plain.units.model_dump(), dithering=0.7)})
+    assert all_options(settings) == before
+    monkeypatch.setitem(STAGES, "polish", Stage("units", options={"units": ("dithering",)}))
+    assert all_options(settings) == before | {"polish": "--dithering 0.7"}
+
+
+@pytest.mark.parametrize(
+    ("config", "change", "rules"),
+    [
+        ({}, {"units": {"abx_minutes": 3}}, {"features_abx", "units_quality", "sweep_quality"}),
+        ({}, {"units": {"iterations": 3}}, {"train_kmeans"}),
+        ({}, {"units": {"sample_frames": 3000}}, {"sample_features"}),
+        ({}, {"scores": {"layers": False}}, {"score_rung"}),
+        ({}, {"tokens": {"text_vocab": 100}}, {"tokenize_rung", "train_judge"}),
+        ({}, {"tokens": {"phone_vocab": 100}}, set()),  # of the rung text-bpe
+        ({}, {"benchmarks": {"swuggy_pairs": 30}}, {"make_items"}),
+        ({}, {"benchmarks": {"topic_pairs": 30}}, set()),  # of the task swuggy
+        ({}, {"continuation": {"whisper": "tiny"}}, set()),
+        ({}, {"continuation": {"vocoder_steps": 3}}, {"train_vocoder"}),
+        ({}, {"corpus": {"text": "asr"}}, set()),  # of the world
+        ({}, {"corpus": {"min_seconds": 0.5}}, {"build_corpus"}),
+        ({}, {"alignment": {"beam": 1e-100}}, {"make_items", "alignment_quality"}),
+        ({"alignment": {"aligner": "mfa"}}, {"alignment": {"aligner": "mfa", "beam": 1e-100}}, {"alignment_quality"}),
+        (
+            {"alignment": {"aligner": "pocketsphinx"}},
+            {"alignment": {"aligner": "pocketsphinx", "mfa_g2p": None}},
+            set(),
+        ),
+        ({}, {"lm": {"max_steps": 3}}, {"train_lm"}),
+        ({}, {"lm": {"lr": 1e-4}}, {"train_lm", "train_judge"}),
+        ({}, {"lm": {"processes": 2}, "units": {"workers": 3}}, set()),
+        ({}, {"analysis": {"resamples": 200}}, {"make_table", "units_sweep", "scaling"}),
+    ],
+)
+def test_a_setting_reruns_the_stages_that_read_it(config, change, rules):
+    assert changed(load(config), load(change)) == rules
+
+
+def test_options_are_words_that_a_script_reads_back():
+    words = shlex.split(options(load({"continuation": {"whisper": "a model"}, "seed": 3}), "transcribe_rung"))
+    parser = argparse.ArgumentParser()
+    for name in ("seed", "clusters", "asr", "whisper", "vocoder", "examples"):
+        parser.add_argument(f"--{name}", required=True)
+    found = parser.parse_args(words)
+    assert (found.seed, found.whisper, found.clusters) == ("3", "a model", "100")
+    assert "--clusters" not in options(load({}), "transcribe_rung", ["units.clusters"])
+
+
+def test_units_from_elsewhere_and_units_of_an_encoder_read_their_own_settings():
+    given = load({"units": {"source": "given", "path": "x"}})
+    words = read_options(given, "extract_units")
+    assert "--path x" in words and "--clusters 100" in words and "--layer" not in words
+    words = read_options(load({}), "extract_units")
+    assert "--layer 3" in words and "--path" not in words and "--clusters" not in words
+    assert "clusters" in read_options(given, "units_quality") and "clusters" not in read_options(
+        load({}), "units_quality"
+    )
+
+
+def test_untracked_settings_are_no_options():
+    assert any("PROCESSES" in name for name in untracked(load({})))
+    assert not any(is_untracked(*field.rpartition(".")[::2]) for stage in STAGES.values() for field in stage.reads)
+    assert version("make_prompts") == (1, version("build_corpus"))
