@@ -34,8 +34,8 @@ def test_items_are_official_from_files_or_generated(root, tmp_path):
     (tmp_path / "slm21").mkdir()
     official = Inputs(load({"benchmarks": {"slm21": str(tmp_path / "slm21")}}), root)
     swuggy, topic = job(task="swuggy"), job(task="topic")
-    assert official.slm21(swuggy) == str(tmp_path / "slm21")
-    assert official.slm21(topic) == [] == official.storycloze(topic)
+    assert official.official(swuggy) == str(tmp_path / "slm21")
+    assert official.official(topic) == [] == official.stories(topic)
     assert official.phone_durations(swuggy) == "results/alignment/durations.json"
     assert (official.item_threads(swuggy), official.item_threads(topic)) == (8, 1)
     assert official.submitted(job(rung="text-bpe", seed="0")) == str(tmp_path / "slm21")

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import yaml
 
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.command import parse
 from speechladder.corpora.audit import write_audit
 from speechladder.corpora.cuts import Cut, write_cuts
@@ -28,7 +29,7 @@ from speechladder.plan.hours import Hours, find_hours
 from speechladder.plan.jobs import Job, Jobs, jobs_by_rule, parse_jobs
 from speechladder.plan.machine import Machine, find_machine
 from speechladder.plan.measured import Measured
-from speechladder.settings import LM, load
+from speechladder.settings import LM, STAGES, load
 from speechladder.workflow.presets import configuration, preset_file
 from speechladder.workflow.record import read_record, write_record
 
@@ -267,11 +268,11 @@ rule align:
 rule train_lm:
     output: results/lm/text-bpe/seed0
     wildcards: rung=text-bpe, seed=0
-rule train_scaled:
-    wildcards: rung=text-bpe, size=xs, fraction=1e-05, seed=0
-rule sweep_lm:
-    wildcards: codebook=layer3-k100-none-seed0, unit_rung=speech-hubert-dedup, seed=0
-rule sweep_samples:
+rule train_lm:
+    wildcards: point=scaling/1e-05/xs/, rung=text-bpe, seed=0
+rule train_lm:
+    wildcards: point=units_sweep/layer3-k100-none-seed0/, rung=speech-hubert-dedup, seed=0
+rule sweep_quality:
     wildcards: layer=2
 rule make_table:
     jobid: 0
@@ -290,9 +291,9 @@ def test_jobs_are_read_from_snakemakes_dry_run():
         Job("align"),
         Job("align"),
         Job("train_lm", "text-bpe"),
-        Job("train_scaled", "text-bpe", point="scaling/xs-1e-05"),
-        Job("sweep_lm", "speech-hubert-dedup", point="units_sweep/layer3-k100-none-seed0"),
-        Job("sweep_samples", point="units_sweep/layer2"),
+        Job("train_lm", "text-bpe", point="scaling/1e-05/xs/"),
+        Job("train_lm", "speech-hubert-dedup", point="units_sweep/layer3-k100-none-seed0/"),
+        Job("sweep_quality", point="units_sweep/layer2/"),
         Job("make_table"),
     ]
     assert jobs_by_rule(jobs)["align"] == 2
@@ -385,11 +386,8 @@ OWN_TARGETS = re.compile(r"variability\w*|list_to_encode")  # no table needs the
 def test_every_rule_of_a_table_belongs_to_a_stage():
     texts = [path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk")]
     rules = {name for text in texts for name in re.findall(r"(?m)^ *(?:rule|use rule \w+ as) (\w+)(?: with)?:", text)}
-    known = [rule for stage in stages.RULES.values() for rule in stage]
-    assert len(known) == len(set(known))
-    assert {name for name in rules if not OWN_TARGETS.fullmatch(name)} == set(known)
-    assert set(costs.COSTS) | set(costs.TWINS) <= set(known)
-    assert set(costs.TWINS.values()) <= set(costs.COSTS)
+    assert {name for name in rules if not OWN_TARGETS.fullmatch(name)} <= set(STAGES)
+    assert set(costs.COSTS) | set(costs.NOT_ESTIMATED) <= set(STAGES)
 
 
 def test_statistics_of_speakers_are_jobs_of_the_stages_that_wait_for_them(book):
@@ -605,14 +603,14 @@ def test_other_units_leave_the_rates_of_text_measured(book, default_run):
 
 def test_a_point_has_the_settings_of_its_name(book):
     run = context(book, settings(), Machine(1, 0, None))
-    codebook, layer = run.at_point("units_sweep/layer2-k400-speaker-seed1"), run.at_point("units_sweep/layer5")
+    codebook, layer = run.at_point("units_sweep/layer2-k400-speaker-seed1/"), run.at_point("units_sweep/layer5/")
     units = codebook.settings.units
     assert (units.layer, units.clusters, units.normalisation) == (2, 400, "speaker")
     assert layer.settings.units.layer == 5
-    small = run.at_point("scaling/xs-1e-05")
+    small = run.at_point("scaling/1e-05/xs/")
     assert (small.settings.lm.hidden_size, small.settings.lm.learning_points, small.fraction) == (32, 0, 1e-05)
     assert small.settings.lm.seeds == run.settings.scaling.seeds
-    assert run.at_point("scaling/-0.25").settings.lm.hidden_size == run.settings.lm.hidden_size
+    assert run.at_point("scaling/0.25/").settings.lm.hidden_size == run.settings.lm.hidden_size
     assert not (codebook.settings.scores.layers or small.settings.scores.learning)
     assert run.at_point("") is run
 
@@ -620,27 +618,27 @@ def test_a_point_has_the_settings_of_its_name(book):
 def test_a_larger_model_on_more_data_costs_more_and_a_point_costs_its_own(book):
     jobs = {
         Job("train_lm", "text-raw"): 1,
-        Job("train_scaled", "text-raw", point="scaling/xs-0.25"): 2,
-        Job("train_scaled", "text-raw", point="scaling/xs-1.0"): 2,
-        Job("sweep_kmeans", point="units_sweep/layer2-k100-none-seed0"): 1,
-        Job("sweep_kmeans", point="units_sweep/layer2-k400-none-seed0"): 1,
-        Job("sweep_units", point="units_sweep/layer2-k400-none-seed0"): 10,
-        Job("sweep_quality", point="units_sweep/layer2"): 1,
+        Job("train_lm", "text-raw", point="scaling/0.25/xs/"): 2,
+        Job("train_lm", "text-raw", point="scaling/1.0/xs/"): 2,
+        Job("train_kmeans", point="units_sweep/layer2-k100-none-seed0/"): 1,
+        Job("train_kmeans", point="units_sweep/layer2-k400-none-seed0/"): 1,
+        Job("extract_units", point="units_sweep/layer2-k400-none-seed0/"): 10,
+        Job("sweep_quality", point="units_sweep/layer2/"): 1,
     }
     found = settings(units={"max_points_per_centroid": 100_000}, lm={"max_steps": 10**9, "max_passes": 1})
     plan = planned(book, found, Jobs(Counter(jobs)))
     assert plan.unknown == {}
     own, quarter, whole = plan.models
-    assert [model.name for model in plan.models] == ["text-raw", "text-raw xs-0.25", "text-raw xs-1.0"]
+    assert [model.name for model in plan.models] == ["text-raw", "text-raw 0.25/xs", "text-raw 1.0/xs"]
     assert quarter.tokens == pytest.approx(whole.tokens / 4, rel=0.01)
     assert quarter.hours < whole.hours < own.hours
     train = row(plan, "train")
     assert train.jobs == 5
     each = own.hours + 2 * quarter.hours + 2 * whole.hours
     assert train.cost.cpu.value == pytest.approx(each + 5 * 3.6 / 3600)
-    points = [row(planned(book, found, Jobs(Counter([job]))), "k-means") for job in jobs if job.rule == "sweep_kmeans"]
+    points = [row(planned(book, found, Jobs(Counter([job]))), "k-means") for job in jobs if job.rule == "train_kmeans"]
     assert points[1].cost.cpu.value == pytest.approx(4 * points[0].cost.cpu.value, rel=0.01)
-    quality = row(planned(book, found, Jobs(Counter([Job("sweep_quality", point="units_sweep/layer2")]))), "units")
+    quality = row(planned(book, found, Jobs(Counter([Job("sweep_quality", point="units_sweep/layer2/")]))), "sweep")
     assert quality.hours.value == pytest.approx(found.sweep.minutes / 60)
 
 

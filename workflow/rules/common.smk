@@ -95,7 +95,8 @@ if "--unlock" in sys.argv:
 
 onstart:
     try:
-        start(S, HOME, CONDA, LOCK)
+        dag = workflow.dag_settings
+        start(S, HOME, CONDA, LOCK, replace=dag.forceall or "build_corpus" in dag.forcerun)
     except UserError as error:
         raise WorkflowError(str(error)) from None
 

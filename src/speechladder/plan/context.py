@@ -13,7 +13,8 @@ from speechladder.plan.hours import Hours
 from speechladder.plan.machine import Machine
 from speechladder.plan.measured import Measured
 from speechladder.plan.rates import HUBERT_BASE, HUBERT_LARGE, Rates, encoder_flops
-from speechladder.settings import Point, Settings
+from speechladder.settings import Settings, at
+from speechladder.settings.points import Variation
 from speechladder.workflow.config import ASSETS, SHIPPED
 
 HUB = {"facebook/hubert-base-ls960": HUBERT_BASE, "facebook/hubert-large-ll60k": HUBERT_LARGE}
@@ -43,10 +44,10 @@ class Context:
         return self.speech / self.settings.corpus.shards
 
     def at_point(self, point: str) -> "Context":
-        """Return the context of a point as jobs.Job writes it: its settings differ from the run's."""
+        """Return the context of a point by its prefix: its settings differ from the run's."""
         if not point:
             return self
-        settings, fraction = settings_at(self.settings, point)
+        settings, fraction = at(self.settings, point), float(Variation.parse(point).fraction or 1)
         measured = replace(self.measured, settings=settings, reasons=[])
         return replace(self, settings=settings, fraction=fraction, measured=measured)
 
@@ -102,24 +103,6 @@ class Context:
     def width(self) -> int:
         """Values in a frame of the encoder's features."""
         return int(encoder_config(self.settings.units.encoder)[0]["hidden_size"])
-
-
-def settings_at(settings: Settings, point: str) -> tuple[Settings, float]:
-    """Return the settings at a point of the sweep or of the scaling grid, and its share of the training data."""
-    kind, _, name = point.partition("/")
-    scores = settings.scores.model_copy(update={"layers": False, "learning": False})
-    if kind == "scaling":
-        size, _, fraction = name.partition("-")  # the name of a size has no hyphen
-        lm = settings.scaled_lm(size) if size else settings.lm
-        lm = lm.model_copy(update={"learning_points": 0, "seeds": settings.scaling.seeds})
-        return settings.model_copy(update={"lm": lm, "scores": scores}), float(fraction)
-    if "-" in name:
-        point_of_sweep = Point.parse(name)
-        changes = {field: getattr(point_of_sweep, field) for field in ("layer", "clusters", "normalisation")}
-    else:
-        changes = {"layer": int(name.removeprefix("layer"))}
-    units = settings.units.model_copy(update=changes)
-    return settings.model_copy(update={"units": units, "scores": scores}), 1.0
 
 
 def encoder_config(name: str) -> tuple[Mapping[str, Any], bool]:

@@ -21,7 +21,12 @@ JUDGE_TOKENS = 3.8  # per second of speech: 2.7 words of 1.4 tokens, assumed
 JUDGED = 100  # tokens of a text, assumed
 UTTERANCE_BYTES = 30  # of id, offset, length and seconds beside a rung's tokens, assumed
 ITEM_CORES = 8  # of the aligner of an official benchmark (workflow/rules/official.smk)
-SPOKEN = ("phones", "phone-frames", "units", "unit-runs")  # continuations that an ASR transcribes (registry.TRANSCRIBED_AS)
+SPOKEN = (
+    "phones",
+    "phone-frames",
+    "units",
+    "unit-runs",
+)  # of registry.TRANSCRIBED_AS, for an ASR
 
 
 class Work(NamedTuple):
@@ -72,11 +77,9 @@ def _make_items(c: Context, job: Job) -> Work:
 
 
 def _sample(c: Context, job: Job) -> Work:
-    """The sweep keeps the sample once for each normalisation."""
     units = c.settings.units
     speech = Figure(min(c.hours.train, units.sample_frames / FRAME_RATE / 3600 / SAMPLE_SHARE), "derived")
-    kept = len(c.settings.sweep.normalisations) if job.point else 1
-    return Work(c.encode(speech) + Cost(disk=Figure(4.0 * c.width * _frames(c) * kept, "derived")), speech)
+    return Work(c.encode(speech) + Cost(disk=Figure(4.0 * c.width * _frames(c), "derived")), speech)
 
 
 def _frames(c: Context) -> float:
@@ -193,23 +196,15 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "train_vocoder": lambda c, job: Work(c.cpu(Figure(c.settings.continuation.vocoder_steps), "vocoder_steps", 3600)),
     "train_judge": _train_judge,
     "judge_continuations": _judge,
-    "make_table": lambda c, job: Work(Cost(cpu=Figure(c.rates.get("report").value, "assumed"))),
+    **dict.fromkeys(
+        ("make_table", "units_sweep", "scaling"),
+        lambda c, job: Work(Cost(cpu=Figure(c.rates.get("report").value, "assumed"))),
+    ),
 }
-# Rules of the sweep and of the scaling grid do what those of the run do, at another point.
-TWINS = {
-    "sweep_samples": "sample_features",
-    "sweep_kmeans": "train_kmeans",
-    "sweep_units": "extract_units",
-    "sweep_tokens": "tokenize_rung",
-    "sweep_item_units": "extract_item_units",
-    "sweep_item_tokens": "tokenize_items",
-    **dict.fromkeys(("sweep_lm", "train_scaled"), "train_lm"),
-    **dict.fromkeys(("sweep_scores", "score_scaled"), "score_rung"),
-    **dict.fromkeys(("units_sweep", "scaling"), "make_table"),
-}
+NOT_ESTIMATED = ("variability_run",)  # runs of the whole workflow
 
 
 def job_cost(context: Context, job: Job) -> Work:
     """Return what a job costs, with the settings of its point."""
-    cost = COSTS.get(TWINS.get(job.rule, job.rule))
+    cost = COSTS.get(job.rule)
     return cost(context.at_point(job.point), job) if cost else Work()

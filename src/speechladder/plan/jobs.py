@@ -23,8 +23,8 @@ _CHATTER = re.compile(r"Using workflow|Config|Building DAG|\s*File|host:|Assumin
 class Job(NamedTuple):
     """A job: its rule, and what its cost depends on.
 
-    `name` is the file that it fetches or unpacks. `point` says in which part of the sweep or of the scaling grid it is:
-    units_sweep/layer3, units_sweep/layer3-k100-none-seed0, scaling/xs-0.25; empty for the run itself.
+    `name` is the file that it fetches or unpacks. `point` is the prefix of its point (settings.points): empty
+    for the run itself, units_sweep/layer3-k100-none-seed0/ or scaling/0.25/xs/ for a point of the sweep or of the grid.
     """
 
     rule: str
@@ -66,14 +66,12 @@ def parse_jobs(text: str) -> list[Job]:
 
 def _job(rule: str, wildcards: dict[str, str]) -> Job:
     """Return the job of a rule; shards, seeds and tasks do not change a job's cost."""
-    point = ""
-    if "codebook" in wildcards:
-        point = f"units_sweep/{wildcards['codebook']}"
-    elif "layer" in wildcards:
-        point = f"units_sweep/layer{wildcards['layer']}"
+    point = wildcards.get("point", "")
+    if "layer" in wildcards:
+        point = f"units_sweep/layer{wildcards['layer']}/"
     elif "fraction" in wildcards:
-        point = f"scaling/{wildcards.get('size', '')}-{wildcards['fraction']}"
-    rung = wildcards.get("rung") or wildcards.get("unit_rung", "")
+        point = f"scaling/{wildcards['fraction']}/"
+    rung = wildcards.get("rung", "")
     return Job(rule, rung, wildcards.get("file") or wildcards.get("archive", ""), point)
 
 

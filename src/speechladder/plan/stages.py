@@ -6,36 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from speechladder.plan.context import Context
-from speechladder.plan.costs import Work, job_cost
+from speechladder.plan.costs import NOT_ESTIMATED, Work, job_cost
 from speechladder.plan.figures import Cost, Figure
 from speechladder.plan.jobs import Job, Jobs, jobs_of_a_new_run
 from speechladder.plan.models import Model, plan_model
-
-# The rows of a plan and the rules of each. plan.costs says what a job of each costs.
-RULES = {
-    "download": ("download",),
-    "unpack": ("unpack_archive", "index_archive"),
-    "corpus": ("build_corpus", "split_manifest", "audit_corpus"),
-    "align": ("align", "fetch_mfa", "prepare_mfa", "train_mfa", "alignment_quality", "phone_durations"),
-    "k-means sample": (
-        *("sample_features", "features_abx", "speaker_statistics"),
-        *("sweep_samples", "sweep_speakers", "sweep_voices"),
-    ),
-    "k-means": ("train_kmeans", "sweep_kmeans"),
-    "units": ("extract_units", "units_quality", "deal_units", "sweep_units", "sweep_quality"),
-    "tokens": ("tokenize_rung", "select_utterances", "sweep_tokens", "take_fraction"),
-    "train": ("train_lm", "sweep_lm", "train_scaled"),
-    "items": (
-        *("make_items", "transcribe_stories", "voice_statistics", "extract_item_units", "tokenize_items"),
-        *("sweep_item_units", "sweep_item_tokens"),
-    ),
-    "scores": ("score_rung", "sweep_scores", "score_scaled"),
-    "continue": (
-        *("continue_rung", "make_prompts", "extract_prompt_units", "build_asr", "train_vocoder", "transcribe_rung"),
-        *("transcribe_reference", "make_judge_text", "train_judge", "judge_continuations"),
-    ),
-    "report": ("make_table", "export_slm21", "units_sweep", "scaling"),
-}
+from speechladder.settings import STAGES
 
 
 @dataclass(frozen=True)
@@ -82,12 +57,11 @@ class Plan:
 def make(context: Context, jobs: Jobs) -> Plan:
     """Return the plan of the jobs that Snakemake lists, or of a run that has not begun if Snakemake failed."""
     counts = jobs_of_a_new_run(context.settings, context.files) if jobs.error else jobs.counts
-    stage_of = {rule: stage for stage, rules in RULES.items() for rule in rules}
-    by_stage: dict[str, dict[Job, int]] = {name: {} for name in RULES}
+    by_stage: dict[str, dict[Job, int]] = {stage.title: {} for stage in STAGES.values()}
     unknown: Counter[str] = Counter()
     for job, count in counts.items():
-        if job.rule in stage_of:
-            by_stage[stage_of[job.rule]][job] = count
+        if job.rule in STAGES and job.rule not in NOT_ESTIMATED:
+            by_stage[STAGES[job.rule].title][job] = count
         elif job.rule != "all":
             unknown[job.rule] += count
     rungs = list(context.settings.rungs)
@@ -123,7 +97,7 @@ def _wall(context: Context, works: Iterable[tuple[Work, int]]) -> Figure:
 
 
 def _model(context: Context, job: Job) -> Model:
-    name = f"{job.rung} {job.point.partition('/')[2]}".strip()
+    name = f"{job.rung} {job.point.partition('/')[2].strip('/')}".strip()
     return plan_model(context.at_point(job.point), job.rung, name)
 
 

@@ -209,6 +209,7 @@ STAGES: dict[str, Stage] = {
     ),
     "judge_continuations": Stage(
         "continue",
+        version=2,
         options=_SEED | {"continuation": (*_ASR, "judge", "judge_model", "seconds")},
         gpu=True,
     ),

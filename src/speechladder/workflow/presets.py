@@ -33,7 +33,7 @@ def configuration(files: Sequence[Path], words: Sequence[str]) -> dict[str, Any]
     from snakemake.utils import update_config
 
     out: dict[str, Any] = {}
-    for path in (HOME / "config.yaml", *files):
+    for path in (HOME / "config" / "config.yaml", *files):
         content = _yaml(path.read_text(), str(path))
         if not isinstance(content, dict):
             raise UserError(f"{path}: no settings in it; a preset is a mapping of sections, see presets/")

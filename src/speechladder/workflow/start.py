@@ -9,20 +9,26 @@ from speechladder.units.s3prl_environment import check_s3prl
 from speechladder.workflow.config import check_hubs
 from speechladder.workflow.leftovers import cancel_leftovers
 from speechladder.workflow.lock import hold_lock
+from speechladder.workflow.record import check_same_corpus, write_record
 from speechladder.workflow.sources import missing
 
+RESULTS = Path("results")
 
-def start(settings: Settings, home: Path, conda: bool, lock: str) -> None:
+
+def start(settings: Settings, home: Path, conda: bool, lock: str, replace: bool = False) -> None:
     """Check what only the machine and the network can tell, then take the run's folder.
 
-    Every model must be there or at its hub, the commands of aligner and encoder must exist, and downloads must fit the
-    disk. The lock keeps a second run out of the folder until this one ends. Cluster jobs that an earlier run left are
-    cancelled. `home` is the checkout; `conda` says whether jobs run in the environments of their rules. Raises
-    UserError.
+    results/ must hold no other corpus, unless the user asked to `replace` it. Every model must be there or at its hub,
+    the commands of aligner and encoder must exist, and downloads must fit the disk. The lock keeps a second run out of
+    the folder until this one ends. Cluster jobs that an earlier run left are cancelled. Then the settings are recorded
+    in results/run.json. `home` is the checkout; `conda` says whether jobs run in the environments of their rules.
+    Raises UserError.
     """
+    check_same_corpus(RESULTS, settings, replace)
     check_hubs(settings)
     check_mfa_command(settings.alignment, conda=conda)
     check_s3prl(settings.units, home, conda=conda)
     check_room(missing(settings), settings.downloads)
     hold_lock(lock)
     cancel_leftovers(Path.cwd())
+    write_record(RESULTS, settings)
