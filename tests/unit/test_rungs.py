@@ -15,6 +15,8 @@ from speechladder.rungs import registry
 from speechladder.rungs.functions import phone_alphabet
 from speechladder.rungs.registry import Utterance
 from speechladder.settings import Tokens
+from speechladder.settings.documents import as_schema
+from speechladder.workflow.config import checked
 
 # "a cat" said in 0.2 s: SIL SIL AH0 | K AE1 T SIL, with two neighbouring pauses first
 PHONES = [
@@ -104,18 +106,19 @@ def test_any_utterance(utterance: Utterance) -> None:
     assert phones.count("|") <= max(0, len(utterance.words) - 1)
 
 
-def test_an_unknown_rung_is_named_with_its_nearest_spelling() -> None:
+def test_an_unknown_rung_is_named_with_its_nearest_spelling(tmp_path) -> None:
     with pytest.raises(UserError, match="did you mean 'text-bpe'"):
         registry.get("text-bpr")
     with pytest.raises(UserError, match=r"rungs\.1: 'phone-rew'.*did you mean 'phone-raw'"):
-        settings.load({"rungs": ["text-bpe", "phone-rew"]})
+        checked({"rungs": ["text-bpe", "phone-rew"]}, tmp_path)
 
 
-def test_registering_makes_a_rung_configurable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registering_makes_a_rung_configurable(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr(registry, "RUNGS", dict(registry.RUNGS))
     registry.rung("vowels", needs="alignment")(lambda u: ["a"])
-    assert settings.load({"rungs": ["vowels"]}).rungs == ["vowels"]
-    assert "vowels" in settings.Settings.model_json_schema()["properties"]["rungs"]["items"]["enum"]
+    assert checked({"rungs": ["vowels"]}, tmp_path).rungs == ["vowels"]
+    schema = as_schema(settings.Settings, registry.names())
+    assert "vowels" in schema["properties"]["rungs"]["items"]["enum"]
     with pytest.raises(ValueError, match="registered already"):
         registry.rung("vowels", needs="text")
     with pytest.raises(ValueError, match="needs"):
