@@ -44,6 +44,11 @@ def load(checkpoints, which, layer=3, **how):
     return Encoder.load(str(checkpoints[which][0]), layer, device="cpu", **how)
 
 
+def scale(features):
+    """The root mean square of some features: what rounding is proportional to."""
+    return float(np.sqrt(np.mean(np.square(features))))
+
+
 def together(encoder, speech):
     """All of `speech` in one padded batch."""
     (batch,) = encoder.features([Wave.of(samples) for samples in speech])
@@ -62,7 +67,9 @@ def test_layer_of_the_full_model(checkpoints, speech, which, fast):
         encoder = load(checkpoints, which, layer, fast=fast)
         assert len(encoder.model.encoder.layers) == layer  # the ones above are never computed
         for states, got in zip(wanted, encoder.encode(speech), strict=True):
-            np.testing.assert_allclose(got, states[layer][0].numpy(), atol=2e-5)
+            wanted_here = states[layer][0].numpy()
+            # float32 in another order of summation, which each CPU's kernels choose; a layer further is 1e-2 away
+            np.testing.assert_allclose(got, wanted_here, rtol=0, atol=1e-4 * scale(wanted_here))
 
 
 @each
@@ -85,8 +92,11 @@ def test_bf16_changes_a_unit_in_a_thousand_at_most_with_the_batch(checkpoints, w
     alone = assign(np.concatenate([encoder.encode([samples])[0] for samples in speech]), centroids)
     batch = assign(np.concatenate(together(encoder, speech)), centroids)
     assert (alone == batch).mean() >= 0.999
-    assert (assign(fp32, centroids) == batch).mean() > 0.95  # near fp32, and not fp32 by mistake:
-    assert np.abs(fp32 - np.concatenate(together(encoder, speech))).max() > 1e-4
+    # How many units bf16 changes depends on the CPU's kernels: 1 % here, 14 % with AMX. On each of them the chosen
+    # centroid is about as near as the nearest; a centroid drawn at random is 1.8 to 2 times as far.
+    nearest, chosen = (np.linalg.norm(fp32 - centroids[units], axis=1) for units in (assign(fp32, centroids), batch))
+    assert chosen.mean() < 1.05 * nearest.mean()
+    assert np.abs(fp32 - np.concatenate(together(encoder, speech))).max() > 1e-3 * scale(fp32)  # it is not fp32
     assert encoder.provenance["precision"] == "bf16"
     assert "precision" not in exact.provenance
 
