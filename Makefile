@@ -50,18 +50,18 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 	@touch $@
 
 table: $(VENV)/.installed ## the default run: results/table.csv and figures (about 14 minutes on 2 cores)
-	snakemake --cores $(CORES) results/table.csv
+	snakemake results/table.csv --cores $(CORES)
 	@python scripts/print_table.py results
 
 smoke: $(VENV)/.installed ## the same workflow in under two minutes, for a first look (results in .work/smoke)
-	snakemake --cores $(CORES) --configfile presets/smoke.yaml --directory .work/smoke results/table.csv
+	snakemake results/table.csv --cores $(CORES) --configfile presets/smoke.yaml --directory .work/smoke
 	@python scripts/print_table.py .work/smoke/results
 
 plan: $(VENV)/.installed ## what a run would take, before anything is spent: make plan PRESET=paper
 	@python scripts/plan.py $(if $(PRESET),--preset $(PRESET)) $(ARGS)
 
 audit: $(VENV)/.installed ## hold a corpus against the disk: make audit PRESET=libriheavy-small [ARGS="--config ..."]
-	snakemake --cores $(CORES) $(if $(PRESET),--configfile presets/$(PRESET).yaml) $(ARGS) -- results/corpus/audit.json
+	snakemake results/corpus/audit.json --cores $(CORES) $(if $(PRESET),--configfile presets/$(PRESET).yaml) $(ARGS)
 
 stages: $(VENV)/.installed ## each stage with what it makes and needs: make stages [PRESET=paper] [ARGS="--config ..."]
 	@python scripts/list_stages.py $(if $(PRESET),--preset $(PRESET)) $(ARGS)
@@ -83,11 +83,11 @@ lint: $(VENV)/.installed-test ## ruff, snakefmt, snakemake --lint
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
-configuration: $(VENV)/.installed ## write config.yaml and its documentation from the settings
+configuration: $(VENV)/.installed ## write config/config.yaml and its documentation from the settings
 	python scripts/make_config_docs.py
 
 report: $(VENV)/.installed ## results/report.html, from a finished run
-	snakemake --cores $(CORES) results/table.csv --report results/report.html
+	snakemake results/table.csv --cores $(CORES) --report results/report.html
 
 clean: ## remove the default run's results
 	rm -rf results .snakemake

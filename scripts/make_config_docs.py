@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write config.yaml, docs/configuration.md and workflow/config.schema.json from the settings models."""
+"""Write config/config.yaml, docs/configuration.md and workflow/config.schema.json from the settings models."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def contents() -> dict[str, str]:
     """Generated file -> what must be in it."""
     return {
-        "config.yaml": as_yaml(Settings),
+        "config/config.yaml": as_yaml(Settings),
         "docs/configuration.md": as_markdown(Settings),
         "workflow/config.schema.json": json.dumps(Settings.model_json_schema(), indent=2) + "\n",
     }

@@ -4,4 +4,4 @@ One package per stage, in the order that data flows; each imports only from thos
 `settings` and `io`: corpora, alignment, units, rungs, lm, benchmarks, analysis, report.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

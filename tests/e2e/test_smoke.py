@@ -146,7 +146,7 @@ def test_a_setting_of_one_rung_or_task_touches_no_other(smoke, config, expected)
 def test_a_raised_version_constant_reruns_the_stage(smoke, tmp_path):
     # a copy of the workflow whose scoring is another algorithm; a comment more changes nothing
     code = tmp_path / "code"
-    for name in ("Snakefile", "config.yaml", "workflow", "envs", "scripts", "presets", "src"):
+    for name in ("Snakefile", "config", "workflow", "envs", "scripts", "presets", "src"):
         (code / name).parent.mkdir(parents=True, exist_ok=True)
         source = ROOT / name
         if source.is_dir():

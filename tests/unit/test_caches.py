@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from speechladder.workflow.caches import RUN, caches, of_snakemake
+from speechladder.workflow.caches import caches
 
 RUNS, FILES = Path("/run/.snakemake/cache"), Path("/data/downloads")
 
@@ -29,13 +29,3 @@ def test_what_the_user_has_set_stays(tmp_path):
 def test_models_that_are_at_home_are_used_there(tmp_path):
     (tmp_path / ".cache/huggingface/hub").mkdir(parents=True)
     assert not {"HF_HUB_CACHE", "XDG_CACHE_HOME"} & set(caches(RUNS, FILES, {"HOME": str(tmp_path)}))
-
-
-def test_snakemake_s_own_cache_lies_in_the_run_s_folder(tmp_path):
-    home = {"HOME": str(tmp_path)}
-    for words in (["-d", "/run"], ["--directory", "/run"], ["--directory=/run"]):
-        assert of_snakemake(["--cores", "2", *words], home) == {"XDG_CACHE_HOME": "/run/.snakemake/cache"}
-    assert of_snakemake([], home) == {"XDG_CACHE_HOME": str(Path.cwd() / RUN)}
-    # which the Snakefile then replaces by the place for models
-    assert caches(RUNS, FILES, home | {"XDG_CACHE_HOME": str(RUNS)})["XDG_CACHE_HOME"] == "/data/downloads/cache"
-    assert of_snakemake([], home | {"XDG_CACHE_HOME": "/x"}) == {}

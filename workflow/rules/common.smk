@@ -9,7 +9,7 @@ from speechladder.corpora.local import audio_state, transcripts
 from speechladder.workflow.caches import RUN, caches
 from speechladder.fetch.download import check_room, folder_of
 from speechladder.io.errors import UserError
-from speechladder.io.processes import RUNNER, runner
+from speechladder.io.processes import RUNNER, die_with_runner, runner
 from speechladder.workflow.lock import hold_lock, unlock
 from speechladder.workflow.sources import audio_inputs, missing
 from speechladder.settings import TASKS, VERSIONS, Point, Units, as_options, untracked
@@ -31,6 +31,8 @@ from speechladder.workflow.config import (
     token_options,
     units_are_heard,
 )
+
+die_with_runner()  # this run may itself be a job: rule variability_run starts runs of its own
 
 try:
     S = checked(config, HOME)

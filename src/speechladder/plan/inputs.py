@@ -87,11 +87,11 @@ def preset(name: str) -> Path:
 
 
 def configuration(files: Sequence[Path], words: Sequence[str]) -> dict[str, Any]:
-    """config.yaml, `files` and --config's KEY=VALUE words, each merged over the ones before, as Snakemake does."""
+    """config/config.yaml, `files` and the KEY=VALUE words of --config, merged in this order as Snakemake does."""
     from snakemake.utils import update_config
 
     out: dict[str, Any] = {}
-    for path in (HOME / "config.yaml", *files):
+    for path in (HOME / "config" / "config.yaml", *files):
         update_config(out, _yaml(path.read_text(), str(path)))
     for word in words:
         key, equals, value = word.partition("=")

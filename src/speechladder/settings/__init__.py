@@ -1,6 +1,6 @@
 """Every setting of a run, with its default, its bounds and its meaning: the one source.
 
-`config.yaml`, the JSON schema and `docs/configuration.md` are generated from the models
+`config/config.yaml`, the JSON schema and `docs/configuration.md` are generated from the models
 (`scripts/make_config_docs.py`), the Snakefile validates the user's configuration with `load`, and each script gets its
 command-line options from `add_options`, so that a stage run by hand and a stage run by Snakemake read the same names.
 """

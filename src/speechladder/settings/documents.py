@@ -1,4 +1,4 @@
-"""config.yaml and docs/configuration.md, written from the models; a test fails when they drift."""
+"""config/config.yaml and docs/configuration.md, written from the models; a test fails when they drift."""
 
 import json
 import textwrap
@@ -17,7 +17,7 @@ def _sections() -> dict[str, type[Section]]:
 
 
 def as_yaml(settings: type[Settings]) -> str:
-    """`config.yaml`: every field with its default, its description as a comment above it."""
+    """`config/config.yaml`: every field with its default, its description as a comment above it."""
     lines = ["# The default run. Written by scripts/make_config_docs.py from src/speechladder/settings:"]
     lines += ["# change a default there; change a run here, in a preset (--configfile), or by --config."]
 
@@ -46,7 +46,7 @@ def as_markdown(settings: type[Settings]) -> str:
         "# Configuration",
         "",
         "Generated from `src/speechladder/settings` by `scripts/make_config_docs.py`. A run's configuration",
-        "is `config.yaml`, overridden by `--configfile PRESET.yaml`, overridden by `--config section='{key: value}'`.",
+        "is `config/config.yaml`, overridden by `--configfile PRESET.yaml`, overridden by `--config section='{key: value}'`.",
         "",
     ]
     tables = {"": settings} | _sections()

@@ -2,7 +2,7 @@
 slow, shared by all nodes, and sometimes not there at all."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 RUN = Path(".snakemake") / "cache"  # of a run, in its folder
@@ -23,7 +23,7 @@ def caches(run: Path, downloads: Path, environ: Mapping[str, str] = os.environ) 
     """
     out = {name: str(run / folder) for name, folder in _OWN.items() if not environ.get(name)}
     home = Path(environ.get("HOME") or "/") / ".cache"
-    if not _home_is_used(run, environ):
+    if not _home_is_used(environ):
         models = downloads / "cache"
         out["XDG_CACHE_HOME"] = str(models)
         if not environ.get("HF_HOME"):
@@ -32,20 +32,7 @@ def caches(run: Path, downloads: Path, environ: Mapping[str, str] = os.environ) 
     return out
 
 
-def of_snakemake(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The same for Snakemake's own cache, which it makes before it has read a configuration."""
-    folder = "."
-    for word, following in zip(argv, [*argv[1:], "."]):
-        if word in ("--directory", "-d"):
-            folder = following
-        elif word.startswith("--directory="):
-            folder = word.partition("=")[2]
-    run = Path(folder).resolve() / RUN
-    return {} if _home_is_used(run, environ) else {"XDG_CACHE_HOME": str(run)}
-
-
-def _home_is_used(run: Path, environ: Mapping[str, str]) -> bool:
+def _home_is_used(environ: Mapping[str, str]) -> bool:
     """Whether the user has chosen a place for caches, or has models at home."""
     home = Path(environ.get("HOME") or "/") / ".cache"
-    chosen = environ.get("XDG_CACHE_HOME", "")
-    return chosen not in ("", str(run)) or any((home / name).is_dir() for name in ("huggingface/hub", "whisper"))
+    return bool(environ.get("XDG_CACHE_HOME")) or any((home / name).is_dir() for name in ("huggingface/hub", "whisper"))

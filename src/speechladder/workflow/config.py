@@ -102,7 +102,7 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
 
     Raises UserError naming the field for every mistake that can be found before a job runs.
     """
-    settings = load(config, "the configuration (config.yaml, --configfile, --config)")
+    settings = load(config, "the configuration (config/config.yaml, --configfile, --config)")
     values = settings.model_dump()
 
     def place(field: str, path: str) -> str:
