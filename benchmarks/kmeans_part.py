@@ -64,7 +64,8 @@ def _ours(
     features: np.ndarray, clusters: int, seed: int, enough: float, backend: str, precision: str
 ) -> dict[str, Any]:
     """Seconds until the objective is at most `enough`; null where it never is."""
-    from speechladder.units.kmeans import Plan, fit
+    from speechladder.units.kmeans.fit import fit
+    from speechladder.units.kmeans.plan import Plan
 
     begun = time.perf_counter()
     plan = Plan(clusters, ITERATIONS, seed, init="k-means++", backend="torch", precision=precision, enough=enough)

@@ -47,9 +47,10 @@ from speechladder.io.tensors import write_tensors
 from speechladder.plan.rates import HUBERT_BASE, HUBERT_LARGE, encoder_flops
 from speechladder.settings import Units
 from speechladder.units.decode import Wave
-from speechladder.units.encoder import Encoder, open_encoder
+from speechladder.units.encoders.factory import open_encoder
+from speechladder.units.encoders.models import read_model
+from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.extract import extract_shard
-from speechladder.units.models import read
 
 ROOT = Path(__file__).resolve().parents[1]
 AUDIO = ROOT.parent / "shared" / "data" / "librispeech" / "LibriSpeech"
@@ -101,7 +102,7 @@ class Case:
 
     def theirs(self) -> tuple[Any, bool]:
         """transformers' model up to the layer, on the device, and whether waveforms are normalised."""
-        found = read(str(self.folder / "model"), self.layer)
+        found = read_model(str(self.folder / "model"), self.layer)
         return found.model.to(self.device), found.normalise
 
     def one_at_a_time(self) -> list[np.ndarray]:
@@ -200,7 +201,7 @@ def ceiling(size: int = 8192, rounds: int = 30) -> float:
 
 def encoder_alone(case: Case, rounds: int, compiled: bool) -> dict[str, Any]:
     """Batches whose audio is decoded already: how many times real time, and the share of the card's matrix rate."""
-    encoder = Encoder.load(
+    encoder = TransformersEncoder.load(
         case.units.encoder,
         case.layer,
         case.units.batch_seconds,

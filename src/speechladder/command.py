@@ -92,7 +92,8 @@ def parse(function: Callable[..., None], words: Sequence[str]) -> dict[str, Any]
             found[name] = from_options(args, hints[name])
         else:
             value = getattr(args, name)
-            found[name] = dict(value) if typing.get_origin(hints[name]) is dict and value is not None else value
+            is_dict = typing.get_origin(_without_none(hints[name])) is dict
+            found[name] = dict(value) if is_dict and value is not None else value
     return found
 
 
@@ -104,8 +105,7 @@ def _add(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, te
     """Give `parser` the option of one parameter."""
     required = default is inspect.Parameter.empty
     more: dict[str, Any] = {"required": required, "default": None if required else default, "dest": name}
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:  # X | None
-        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    hint = _without_none(hint)
     origin = typing.get_origin(hint)
     if hint is bool:
         more = {"action": "store_true", "dest": name}
@@ -120,6 +120,13 @@ def _add(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, te
     if hint is not bool and not required and default not in (None, (), []):
         text += f" (default: {default})"
     parser.add_argument(f"--{name.replace('_', '-')}", help=text.replace("%", "%%"), **more)
+
+
+def _without_none(hint: Any) -> Any:
+    """X of the type hint X | None; any other hint as it is."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    return hint
 
 
 def _pair(kind: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:

@@ -14,8 +14,8 @@ import torch
 
 from speechladder.io.errors import UserError
 from speechladder.units import decode
+from speechladder.units.assign import assign
 from speechladder.units.batching import buckets, windows
-from speechladder.units.codebook import assign
 from speechladder.units.decode import Job, Wave, waves
 from speechladder.units.nearest import Nearest
 
@@ -101,10 +101,10 @@ def test_a_window_of_a_file_is_read(tmp_path):
     samples = np.linspace(-0.5, 0.5, 32_000, dtype=np.float32)
     soundfile.write(tmp_path / "long.flac", samples, 16_000)
     job = Job("x", "s", str(tmp_path / "long.flac"), 0.25, start=1.0, windowed=True)
-    got = decode.read(job)
+    got = decode.read_wave(job)
     np.testing.assert_allclose(got.samples, samples[16_000:20_000], atol=1e-4)
     assert got.mean == got.samples.mean()
-    assert "too short" in decode.read(Job("x", "s", str(tmp_path / "long.flac"), 0.01, windowed=True))
+    assert "too short" in decode.read_wave(Job("x", "s", str(tmp_path / "long.flac"), 0.01, windowed=True))
 
 
 def test_a_dead_worker_is_a_message(tmp_path):

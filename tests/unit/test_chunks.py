@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from speechladder.units.chunks import MARGIN, pieces
-from speechladder.units.codebook import assign, kmeans
-from speechladder.units.encoder import Encoder
-from speechladder.units.fast import Front
+from speechladder.units.assign import assign
+from speechladder.units.encoders.chunks import MARGIN, pieces
+from speechladder.units.encoders.fast import Front
+from speechladder.units.encoders.transformers import TransformersEncoder
+from speechladder.units.kmeans.fit import kmeans
 from tests import tiny_hubert
 
 
@@ -46,7 +47,7 @@ def test_without_attention_pieces_are_exact(tmp_path, speech, kind, fast):
     tiny_hubert.save(tmp_path, kind)
 
     def load(chunk_seconds):
-        encoder = Encoder.load(str(tmp_path), 3, device="cpu", chunk_seconds=chunk_seconds, fast=fast)
+        encoder = TransformersEncoder.load(str(tmp_path), 3, device="cpu", chunk_seconds=chunk_seconds, fast=fast)
         for layer in encoder.model.encoder.layers:
             layer.attention.forward = lambda hidden_states, **_: (torch.zeros_like(hidden_states), None)
         return encoder
@@ -64,7 +65,7 @@ def test_the_statistics_of_a_recording_are_computed_once(tmp_path, speech, monke
     fold = Front.fold
     monkeypatch.setattr(Front, "fold", lambda front, wave: folded.append(len(wave)) or fold(front, wave))
     tiny_hubert.save(tmp_path, "base")
-    encoder = Encoder.load(str(tmp_path), 1, device="cpu", chunk_seconds=10.0, fast=fast)
+    encoder = TransformersEncoder.load(str(tmp_path), 1, device="cpu", chunk_seconds=10.0, fast=fast)
     once = encoder.encode([speech, speech[:300_000]])
     assert sorted(folded) == [300_000, 320_000]
     again = encoder.encode([0.5 * speech[::-1], speech])  # kept within a call alone
@@ -74,11 +75,11 @@ def test_the_statistics_of_a_recording_are_computed_once(tmp_path, speech, monke
 
 def test_without_a_margin_they_would_not_be(tmp_path, speech, monkeypatch):
     """What the margin is for: the positional convolution, which sees the zeros beyond a piece."""
-    from speechladder.units import encoder as module
+    from speechladder.units.encoders import transformers as module
 
     monkeypatch.setattr(module, "MARGIN", 0)
     tiny_hubert.save(tmp_path, "base")
-    encoder = Encoder.load(str(tmp_path), 1, device="cpu", chunk_seconds=10.0)
+    encoder = TransformersEncoder.load(str(tmp_path), 1, device="cpu", chunk_seconds=10.0)
     encoder.model.config.num_conv_pos_embeddings = 0
     encoder.model.encoder.layers[0].attention.forward = lambda hidden_states, **_: (torch.zeros_like(hidden_states), 0)
     cut = encoder.encode([speech])[0]
@@ -95,7 +96,7 @@ def test_units_of_pieces_are_nearly_those_of_the_whole(shared_data):
 
     files = sorted((shared_data / "librispeech/LibriSpeech/train-clean-100/19/198").glob("*.flac"))
     samples = np.concatenate([read_audio(file) for file in files[:8]])[: 80 * 16_000]
-    whole = Encoder.load("hubert-micro", 3, device="cpu").encode([samples])[0]
-    cut = Encoder.load("hubert-micro", 3, device="cpu", chunk_seconds=30.0).encode([samples])[0]
+    whole = TransformersEncoder.load("hubert-micro", 3, device="cpu").encode([samples])[0]
+    cut = TransformersEncoder.load("hubert-micro", 3, device="cpu", chunk_seconds=30.0).encode([samples])[0]
     centroids = kmeans(whole, 100, 5, 10**6, 0).centroids
     assert (assign(whole, centroids) == assign(cut, centroids)).mean() > 0.95

@@ -12,10 +12,13 @@ import transformers
 from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
 from speechladder.settings import Units
-from speechladder.units.codebook import assign, kmeans
+from speechladder.units.assign import assign
 from speechladder.units.decode import Wave
-from speechladder.units.encoder import Encoder, fingerprint, open_encoder
-from speechladder.units.fast import packs
+from speechladder.units.encoders.factory import open_encoder
+from speechladder.units.encoders.fast import packs
+from speechladder.units.encoders.models import fingerprint
+from speechladder.units.encoders.transformers import TransformersEncoder
+from speechladder.units.kmeans.fit import kmeans
 from tests import tiny_hubert
 
 LENGTHS = (400, 16_000, 719, 720, 23_333, 9_000, 16_000)
@@ -41,7 +44,7 @@ def speech():
 
 
 def load(checkpoints, which, layer=3, **how):
-    return Encoder.load(str(checkpoints[which][0]), layer, device="cpu", **how)
+    return TransformersEncoder.load(str(checkpoints[which][0]), layer, device="cpu", **how)
 
 
 def scale(features):
@@ -140,7 +143,7 @@ def test_default_on_a_cpu_is_transformers_own_path(checkpoints):
 def test_a_large_model_on_a_cpu_goes_through_onednn(tmp_path):
     config = transformers.HubertConfig(hidden_size=768, num_hidden_layers=3, num_attention_heads=12)
     transformers.HubertModel(config).save_pretrained(tmp_path)
-    encoder = Encoder.load(str(tmp_path), 3, device="cpu")
+    encoder = TransformersEncoder.load(str(tmp_path), 3, device="cpu")
     assert encoder.front is not None
     dense = encoder.model.encoder.layers[0].feed_forward.intermediate_dense
     assert dense.packed is packs(torch.device("cpu"), torch.float32)
@@ -179,15 +182,15 @@ def test_compiled_is_the_same(checkpoints, speech, monkeypatch):
 def test_normalisation_without_preprocessor_is_the_releases(tmp_path):
     for kind, wanted in (("base", False), ("large", True)):
         tiny_hubert.save(tmp_path / kind, kind, preprocessor=False)
-        assert Encoder.load(str(tmp_path / kind), 1, device="cpu").normalise is wanted
+        assert TransformersEncoder.load(str(tmp_path / kind), 1, device="cpu").normalise is wanted
 
 
 def test_normalisation_is_the_preprocessors(tmp_path, speech):
     tiny_hubert.save(tmp_path / "large", "large")
-    encoder = Encoder.load(str(tmp_path / "large"), 2, device="cpu")
+    encoder = TransformersEncoder.load(str(tmp_path / "large"), 2, device="cpu")
     np.testing.assert_allclose(encoder.encode([speech[1]])[0], encoder.encode([speech[1] * 3 + 1])[0], atol=1e-4)
     transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path / "large")
-    plain = Encoder.load(str(tmp_path / "large"), 2, device="cpu")
+    plain = TransformersEncoder.load(str(tmp_path / "large"), 2, device="cpu")
     assert not plain.normalise
     assert np.abs(plain.encode([speech[1]])[0] - plain.encode([speech[1] * 3 + 1])[0]).max() > 1e-3
 
@@ -202,19 +205,19 @@ def test_fingerprint_is_of_the_weights(tmp_path):
 @pytest.mark.parametrize("layer", [0, 4])
 def test_layer_out_of_range(checkpoints, layer):
     with pytest.raises(UserError, match=r"units\.layer.*1 to 3"):
-        Encoder.load(str(checkpoints["Hubert", "base"][0]), layer)
+        TransformersEncoder.load(str(checkpoints["Hubert", "base"][0]), layer)
 
 
 def test_what_cannot_be_loaded_is_named(checkpoints, tmp_path):
     with pytest.raises(UserError, match=r"units\.encoder.*no such directory"):
-        Encoder.load(str(tmp_path / "absent"), 1)
+        TransformersEncoder.load(str(tmp_path / "absent"), 1)
 
     def broken(change) -> str:
         folder = tmp_path / f"broken{len(list(tmp_path.iterdir()))}"
         shutil.copytree(checkpoints["Hubert", "base"][0], folder)
         change(folder)
         with pytest.raises(UserError, match=r"units\.encoder") as error:
-            Encoder.load(str(folder), 1)
+            TransformersEncoder.load(str(folder), 1)
         return str(error.value)
 
     def config(folder, **changes):
@@ -250,4 +253,4 @@ def test_hub_id_without_network_says_how_to_get_it(monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", no_network)
     with pytest.raises(UserError, match="hf download someone/hubert --local-dir"):
-        Encoder.load("someone/hubert", 1)
+        TransformersEncoder.load("someone/hubert", 1)

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from speechladder.units.pretrain_data import Augmentation, Sampler, sentences, weighted
+from speechladder.units.pretrain_model import Architecture, build, gabor, layer_features, load, warped_features
 
 from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
 from speechladder.units import pretrain
 from speechladder.units.mfcc import mfcc
-from speechladder.units.pretrain_data import Augmentation, Sampler, sentences, weighted
-from speechladder.units.pretrain_model import Architecture, build, gabor, layer_features, load, warped_features
 
 TINY = Architecture(
     bands=8,

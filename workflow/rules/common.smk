@@ -14,7 +14,7 @@ from speechladder.workflow.lock import hold_lock, unlock
 from speechladder.workflow.sources import audio_inputs, missing
 from speechladder.settings import TASKS, VERSIONS, Point, Units, as_options, untracked
 from speechladder.settings.options import DOWNLOADS
-from speechladder.units.s3prl_environment import check_s3prl, interpreter, split
+from speechladder.units.encoders.s3prl_environment import check_s3prl, interpreter, split_encoder
 from speechladder.workflow.config import (
     asr_options,
     check_hubs,
@@ -140,7 +140,7 @@ def vocabulary(wildcards):
 
 def encoder_files(wildcards):
     """The encoder where it lies on disk: other weights or another front end, other units."""
-    given = (split(S.units.encoder)[1] or "") if S3PRL else S.units.encoder
+    given = (split_encoder(S.units.encoder)[1] or "") if S3PRL else S.units.encoder
     folder = HOME / "src/speechladder/assets/hubert-micro" if given == "hubert-micro" else Path(given)
     if S3PRL and folder.is_file():
         return [str(folder)]
@@ -151,7 +151,7 @@ def encoder_files(wildcards):
 def no_sweep(wildcards):
     """Why the user's own units have no sweep."""
     raise WorkflowError(
-        "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: given has neither; "
+        "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: external has neither; "
         "leave units.source out, or compare tokenizers by a run of each (--directory)"
     )
 

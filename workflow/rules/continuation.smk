@@ -31,8 +31,8 @@ rule make_prompts:
         " 2>&1 | tee {log}"
 
 
-# units.source: given has its own (given_units.smk).
-if S.units.source != "given":
+# units.source: external has its own (external_units.smk).
+if S.units.source != "external":
 
     rule extract_prompt_units:
         input:

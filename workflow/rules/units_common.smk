@@ -1,6 +1,6 @@
 # What the rules on units share: which settings each reads, and the files that they have in common.
 # Settings under `units` that one stage alone reads: another stage's does not make it anew.
-SAMPLING = ["sample_frames", "sampling", "sample_by_speaker", "sample_silence"]
+SAMPLING = ["sample_frames", "sample_by_speaker", "sample_silence"]
 KMEANS = [
     *("clusters", "iterations", "max_points_per_centroid"),
     *("kmeans", "kmeans_init", "kmeans_restarts", "kmeans_precision"),

@@ -54,7 +54,7 @@ class Context:
     def encode(self, speech: float, *bases: str) -> Cost:
         """Decoding `speech` hours of FLAC and running the encoder up to units.layer over them."""
         units = self.settings.units
-        if units.source == "given":
+        if units.source == "external":
             return Cost()
         cost = Cost(cpu=self.at(speech, "read_audio", *bases))
         if units.encoder == SHIPPED and not self.machine.gpus:
@@ -69,7 +69,7 @@ class Context:
     def assign(self, speech: float, *bases: str) -> Cost:
         """The nearest centroid of every frame of `speech` hours, where the encoder is."""
         units = self.settings.units
-        if units.source == "given":
+        if units.source == "external":
             return Cost()
         config, _ = encoder_config(units.encoder)
         flops = 2.0 * units.clusters * config["hidden_size"] * FRAME_RATE * 3600 * speech

@@ -170,7 +170,7 @@ def job_stats(text: str) -> dict[str, int]:
 
 def hub_models(settings: Settings) -> dict[str, float | None]:
     """The models that are fetched from a hub on first use, and their bytes where they are known."""
-    c, given = settings.continuation, [settings.units.encoder] * (settings.units.source != "given")
+    c, given = settings.continuation, [settings.units.encoder] * (settings.units.source != "external")
     given += filter(None, [settings.lm.init])
     if c.enabled:
         given += [c.whisper] * (c.asr == "whisper") + [c.judge_model] * (c.judge == "hf") + [c.vocoder]

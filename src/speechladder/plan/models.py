@@ -59,7 +59,7 @@ def token_rate(rung: str, results: Path, units: Units | None = None) -> Figure:
     path = results / "tokens" / rung / "meta.json"
     if path.is_file():
         return Figure(float(read_json(path)["tokens_per_second"]), "measured")
-    if units and units.source == "given" and units.rate and "units" in registry.get(rung).needs:
+    if units and units.source == "external" and units.rate and "units" in registry.get(rung).needs:
         return Figure(units.rate, "assumed")
     if rung in PAPER_TOKENS:
         return Figure(PAPER_TOKENS[rung], "published")

@@ -22,7 +22,7 @@ RULES = {  # of each stage; the first is the one whose jobs tell how much is lef
     "align": ("align", "fetch_mfa", "prepare_mfa", "train_mfa", "alignment_quality", "phone_durations"),
     "k-means sample": ("sample_features", "features_abx", "speaker_statistics"),
     "k-means": ("train_kmeans",),
-    "units": ("extract_units", "units_quality", "deal_units"),
+    "units": ("extract_units", "units_quality", "partition_units"),
     "tokens": ("tokenize_rung", "select_utterances"),
     "train": ("train_lm",),
     "items": ("make_items", "transcribe_stories", "voice_statistics", "extract_item_units", "tokenize_items"),
@@ -114,7 +114,7 @@ def _wholes(context: Context, files: list[File], models: list[Model]) -> dict[st
     packed = [file for file in absent if file.name.endswith((".tar.gz", ".tgz"))]
     tars = len(s.corpus.archives) if s.corpus.name in CORPORA else 0
     sampled, sample_bytes = _sample(context)
-    codebooks = int(s.units.source != "given")
+    codebooks = int(s.units.source != "external")
     speakers = int(codebooks and s.units.normalisation == "speaker")
     return {
         "download": _Whole(len(absent), one, Cost(disk=_size(absent)), 1),

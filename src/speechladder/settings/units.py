@@ -16,11 +16,11 @@ MAX_UNITS = 2**16 - 4  # ids of tokens are uint16, and four are specials (rungs.
 class Units(Section):
     """Acoustic units: encoder, layer, k-means."""
 
-    source: Literal["auto", "hubert", "wavlm", "wav2vec2", "s3prl", "given"] = Field(
+    source: Literal["auto", "hubert", "wavlm", "wav2vec2", "s3prl", "external"] = Field(
         "auto",
         description="Where units come from. auto: encoder is a HuBERT, WavLM or wav2vec 2.0, whichever its config.json says; "
-        "hubert, wavlm, wav2vec2: it must be this one; s3prl: an upstream, in the environment envs/s3prl.yaml; given: units "
-        "that your own tokenizer made, from path.",
+        "hubert, wavlm, wav2vec2: it must be this one; s3prl: an upstream, in the environment envs/s3prl.yaml; external: "
+        "units that your own tokenizer made, from path.",
     )
     encoder: str = Field(
         "hubert-micro",
@@ -29,22 +29,22 @@ class Units(Section):
     )
     path: str = Field(
         "",
-        description="source: given: a file of your tokenizer's units, or a folder of such files: Parquet or JSON lines "
+        description="source: external: a file of your tokenizer's units, or a folder of such files: Parquet or JSON lines "
         "(docs/your-tokenizer.md).",
     )
     items_path: str = Field(
-        "", description="source: given: the same for benchmark items and prompts; empty: they are in path too."
+        "", description="source: external: the same for benchmark items and prompts; empty: they are in path too."
     )
     rate: float = Field(
         50.0,
         ge=0,
         le=1000,
-        description="source: given: units per second of speech, of the frames that durations count where there are any; 0: no "
+        description="source: external: units per second of speech, of the frames that durations count where there are any; 0: no "
         "fixed rate and no durations.",
     )
     repeat: bool = Field(
         False,
-        description="source: given: write each unit as often as its duration says; else units are taken as they are written.",
+        description="source: external: write each unit as often as its duration says; else units are taken as they are written.",
     )
     s3prl_python: str | None = Field(
         None,
@@ -61,7 +61,7 @@ class Units(Section):
         100,
         ge=2,
         le=MAX_UNITS,
-        description="k-means clusters, the vocabulary of the speech rung; source: given: that of your tokenizer.",
+        description="k-means clusters, the vocabulary of the speech rung; source: external: that of your tokenizer.",
     )
     sample_frames: int = Field(
         100_000,
@@ -98,17 +98,12 @@ class Units(Section):
         False,
         description="Put the transformer through torch.compile: half a minute at the start, which only a GPU repays.",
     )
-    sampling: Literal["share", "reservoir"] = Field(
-        "share",
-        description="How the sample is drawn. share: half of an utterance's frames, utterances by hash; reservoir: the same, with "
-        "sample_by_speaker and sample_silence.",
-    )
     sample_by_speaker: bool = Field(
-        False, description="reservoir: every speaker gives the same number of frames, as far as it has them."
+        False, description="Draw the same number of frames from every speaker, as far as each has them."
     )
     sample_silence: Fraction = Field(
         1.0,
-        description="reservoir: frames aligned as SIL are at most this share of the sample; 1 leaves them as they come.",
+        description="Largest share of the sample that frames aligned as SIL may have; 1: no limit.",
     )
     sample_gigabytes: float = Field(
         8.0, gt=0, description="A sample larger than this is written to disk as it is drawn, and never held in memory."
@@ -144,9 +139,16 @@ class Units(Section):
         description="Speech of eight speakers on which ABX is measured, of features and of units, in minutes; 0 leaves it out.",
     )
 
+    @field_validator("source", mode="before")
+    @classmethod
+    def _renamed(cls, value: Any) -> Any:
+        if value == "given":
+            raise ValueError("given is now called external; write source: external")
+        return value
+
     @model_validator(mode="after")
     def _enough_frames(self) -> "Units":
-        if self.source != "given" and self.sample_frames < self.clusters:
+        if self.source != "external" and self.sample_frames < self.clusters:
             raise ValueError(
                 f"sample_frames: {self.sample_frames} frames cannot be {self.clusters} clusters; raise it or lower clusters"
             )
@@ -154,13 +156,9 @@ class Units(Section):
 
     @model_validator(mode="after")
     def _read_where_set(self) -> "Units":
-        if self.sampling == "share":
-            for name, unset in {"sample_by_speaker": False, "sample_silence": 1.0}.items():
-                if getattr(self, name) != unset:
-                    raise ValueError(f"{name}: would not be read, since sampling is share; write sampling: reservoir")
         for name, unset in {"path": "", "items_path": "", "rate": 50.0, "repeat": False}.items():
-            if getattr(self, name) != unset and self.source != "given":
-                raise ValueError(f"{name}: would not be read, since source is {self.source}; write source: given")
+            if getattr(self, name) != unset and self.source != "external":
+                raise ValueError(f"{name}: would not be read, since source is {self.source}; write source: external")
         if self.source == "s3prl":
             if self.precision not in ("auto", "fp32"):
                 raise ValueError(
@@ -174,8 +172,8 @@ class Units(Section):
             raise ValueError(f"s3prl_python: would not be read, since source is {self.source}; write source: s3prl")
         if self.repeat and not self.rate:
             raise ValueError("repeat: durations count frames, so units need a rate; set units.rate")
-        if self.source == "given" and not self.path:
-            raise ValueError("path: source: given needs the file or folder of your units")
+        if self.source == "external" and not self.path:
+            raise ValueError("path: source: external needs the file or folder of your units")
         if self.kmeans_precision == "bf16" and self.kmeans != "torch":
             raise ValueError("kmeans_precision: bf16 is for kmeans: torch; faiss computes in float32")
         return self

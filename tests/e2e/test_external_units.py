@@ -27,7 +27,7 @@ def write_units(results: Path, folder: Path, every: int = 1) -> dict[str, str]:
         for path in [*(results / "benchmarks" / task for task in TASKS), results / "continuation"]:
             for name, row in _rows(path / "units.parquet"):
                 handle.write(json.dumps({"id": f"{path.name}/{name}", "units": row["units"][::every]}) + "\n")
-    return {"source": "given", "path": str(folder / "corpus.parquet"), "items_path": str(folder / "items.jsonl")}
+    return {"source": "external", "path": str(folder / "corpus.parquet"), "items_path": str(folder / "items.jsonl")}
 
 
 def _rows(path: Path) -> list[tuple[str, dict]]:
@@ -44,7 +44,7 @@ def world(smoke, tmp_path):
 
 
 def test_the_runs_own_units_given_are_the_same_tokens(smoke, world, tmp_path):
-    units = write_units(smoke / "results", tmp_path / "given")
+    units = write_units(smoke / "results", tmp_path / "external")
     names = ["units/quality.json", "continuation/units.parquet", "tokens/speech-hubert", *ITEM_TOKENS]
     config = ["--config", f"units={json.dumps(units)}", "rungs=[speech-hubert]"]
     out = run(world, *config, "--", *(f"results/{name}" for name in names))
@@ -60,7 +60,7 @@ def test_the_runs_own_units_given_are_the_same_tokens(smoke, world, tmp_path):
 
 
 def test_units_at_25_hz_are_scored_as_they_are_and_not_spoken(smoke, world, tmp_path):
-    units = write_units(smoke / "results", tmp_path / "given", every=2) | {"rate": 25}
+    units = write_units(smoke / "results", tmp_path / "external", every=2) | {"rate": 25}
     config = ["--config", f"units={json.dumps(units)}", "rungs=[speech-hubert]"]
     out = run(world, *config, "--", "results/scores/speech-hubert/swuggy.parquet")
     assert "speech-hubert: no continuation" in out
@@ -76,8 +76,8 @@ def test_units_at_25_hz_are_scored_as_they_are_and_not_spoken(smoke, world, tmp_
 
 
 def test_what_there_is_no_encoder_for_is_refused(world, smoke, tmp_path):
-    units = write_units(smoke / "results", tmp_path / "given")
+    units = write_units(smoke / "results", tmp_path / "external")
     out = run(world, "-n", "--config", f"units={json.dumps(units)}", "--", "results/units_sweep.csv", check=False)
     assert "its points are layers and codebooks of an encoder" in out
-    out = run(world, "-n", "--config", "units={source: given, path: nowhere.jsonl}", check=False)
+    out = run(world, "-n", "--config", "units={source: external, path: nowhere.jsonl}", check=False)
     assert "units.path: nowhere.jsonl: no such file or folder" in out

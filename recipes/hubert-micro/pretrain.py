@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from speechladder.units.pretrain_data import Augmentation, Sampler, Utterance, natural, sentences, synthesise, synthetic
+from speechladder.units.pretrain_model import Architecture, build, export, load, warped_features
 from torch import nn
 from torch.nn import functional
 
@@ -24,8 +26,6 @@ from speechladder.constants import SAMPLE_RATE
 from speechladder.io.files import atomic, write_json
 from speechladder.io.progress import progress
 from speechladder.units.mfcc import mfcc
-from speechladder.units.pretrain_data import Augmentation, Sampler, Utterance, natural, sentences, synthesise, synthetic
-from speechladder.units.pretrain_model import Architecture, build, export, load, warped_features
 
 LOG_EVERY = 100  # steps whose mean is a line of the log
 CHECKPOINT_EVERY = 250  # steps; no part of the result

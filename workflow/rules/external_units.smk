@@ -1,10 +1,10 @@
-# Units that the user's own tokenizer made (units.source: given), in place of units.smk: no encoder, no sample, no codebook.
+# Units that the user's own tokenizer made (units.source: external). Replaces units.smk: there is no encoder, sample or codebook.
 from speechladder.units.external.read import files_of
 from speechladder.workflow.config import silent_rungs
 
 # Settings under `units` that these stages read.
-GIVEN = ["source", "path", "items_path", "rate", "repeat", "clusters"]
-GIVEN_OPTIONS = as_options(S.units, exclude=[name for name in Units.model_fields if name not in GIVEN])
+EXTERNAL = ["source", "path", "items_path", "rate", "repeat", "clusters"]
+EXTERNAL_OPTIONS = as_options(S.units, exclude=[name for name in Units.model_fields if name not in EXTERNAL])
 UNIT_FILES = list(map(str, files_of(S.units.path)))
 ITEM_UNIT_FILES = list(map(str, files_of(S.units.items_path or S.units.path)))
 
@@ -16,30 +16,30 @@ if silent_rungs(S):
     )
 
 
-rule deal_units:
+rule partition_units:
     input:
         units=UNIT_FILES,
         cuts=expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS),
     output:
-        directory("results/units/given"),
+        directory("results/units/external"),
     log:
-        "results/logs/deal_units.log",
+        "results/logs/partition_units.log",
     benchmark:
-        "results/costs/deal_units/all.tsv"
+        "results/costs/partition_units/all.tsv"
     conda:
         ENV
     params:
-        version=VERSIONS["given_units"],
+        version=VERSIONS["external_units"],
         cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
         path=lambda wildcards: S.units.path,
     shell:
-        'python "$SCRIPTS"/take_units.py --deal --cuts {params.cuts} --out {output} --source given --path {params.path:q}'
+        'python "$SCRIPTS"/partition_units.py --path {params.path:q} --cuts {params.cuts} --out {output}'
         " 2>&1 | tee {log}"
 
 
 rule extract_units:
     input:
-        given="results/units/given",
+        partition="results/units/external",
         cuts="results/corpus/cuts.{shard}.jsonl.gz",
         alignment="results/alignment/{shard}.parquet",
     output:
@@ -52,10 +52,10 @@ rule extract_units:
     conda:
         ENV
     params:
-        version=VERSIONS["given_units"],
-        options=GIVEN_OPTIONS,
+        version=VERSIONS["external_units"],
+        options=EXTERNAL_OPTIONS,
     shell:
-        'python "$SCRIPTS"/take_units.py --dealt {input.given} --shard {wildcards.shard} --cuts {input.cuts}'
+        'python "$SCRIPTS"/load_units.py --partition {input.partition} --shard {wildcards.shard} --cuts {input.cuts}'
         " --alignment {input.alignment} --out {output.units} --rejected {output.rejected} {params.options} 2>&1 | tee {log}"
 
 
@@ -72,10 +72,10 @@ rule extract_item_units:
     conda:
         ENV
     params:
-        version=VERSIONS["given_units"],
-        options=GIVEN_OPTIONS,
+        version=VERSIONS["external_units"],
+        options=EXTERNAL_OPTIONS,
     shell:
-        'python "$SCRIPTS"/take_units.py --items {input.stimuli} --out {output} {params.options} 2>&1 | tee {log}'
+        'python "$SCRIPTS"/load_units.py --items {input.stimuli} --out {output} {params.options} 2>&1 | tee {log}'
 
 
 rule extract_prompt_units:
@@ -91,10 +91,10 @@ rule extract_prompt_units:
     conda:
         ENV
     params:
-        version=VERSIONS["given_units"],
-        options=GIVEN_OPTIONS,
+        version=VERSIONS["external_units"],
+        options=EXTERNAL_OPTIONS,
     shell:
-        'python "$SCRIPTS"/take_units.py --items {input.prompts} --out {output} {params.options} 2>&1 | tee {log}'
+        'python "$SCRIPTS"/load_units.py --items {input.prompts} --out {output} {params.options} 2>&1 | tee {log}'
 
 
 rule units_quality:
@@ -113,7 +113,7 @@ rule units_quality:
     conda:
         ENV
     params:
-        version=(VERSIONS["given_units"], VERSIONS["units_quality"]),
+        version=(VERSIONS["external_units"], VERSIONS["units_quality"]),
         cuts=over_shards("results/corpus/cuts.{}.jsonl.gz"),
         alignment=over_shards("results/alignment/{}.parquet"),
         units=over_shards("results/units/{}.parquet"),
