@@ -24,12 +24,12 @@ def test_small_and_complete():
 
 def test_shipped_weights_are_of_the_shipped_recipe():
     """The log ends where the recipe's last iteration ends, and the sizes are the recipe's."""
-    from speechladder.units.pretrain import read_recipe
     from transformers import HubertConfig
 
     from speechladder.io.files import read_jsonl
+    from tests.hubert_micro_recipe import pretrain
 
-    recipe, _ = read_recipe(FOLDER / "recipe.yaml")
+    recipe, _ = pretrain.read_recipe(FOLDER / "recipe.yaml")
     rows = list(read_jsonl(FOLDER / "log.jsonl"))
     for number, iteration in enumerate(recipe.iterations, 1):
         assert [r["step"] for r in rows if r["stage"] == f"iteration {number}"][-1] == iteration.steps

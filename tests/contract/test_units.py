@@ -20,6 +20,7 @@ from speechladder.settings import Units
 from speechladder.units.codebook import load_codebook, train_codebook
 from speechladder.units.decode import Job, Wave
 from speechladder.units.diagnostics.quality import write_quality
+from speechladder.units.encoders import factory
 from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.extract import extract_items, extract_shard
 from speechladder.units.normalise import Normaliser
@@ -368,3 +369,27 @@ def test_the_provenance_says_how(corpus):
     assert said["sample"]["policy"].startswith("0.") or said["sample"]["policy"].startswith("1 ")
     assert {"sha256", "layer", "seed", "faiss", "objective", "sample_sha256", "max_points_per_centroid"} <= set(said)
     json.dumps(said)
+
+
+def test_a_new_encoder_is_one_file_and_one_line(corpus, monkeypatch):
+    """From the sample over k-means and units to their quality, with an encoder that the factory learns of here."""
+    monkeypatch.setitem(factory.ENCODERS, "toy", "tests.unit.toy_encoder")
+    corpus.settings = corpus.settings.model_copy(update={"source": "toy", "encoder": "toy", "layer": 12})
+    corpus.write().train()
+    rows = [row for shard in corpus.shards for row in corpus.extract(shard)]
+    assert [len(row["units"]) for row in rows] == [
+        frame_count(len(cut.samples())) for shard in corpus.shards for cut in corpus.cuts[shard]
+    ]
+    files = [corpus.paths(kind) for kind in ("cuts", "alignment", "units")]
+    write_quality(*files, corpus.centroids, {}, corpus.root / "quality.json", seed=0)
+    found = read_json(corpus.root / "quality.json")
+    assert found["encoder"] == {"encoder": "toy", "sha256": "0" * 64, "layer": 12}
+    assert found["pnmi"] > 0.5  # it tells tones apart
+    corpus.settings = corpus.settings.model_copy(update={"layer": 13})
+    with pytest.raises(UserError, match="the codebook was made from toy layer 12"):
+        corpus.extract(0)
+
+
+def test_a_source_without_an_encoder_says_so():
+    with pytest.raises(UserError, match=r"units\.source: external has no encoder"):
+        factory.open_encoder(Units(source="external", path="units.jsonl"))

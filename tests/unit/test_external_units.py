@@ -525,6 +525,7 @@ def test_quality_is_counted_by_the_frame_where_there_are_times(tmp_path, rate):
     ("units", "said"),
     [
         ({"source": "external"}, "path: source: external needs"),
+        ({"source": "given"}, "given is now called external; write source: external"),
         ({"path": "x.jsonl"}, "path: would not be read, since source is auto"),
         ({"rate": 25}, "rate: would not be read"),
         ({"repeat": True}, "repeat: would not be read"),
