@@ -1,4 +1,4 @@
-"""The encoder in the package: what its issue and its card promise."""
+"""The encoder in the package keeps the promises of its card."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_small_and_complete():
 
 
 def test_shipped_weights_are_of_the_shipped_recipe():
-    """The log ends where the recipe's last iteration ends, and the sizes are the recipe's."""
+    """The log ends at the last step of the recipe, and the sizes are those of the recipe."""
     from transformers import HubertConfig
 
     from speechladder.io.files import read_jsonl
@@ -51,7 +51,7 @@ def test_plain_transformers_loads_it():
 
 @pytest.mark.shared
 def test_knows_phones_better_than_mfcc(shared_data):
-    """A third of test-other: a floor well under the card's figure, above what chance or a broken front end gives."""
+    """On a third of test-other: a bound well below the figure of the card, but above chance and a broken front end."""
     from speechladder.settings import Units
     from speechladder.units.diagnostics.compare import natural_speech, pnmi
     from speechladder.units.encoders.factory import open_encoder

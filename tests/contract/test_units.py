@@ -33,7 +33,7 @@ PITCH = {"AA": 300.0, "B": 900.0, "S": 3000.0}
 
 
 def tone(phones: list[str], seconds: float, seed: int) -> tuple[np.ndarray, list[dict]]:
-    """A noisy tone per phone, and the phones' spans."""
+    """A noisy tone for each phone, and the spans of the phones."""
     rng = np.random.default_rng(seed)
     parts, spans, at = [], [], 0.0
     for phone in phones:
@@ -153,7 +153,7 @@ def quantiser_of(corpus, encoder):
 
 @pytest.mark.parametrize("batch_seconds", [1.2, 60.0])
 def test_batches_do_not_change_units(corpus, batch_seconds):
-    """The same rows in the same order, however utterances are put together; the last window is not lost."""
+    """The rows and their order do not depend on the batches, and the last window is not lost."""
     corpus.write().train()
     rows = corpus.extract(0)
     encoder = TransformersEncoder.load(corpus.settings.encoder, 2, batch_seconds, device="cpu", fast=True)
@@ -176,7 +176,7 @@ def test_units_are_normalised_as_the_codebook_was(corpus):
 
 
 def test_workers_decode_ahead_and_change_nothing(corpus):
-    """Rows and rejects are the same; a worker that dies is a message, not a hang."""
+    """Rows and rejects are the same with workers."""
     corpus.cuts[0].append(replace(corpus.cuts[0][0], id="absent", path=str(corpus.root / "absent.flac")))
     corpus.rows[0].append({**corpus.rows[0][0], "id": "absent"})
     corpus.write().train()
@@ -190,7 +190,7 @@ def test_workers_decode_ahead_and_change_nothing(corpus):
 
 
 def test_a_recording_of_any_length_is_cut(corpus):
-    """Longer than chunk_seconds: as many units as frames, and those of the whole where the pieces do not meet."""
+    """A recording longer than chunk_seconds has a unit for each frame, most of them those of the whole recording."""
     samples, spans = tone(list(PITCH) * 12, 0.5, 99)  # 18 s
     corpus.add("long", samples, spans, 0)
     corpus.write().train()
@@ -301,7 +301,7 @@ def test_items_get_units_and_a_broken_one_is_named(corpus):
 
 
 def test_scripts_from_cuts_to_quality(corpus, root):
-    """The four scripts as the workflow calls them, and what quality.json says."""
+    """Run the four scripts as the workflow does, and check quality.json."""
     corpus.write()
     for task, voices in (("swuggy", 2), ("topic", 1)):
         (corpus.root / task).mkdir()
@@ -372,7 +372,7 @@ def test_the_provenance_says_how(corpus):
 
 
 def test_a_new_encoder_is_one_file_and_one_line(corpus, monkeypatch):
-    """From the sample over k-means and units to their quality, with an encoder that the factory learns of here."""
+    """An encoder that is registered here goes from the sample over k-means and units to their quality."""
     monkeypatch.setitem(factory.ENCODERS, "toy", "tests.unit.toy_encoder")
     corpus.settings = corpus.settings.model_copy(update={"source": "toy", "encoder": "toy", "layer": 12})
     corpus.write().train()

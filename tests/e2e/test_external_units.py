@@ -1,4 +1,4 @@
-"""The user's own units through the workflow: the run's own ones given as files, and the same at 25 Hz."""
+"""External units in the workflow: the run's own units as files, and the same at 25 Hz."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ ITEM_TOKENS = [f"benchmarks/{task}/speech-hubert.parquet" for task in TASKS]
 
 
 def write_units(results: Path, folder: Path, every: int = 1) -> dict[str, str]:
-    """The run's own units, each n-th of them, as a tokenizer's files: utterances as Parquet, items as JSON lines."""
+    """Write every n-th of the run's own units as a tokenizer would: utterances as Parquet, items as JSON lines."""
     folder.mkdir()
     own = {name: row["units"][::every] for name, row in _rows(results / "units" / "0.parquet")}
     pq.write_table(pa.table({"id": list(own), "units": list(own.values())}), folder / "corpus.parquet")
@@ -36,7 +36,7 @@ def _rows(path: Path) -> list[tuple[str, dict]]:
 
 @pytest.fixture
 def world(smoke, tmp_path):
-    """A copy of the smoke run, from whose corpus, alignment and items another run of its own goes on."""
+    """A copy of the smoke run, whose corpus, alignment and items another run uses."""
     shutil.copytree(smoke, tmp_path / "run", symlinks=True)
     for name in ("lm", "scores", "tokens"):
         shutil.rmtree(tmp_path / "run" / "results" / name)

@@ -1,4 +1,4 @@
-"""s3prl's own environment: the same weights give the same units in it and in ours. Runs by `make test-s3prl`."""
+"""The same weights give the same units in s3prl's environment and in ours. Run by `make test-s3prl`."""
 
 import json
 import os
@@ -47,14 +47,14 @@ for name, layer in json.loads(sys.argv[1]):
 
 
 def there(*words, cwd=ROOT):
-    """Run s3prl's python."""
+    """Run the Python of s3prl's environment."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     return subprocess.run([PYTHON, *map(str, words)], env=environment, cwd=cwd, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory):
-    """(folder of the checkpoints, speech, features by name, layer and place, what each encoder says of itself)."""
+    """(folder of the checkpoints, speech, features by name, layer and index, provenance of each encoder)."""
     folder = tmp_path_factory.mktemp("s3prl")
     names = []
     for family, kind in KINDS:
@@ -91,7 +91,7 @@ def test_s3prl_and_transformers_give_the_same_hidden_states(encoded, which):
 
 @pytest.mark.parametrize("kind", ["base", "large"])
 def test_s3prls_own_hubert_gives_the_same_hidden_states(encoded, kind):
-    """Its copy of fairseq's, which hubert_large_ll60k and most of its names are opened by."""
+    """Its copy of fairseq's HuBERT, with which s3prl opens hubert_large_ll60k and most other names."""
     import torch
     import transformers
 
@@ -141,7 +141,7 @@ def test_what_s3prl_cannot_give_is_said(encoded, tmp_path):
 
 
 def test_the_workflow_runs_it_where_it_is(tmp_path, monkeypatch):
-    """With the shipped encoder's weights: units of both environments are the same."""
+    """With the weights of the shipped encoder, the units of both environments are the same."""
     from speechladder.corpora.cuts import read_cuts
     from speechladder.units.codebook import load_codebook
     from speechladder.units.encoders.transformers import TransformersEncoder
@@ -166,7 +166,7 @@ def test_the_workflow_runs_it_where_it_is(tmp_path, monkeypatch):
 
 
 def test_no_job_starts_where_s3prl_is_not(tmp_path):
-    """The main environment's own python has none."""
+    """The Python of the main environment has no s3prl."""
     units = f"units={{source: s3prl, encoder: hubert, s3prl_python: {sys.executable!r}}}"
     out = run(tmp_path, "--config", units, "--", "results/units/0.parquet", check=False)
     assert "cannot import s3prl" in out

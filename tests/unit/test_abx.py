@@ -1,4 +1,4 @@
-"""ABX against the definition spelled out triple by triple, and against extremes whose error is known."""
+"""ABX is compared with its definition, triple by triple, and with extremes whose error is known."""
 
 from itertools import product
 
@@ -20,7 +20,7 @@ from speechladder.units.diagnostics.abx import (
 
 
 def warp(costs):
-    """Mean cost of the cheapest path, the shortest among equals, by trying every path."""
+    """Mean cost of the cheapest path (the shortest of equal ones), by trying every path."""
     n, m = costs.shape
     best = {(0, 0): (costs[0, 0], 1)}
     for i, j in product(range(n), range(m)):
@@ -32,7 +32,7 @@ def warp(costs):
 
 
 def brute(tokens, pieces, cost):
-    """The definition: every triple, then cells, contexts, speakers, pairs of phones."""
+    """The definition: average over every triple, then cells, contexts, speakers and pairs of phones."""
     kinds = {"within": {}, "across": {}}
     for a, b, x in product(range(len(tokens)), repeat=3):
         A, B, X = tokens[a], tokens[b], tokens[x]
@@ -112,7 +112,7 @@ def test_noise_is_at_chance_and_one_sound_for_all_is_a_tie():
 
 
 def test_the_order_of_averaging():
-    """A speaker with two contexts without an error, another with a bad one: 37.5 %; over cells at once it were 25 %."""
+    """One speaker has two contexts without errors, another has a bad one: 37.5 %; over all cells it would be 25 %."""
     good, bad = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
     tokens, sounds = [], []
 

@@ -1,4 +1,4 @@
-"""Which speech ABX is measured on: drawn over shards, of which one is looked at at a time."""
+"""The speech on which ABX is measured is drawn over all shards, which are read one at a time."""
 
 import pytest
 
@@ -10,7 +10,7 @@ PHONES = ["B", "AA1", "S", "B", "IY0", "S", "B"]
 
 
 def save(folder, shards):
-    """Cuts and alignments of {id: (speaker, aligned)} per shard, each utterance 0.7 s long."""
+    """Cuts and alignments of {id: (speaker, aligned)} for each shard; every utterance lasts 0.7 s."""
     folder.mkdir()
     spans = [{"label": phone, "start": 0.1 * i, "end": 0.1 * (i + 1)} for i, phone in enumerate(PHONES)]
     cuts, alignments = [], []
@@ -33,7 +33,7 @@ def save(folder, shards):
 
 @pytest.fixture
 def corpus():
-    """Twelve speakers with six utterances each, the last of them not aligned; the shards' numbers are the speakers'."""
+    """Twelve speakers with six utterances each, the last of which is not aligned. Each speaker has a shard."""
     return [{f"s{s}-{u}": (f"s{s}", u < 5) for u in range(6)} for s in range(12)]
 
 

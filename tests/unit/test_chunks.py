@@ -1,4 +1,4 @@
-"""Long recordings in pieces: every frame once, exact but for attention."""
+"""Long recordings in pieces: every frame is kept once, and all but attention is exact."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_a_piece_needs_room_between_its_margins():
 
 @pytest.fixture(scope="module")
 def speech():
-    """20 s that change all the time: loudness, pitch and offset."""
+    """20 s in which loudness, pitch and offset change all the time."""
     time = np.arange(320_000) / 16_000
     rng = np.random.default_rng(0)
     wave = np.sin(2 * np.pi * (200 + 40 * time) * time) * np.exp(-(time % 3)) + 0.1 * rng.normal(size=len(time))
@@ -43,7 +43,7 @@ def speech():
 @pytest.mark.parametrize("kind", tiny_hubert.KINDS)
 @pytest.mark.parametrize("fast", [False, True])
 def test_without_attention_pieces_are_exact(tmp_path, speech, kind, fast):
-    """Normalisation, group norm, convolutions and the positional one: the margin covers them all."""
+    """The margin covers normalisation, group norm, convolutions and the positional convolution."""
     tiny_hubert.save(tmp_path, kind)
 
     def load(chunk_seconds):
@@ -60,7 +60,7 @@ def test_without_attention_pieces_are_exact(tmp_path, speech, kind, fast):
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_the_statistics_of_a_recording_are_computed_once(tmp_path, speech, monkeypatch, fast):
-    """Else the work on a recording in pieces grows with the square of its length."""
+    """Otherwise the work on a recording in pieces would grow with the square of its length."""
     folded = []
     fold = Front.fold
     monkeypatch.setattr(Front, "fold", lambda front, wave: folded.append(len(wave)) or fold(front, wave))
@@ -74,7 +74,7 @@ def test_the_statistics_of_a_recording_are_computed_once(tmp_path, speech, monke
 
 
 def test_without_a_margin_they_would_not_be(tmp_path, speech, monkeypatch):
-    """What the margin is for: the positional convolution, which sees the zeros beyond a piece."""
+    """The margin is needed because the positional convolution sees the zeros beyond a piece."""
     from speechladder.units.encoders import transformers as module
 
     monkeypatch.setattr(module, "MARGIN", 0)
@@ -91,7 +91,7 @@ def test_without_a_margin_they_would_not_be(tmp_path, speech, monkeypatch):
 
 @pytest.mark.shared
 def test_units_of_pieces_are_nearly_those_of_the_whole(shared_data):
-    """hubert-micro on 80 s of one reader, in pieces of 30 s: attention, which sees the rest, changes the others."""
+    """hubert-micro on 80 s of one reader in pieces of 30 s; attention, which sees less, changes a few units."""
     from speechladder.io.audio import read_audio
 
     files = sorted((shared_data / "librispeech/LibriSpeech/train-clean-100/19/198").glob("*.flac"))

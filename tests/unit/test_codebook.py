@@ -1,4 +1,4 @@
-"""k-means takes every frame, ties go to the lowest index, and a codebook knows its encoder."""
+"""k-means uses every frame, ties go to the lowest index, and a codebook knows its encoder."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def inertia(features, centroids):
 
 
 def test_no_frame_is_left_out(features):
-    """3000 frames for 4 clusters are 750 each; faiss by itself would take 256 each and say nothing."""
+    """3000 frames for 4 clusters are 750 each; by default faiss would silently take 256 each."""
     trained = kmeans(features, clusters=4, iterations=8, max_points_per_centroid=10**6, seed=0)
     sampled = kmeans(features, clusters=4, iterations=8, max_points_per_centroid=256, seed=0)
     assert len(trained.objective) == 8

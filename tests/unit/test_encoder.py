@@ -1,4 +1,4 @@
-"""The encoder: the features of the full model, whatever else is in the batch."""
+"""The encoder gives the features of the full model, whatever else is in the batch."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(scope="module")
 def speech():
     rng = np.random.default_rng(0)
-    # levels and offsets differ, so that a normalisation over the batch would show
+    # levels and offsets differ, so that a normalisation over the batch would be noticed
     return [(rng.normal(0.02 * i, 0.02 * (i + 1), n)).astype(np.float32) for i, n in enumerate(LENGTHS)]
 
 
@@ -48,12 +48,12 @@ def load(checkpoints, which, layer=3, **how):
 
 
 def scale(features):
-    """The root mean square of some features: what rounding is proportional to."""
+    """The root mean square of features, to which rounding errors are proportional."""
     return float(np.sqrt(np.mean(np.square(features))))
 
 
 def together(encoder, speech):
-    """All of `speech` in one padded batch."""
+    """Encode all of `speech` in one padded batch."""
     (batch,) = encoder.features([Wave.of(samples) for samples in speech])
     return [features.numpy() for _, features in sorted(batch, key=lambda row: row[0])]
 
@@ -71,7 +71,7 @@ def test_layer_of_the_full_model(checkpoints, speech, which, fast):
         assert len(encoder.model.encoder.layers) == layer  # the ones above are never computed
         for states, got in zip(wanted, encoder.encode(speech), strict=True):
             wanted_here = states[layer][0].numpy()
-            # float32 in another order of summation, which each CPU's kernels choose; a layer further is 1e-2 away
+            # float32 sums depend on their order, which each CPU's kernels choose; the next layer differs by 1e-2
             np.testing.assert_allclose(got, wanted_here, rtol=0, atol=1e-4 * scale(wanted_here))
 
 
@@ -105,7 +105,7 @@ def test_bf16_changes_a_unit_in_a_thousand_at_most_with_the_batch(checkpoints, w
 
 
 def test_padding_would_show_in_a_group_norm(checkpoints, speech):
-    """The reason for statistics of each utterance: transformers' own padded batch differs, mask or not."""
+    """Why statistics come from each utterance: a padded batch of transformers differs, even with a mask."""
     _, full = checkpoints["Hubert", "base"]
     encoder = load(checkpoints, ("Hubert", "base"))
     batch = torch.zeros(2, 16_000)
@@ -118,7 +118,7 @@ def test_padding_would_show_in_a_group_norm(checkpoints, speech):
 
 
 def test_a_front_of_a_batch_is_that_of_each(checkpoints, speech):
-    """As a GPU runs it: all waveforms padded together, each with its own group norm."""
+    """As on a GPU: all waveforms are padded together, each with its own group norm."""
     for which in (("Hubert", "base"), ("Hubert", "micro"), ("Hubert", "large")):
         front = load(checkpoints, which, fast=True).front
         waves = [torch.from_numpy(samples) for samples in speech]
@@ -131,7 +131,7 @@ def test_a_front_of_a_batch_is_that_of_each(checkpoints, speech):
 
 
 def test_default_on_a_cpu_is_transformers_own_path(checkpoints):
-    """The default run's units stay what they are to the last bit."""
+    """The units of the default run must stay the same to the last bit."""
     encoder = load(checkpoints, ("Hubert", "micro"))
     assert encoder.front is None
     assert encoder.batch == encoder.ahead == 0
@@ -171,7 +171,7 @@ def test_settings_open_an_encoder(checkpoints):
 
 
 def test_compiled_is_the_same(checkpoints, speech, monkeypatch):
-    """The wiring alone: torch.compile itself takes half a minute."""
+    """Test only the wiring, because torch.compile itself takes half a minute."""
     eager = torch.compile
     monkeypatch.setattr(torch, "compile", lambda call, dynamic: eager(call, dynamic=dynamic, backend="eager"))
     plain, compiled = (load(checkpoints, ("Hubert", "base"), fast=True, compiled=c) for c in (False, True))

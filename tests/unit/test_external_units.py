@@ -1,8 +1,7 @@
-"""The user's own units: every reader, whose they are, what is checked, and what becomes of them."""
+"""External units: the readers, the matching of names, the checks, and the units on the ladder."""
 
 import gzip
 import json
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -27,8 +26,6 @@ from speechladder.units.external.names import file_name, spellings
 from speechladder.units.external.partition import partition_files, read_partition
 from speechladder.units.external.read import as_integers, files_of, has_durations, read_rows
 from speechladder.workflow.config import dial_config, silent_rungs, spoken_rungs, units_are_frames
-
-SLAMKIT = Path("/work/shared/data/units_slamkit")
 
 
 def lines(path, *objects):
@@ -185,7 +182,7 @@ SECONDS = (4.0, 6.0)
 
 
 def a_corpus(tmp_path):
-    """Cuts and alignment of two shards; the second holds the utterance that is its recording."""
+    """Cuts and alignment of two shards. The utterance of the second one is its whole recording."""
     cuts = [
         Cut(
             f"r{r}-{n}",
@@ -222,7 +219,7 @@ def a_corpus(tmp_path):
 
 
 def loaded(tmp_path, *objects, max_rejected=1.0, memory=1 << 28, **settings):
-    """{id: (units, durations)} and {id: reason} of the corpus with these rows."""
+    """Load these rows for the corpus: {id: (units, durations)} and {id: reason}."""
     cuts = a_corpus(tmp_path)
     partition_files([lines(tmp_path / "units.jsonl", *objects)], cuts, tmp_path / "external", memory)
     found, reasons = {}, {}
@@ -388,7 +385,7 @@ def an_item(name, seconds=1.0, part="good"):
 
 @pytest.fixture
 def items(tmp_path):
-    """Items of two tasks, the first of which have one name."""
+    """Items of two tasks. The first items of both have the same name."""
     paths = [tmp_path / task / "items.parquet" for task in ("swuggy", "sblimp")]
     for path in paths:
         write_table(path, [an_item("same"), an_item(f"of {path.parent.name}", 2.0)], ITEMS)
@@ -570,24 +567,46 @@ def test_the_dial_needs_an_encoder():
         dial_config(Settings(units=Units(source="external", path="x")), 0)
 
 
-@pytest.mark.skipif(not SLAMKIT.is_dir(), reason="the shared data are not here")
-def test_slamkits_own_files_are_read(tmp_path):
-    seconds = {name: len(read_audio(SLAMKIT / "audio" / f"{name}.flac")) / 16_000 for name in ("audio1", "audio2")}
-    path = SLAMKIT / "audio"
+def slamkit_tables(tmp_path, features, tokens, seconds):
+    """Both of slamkit's files loaded for recordings of so many seconds: the rows by the name of the file."""
     cuts = [
-        Cut(n, n, str(path / f"{n}.flac"), 0.0, s, "x", "train", "a", "a", 16_000, round(16_000 * s))
+        Cut(n, n, f"/data/audio/{n}.flac", 0.0, s, "x", "train", "a", "a", 16_000, round(16_000 * s))
         for n, s in seconds.items()
     ]
     write_cuts(tmp_path / "cuts.0.jsonl.gz", cuts)
     aligned = [{"id": cut.id, "words": [], "phones": [], "seconds": cut.duration, "aligner": "x"} for cut in cuts]
     write_table(tmp_path / "alignment.0.parquet", aligned, ALIGNMENT)
     tables = {}
-    for name, rate in (("features", 25), ("tokens", 0)):
-        partition_files([SLAMKIT / f"{name}.jsonl"], [tmp_path / "cuts.0.jsonl.gz"], tmp_path / name)
+    for name, file, rate in (("features", features, 25), ("tokens", tokens, 0)):
+        partition_files([file], [tmp_path / "cuts.0.jsonl.gz"], tmp_path / name)
         out, rejected = tmp_path / f"{name}.parquet", tmp_path / "rejected.jsonl"
         files = tmp_path / "cuts.0.jsonl.gz", tmp_path / "alignment.0.parquet", out, rejected
         load_shard(tmp_path / name, 0, *files, external(rate=rate, clusters=500), 0.0)
         tables[name] = read_table(out, EXTERNAL_UNITS).to_pylist()
+    return tables
+
+
+def test_files_as_slamkit_writes_them_are_read(tmp_path):
+    seconds, features, tokens = {"audio1": 4.0, "audio2": 6.0}, [], []
+    for name in ("audio2", "audio1"):  # not in the order of the corpus
+        units, path = random_units(40, clusters=500), f"../example_data/audio/{name}.flac"
+        lasting = [2] * 39 + [round(25 * seconds[name]) - 78]
+        features.append({"units": units, "duration": lasting, "file_name": path})
+        tokens.append({"file_name": path, "audio_repr": "".join(f"<Un{unit}>" for unit in units)})
+    files = lines(tmp_path / "features.jsonl", *features), lines(tmp_path / "tokens.jsonl", *tokens)
+    tables = slamkit_tables(tmp_path, *files, seconds)
+    assert [row["id"] for row in tables["features"]] == ["audio1", "audio2"]
+    assert [row["units"] for row in tables["features"]] == [row["units"] for row in reversed(features)]
+    assert [sum(row["durations"]) for row in tables["features"]] == [100, 150]
+    assert [row["units"] for row in tables["features"]] == [row["units"] for row in tables["tokens"]]
+
+
+@pytest.mark.shared
+def test_slamkits_own_files_are_read(tmp_path, shared_data):
+    folder = shared_data / "units_slamkit"
+    audio = {name: read_audio(folder / "audio" / f"{name}.flac") for name in ("audio1", "audio2")}
+    seconds = {name: len(samples) / 16_000 for name, samples in audio.items()}
+    tables = slamkit_tables(tmp_path, folder / "features.jsonl", folder / "tokens.jsonl", seconds)
     assert [len(row["units"]) for row in tables["features"]] == [288, 328]
     assert [sum(row["durations"]) for row in tables["features"]] == [352, 398]
     assert [row["units"] for row in tables["features"]] == [row["units"] for row in tables["tokens"]]

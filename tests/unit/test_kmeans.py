@@ -1,4 +1,4 @@
-"""k-means by each backend: the same for the same seed, in memory or mapped, no cluster left empty for nothing."""
+"""k-means by each backend: the same for the same seed, in memory or mapped; empty clusters are filled if possible."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ BACKENDS = ("faiss", "torch")
 
 @pytest.fixture(scope="module")
 def blobs():
-    """Six well separated blobs of 300 frames in 8 dimensions, off the origin, shuffled; and their centres."""
+    """Six well separated blobs of 300 frames in 8 dimensions, far from the origin and shuffled; and their centres."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(6, 8)) * 10 + 30
     frames = np.repeat(centres, 300, axis=0) + rng.normal(size=(1800, 8))
@@ -73,7 +73,7 @@ def test_same_seed_same_bits_and_the_best_start_is_kept(blobs, plan):
 
 
 def test_torch_is_lloyd(blobs):
-    """Against the textbook's two lines."""
+    """Compare with the two lines of the textbook."""
     features, _ = blobs
     plan = Plan(7, 4, 2, backend="torch", init="k-means++")
     got, centroids = fit(features, plan), first_centroids(features, plan).astype(np.float64)
@@ -100,7 +100,7 @@ def test_bf16_ranks_as_float32_does():
 
 
 def test_an_empty_cluster_gets_half_of_the_one_with_most_to_gain():
-    """Two far outliers take a centroid each; a third centroid between them and the rest has no frame."""
+    """Two distant outliers take a centroid each, and a third centroid between them has no frame."""
     rng = np.random.default_rng(0)
     features = np.concatenate([rng.normal(size=(500, 3)), [[900, 0, 0], [0, 900, 0]]]).astype(np.float32)
     first = np.array([[0, 0, 0], [900, 0, 0], [0, 900, 0], [450, 450, 0]], np.float32)
@@ -204,7 +204,7 @@ def test_a_gpu_agrees_with_the_cpu(blobs):
 
 @pytest.mark.parametrize("init", ["random", "k-means++"])
 def test_faiss_trains_as_its_own_kmeans_does(blobs, init):
-    """Ours leaves out what would take every GPU, nothing else."""
+    """Ours differs only in that it does not take every GPU."""
     import faiss
 
     features, _ = blobs

@@ -1,4 +1,4 @@
-"""Features are normalised at assignment as they were for k-means, by statistics that fit or not at all."""
+"""Features are normalised for assignment as for k-means, and only by statistics that fit."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def features():
 
 @pytest.fixture
 def speakers(features, tmp_path):
-    """Statistics of two speakers, the second of whom speaks twice as wide and elsewhere."""
+    """Statistics of two speakers; the features of the second have another mean and twice the deviation."""
     found = SpeakerSums()
     found.add("anna", features[:80])
     found.add("anna", features[80:])

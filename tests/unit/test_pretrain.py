@@ -28,7 +28,7 @@ QUIET = Augmentation(warp_share=0.0, noise_share=0.0, tilt=0.0)
 
 
 def tones(number: int, seconds: float, seed: int = 0) -> list:
-    """Utterances of tones of 100 ms at four pitches: what masked prediction can learn in seconds."""
+    """Utterances of tones of 100 ms at four pitches, which masked prediction can learn in seconds."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(number):
@@ -120,7 +120,7 @@ def test_a_layer_is_what_transformers_gives():
 
 
 def test_warped_features_keep_their_time():
-    """Where the signal changes in the middle, features change there, whatever speeds are averaged."""
+    """If the signal changes in the middle, so do the features, whatever speeds are averaged."""
     model = network.build_model(TINY, 0).eval()
     model.encoder.layers = model.encoder.layers[:1]
     rng = np.random.default_rng(0)
@@ -133,7 +133,7 @@ def test_warped_features_keep_their_time():
 
 
 def test_warped_crops_keep_their_labels():
-    """Tones with their pitch as target: after any warp the label is still that of the tone under the frame."""
+    """The targets are the pitches of tones: after any warp the label is that of the tone under the frame."""
     pitches = np.repeat([300.0, 1200.0, 3000.0, 700.0, 2000.0, 5000.0], 8000)
     wave = np.sin(2 * np.pi * np.cumsum(pitches) / 16_000)
     (utterance,) = data.weighted_utterances([("u", "s", (8000 * wave).astype(np.int16))], 1.0)

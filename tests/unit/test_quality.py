@@ -1,4 +1,4 @@
-"""Quality figures against values worked out by hand."""
+"""Quality figures are compared with values computed by hand."""
 
 import math
 

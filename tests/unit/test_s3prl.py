@@ -1,5 +1,7 @@
-"""s3prl's upstreams behind the encoder's interface, with a made-up s3prl: the true one has an environment of its own
-(tests/e2e/test_s3prl.py)."""
+"""s3prl's upstreams behind the interface of an encoder, tested with a fake s3prl.
+
+The real one has an environment of its own (tests/e2e/test_s3prl.py).
+"""
 
 import json
 import os
@@ -69,7 +71,7 @@ def fetched(refresh=False, *args, **kwargs):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """The made-up packages; no trace of them remains, since transformers asks whether torchaudio is there."""
+    """The fake packages. They are removed afterwards, because transformers checks whether torchaudio is installed."""
     for name, text in FILES.items():
         path = tmp_path / "site" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +86,7 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def toy(hub):
-    """Opens a toy with these properties."""
+    """Open a toy upstream with these properties."""
 
     def opened(layer=1, **how):
         path = hub / f"toy{len(list(hub.iterdir()))}.json"
@@ -264,7 +266,7 @@ def test_which_python_opens_the_encoder_makes_nothing_anew():
 
 
 def _python(folder: Path, text: str) -> str:
-    """A python that answers so."""
+    """A fake python that runs this shell command."""
     folder.mkdir(exist_ok=True)
     path = folder / "python"
     path.write_text(f"#!/bin/sh\n{text}\n")

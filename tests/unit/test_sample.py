@@ -1,4 +1,4 @@
-"""What the recogniser, the vocoder and k-means learn from: bounded, drawn by hash, whatever the shards."""
+"""Training samples of the recogniser, the vocoder and k-means: bounded, and drawn by hash, whatever the shards are."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ def test_rows_by_id_over_tables(tmp_path):
 
 
 def candidates(counts: dict[str, list[int]], silent: float = 0.0) -> list[Candidate]:
-    """Utterances of speakers with so many frames; the first part of each is silent."""
+    """Utterances of speakers with these numbers of frames; the beginning of each is silent."""
     out = []
     for speaker, lengths in counts.items():
         for n, frames in enumerate(lengths):

@@ -79,7 +79,7 @@ def test_points_to_train_by_name():
 
 
 def voice(phones: list[str], seed: int, pitch: float) -> tuple[np.ndarray, list[dict]]:
-    """A noisy tone per phone, 0.15 s each, and their spans."""
+    """A noisy tone of 0.15 s for each phone, and their spans."""
     rng, at, parts, spans = np.random.default_rng(seed), 0.0, [], []
     for phone in phones:
         time = np.arange(round(0.15 * RATE)) / RATE
@@ -92,7 +92,7 @@ def voice(phones: list[str], seed: int, pitch: float) -> tuple[np.ndarray, list[
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Two shards of four speakers, items of a known and of an unknown voice, and an encoder of 2 layers, untrained."""
+    """Two shards of four speakers, items of a known and an unknown voice, and an untrained encoder of 2 layers."""
     from tests import tiny_hubert
 
     root = tmp_path_factory.mktemp("sweep")
@@ -215,7 +215,7 @@ def test_figures_of_a_layer(corpus):
 
 
 def test_the_run_itself_says_the_same_of_its_units(corpus):
-    """units/quality.json, from units as they were extracted: the sweep's figures of the same codebook."""
+    """units/quality.json of the extracted units has the same figures as the sweep for the same codebook."""
     root, out = corpus.root, corpus.root / "own.json"
     units = [root / f"own{shard}.parquet" for shard in (0, 1)]
     for files in zip(corpus.cuts, corpus.alignments, [corpus.books[0]] * 2, units, strict=True):
