@@ -1,13 +1,14 @@
-"""How long k-means takes to reach the objective of scikit-learn's MiniBatchKMeans: a part of benchmarks/units.py.
+"""Measure how long k-means takes to reach the objective of scikit-learn's MiniBatchKMeans; part of benchmarks/units.py.
 
     python benchmarks/kmeans_part.py                       # 200,000 frames of 1024 dimensions, 512 clusters
     python benchmarks/kmeans_part.py --frames 10000000 --clusters 2048 --only torch   # on a GPU
 
-MiniBatchKMeans runs as scikit-learn sets it up (k-means++, mini-batches of 4,096, up to 100 passes) until it stops by
-itself; the objective of its centroids over all frames is the one to reach. Ours starts from k-means++ too; its time,
-that start included, ends with the first iteration whose objective is at or below that. Both have the same threads.
---sample takes a run's own units/sample.safetensors; without it the frames are a mixture of more Gaussians than there
-are clusters, where Lloyd's algorithm is stuck more easily than in speech: null says that none of ours got there.
+MiniBatchKMeans runs with the defaults of scikit-learn (k-means++, mini-batches of 4,096, up to 100 passes) until it
+stops. The objective of its centroids over all frames is the one to reach. Ours starts from k-means++ too. Its time
+includes that start, and ends with the first iteration whose objective is at or below the other one. Both have the same
+number of threads. --sample is the units/sample.safetensors of a run. Without it the frames are a mixture of more
+Gaussians than clusters, in which Lloyd's algorithm gets stuck more easily than in speech; null means that ours did not
+reach it.
 """
 
 import argparse
@@ -23,11 +24,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 
-ITERATIONS = 30  # of ours, at most
+ITERATIONS = 30  # most iterations of ours
 
 
 def frames(count: int, dim: int, clusters: int, seed: int = 0) -> np.ndarray:
-    """(count, dim) float32: Gaussians of unequal weight and width, in a space where some dimensions say more."""
+    """(count, dim) float32: Gaussians of unequal weight and width; some dimensions vary more than others."""
     rng = np.random.default_rng(seed)
     scale = 1 / np.sqrt(1 + np.arange(dim, dtype=np.float32))
     centres = rng.normal(size=(3 * clusters, dim)).astype(np.float32) * scale * 4
@@ -63,15 +64,16 @@ def _minibatch(features: np.ndarray, clusters: int, seed: int) -> tuple[float, n
 def _ours(
     features: np.ndarray, clusters: int, seed: int, enough: float, backend: str, precision: str
 ) -> dict[str, Any]:
-    """Seconds until the objective is at most `enough`; null where it never is."""
-    from speechladder.units.kmeans import Plan, fit
+    """Seconds until the objective is at most `enough`; null if it never is."""
+    from speechladder.units.kmeans.fit import fit
+    from speechladder.units.kmeans.plan import Plan
 
     begun = time.perf_counter()
     plan = Plan(clusters, ITERATIONS, seed, init="k-means++", backend="torch", precision=precision, enough=enough)
     got = fit(features, plan)
     seconds = time.perf_counter() - begun
     needed = next((i for i, value in enumerate(got.objective, 1) if value <= enough), None)
-    if backend != "torch" and needed:  # faiss cannot be told when to stop: as many iterations as it needs
+    if backend != "torch" and needed:  # faiss cannot stop early, so it runs as many iterations as it needs
         plan = replace(plan, backend=backend)
         needed = next((i for i, value in enumerate(fit(features, plan).objective, 1) if value <= enough), None)
         if needed:

@@ -20,8 +20,9 @@ from speechladder.lm.prefetch import Prefetch
 from speechladder.lm.step import Trainee
 from speechladder.plan import rates as formulas
 from speechladder.settings import LM
-from speechladder.units.codebook import assign, kmeans
-from speechladder.units.encoder import Encoder
+from speechladder.units.assign import assign
+from speechladder.units.encoders.transformers import TransformersEncoder
+from speechladder.units.kmeans.fit import kmeans
 
 SPECIAL = {"vocab_size": 2052, "pad_id": 0, "bos_id": 1, "eos_id": 2}
 CLUSTERS = 500
@@ -60,8 +61,8 @@ def encoding(samples: dict[str, np.ndarray], device: torch.device) -> Rates:
     layers = config.num_hidden_layers
     with tempfile.TemporaryDirectory() as folder:
         transformers.HubertModel(config).save_pretrained(folder)
-        large = Encoder.load(folder, layers, 400.0, device.type)
-    micro = Encoder.load("hubert-micro", 3, 60.0, device.type)
+        large = TransformersEncoder.load(folder, layers, 400.0, device.type)
+    micro = TransformersEncoder.load("hubert-micro", 3, 60.0, device.type)
     chosen = list(samples.values())
     few = chosen[:3] if device.type == "cpu" else chosen
     for encoder in (large, micro):

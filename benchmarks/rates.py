@@ -47,8 +47,9 @@ from speechladder.plan import rates as formulas
 from speechladder.rungs.pack import pack
 from speechladder.rungs.utterances import select
 from speechladder.settings import LM, PAPER_RUNGS, Corpus, Tokens, as_options
-from speechladder.units.codebook import assign, kmeans
-from speechladder.units.encoder import Encoder
+from speechladder.units.assign import assign
+from speechladder.units.encoders.transformers import TransformersEncoder
+from speechladder.units.kmeans.fit import kmeans
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -104,7 +105,7 @@ def aligning(cuts: list[tuple[str, str, Path]], samples: dict[str, np.ndarray]) 
 def packing(cuts: list[tuple[str, str, Path]], samples: dict[str, np.ndarray], found: dict[str, tuple]) -> Rates:
     """Measure the bytes of artefacts per hour of speech, and tokenization: the mean of the paper's six rungs."""
     names = [name for name, _, _ in cuts if name in found]
-    encoder = Encoder.load("hubert-micro", 3, 60.0, "cpu")
+    encoder = TransformersEncoder.load("hubert-micro", 3, 60.0, "cpu")
     features = encoder.encode([samples[name] for name in names])
     book = kmeans(np.concatenate(features)[:20_000], CLUSTERS, 5, 1_000_000, 0).centroids
     hours = sum(len(samples[name]) for name in names) / SAMPLE_RATE / 3600

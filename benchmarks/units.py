@@ -1,21 +1,21 @@
-"""From audio to units, and k-means, against what others do: the last line is one JSON object.
+"""Compare extraction of units, and k-means, with what others do. The last line of the output is one JSON object.
 
     python benchmarks/units.py                      # a few minutes on a CPU: HuBERT-Base-shaped; on a GPU HuBERT-Large
     python benchmarks/units.py --out benchmarks/measured/units-DATE.json
 
-Extraction is the stage's own `extract_shard`: files in, a table of units out. Against it, on the same files, random
-weights, layer, centroids and number of threads:
+Extraction is `extract_shard`, as in the stage: it reads files and writes a table of units. It is compared with two
+other ways, on the same files, random weights, layer, centroids and number of threads:
 
-(a) one file at a time in fp32, as fairseq's dump_hubert_feature with dump_km_label and textlesslib do: transformers'
-    model up to the layer, its features to the CPU, the nearest centroid there by a matrix product in fp32;
-(b) naive batches: as many files as the batch's seconds hold, in file order, padded to the longest with a mask, in the
-    precision that ours has; the nearest centroid on the device.
+(a) one file at a time in fp32, as in fairseq's dump_hubert_feature with dump_km_label and in textlesslib: the model of
+    transformers up to the layer, its features moved to the CPU, and there the nearest centroid by an fp32 product;
+(b) naive batches: as many files as fit in the seconds of a batch, in file order, padded to the longest with a mask, in
+    our precision, and the nearest centroid on the device.
 
-Both decode FLAC in the same process, as those tools do. Every way runs once to warm up, then they take turns, and a
-ratio is the median over the rounds of theirs over ours; beside it stands that of CPU seconds, which other work on the
-machine moves less. On a GPU also: the encoder alone, how much of the card's measured bf16 matrix rate it reaches
-(FLOP by plan.rates.encoder_flops, attention included), and k-means of 10 M frames. --audio is a folder in LibriSpeech
-layout; without one the speech is noise of the same lengths.
+Both decode FLAC in the same process, as those tools do. Every way runs once to warm up, then they take turns. A ratio
+is the median over the rounds of their time divided by ours. The ratio of CPU seconds is printed too; other work on the
+machine affects it less. On a GPU the benchmark also measures the encoder alone, its share of the card's measured bf16
+matrix rate (FLOP by plan.rates.encoder_flops, attention included), and k-means of 10 M frames. --audio is a folder in
+LibriSpeech layout; without one the speech is noise of the same durations.
 """
 
 import argparse
@@ -47,15 +47,27 @@ from speechladder.io.tensors import write_tensors
 from speechladder.plan.rates import HUBERT_BASE, HUBERT_LARGE, encoder_flops
 from speechladder.settings import Units
 from speechladder.units.decode import Wave
-from speechladder.units.encoder import Encoder, open_encoder
+from speechladder.units.encoders.factory import open_encoder
+from speechladder.units.encoders.models import read_model
+from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.extract import extract_shard
-from speechladder.units.models import read
 
 ROOT = Path(__file__).resolve().parents[1]
 AUDIO = ROOT.parent / "shared" / "data" / "librispeech" / "LibriSpeech"
-LENGTHS = (2.5, 14.8, 12.1, 15.9, 5.2, 16.1, 9.4, 13.7, 3.3, 15.2)  # of noise, in seconds: read speech is like that
+LENGTHS = (
+    2.5,
+    14.8,
+    12.1,
+    15.9,
+    5.2,
+    16.1,
+    9.4,
+    13.7,
+    3.3,
+    15.2,
+)  # seconds of noise, as in read speech
 CLUSTERS = {"base": 500, "large": 2048}
-Taken = dict[str, list[float]]  # by way, a figure for each round
+Taken = dict[str, list[float]]  # a figure for each round, by way
 
 
 class Case:
@@ -93,19 +105,19 @@ class Case:
         write_tensors(folder / "centroids.safetensors", {"centroids": self.centroids}, encoder.provenance)
 
     def ours(self) -> list[np.ndarray]:
-        """The stage itself."""
+        """Extract units as the stage does."""
         f = self.folder
         files = (f / "cuts.jsonl.gz", f / "alignment.parquet", f / "centroids.safetensors", f / "units.parquet")
         extract_shard(*files, f / "rejected.jsonl", self.units, 1.0)
         return [np.array(row) for row in read_table(f / "units.parquet", UNITS)["units"].to_pylist()]
 
     def theirs(self) -> tuple[Any, bool]:
-        """transformers' model up to the layer, on the device, and whether waveforms are normalised."""
-        found = read(str(self.folder / "model"), self.layer)
+        """(the model of transformers up to the layer, on the device; whether waveforms are normalised)."""
+        found = read_model(str(self.folder / "model"), self.layer)
         return found.model.to(self.device), found.normalise
 
     def one_at_a_time(self) -> list[np.ndarray]:
-        """(a)."""
+        """Way (a)."""
         model, normalise = self.theirs()
         norms, wide = (self.centroids**2).sum(1), self.centroids.T
         out = []
@@ -119,7 +131,7 @@ class Case:
         return out
 
     def naive_batches(self) -> list[np.ndarray]:
-        """(b)."""
+        """Way (b)."""
         model, normalise = self.theirs()
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
         extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=normalise, return_attention_mask=True)
@@ -140,7 +152,7 @@ class Case:
 
 
 def turns(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[Taken, Taken, dict[str, Any]]:
-    """Seconds of each way in each round, and its process's CPU seconds, after one to warm up; and what each gave."""
+    """(seconds of each way in each round, its CPU seconds, its units), after one round to warm up."""
     gave = {name: way() for name, way in ways.items()}
     clock: Taken = {name: [] for name in ways}
     busy: Taken = {name: [] for name in ways}
@@ -154,12 +166,12 @@ def turns(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[Taken, Taken
 
 
 def ratio(taken: Taken, name: str) -> float:
-    """How many times faster ours is, the median over the rounds."""
+    """How many times faster ours is: the median over the rounds."""
     return round(statistics.median(a / b for a, b in zip(taken[name], taken["ours"], strict=True)), 3)
 
 
 def extraction(case: Case, rounds: int) -> dict[str, Any]:
-    """The two ratios, and how many units the ways agree on."""
+    """The two ratios, and the share of units on which the ways agree."""
     ways = {"ours": case.ours, "one_file_at_a_time": case.one_at_a_time, "naive_batches": case.naive_batches}
     clock, busy, gave = turns(ways, rounds)
     median = {name: statistics.median(values) for name, values in clock.items()}
@@ -186,7 +198,7 @@ def extraction(case: Case, rounds: int) -> dict[str, Any]:
 
 
 def ceiling(size: int = 8192, rounds: int = 30) -> float:
-    """FLOP/s of bf16 matrix products of this GPU, measured."""
+    """Measured FLOP/s of bf16 matrix products on this GPU."""
     a, b = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     for _ in range(5):
         a @ b
@@ -199,8 +211,8 @@ def ceiling(size: int = 8192, rounds: int = 30) -> float:
 
 
 def encoder_alone(case: Case, rounds: int, compiled: bool) -> dict[str, Any]:
-    """Batches whose audio is decoded already: how many times real time, and the share of the card's matrix rate."""
-    encoder = Encoder.load(
+    """The encoder on decoded audio: how many times real time, and the share of the card's matrix rate."""
+    encoder = TransformersEncoder.load(
         case.units.encoder,
         case.layer,
         case.units.batch_seconds,
@@ -234,7 +246,7 @@ def encoder_alone(case: Case, rounds: int, compiled: bool) -> dict[str, Any]:
 
 
 def speech(folder: Path | None, seconds: float, scratch: Path) -> Iterator[Path]:
-    """FLAC files in the order of their names, spread over the folder and repeated until they last `seconds`."""
+    """FLAC files in the order of their names, from all over the folder, repeated until they last `seconds`."""
     files = sorted(folder.rglob("*.flac")) if folder else []
     if not files:
         rng = np.random.default_rng(0)

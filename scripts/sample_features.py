@@ -1,40 +1,4 @@
-#!/usr/bin/env python3
-"""Draw the frames that k-means is trained on -> units/sample.safetensors."""
+#!/usr/bin/env python
+from speechladder.command import main
 
-import argparse
-import os
-from pathlib import Path
-
-from speechladder.command import script
-from speechladder.io.errors import UserError
-from speechladder.settings import Units, add_options, from_options
-
-
-@script
-def main() -> None:
-    """Parse, call."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cuts", type=Path, nargs="+", required=True, help="cuts.{shard}.jsonl.gz of every shard")
-    parser.add_argument("--alignment", type=Path, nargs="+", required=True, help="{shard}.parquet, in the same order")
-    parser.add_argument("--out", type=Path, required=True, help="sample.safetensors to write")
-    parser.add_argument("--speakers", type=Path, nargs="*", default=[], help="speakers.safetensors, where needed")
-    parser.add_argument(
-        "--also", nargs="*", default=[], metavar="NORMALISATION=FILE", help="the same frames, normalised otherwise"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the drawing; default 0")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; other counts round differently; default 1")
-    add_options(parser, Units)
-    args = parser.parse_args()
-    units = from_options(args, Units)
-    if wrong := [word for word in args.also if "=" not in word]:
-        raise UserError(f"--also: {wrong[0]!r} is not NORMALISATION=FILE")
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from speechladder.units.sample import write_sample
-
-    also = {kind: Path(path) for kind, path in (word.split("=", 1) for word in args.also)}
-    write_sample(args.cuts, args.alignment, args.out, units, args.seed, args.speakers, also)
-
-
-if __name__ == "__main__":
-    main()
+main("speechladder.units.sample:write_sample")

@@ -1,4 +1,4 @@
-"""A HuBERT of transformers as the file that s3prl's own HuBERT (a copy of fairseq's) opens: hubert_local:FILE.pt."""
+"""Save a HuBERT of transformers as a file for s3prl's own HuBERT, a copy of fairseq's (hubert_local:FILE.pt)."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Random HuBERT, WavLM and wav2vec 2.0 checkpoints of a few thousand parameters, of both kinds that there are."""
+"""Random HuBERT, WavLM and wav2vec 2.0 checkpoints of a few thousand parameters, of both kinds."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def save(
     family: str = "Hubert",
     width: int = 16,
 ):
-    """Save one to `folder`; gives the model."""
+    """Save one to `folder` and return the model."""
     import torch
     import transformers
 

@@ -17,13 +17,14 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, read_jsonl
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table, write_table
 from speechladder.settings import Units
-from speechladder.units import codebook
+from speechladder.units.codebook import load_codebook, train_codebook
 from speechladder.units.decode import Job, Wave
 from speechladder.units.diagnostics.quality import write_quality
-from speechladder.units.encoder import Encoder
+from speechladder.units.encoders import factory
+from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.extract import extract_items, extract_shard
 from speechladder.units.normalise import Normaliser
-from speechladder.units.sample import draw, write_sample
+from speechladder.units.sample import draw_sample, write_sample
 from speechladder.units.stream import Quantiser, units_of
 from tests import tiny_hubert
 
@@ -32,7 +33,7 @@ PITCH = {"AA": 300.0, "B": 900.0, "S": 3000.0}
 
 
 def tone(phones: list[str], seconds: float, seed: int) -> tuple[np.ndarray, list[dict]]:
-    """A noisy tone per phone, and the phones' spans."""
+    """A noisy tone for each phone, and the spans of the phones."""
     rng = np.random.default_rng(seed)
     parts, spans, at = [], [], 0.0
     for phone in phones:
@@ -84,7 +85,7 @@ class Corpus:
         sample = self.root / "sample.safetensors"
         s = self.settings
         write_sample(self.paths("cuts"), self.paths("alignment"), sample, s, seed=0)
-        codebook.train(sample, self.centroids, s.clusters, s.iterations, s.max_points_per_centroid, seed=0)
+        train_codebook(sample, self.centroids, s, seed=0)
         return self
 
     @property
@@ -131,8 +132,8 @@ def test_again_is_the_same_bytes(corpus):
 
 def test_units_are_the_nearest_centroids_of_the_layer(corpus):
     corpus.write().train()
-    encoder = Encoder.load(corpus.settings.encoder, 2)
-    book = codebook.load(corpus.centroids, encoder.provenance)
+    encoder = TransformersEncoder.load(corpus.settings.encoder, 2)
+    book = load_codebook(corpus.centroids, encoder.provenance)
     for cut, row in zip(corpus.cuts[0], corpus.extract(0), strict=True):
         features = encoder.encode([cut.samples()])[0]
         distance = ((features[:, None].astype(np.float64) - book.centroids[None]) ** 2).sum(axis=2)
@@ -147,15 +148,15 @@ class Meter:
 
 
 def quantiser_of(corpus, encoder):
-    return Quantiser.of(codebook.load(corpus.centroids), Normaliser.none(), encoder.device)
+    return Quantiser.of(load_codebook(corpus.centroids), Normaliser.none(), encoder.device)
 
 
 @pytest.mark.parametrize("batch_seconds", [1.2, 60.0])
 def test_batches_do_not_change_units(corpus, batch_seconds):
-    """The same rows in the same order, however utterances are put together; the last window is not lost."""
+    """The rows and their order do not depend on the batches, and the last window is not lost."""
     corpus.write().train()
     rows = corpus.extract(0)
-    encoder = Encoder.load(corpus.settings.encoder, 2, batch_seconds, device="cpu", fast=True)
+    encoder = TransformersEncoder.load(corpus.settings.encoder, 2, batch_seconds, device="cpu", fast=True)
     speech = [(Job(cut.id, cut.speaker, cut.path, cut.duration), Wave.of(cut.samples())) for cut in corpus.cuts[0]]
     meter = Meter()
     together = list(units_of(encoder, [quantiser_of(corpus, encoder)] * 2, speech, meter))
@@ -167,7 +168,7 @@ def test_batches_do_not_change_units(corpus, batch_seconds):
 def test_units_are_normalised_as_the_codebook_was(corpus):
     corpus.settings = corpus.settings.model_copy(update={"normalisation": "utterance"})
     corpus.write().train()
-    encoder, book = Encoder.load(corpus.settings.encoder, 2), codebook.load(corpus.centroids)
+    encoder, book = TransformersEncoder.load(corpus.settings.encoder, 2), load_codebook(corpus.centroids)
     for cut, row in zip(corpus.cuts[0], corpus.extract(0), strict=True):
         features = encoder.encode([cut.samples()])[0]
         assert row["units"] == book.assign(Normaliser.utterance().apply(features, cut.speaker)).tolist()
@@ -175,7 +176,7 @@ def test_units_are_normalised_as_the_codebook_was(corpus):
 
 
 def test_workers_decode_ahead_and_change_nothing(corpus):
-    """Rows and rejects are the same; a worker that dies is a message, not a hang."""
+    """Rows and rejects are the same with workers."""
     corpus.cuts[0].append(replace(corpus.cuts[0][0], id="absent", path=str(corpus.root / "absent.flac")))
     corpus.rows[0].append({**corpus.rows[0][0], "id": "absent"})
     corpus.write().train()
@@ -189,7 +190,7 @@ def test_workers_decode_ahead_and_change_nothing(corpus):
 
 
 def test_a_recording_of_any_length_is_cut(corpus):
-    """Longer than chunk_seconds: as many units as frames, and those of the whole where the pieces do not meet."""
+    """A recording longer than chunk_seconds has a unit for each frame, most of them those of the whole recording."""
     samples, spans = tone(list(PITCH) * 12, 0.5, 99)  # 18 s
     corpus.add("long", samples, spans, 0)
     corpus.write().train()
@@ -231,33 +232,35 @@ def test_a_codebook_of_another_encoder_is_never_used(corpus, tmp_path):
 
 def test_the_sample_is_a_share_of_the_train_split(corpus):
     corpus.write()
-    encoder = Encoder.load(corpus.settings.encoder, 2)
+    encoder = TransformersEncoder.load(corpus.settings.encoder, 2)
+    few = corpus.settings.model_copy(update={"sample_frames": 100})
     paths = corpus.paths("cuts"), corpus.paths("alignment")
     train = [cut for shard in corpus.shards for cut in corpus.cuts[shard] if cut.split == "train"]
     total = sum(frame_count(len(cut.samples())) for cut in train)
-    features, said = draw(encoder, *paths, 100, seed=0)
+    features, said = draw_sample(encoder, *paths, few, seed=0)
     assert features.shape == (100, 16) == (said["frames"], encoder.dim)
     assert said["frames_in_split"] == total
     assert 100 / 25 / 0.5 - 2 < said["utterances"] < len(train)  # half of each, no more utterances than needed
-    every, said = draw(encoder, *paths, 10**6, seed=0)
+    every, said = draw_sample(encoder, *paths, few.model_copy(update={"sample_frames": 10**6}), seed=0)
     assert len(every) == total
     assert said["utterances"] == len(train)
     assert said["speakers"] == len({cut.speaker for cut in train})
     wanted = np.concatenate([encoder.encode([cut.samples()])[0] for cut in train])
     # every frame once, none of another split
     assert sorted(map(tuple, every)) == sorted(map(tuple, wanted))
-    assert (draw(encoder, *paths, 100, seed=0)[0] == features).all()
-    assert (draw(encoder, *paths, 100, seed=1)[0] != features).any()
+    assert (draw_sample(encoder, *paths, few, seed=0)[0] == features).all()
+    assert (draw_sample(encoder, *paths, few, seed=1)[0] != features).any()
 
 
 def test_the_sample_does_not_depend_on_the_division_into_shards(corpus):
     corpus.write()
-    encoder = Encoder.load(corpus.settings.encoder, 2)
-    two = draw(encoder, corpus.paths("cuts"), corpus.paths("alignment"), 100, seed=0)[0]
+    encoder = TransformersEncoder.load(corpus.settings.encoder, 2)
+    few = corpus.settings.model_copy(update={"sample_frames": 100})
+    two = draw_sample(encoder, corpus.paths("cuts"), corpus.paths("alignment"), few, seed=0)[0]
     corpus.cuts[0], corpus.cuts[1] = [], corpus.cuts[1] + corpus.cuts[0]
     corpus.rows[0], corpus.rows[1] = [], corpus.rows[1] + corpus.rows[0]
     corpus.write()
-    one = draw(encoder, corpus.paths("cuts"), corpus.paths("alignment"), 100, seed=0)[0]
+    one = draw_sample(encoder, corpus.paths("cuts"), corpus.paths("alignment"), few, seed=0)[0]
     assert (one == two).all()
 
 
@@ -287,18 +290,18 @@ def test_items_get_units_and_a_broken_one_is_named(corpus):
     corpus.write().train()
     items, out = corpus.root / "items.parquet", corpus.root / "item_units.parquet"
     write_items(items, 2)
-    extract_items(items, corpus.centroids, out, corpus.settings)
+    extract_items([items], corpus.centroids, [out], corpus.settings)
     units = read_table(out, UNITS).to_pylist()
     table = read_table(items, ITEMS).to_pylist()
     assert [u["id"] for u in units] == [row["item"] for row in table]
     assert [len(u["units"]) for u in units] == [frame_count(len(read_audio(row["audio"]))) for row in table]
     write_items(items, 1, broken=True)
     with pytest.raises(UserError, match=r"items.parquet, item '0\|good\|v0'"):
-        extract_items(items, corpus.centroids, out, corpus.settings)
+        extract_items([items], corpus.centroids, [out], corpus.settings)
 
 
 def test_scripts_from_cuts_to_quality(corpus, root):
-    """The four scripts as the workflow calls them, and what quality.json says."""
+    """Run the four scripts as the workflow does, and check quality.json."""
     corpus.write()
     for task, voices in (("swuggy", 2), ("topic", 1)):
         (corpus.root / task).mkdir()
@@ -324,7 +327,7 @@ def test_scripts_from_cuts_to_quality(corpus, root):
     # the others in this process: importing transformers costs four seconds each time
     corpus.extract(1)
     for task in ("swuggy", "topic"):
-        extract_items(r / task / "items.parquet", corpus.centroids, r / task / "units.parquet", s)
+        extract_items([r / task / "items.parquet"], corpus.centroids, [r / task / "units.parquet"], s)
     files = ["--items", r / "swuggy/items.parquet", r / "topic/items.parquet"]
     files += ["--item-units", r / "swuggy/units.parquet", r / "topic/units.parquet", "--out", r / "quality.json"]
     run("units_quality.py", "--cuts", *cuts, "--alignment", *alignment, "--units", *units, *book, *files)
@@ -362,7 +365,31 @@ def test_quality_without_a_common_utterance_says_so(corpus):
 
 def test_the_provenance_says_how(corpus):
     corpus.write().train()
-    said = codebook.load(corpus.centroids).provenance
+    said = load_codebook(corpus.centroids).provenance
     assert said["sample"]["policy"].startswith("0.") or said["sample"]["policy"].startswith("1 ")
     assert {"sha256", "layer", "seed", "faiss", "objective", "sample_sha256", "max_points_per_centroid"} <= set(said)
     json.dumps(said)
+
+
+def test_a_new_encoder_is_one_file_and_one_line(corpus, monkeypatch):
+    """An encoder that is registered here goes from the sample over k-means and units to their quality."""
+    monkeypatch.setitem(factory.ENCODERS, "toy", "tests.unit.toy_encoder")
+    corpus.settings = corpus.settings.model_copy(update={"source": "toy", "encoder": "toy", "layer": 12})
+    corpus.write().train()
+    rows = [row for shard in corpus.shards for row in corpus.extract(shard)]
+    assert [len(row["units"]) for row in rows] == [
+        frame_count(len(cut.samples())) for shard in corpus.shards for cut in corpus.cuts[shard]
+    ]
+    files = [corpus.paths(kind) for kind in ("cuts", "alignment", "units")]
+    write_quality(*files, corpus.centroids, {}, corpus.root / "quality.json", seed=0)
+    found = read_json(corpus.root / "quality.json")
+    assert found["encoder"] == {"encoder": "toy", "sha256": "0" * 64, "layer": 12}
+    assert found["pnmi"] > 0.5  # it tells tones apart
+    corpus.settings = corpus.settings.model_copy(update={"layer": 13})
+    with pytest.raises(UserError, match="the codebook was made from toy layer 12"):
+        corpus.extract(0)
+
+
+def test_a_source_without_an_encoder_says_so():
+    with pytest.raises(UserError, match=r"units\.source: external has no encoder"):
+        factory.open_encoder(Units(source="external", path="units.jsonl"))

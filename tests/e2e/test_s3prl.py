@@ -1,4 +1,4 @@
-"""s3prl's own environment: the same weights give the same units in it and in ours. Runs by `make test-s3prl`."""
+"""The same weights give the same units in s3prl's environment and in ours. Run by `make test-s3prl`."""
 
 import json
 import os
@@ -22,7 +22,7 @@ LENGTHS = (400, 16_000, 719, 720, 23_333, 48_000)
 ENCODE = """
 import json, sys
 import numpy as np
-from speechladder.units.s3prl_encoder import S3prlEncoder
+from speechladder.units.encoders.s3prl import S3prlEncoder
 speech = list(np.load("speech.npz").values())
 found, about = {}, {}
 for name in json.loads(sys.argv[1]):
@@ -37,24 +37,24 @@ print(json.dumps(about))
 CHECK = """
 import json, sys
 from speechladder.io.errors import UserError
-from speechladder.units.s3prl_encoder import check
+from speechladder.units.encoders.s3prl import check_upstream
 for name, layer in json.loads(sys.argv[1]):
     try:
-        check(name, layer)
+        check_upstream(name, layer)
     except UserError as error:
         print(json.dumps(str(error)))
 """
 
 
 def there(*words, cwd=ROOT):
-    """Run s3prl's python."""
+    """Run the Python of s3prl's environment."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     return subprocess.run([PYTHON, *map(str, words)], env=environment, cwd=cwd, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory):
-    """(folder of the checkpoints, speech, features by name, layer and place, what each encoder says of itself)."""
+    """(folder of the checkpoints, speech, features by name, layer and index, provenance of each encoder)."""
     folder = tmp_path_factory.mktemp("s3prl")
     names = []
     for family, kind in KINDS:
@@ -74,13 +74,13 @@ def encoded(tmp_path_factory):
 
 @pytest.mark.parametrize("which", KINDS, ids="-".join)
 def test_s3prl_and_transformers_give_the_same_hidden_states(encoded, which):
-    from speechladder.units.encoder import Encoder
+    from speechladder.units.encoders.transformers import TransformersEncoder
 
     folder, speech, found, about = encoded
     family, kind = which
     name = f"hf_{family.lower()}_custom:{family}-{kind}"
     for layer in range(1, LAYERS + 1):
-        encoder = Encoder.load(str(folder / f"{family}-{kind}"), layer, device="cpu")
+        encoder = TransformersEncoder.load(str(folder / f"{family}-{kind}"), layer, device="cpu")
         for at, features in enumerate(encoder.encode(speech)):
             np.testing.assert_allclose(found[f"{name} {layer} {at}"], features, atol=1e-5)
         least, provenance = about[f"{name} {layer}"]
@@ -91,16 +91,16 @@ def test_s3prl_and_transformers_give_the_same_hidden_states(encoded, which):
 
 @pytest.mark.parametrize("kind", ["base", "large"])
 def test_s3prls_own_hubert_gives_the_same_hidden_states(encoded, kind):
-    """Its copy of fairseq's, which hubert_large_ll60k and most of its names are opened by."""
+    """Its copy of fairseq's HuBERT, with which s3prl opens hubert_large_ll60k and most other names."""
     import torch
     import transformers
 
-    from speechladder.units.encoder import Encoder
+    from speechladder.units.encoders.transformers import TransformersEncoder
 
     folder, speech, found, about = encoded
     name, place = f"hubert_local:{kind}.pt", str(folder / f"Hubert-{kind}")
     for layer in range(1, LAYERS + (kind == "base")):
-        for at, features in enumerate(Encoder.load(place, layer, device="cpu").encode(speech)):
+        for at, features in enumerate(TransformersEncoder.load(place, layer, device="cpu").encode(speech)):
             np.testing.assert_allclose(found[f"{name} {layer} {at}"], features, atol=1e-5)
     # its last state is normalised once more in the large kind: docs/units.md
     model = transformers.HubertModel.from_pretrained(place).eval()
@@ -141,19 +141,19 @@ def test_what_s3prl_cannot_give_is_said(encoded, tmp_path):
 
 
 def test_the_workflow_runs_it_where_it_is(tmp_path, monkeypatch):
-    """With the shipped encoder's weights: units of both environments are the same."""
+    """With the weights of the shipped encoder, the units of both environments are the same."""
     from speechladder.corpora.cuts import read_cuts
-    from speechladder.units.codebook import load
-    from speechladder.units.encoder import Encoder
+    from speechladder.units.codebook import load_codebook
+    from speechladder.units.encoders.transformers import TransformersEncoder
 
     encoder = "hf_hubert_custom:src/speechladder/assets/hubert-micro"
     units = f"units={{source: s3prl, encoder: {encoder!r}, s3prl_python: {PYTHON!r}}}"
     sweep = "sweep={layers: [2], clusters: [32], seeds: [0], train: []}"
     targets = ("results/units/0.parquet", "results/units_sweep/layer2/quality.json")
     run(tmp_path, "--config", units, sweep, "--", *targets)
-    book = load(tmp_path / "results/units/centroids.safetensors")
+    book = load_codebook(tmp_path / "results/units/centroids.safetensors")
     assert book.provenance["sample"]["source"] == "s3prl"
-    ours = Encoder.load("hubert-micro", 1, device="cpu")
+    ours = TransformersEncoder.load("hubert-micro", 1, device="cpu")
     table = pq.read_table(tmp_path / "results/units/0.parquet")
     assert table.num_rows > 10
     theirs = {row["id"]: row["units"] for row in table.to_pylist()}
@@ -166,7 +166,7 @@ def test_the_workflow_runs_it_where_it_is(tmp_path, monkeypatch):
 
 
 def test_no_job_starts_where_s3prl_is_not(tmp_path):
-    """The main environment's own python has none."""
+    """The Python of the main environment has no s3prl."""
     units = f"units={{source: s3prl, encoder: hubert, s3prl_python: {sys.executable!r}}}"
     out = run(tmp_path, "--config", units, "--", "results/units/0.parquet", check=False)
     assert "cannot import s3prl" in out

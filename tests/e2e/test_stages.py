@@ -124,7 +124,7 @@ def test_scripts_run_by_hand_on_files_given_by_path(smoke, tmp_path):
 def test_a_shard_is_a_handful_of_files(smoke):
     # on a shared file system; docs/clusters.md states it per hour of speech
     paths = [path.relative_to(smoke) for path in (smoke / "results").rglob("*") if path.is_file()]
-    others = re.compile(r"sweep|scal|fraction|given|to_encode")  # what other tests made here beside the table
+    others = re.compile(r"sweep|scal|fraction|external|export")  # what other tests made here beside the table
     paths = [path for path in paths if not others.search(str(path))]
     own = [
         p for p in paths if re.search(r"[./]0\.(parquet|jsonl|jsonl\.gz|log|tsv)$", f"/{p}") and "truth" not in p.name

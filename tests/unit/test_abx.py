@@ -1,4 +1,4 @@
-"""ABX against the definition spelled out triple by triple, and against extremes whose error is known."""
+"""ABX is compared with its definition, triple by triple, and with extremes whose error is known."""
 
 from itertools import product
 
@@ -10,17 +10,17 @@ from speechladder.units.diagnostics import abx
 from speechladder.units.diagnostics.abx import (
     Token,
     angles,
-    choose,
+    choose_groups,
     distances,
     errors,
-    looked_up,
     same_or_not,
+    table_cost,
     tokens_of,
 )
 
 
 def warp(costs):
-    """Mean cost of the cheapest path, the shortest among equals, by trying every path."""
+    """Mean cost of the cheapest path (the shortest of equal ones), by trying every path."""
     n, m = costs.shape
     best = {(0, 0): (costs[0, 0], 1)}
     for i, j in product(range(n), range(m)):
@@ -32,7 +32,7 @@ def warp(costs):
 
 
 def brute(tokens, pieces, cost):
-    """The definition: every triple, then cells, contexts, speakers, pairs of phones."""
+    """The definition: average over every triple, then cells, contexts, speakers and pairs of phones."""
     kinds = {"within": {}, "across": {}}
     for a, b, x in product(range(len(tokens)), repeat=3):
         A, B, X = tokens[a], tokens[b], tokens[x]
@@ -81,7 +81,7 @@ def test_features_by_brute_force(seed):
     assert got["across"] == pytest.approx(wanted["across"], abs=1e-3)
 
 
-@pytest.mark.parametrize("cost", [same_or_not, looked_up(angles(np.random.default_rng(9).normal(size=(4, 6))))])
+@pytest.mark.parametrize("cost", [same_or_not, table_cost(angles(np.random.default_rng(9).normal(size=(4, 6))))])
 def test_units_by_brute_force_with_many_ties(cost):
     rng = np.random.default_rng(5)
     tokens = random_tokens(rng, most=4)
@@ -112,7 +112,7 @@ def test_noise_is_at_chance_and_one_sound_for_all_is_a_tie():
 
 
 def test_the_order_of_averaging():
-    """A speaker with two contexts without an error, another with a bad one: 37.5 %; over cells at once it were 25 %."""
+    """One speaker has two contexts without errors, another has a bad one: 37.5 %; over all cells it would be 25 %."""
     good, bad = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
     tokens, sounds = [], []
 
@@ -148,7 +148,7 @@ def test_frame_distances():
     assert angles(np.array([right, up, [-2, 0], [0, 0]]))[0] == pytest.approx([0, 0.5, 1, 0.5])
     assert same_or_not(np.array([4, 4, 1])).tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
     table = np.array([[0.0, 0.3], [0.3, 0.0]])
-    assert looked_up(table)(np.array([1, 0, 1])).tolist() == [[0, 0.3, 0], [0.3, 0, 0.3], [0, 0.3, 0]]
+    assert table_cost(table)(np.array([1, 0, 1])).tolist() == [[0, 0.3, 0], [0.3, 0, 0.3], [0, 0.3, 0]]
 
 
 def test_triphones_of_an_utterance():
@@ -168,16 +168,16 @@ def test_triphones_of_an_utterance():
 def test_what_is_looked_at_is_bounded_and_does_not_depend_on_the_order():
     rng = np.random.default_rng(3)
     tokens = random_tokens(rng, speakers=4, contexts=5, most=9)
-    groups = choose(tokens, seed=0, per_cell=1, pairs=200)
-    assert groups == choose(tokens[::-1], seed=0, per_cell=1, pairs=200)
-    assert groups != choose(tokens, seed=1, per_cell=1, pairs=200)
+    groups = choose_groups(tokens, seed=0, per_cell=1, pairs=200)
+    assert groups == choose_groups(tokens[::-1], seed=0, per_cell=1, pairs=200)
+    assert groups != choose_groups(tokens, seed=1, per_cell=1, pairs=200)
     assert 0 < sum(len(g) * (len(g) - 1) // 2 for g in groups) <= 200
-    for group in choose(tokens, seed=0, per_cell=3):
+    for group in choose_groups(tokens, seed=0, per_cell=3):
         cells = [(t.speaker, t.phone) for t in group]
         assert max(map(cells.count, cells)) <= 3
         assert len({t.context for t in group}) == 1
     lonely = [Token(i, 0, 2, "P", ("L", "R"), "s") for i in range(4)]  # one middle phone: nothing to tell apart
-    assert choose(lonely, 0) == []
+    assert choose_groups(lonely, 0) == []
     assert errors([], lambda t: None, same_or_not) == {
         "within": None,
         "within_cells": 0,
@@ -197,8 +197,8 @@ def test_pairs_in_blocks_are_the_same(monkeypatch):
 def test_one_long_token_does_not_make_every_batch_small(monkeypatch):
     rng = np.random.default_rng(5)
     pieces = [rng.integers(0, 9, n) for n in [200, *rng.integers(1, 9, 60)]]
-    real, seen = abx.warped, []
-    monkeypatch.setattr(abx, "warped", lambda costs, *sizes: seen.append(costs.shape) or real(costs, *sizes))
+    real, seen = abx.warp, []
+    monkeypatch.setattr(abx, "warp", lambda costs, *sizes: seen.append(costs.shape) or real(costs, *sizes))
     whole = distances(pieces, same_or_not)
     assert seen == [(1770, 8, 8), (60, 200, 8)]
     seen.clear()

@@ -1,4 +1,4 @@
-"""Which speech ABX is measured on: drawn over shards, of which one is looked at at a time."""
+"""The speech on which ABX is measured is drawn over all shards, which are read one at a time."""
 
 import pytest
 
@@ -10,7 +10,7 @@ PHONES = ["B", "AA1", "S", "B", "IY0", "S", "B"]
 
 
 def save(folder, shards):
-    """Cuts and alignments of {id: (speaker, aligned)} per shard, each utterance 0.7 s long."""
+    """Cuts and alignments of {id: (speaker, aligned)} for each shard; every utterance lasts 0.7 s."""
     folder.mkdir()
     spans = [{"label": phone, "start": 0.1 * i, "end": 0.1 * (i + 1)} for i, phone in enumerate(PHONES)]
     cuts, alignments = [], []
@@ -33,7 +33,7 @@ def save(folder, shards):
 
 @pytest.fixture
 def corpus():
-    """Twelve speakers with six utterances each, the last of them not aligned; the shards' numbers are the speakers'."""
+    """Twelve speakers with six utterances each, the last of which is not aligned. Each speaker has a shard."""
     return [{f"s{s}-{u}": (f"s{s}", u < 5) for u in range(6)} for s in range(12)]
 
 
@@ -50,7 +50,7 @@ def test_shards_are_read_one_by_one_and_phones_only_of_those_that_speak(corpus, 
 
     noting("read_table", abx_run.read_table)
     noting("read_cuts", abx_run.read_cuts)
-    speech = abx_run.speech(cuts, alignments, 1.0, seed=0)
+    speech = abx_run.draw_speech(cuts, alignments, 1.0, seed=0)
     ids = [("read_table", path, ["id"]) for path in alignments]
     wanted = [row for pair in zip(ids, [("read_cuts", path, None) for path in cuts], strict=True) for row in pair]
     assert read[: len(wanted)] == wanted
@@ -60,12 +60,12 @@ def test_shards_are_read_one_by_one_and_phones_only_of_those_that_speak(corpus, 
 
 
 def test_what_is_drawn_is_aligned_and_does_not_depend_on_the_shards(corpus, tmp_path):
-    whole = abx_run.speech(*save(tmp_path / "corpus", corpus), 0.14, seed=0)
+    whole = abx_run.draw_speech(*save(tmp_path / "corpus", corpus), 0.14, seed=0)
     together = {name: about for shard in corpus[::-1] for name, about in shard.items()}
-    assert abx_run.speech(*save(tmp_path / "one", [together]), 0.14, seed=0) == whole
+    assert abx_run.draw_speech(*save(tmp_path / "one", [together]), 0.14, seed=0) == whole
     assert (
         len(whole.cuts) == 2 * abx_run.SPEAKERS
     )  # 1.05 s each are one utterance of 0.7 s, and one that reaches beyond
     assert not any(cut.id.endswith("-5") for cut in whole.cuts)
     assert len(whole.groups) > 0
-    assert abx_run.speech(*save(tmp_path / "again", corpus), 0.14, seed=1).cuts != whole.cuts
+    assert abx_run.draw_speech(*save(tmp_path / "again", corpus), 0.14, seed=1).cuts != whole.cuts

@@ -1,4 +1,4 @@
-"""What is encoded together, what is read ahead, and the nearest centroid on a device."""
+"""Batches, reading ahead, and the nearest centroid on a device."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ import torch
 
 from speechladder.io.errors import UserError
 from speechladder.units import decode
+from speechladder.units.assign import assign
 from speechladder.units.batching import buckets, windows
-from speechladder.units.codebook import assign
 from speechladder.units.decode import Job, Wave, waves
 from speechladder.units.nearest import Nearest
 
@@ -45,7 +45,7 @@ def test_windows_reach_what_is_enough():
 
 @pytest.mark.parametrize("clusters", [1, 3, 50])
 def test_nearest_is_the_codebooks(clusters):
-    """Also where float32 cannot tell, and where a centroid stands twice."""
+    """Also if float32 cannot decide, and if a centroid occurs twice."""
     rng = np.random.default_rng(clusters)
     centroids = rng.normal(size=(clusters, 12)).astype(np.float32) + 1000  # far off: float32 distances are noise
     centroids[-1] = centroids[0]
@@ -101,14 +101,14 @@ def test_a_window_of_a_file_is_read(tmp_path):
     samples = np.linspace(-0.5, 0.5, 32_000, dtype=np.float32)
     soundfile.write(tmp_path / "long.flac", samples, 16_000)
     job = Job("x", "s", str(tmp_path / "long.flac"), 0.25, start=1.0, windowed=True)
-    got = decode.read(job)
+    got = decode.read_wave(job)
     np.testing.assert_allclose(got.samples, samples[16_000:20_000], atol=1e-4)
     assert got.mean == got.samples.mean()
-    assert "too short" in decode.read(Job("x", "s", str(tmp_path / "long.flac"), 0.01, windowed=True))
+    assert "too short" in decode.read_wave(Job("x", "s", str(tmp_path / "long.flac"), 0.01, windowed=True))
 
 
 def test_a_dead_worker_is_a_message(tmp_path):
-    """Found by the new children of this process: the pool of another test may still be ending."""
+    """The workers are the new children of this process, because the pool of another test may still be ending."""
     jobs = jobs_in(tmp_path, 40)
     own = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
     before = set(children(own))
@@ -128,7 +128,7 @@ def test_a_dead_worker_is_a_message(tmp_path):
 
 
 def children(path: str) -> list[int]:
-    """Decoding processes among the children; the resource tracker stays."""
+    """The decoding processes among the children, without the resource tracker."""
     return [int(pid) for pid in Path(path).read_text().split() if "spawn_main" in command(pid)]
 
 

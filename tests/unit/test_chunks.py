@@ -1,13 +1,14 @@
-"""Long recordings in pieces: every frame once, exact but for attention."""
+"""Long recordings in pieces: every frame is kept once, and all but attention is exact."""
 
 import numpy as np
 import pytest
 import torch
 
-from speechladder.units.chunks import MARGIN, pieces
-from speechladder.units.codebook import assign, kmeans
-from speechladder.units.encoder import Encoder
-from speechladder.units.fast import Front
+from speechladder.units.assign import assign
+from speechladder.units.encoders.chunks import MARGIN, pieces
+from speechladder.units.encoders.fast import Front
+from speechladder.units.encoders.transformers import TransformersEncoder
+from speechladder.units.kmeans.fit import kmeans
 from tests import tiny_hubert
 
 
@@ -32,7 +33,7 @@ def test_a_piece_needs_room_between_its_margins():
 
 @pytest.fixture(scope="module")
 def speech():
-    """20 s that change all the time: loudness, pitch and offset."""
+    """20 s in which loudness, pitch and offset change all the time."""
     time = np.arange(320_000) / 16_000
     rng = np.random.default_rng(0)
     wave = np.sin(2 * np.pi * (200 + 40 * time) * time) * np.exp(-(time % 3)) + 0.1 * rng.normal(size=len(time))
@@ -42,11 +43,11 @@ def speech():
 @pytest.mark.parametrize("kind", tiny_hubert.KINDS)
 @pytest.mark.parametrize("fast", [False, True])
 def test_without_attention_pieces_are_exact(tmp_path, speech, kind, fast):
-    """Normalisation, group norm, convolutions and the positional one: the margin covers them all."""
+    """The margin covers normalisation, group norm, convolutions and the positional convolution."""
     tiny_hubert.save(tmp_path, kind)
 
     def load(chunk_seconds):
-        encoder = Encoder.load(str(tmp_path), 3, device="cpu", chunk_seconds=chunk_seconds, fast=fast)
+        encoder = TransformersEncoder.load(str(tmp_path), 3, device="cpu", chunk_seconds=chunk_seconds, fast=fast)
         for layer in encoder.model.encoder.layers:
             layer.attention.forward = lambda hidden_states, **_: (torch.zeros_like(hidden_states), None)
         return encoder
@@ -59,12 +60,12 @@ def test_without_attention_pieces_are_exact(tmp_path, speech, kind, fast):
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_the_statistics_of_a_recording_are_computed_once(tmp_path, speech, monkeypatch, fast):
-    """Else the work on a recording in pieces grows with the square of its length."""
+    """Otherwise the work on a recording in pieces would grow with the square of its length."""
     folded = []
     fold = Front.fold
     monkeypatch.setattr(Front, "fold", lambda front, wave: folded.append(len(wave)) or fold(front, wave))
     tiny_hubert.save(tmp_path, "base")
-    encoder = Encoder.load(str(tmp_path), 1, device="cpu", chunk_seconds=10.0, fast=fast)
+    encoder = TransformersEncoder.load(str(tmp_path), 1, device="cpu", chunk_seconds=10.0, fast=fast)
     once = encoder.encode([speech, speech[:300_000]])
     assert sorted(folded) == [300_000, 320_000]
     again = encoder.encode([0.5 * speech[::-1], speech])  # kept within a call alone
@@ -73,12 +74,12 @@ def test_the_statistics_of_a_recording_are_computed_once(tmp_path, speech, monke
 
 
 def test_without_a_margin_they_would_not_be(tmp_path, speech, monkeypatch):
-    """What the margin is for: the positional convolution, which sees the zeros beyond a piece."""
-    from speechladder.units import encoder as module
+    """The margin is needed because the positional convolution sees the zeros beyond a piece."""
+    from speechladder.units.encoders import transformers as module
 
     monkeypatch.setattr(module, "MARGIN", 0)
     tiny_hubert.save(tmp_path, "base")
-    encoder = Encoder.load(str(tmp_path), 1, device="cpu", chunk_seconds=10.0)
+    encoder = TransformersEncoder.load(str(tmp_path), 1, device="cpu", chunk_seconds=10.0)
     encoder.model.config.num_conv_pos_embeddings = 0
     encoder.model.encoder.layers[0].attention.forward = lambda hidden_states, **_: (torch.zeros_like(hidden_states), 0)
     cut = encoder.encode([speech])[0]
@@ -90,12 +91,12 @@ def test_without_a_margin_they_would_not_be(tmp_path, speech, monkeypatch):
 
 @pytest.mark.shared
 def test_units_of_pieces_are_nearly_those_of_the_whole(shared_data):
-    """hubert-micro on 80 s of one reader, in pieces of 30 s: attention, which sees the rest, changes the others."""
+    """hubert-micro on 80 s of one reader in pieces of 30 s; attention, which sees less, changes a few units."""
     from speechladder.io.audio import read_audio
 
     files = sorted((shared_data / "librispeech/LibriSpeech/train-clean-100/19/198").glob("*.flac"))
     samples = np.concatenate([read_audio(file) for file in files[:8]])[: 80 * 16_000]
-    whole = Encoder.load("hubert-micro", 3, device="cpu").encode([samples])[0]
-    cut = Encoder.load("hubert-micro", 3, device="cpu", chunk_seconds=30.0).encode([samples])[0]
+    whole = TransformersEncoder.load("hubert-micro", 3, device="cpu").encode([samples])[0]
+    cut = TransformersEncoder.load("hubert-micro", 3, device="cpu", chunk_seconds=30.0).encode([samples])[0]
     centroids = kmeans(whole, 100, 5, 10**6, 0).centroids
     assert (assign(whole, centroids) == assign(cut, centroids)).mean() > 0.95

@@ -1,12 +1,16 @@
-"""k-means takes every frame, ties go to the lowest index, and a codebook knows its encoder."""
+"""k-means uses every frame, ties go to the lowest index, and a codebook knows its encoder."""
 
 import numpy as np
 import pytest
 
 from speechladder.io.errors import UserError
-from speechladder.units import codebook
-from speechladder.units.codebook import assign, kmeans, write_tensors
+from speechladder.io.tensors import write_tensors
+from speechladder.settings import Units
+from speechladder.units.assign import assign
+from speechladder.units.codebook import load_codebook, train_codebook
+from speechladder.units.kmeans.fit import kmeans
 
+FEW = Units(clusters=8, iterations=4)
 ENCODER = {"encoder": "hubert-micro", "sha256": "a" * 64, "layer": 3, "dim": 4, "normalise": False}
 
 
@@ -20,7 +24,7 @@ def inertia(features, centroids):
 
 
 def test_no_frame_is_left_out(features):
-    """3000 frames for 4 clusters are 750 each; faiss by itself would take 256 each and say nothing."""
+    """3000 frames for 4 clusters are 750 each; by default faiss would silently take 256 each."""
     trained = kmeans(features, clusters=4, iterations=8, max_points_per_centroid=10**6, seed=0)
     sampled = kmeans(features, clusters=4, iterations=8, max_points_per_centroid=256, seed=0)
     assert len(trained.objective) == 8
@@ -80,12 +84,12 @@ def test_a_frame_alone_gets_the_same_unit(features):
 @pytest.fixture
 def trained(features, tmp_path):
     write_tensors(tmp_path / "sample.safetensors", {"features": features}, {**ENCODER, "seed": 5, "policy": "all"})
-    codebook.train(tmp_path / "sample.safetensors", tmp_path / "centroids.safetensors", 8, 4, 10**6, seed=7)
+    train_codebook(tmp_path / "sample.safetensors", tmp_path / "centroids.safetensors", FEW, seed=7)
     return tmp_path / "centroids.safetensors"
 
 
 def test_provenance_comes_back(trained, features):
-    book = codebook.load(trained, ENCODER)
+    book = load_codebook(trained, ENCODER)
     assert book.centroids.shape == (8, 4)
     assert book.provenance["seed"] == 7
     assert book.provenance["sample"]["seed"] == 5
@@ -96,7 +100,7 @@ def test_provenance_comes_back(trained, features):
 
 
 def test_equal_content_equal_bytes(trained, tmp_path):
-    codebook.train(tmp_path / "sample.safetensors", tmp_path / "again.safetensors", 8, 4, 10**6, seed=7)
+    train_codebook(tmp_path / "sample.safetensors", tmp_path / "again.safetensors", FEW, seed=7)
     assert (tmp_path / "again.safetensors").read_bytes() == trained.read_bytes()
 
 
@@ -111,18 +115,18 @@ def test_equal_content_equal_bytes(trained, tmp_path):
 )
 def test_codebook_of_another_encoder_is_refused(trained, change, named):
     with pytest.raises(UserError, match="hubert-micro layer 3") as error:
-        codebook.load(trained, {**ENCODER, **change})
+        load_codebook(trained, {**ENCODER, **change})
     assert named in str(error.value)
     assert str(trained) in str(error.value)
 
 
 def test_the_same_weights_under_another_name_are_taken(trained):
-    assert codebook.load(trained, {**ENCODER, "encoder": "/moved/hubert"})
+    assert load_codebook(trained, {**ENCODER, "encoder": "/moved/hubert"})
 
 
 def test_broken_files_are_named(trained, tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        codebook.load(tmp_path / "absent.safetensors")
+        load_codebook(tmp_path / "absent.safetensors")
     trained.write_bytes(trained.read_bytes()[:100])
     with pytest.raises(UserError, match=r"centroids\.safetensors"):
-        codebook.load(trained)
+        load_codebook(trained)

@@ -1,4 +1,4 @@
-"""The encoder: the features of the full model, whatever else is in the batch."""
+"""The encoder gives the features of the full model, whatever else is in the batch."""
 
 import json
 import shutil
@@ -12,10 +12,13 @@ import transformers
 from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
 from speechladder.settings import Units
-from speechladder.units.codebook import assign, kmeans
+from speechladder.units.assign import assign
 from speechladder.units.decode import Wave
-from speechladder.units.encoder import Encoder, fingerprint, open_encoder
-from speechladder.units.fast import packs
+from speechladder.units.encoders.factory import open_encoder
+from speechladder.units.encoders.fast import packs
+from speechladder.units.encoders.models import fingerprint
+from speechladder.units.encoders.transformers import TransformersEncoder
+from speechladder.units.kmeans.fit import kmeans
 from tests import tiny_hubert
 
 LENGTHS = (400, 16_000, 719, 720, 23_333, 9_000, 16_000)
@@ -36,16 +39,21 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(scope="module")
 def speech():
     rng = np.random.default_rng(0)
-    # levels and offsets differ, so that a normalisation over the batch would show
+    # levels and offsets differ, so that a normalisation over the batch would be noticed
     return [(rng.normal(0.02 * i, 0.02 * (i + 1), n)).astype(np.float32) for i, n in enumerate(LENGTHS)]
 
 
 def load(checkpoints, which, layer=3, **how):
-    return Encoder.load(str(checkpoints[which][0]), layer, device="cpu", **how)
+    return TransformersEncoder.load(str(checkpoints[which][0]), layer, device="cpu", **how)
+
+
+def scale(features):
+    """The root mean square of features, to which rounding errors are proportional."""
+    return float(np.sqrt(np.mean(np.square(features))))
 
 
 def together(encoder, speech):
-    """All of `speech` in one padded batch."""
+    """Encode all of `speech` in one padded batch."""
     (batch,) = encoder.features([Wave.of(samples) for samples in speech])
     return [features.numpy() for _, features in sorted(batch, key=lambda row: row[0])]
 
@@ -62,7 +70,9 @@ def test_layer_of_the_full_model(checkpoints, speech, which, fast):
         encoder = load(checkpoints, which, layer, fast=fast)
         assert len(encoder.model.encoder.layers) == layer  # the ones above are never computed
         for states, got in zip(wanted, encoder.encode(speech), strict=True):
-            np.testing.assert_allclose(got, states[layer][0].numpy(), atol=2e-5)
+            wanted_here = states[layer][0].numpy()
+            # float32 sums depend on their order, which each CPU's kernels choose; the next layer differs by 1e-2
+            np.testing.assert_allclose(got, wanted_here, rtol=0, atol=1e-4 * scale(wanted_here))
 
 
 @each
@@ -85,14 +95,17 @@ def test_bf16_changes_a_unit_in_a_thousand_at_most_with_the_batch(checkpoints, w
     alone = assign(np.concatenate([encoder.encode([samples])[0] for samples in speech]), centroids)
     batch = assign(np.concatenate(together(encoder, speech)), centroids)
     assert (alone == batch).mean() >= 0.999
-    assert (assign(fp32, centroids) == batch).mean() > 0.95  # near fp32, and not fp32 by mistake:
-    assert np.abs(fp32 - np.concatenate(together(encoder, speech))).max() > 1e-4
+    # How many units bf16 changes depends on the CPU's kernels: 1 % here, 14 % with AMX. On each of them the chosen
+    # centroid is about as near as the nearest; a centroid drawn at random is 1.8 to 2 times as far.
+    nearest, chosen = (np.linalg.norm(fp32 - centroids[units], axis=1) for units in (assign(fp32, centroids), batch))
+    assert chosen.mean() < 1.05 * nearest.mean()
+    assert np.abs(fp32 - np.concatenate(together(encoder, speech))).max() > 1e-3 * scale(fp32)  # it is not fp32
     assert encoder.provenance["precision"] == "bf16"
     assert "precision" not in exact.provenance
 
 
 def test_padding_would_show_in_a_group_norm(checkpoints, speech):
-    """The reason for statistics of each utterance: transformers' own padded batch differs, mask or not."""
+    """Why statistics come from each utterance: a padded batch of transformers differs, even with a mask."""
     _, full = checkpoints["Hubert", "base"]
     encoder = load(checkpoints, ("Hubert", "base"))
     batch = torch.zeros(2, 16_000)
@@ -105,7 +118,7 @@ def test_padding_would_show_in_a_group_norm(checkpoints, speech):
 
 
 def test_a_front_of_a_batch_is_that_of_each(checkpoints, speech):
-    """As a GPU runs it: all waveforms padded together, each with its own group norm."""
+    """As on a GPU: all waveforms are padded together, each with its own group norm."""
     for which in (("Hubert", "base"), ("Hubert", "micro"), ("Hubert", "large")):
         front = load(checkpoints, which, fast=True).front
         waves = [torch.from_numpy(samples) for samples in speech]
@@ -118,7 +131,7 @@ def test_a_front_of_a_batch_is_that_of_each(checkpoints, speech):
 
 
 def test_default_on_a_cpu_is_transformers_own_path(checkpoints):
-    """The default run's units stay what they are to the last bit."""
+    """The units of the default run must stay the same to the last bit."""
     encoder = load(checkpoints, ("Hubert", "micro"))
     assert encoder.front is None
     assert encoder.batch == encoder.ahead == 0
@@ -130,7 +143,7 @@ def test_default_on_a_cpu_is_transformers_own_path(checkpoints):
 def test_a_large_model_on_a_cpu_goes_through_onednn(tmp_path):
     config = transformers.HubertConfig(hidden_size=768, num_hidden_layers=3, num_attention_heads=12)
     transformers.HubertModel(config).save_pretrained(tmp_path)
-    encoder = Encoder.load(str(tmp_path), 3, device="cpu")
+    encoder = TransformersEncoder.load(str(tmp_path), 3, device="cpu")
     assert encoder.front is not None
     dense = encoder.model.encoder.layers[0].feed_forward.intermediate_dense
     assert dense.packed is packs(torch.device("cpu"), torch.float32)
@@ -158,7 +171,7 @@ def test_settings_open_an_encoder(checkpoints):
 
 
 def test_compiled_is_the_same(checkpoints, speech, monkeypatch):
-    """The wiring alone: torch.compile itself takes half a minute."""
+    """Test only the wiring, because torch.compile itself takes half a minute."""
     eager = torch.compile
     monkeypatch.setattr(torch, "compile", lambda call, dynamic: eager(call, dynamic=dynamic, backend="eager"))
     plain, compiled = (load(checkpoints, ("Hubert", "base"), fast=True, compiled=c) for c in (False, True))
@@ -169,15 +182,15 @@ def test_compiled_is_the_same(checkpoints, speech, monkeypatch):
 def test_normalisation_without_preprocessor_is_the_releases(tmp_path):
     for kind, wanted in (("base", False), ("large", True)):
         tiny_hubert.save(tmp_path / kind, kind, preprocessor=False)
-        assert Encoder.load(str(tmp_path / kind), 1, device="cpu").normalise is wanted
+        assert TransformersEncoder.load(str(tmp_path / kind), 1, device="cpu").normalise is wanted
 
 
 def test_normalisation_is_the_preprocessors(tmp_path, speech):
     tiny_hubert.save(tmp_path / "large", "large")
-    encoder = Encoder.load(str(tmp_path / "large"), 2, device="cpu")
+    encoder = TransformersEncoder.load(str(tmp_path / "large"), 2, device="cpu")
     np.testing.assert_allclose(encoder.encode([speech[1]])[0], encoder.encode([speech[1] * 3 + 1])[0], atol=1e-4)
     transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path / "large")
-    plain = Encoder.load(str(tmp_path / "large"), 2, device="cpu")
+    plain = TransformersEncoder.load(str(tmp_path / "large"), 2, device="cpu")
     assert not plain.normalise
     assert np.abs(plain.encode([speech[1]])[0] - plain.encode([speech[1] * 3 + 1])[0]).max() > 1e-3
 
@@ -192,19 +205,19 @@ def test_fingerprint_is_of_the_weights(tmp_path):
 @pytest.mark.parametrize("layer", [0, 4])
 def test_layer_out_of_range(checkpoints, layer):
     with pytest.raises(UserError, match=r"units\.layer.*1 to 3"):
-        Encoder.load(str(checkpoints["Hubert", "base"][0]), layer)
+        TransformersEncoder.load(str(checkpoints["Hubert", "base"][0]), layer)
 
 
 def test_what_cannot_be_loaded_is_named(checkpoints, tmp_path):
     with pytest.raises(UserError, match=r"units\.encoder.*no such directory"):
-        Encoder.load(str(tmp_path / "absent"), 1)
+        TransformersEncoder.load(str(tmp_path / "absent"), 1)
 
     def broken(change) -> str:
         folder = tmp_path / f"broken{len(list(tmp_path.iterdir()))}"
         shutil.copytree(checkpoints["Hubert", "base"][0], folder)
         change(folder)
         with pytest.raises(UserError, match=r"units\.encoder") as error:
-            Encoder.load(str(folder), 1)
+            TransformersEncoder.load(str(folder), 1)
         return str(error.value)
 
     def config(folder, **changes):
@@ -240,4 +253,4 @@ def test_hub_id_without_network_says_how_to_get_it(monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", no_network)
     with pytest.raises(UserError, match="hf download someone/hubert --local-dir"):
-        Encoder.load("someone/hubert", 1)
+        TransformersEncoder.load("someone/hubert", 1)

@@ -1,4 +1,4 @@
-"""k-means by each backend: the same for the same seed, in memory or mapped, no cluster left empty for nothing."""
+"""k-means by each backend: the same for the same seed, in memory or mapped; empty clusters are filled if possible."""
 
 import numpy as np
 import pytest
@@ -6,17 +6,20 @@ import pytest
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
 from speechladder.io.tensors import map_tensor, write_tensors
-from speechladder.units import codebook
-from speechladder.units.codebook import assign
-from speechladder.units.kmeans import Plan, faiss_backend, fit, torch_backend
-from speechladder.units.kmeans.start import first_centroids, plus_plus, seed_of, take
+from speechladder.settings import Units
+from speechladder.units.assign import assign
+from speechladder.units.codebook import train_codebook
+from speechladder.units.kmeans import faiss_backend, torch_backend
+from speechladder.units.kmeans.fit import fit
+from speechladder.units.kmeans.plan import Plan
+from speechladder.units.kmeans.start import first_centroids, plus_plus, seed_of, take_rows
 
 BACKENDS = ("faiss", "torch")
 
 
 @pytest.fixture(scope="module")
 def blobs():
-    """Six well separated blobs of 300 frames in 8 dimensions, off the origin, shuffled; and their centres."""
+    """Six well separated blobs of 300 frames in 8 dimensions, far from the origin and shuffled; and their centres."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(6, 8)) * 10 + 30
     frames = np.repeat(centres, 300, axis=0) + rng.normal(size=(1800, 8))
@@ -70,7 +73,7 @@ def test_same_seed_same_bits_and_the_best_start_is_kept(blobs, plan):
 
 
 def test_torch_is_lloyd(blobs):
-    """Against the textbook's two lines."""
+    """Compare with the two lines of the textbook."""
     features, _ = blobs
     plan = Plan(7, 4, 2, backend="torch", init="k-means++")
     got, centroids = fit(features, plan), first_centroids(features, plan).astype(np.float64)
@@ -97,7 +100,7 @@ def test_bf16_ranks_as_float32_does():
 
 
 def test_an_empty_cluster_gets_half_of_the_one_with_most_to_gain():
-    """Two far outliers take a centroid each; a third centroid between them and the rest has no frame."""
+    """Two distant outliers take a centroid each, and a third centroid between them has no frame."""
     rng = np.random.default_rng(0)
     features = np.concatenate([rng.normal(size=(500, 3)), [[900, 0, 0], [0, 900, 0]]]).astype(np.float32)
     first = np.array([[0, 0, 0], [900, 0, 0], [0, 900, 0], [450, 450, 0]], np.float32)
@@ -120,7 +123,7 @@ def sample(blobs, tmp_path):
 def test_a_mapped_sample_gives_the_same_as_one_in_memory(blobs, sample, backend, monkeypatch):
     mapped, _ = map_tensor(sample, "features")
     assert isinstance(mapped, np.memmap)
-    assert (take(mapped, np.array([7, 3, 99])) == blobs[0][[7, 3, 99]]).all()
+    assert (take_rows(mapped, np.array([7, 3, 99])) == blobs[0][[7, 3, 99]]).all()
     plan = Plan(8, 4, 0, backend=backend)
     monkeypatch.setitem(torch_backend._ELEMENTS, "cpu", 256 * 8)  # several chunks
     assert fit(mapped, plan).centroids.tobytes() == fit(blobs[0], plan).centroids.tobytes()
@@ -165,27 +168,27 @@ def test_enough_is_enough(blobs):
 def test_a_codebook_notes_what_is_not_the_default(sample, tmp_path):
     log = tmp_path / "kmeans.jsonl"
     out = tmp_path / "c.safetensors"
-    said = codebook.train(
-        sample, out, 6, 3, 10**6, 1, log=log, backend="torch", restarts=2, init="k-means++"
-    ).provenance
+    few = Units(clusters=6, iterations=3)
+    unusual = few.model_copy(update={"kmeans": "torch", "kmeans_restarts": 2, "kmeans_init": "k-means++"})
+    said = train_codebook(sample, out, unusual, 1, log).provenance
     assert said["torch"] and said["device"] == "cpu" and "faiss" not in said
     assert (said["init"], said["restarts"]) == ("k-means++", 2)
     rows = list(read_jsonl(log))
     assert [(r["start"], r["iteration"]) for r in rows] == [(s, i) for s in (0, 1) for i in (1, 2, 3)]
     assert [r["objective"] for r in rows if r["start"] == said["kept"]] == said["objective"]
     assert said["objectives"] == [r["objective"] for r in rows if r["iteration"] == 3]
-    plain = codebook.train(sample, out, 6, 3, 10**6, 1).provenance
+    plain = train_codebook(sample, out, few, 1).provenance
     assert plain["faiss"] and not {"init", "restarts", "precision", "objectives", "normalisation"} & set(plain)
 
 
 def test_faiss_gpu_is_never_faiss_on_the_cpu(blobs, monkeypatch):
     monkeypatch.setattr(faiss_backend, "_gpus", lambda: 0)
-    assert faiss_backend.choose("auto") == faiss_backend.choose("faiss") == "faiss"
-    assert faiss_backend.choose("torch") == "torch"
+    assert faiss_backend.choose_backend("auto") == faiss_backend.choose_backend("faiss") == "faiss"
+    assert faiss_backend.choose_backend("torch") == "torch"
     with pytest.raises(UserError, match=r"units\.kmeans: faiss-gpu needs a GPU.*kmeans: torch"):
         fit(blobs[0], Plan(4, 2, 0, backend="faiss-gpu"))
     monkeypatch.setattr(faiss_backend, "_gpus", lambda: 1)
-    assert faiss_backend.choose("auto") == faiss_backend.choose("faiss-gpu") == "faiss-gpu"
+    assert faiss_backend.choose_backend("auto") == faiss_backend.choose_backend("faiss-gpu") == "faiss-gpu"
 
 
 @pytest.mark.gpu
@@ -201,7 +204,7 @@ def test_a_gpu_agrees_with_the_cpu(blobs):
 
 @pytest.mark.parametrize("init", ["random", "k-means++"])
 def test_faiss_trains_as_its_own_kmeans_does(blobs, init):
-    """Ours leaves out what would take every GPU, nothing else."""
+    """Ours differs only in that it does not take every GPU."""
     import faiss
 
     features, _ = blobs
@@ -209,6 +212,6 @@ def test_faiss_trains_as_its_own_kmeans_does(blobs, init):
     first = None if init == "random" else first_centroids(features, plan)
     theirs = faiss.Kmeans(8, 10, niter=8, seed=5, min_points_per_centroid=1, max_points_per_centroid=100)
     theirs.train(features, init_centroids=first)
-    got, objective = faiss_backend.train(features, plan, first, faiss.IndexFlatL2(8))
+    got, objective = faiss_backend.train_index(features, plan, first, faiss.IndexFlatL2(8))
     assert got.tobytes() == theirs.centroids.tobytes()
     assert objective == [float(value) for value in theirs.obj]

@@ -1,4 +1,4 @@
-"""MFCC at HuBERT's frames."""
+"""MFCC at the frames of HuBERT."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_frames_are_huberts(samples):
 
 
 def test_a_frame_sees_its_own_window_only():
-    """Frame t covers samples 320 t to 320 t + 400, as HuBERT's; the sample before it enters by pre-emphasis."""
+    """Frame t covers samples 320 t to 320 t + 400, as in HuBERT; pre-emphasis adds the sample before it."""
     rng = np.random.default_rng(1)
     one = rng.normal(0, 0.1, 8_000).astype(np.float32)
     two = one.copy()

@@ -1,10 +1,10 @@
-"""Features are normalised at assignment as they were for k-means, by statistics that fit or not at all."""
+"""Features are normalised for assignment as for k-means, and only by statistics that fit."""
 
 import numpy as np
 import pytest
 
 from speechladder.io.errors import UserError
-from speechladder.units.normalise import Gathering, Normaliser
+from speechladder.units.normalise import Normaliser, SpeakerSums
 
 ENCODER = {"encoder": "hubert-micro", "sha256": "a" * 64, "layer": 3, "dim": 5, "normalise": False}
 
@@ -17,8 +17,8 @@ def features():
 
 @pytest.fixture
 def speakers(features, tmp_path):
-    """Statistics of two speakers, the second of whom speaks twice as wide and elsewhere."""
-    found = Gathering()
+    """Statistics of two speakers; the features of the second have another mean and twice the deviation."""
+    found = SpeakerSums()
     found.add("anna", features[:80])
     found.add("anna", features[80:])
     found.add("bert", 2 * features + 3)
@@ -29,7 +29,7 @@ def speakers(features, tmp_path):
 def test_none_changes_nothing(features):
     assert Normaliser.none().apply(features, "anna") is features
     assert Normaliser.none().provenance == {}
-    assert Normaliser.of("none") == Normaliser.matching({}) == Normaliser.none()
+    assert Normaliser.named("none") == Normaliser.matching({}) == Normaliser.none()
 
 
 def test_an_utterance_has_mean_0_and_variance_1(features):
@@ -66,7 +66,7 @@ def test_tensors_are_taken_too(features, speakers):
 
 
 def test_voices_come_after_the_corpus(features, speakers, tmp_path):
-    voices = Gathering()
+    voices = SpeakerSums()
     voices.add("bert", features)
     voices.add("robot", 5 * features)
     voices.write(tmp_path / "voices.safetensors", ENCODER)
@@ -74,7 +74,7 @@ def test_voices_come_after_the_corpus(features, speakers, tmp_path):
     assert set(both.statistics) == {"anna", "bert", "robot"}
     assert (both.apply(features, "bert") == Normaliser.load(speakers).apply(features, "bert")).all()
     assert both.digest == Normaliser.load(speakers).digest  # the codebook's: items came later
-    nobody = Gathering()
+    nobody = SpeakerSums()
     nobody.write(tmp_path / "nobody.safetensors", ENCODER)
     assert set(Normaliser.load(speakers, tmp_path / "nobody.safetensors").statistics) == {"anna", "bert"}
     voices.write(tmp_path / "other.safetensors", {**ENCODER, "layer": 4})
@@ -89,12 +89,12 @@ def test_a_codebook_gets_what_it_was_trained_with(features, speakers, tmp_path):
     assert Normaliser.matching({"normalisation": "utterance"}).kind == "utterance"
     with pytest.raises(UserError, match="--speakers"):
         Normaliser.matching(found.provenance)
-    again = Gathering()
+    again = SpeakerSums()
     again.add("anna", features[:50])
     again.write(tmp_path / "again.safetensors", ENCODER)
     with pytest.raises(UserError, match=r"again\.safetensors: not the speakers' statistics"):
         Normaliser.matching(found.provenance, [tmp_path / "again.safetensors"])
     with pytest.raises(UserError, match="'speakr' is not one of"):
-        Normaliser.of("speakr")
+        Normaliser.named("speakr")
     with pytest.raises(UserError, match="no such file"):
-        Normaliser.of("speaker", [tmp_path / "absent.safetensors"])
+        Normaliser.named("speaker", [tmp_path / "absent.safetensors"])

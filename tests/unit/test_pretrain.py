@@ -9,10 +9,10 @@ import torch
 from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
-from speechladder.units import pretrain
 from speechladder.units.mfcc import mfcc
-from speechladder.units.pretrain_data import Augmentation, Sampler, sentences, weighted
-from speechladder.units.pretrain_model import Architecture, build, gabor, layer_features, load, warped_features
+from tests.hubert_micro_recipe import data, network, pretrain
+
+Architecture, Augmentation, Sampler = network.Architecture, data.Augmentation, data.Sampler
 
 TINY = Architecture(
     bands=8,
@@ -28,14 +28,14 @@ QUIET = Augmentation(warp_share=0.0, noise_share=0.0, tilt=0.0)
 
 
 def tones(number: int, seconds: float, seed: int = 0) -> list:
-    """Utterances of tones of 100 ms at four pitches: what masked prediction can learn in seconds."""
+    """Utterances of tones of 100 ms at four pitches, which masked prediction can learn in seconds."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(number):
         pitches = np.repeat(rng.choice([200.0, 600.0, 1500.0, 4000.0], round(seconds * 10)), 1600)
         wave = np.sin(2 * np.pi * np.cumsum(pitches) / 16_000) + rng.normal(0, 0.01, len(pitches))
         rows.append((f"u{i}", f"s{i % 2}", (8000 * wave).astype(np.int16)))
-    return weighted(rows, 1.0)
+    return data.weighted_utterances(rows, 1.0)
 
 
 def recipe(steps: int = 30) -> pretrain.Recipe:
@@ -79,7 +79,7 @@ def test_two_iterations_learn_and_load_in_transformers(tmp_path, monkeypatch):
 
 def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
     utterances, whole = tones(4, 2.0), recipe(12)
-    straight = load(pretrain.pretrain(whole, utterances, tmp_path / "a")).state_dict()
+    straight = network.load_model(pretrain.pretrain(whole, utterances, tmp_path / "a")).state_dict()
 
     step, calls = pretrain._step, []
 
@@ -95,37 +95,37 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
         pretrain.pretrain(whole, utterances, tmp_path / "b")
     assert (tmp_path / "b" / "iteration1" / "checkpoint.pt").is_file()
     monkeypatch.setattr(pretrain, "_step", step)
-    resumed = load(pretrain.pretrain(whole, utterances, tmp_path / "b")).state_dict()
+    resumed = network.load_model(pretrain.pretrain(whole, utterances, tmp_path / "b")).state_dict()
     assert all(torch.equal(straight[k], resumed[k]) for k in straight)
 
 
 def test_front_end_frames_like_hubert_and_starts_as_filters():
-    model = build(TINY, 0)
+    model = network.build_model(TINY, 0)
     for samples in (400, 719, 720, 16_000, 33_333):
         assert model.feature_extractor(torch.randn(1, samples)).shape[-1] == frame_count(samples)
-    filters = gabor(8, 240)
+    filters = network.gabor(8, 240)
     np.testing.assert_allclose(model.feature_extractor.conv_layers[0].conv.weight[:, 0].detach(), filters)
     spectrum = np.abs(np.fft.rfft(filters[::4], 16_000))
     assert (np.diff(spectrum.argmax(axis=1)) > 0).all()
 
 
 def test_a_layer_is_what_transformers_gives():
-    model = build(TINY, 0).eval()
+    model = network.build_model(TINY, 0).eval()
     wave = np.random.default_rng(0).normal(0.1, 0.05, 8_000).astype(np.float32)
     normalised = torch.from_numpy((wave - wave.mean()) / wave.std())[None]
     with torch.inference_mode():
         wanted = model(normalised, output_hidden_states=True).hidden_states[1][0]
-    found = layer_features(model, wave, 1)
+    found = network.layer_features(model, wave, 1)
     assert np.linalg.norm(found - wanted.numpy()) < 0.02 * np.linalg.norm(wanted)  # bf16
 
 
 def test_warped_features_keep_their_time():
-    """Where the signal changes in the middle, features change there, whatever speeds are averaged."""
-    model = build(TINY, 0).eval()
+    """If the signal changes in the middle, so do the features, whatever speeds are averaged."""
+    model = network.build_model(TINY, 0).eval()
     model.encoder.layers = model.encoder.layers[:1]
     rng = np.random.default_rng(0)
     wave = np.concatenate([np.sin(np.arange(24_000) / 4), rng.normal(0, 0.7, 24_000)]).astype(np.float32)
-    features = warped_features(model, wave, 1, (0.8, 1.25))
+    features = network.warped_features(model, wave, 1, (0.8, 1.25))
     assert features.shape == (frame_count(len(wave)), 32)
     left, right = features[20:55].mean(0), features[95:130].mean(0)
     side = np.linalg.norm(features - left, axis=1) < np.linalg.norm(features - right, axis=1)
@@ -133,10 +133,10 @@ def test_warped_features_keep_their_time():
 
 
 def test_warped_crops_keep_their_labels():
-    """Tones with their pitch as target: after any warp the label is still that of the tone under the frame."""
+    """The targets are the pitches of tones: after any warp the label is that of the tone under the frame."""
     pitches = np.repeat([300.0, 1200.0, 3000.0, 700.0, 2000.0, 5000.0], 8000)
     wave = np.sin(2 * np.pi * np.cumsum(pitches) / 16_000)
-    (utterance,) = weighted([("u", "s", (8000 * wave).astype(np.int16))], 1.0)
+    (utterance,) = data.weighted_utterances([("u", "s", (8000 * wave).astype(np.int16))], 1.0)
     centres = np.arange(frame_count(len(wave))) * 320 + 200
     targets = {"u": pitches[centres].astype(np.uint16)[None]}
     sampler = Sampler([utterance], targets, 2.0, Augmentation(warp=0.15, warp_share=1.0, noise_share=0.0), seed=3)
@@ -163,7 +163,7 @@ def test_batches_depend_on_seed_and_step_alone():
 
 def test_weights_favour_the_rare_speaker_and_add_up():
     rows = [("a", "long", np.zeros(160_000, np.int16)), ("b", "short", np.zeros(16_000, np.int16))]
-    a, b = weighted(rows, 0.6)
+    a, b = data.weighted_utterances(rows, 0.6)
     assert b.weight > a.weight
     assert a.weight * 10 + b.weight * 1 == pytest.approx(0.6)
 
@@ -175,7 +175,7 @@ def test_too_short_for_the_crops():
 
 def test_targets_are_clusters_of_the_frames():
     utterances = tones(3, 2.0)
-    found = pretrain.cluster(utterances, mfcc, (5, 3), 200, 0)
+    found = pretrain.cluster_targets(utterances, mfcc, (5, 3), 200, 0)
     for u in utterances:
         assert found[u.id].shape == (2, frame_count(len(u.samples)))
         assert len(set(found[u.id][0].tolist())) > 2
@@ -184,14 +184,14 @@ def test_targets_are_clusters_of_the_frames():
 def test_domains_apart_share_no_label():
     natural = tones(2, 2.0)
     spoken = [replace(u, id=f"tts-{u.id}", domain="synthetic") for u in tones(2, 2.0, seed=1)]
-    found = pretrain.cluster(natural + spoken, mfcc, (5, 3), 200, 0, apart=True)
+    found = pretrain.cluster_targets(natural + spoken, mfcc, (5, 3), 200, 0, apart=True)
     for row, k in enumerate((5, 3)):
         assert max(found[u.id][row].max() for u in natural) < k
         assert {int(v) // k for u in spoken for v in found[u.id][row]} == {1}
 
 
 def test_masks_are_spans():
-    masked = pretrain.spans(np.random.default_rng(0), 200, 100, 0.07, 10)
+    masked = pretrain.draw_masks(np.random.default_rng(0), 200, 100, 0.07, 10)
     assert 0.4 < masked.mean() < 0.6
     assert masked.any(axis=1).all()
 
@@ -203,4 +203,4 @@ def test_sentences_of_books(tmp_path):
     path.write_bytes(
         gzip.compress(b"Too short. This one has six good words here.\nCHAPTER IV begins with this long heading.")
     )
-    assert sentences([path], 0) == ["This one has six good words here."]
+    assert data.read_sentences([path], 0) == ["This one has six good words here."]

@@ -1,4 +1,4 @@
-"""Quality figures against values worked out by hand."""
+"""Quality figures are compared with values computed by hand."""
 
 import math
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from speechladder.units.diagnostics.quality import (
+    deduplicate,
     edit_distance,
     entropy,
     joint_counts,
     mutual_information,
     purities,
     quality,
-    runs,
     speaker_leak,
 )
 
@@ -60,8 +60,8 @@ def test_counts_and_entropy():
 
 
 def test_runs():
-    assert runs(np.array([0, 0, 3, 3, 3, 0])).tolist() == [0, 3, 0]
-    assert runs(np.array([], dtype=int)).tolist() == []
+    assert deduplicate(np.array([0, 0, 3, 3, 3, 0])).tolist() == [0, 3, 0]
+    assert deduplicate(np.array([], dtype=int)).tolist() == []
 
 
 @pytest.mark.parametrize(

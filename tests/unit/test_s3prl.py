@@ -1,5 +1,7 @@
-"""s3prl's upstreams behind the encoder's interface, with a made-up s3prl: the true one has an environment of its own
-(tests/e2e/test_s3prl.py)."""
+"""s3prl's upstreams behind the interface of an encoder, tested with a fake s3prl.
+
+The real one has an environment of its own (tests/e2e/test_s3prl.py).
+"""
 
 import json
 import os
@@ -14,9 +16,9 @@ from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
 from speechladder.settings import Units, as_options, load
 from speechladder.units.decode import Wave
-from speechladder.units.encoder import open_encoder
-from speechladder.units.s3prl_encoder import S3prlEncoder, check, digest, fitted
-from speechladder.units.s3prl_environment import LOCK, VENV, check_s3prl, interpreter, split
+from speechladder.units.encoders.factory import open_encoder
+from speechladder.units.encoders.s3prl import S3prlEncoder, check_upstream, digest, fitted
+from speechladder.units.encoders.s3prl_environment import LOCK, VENV, check_s3prl, interpreter, split_encoder
 from speechladder.workflow.config import checked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +71,7 @@ def fetched(refresh=False, *args, **kwargs):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """The made-up packages; no trace of them remains, since transformers asks whether torchaudio is there."""
+    """The fake packages. They are removed afterwards, because transformers checks whether torchaudio is installed."""
     for name, text in FILES.items():
         path = tmp_path / "site" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +86,7 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def toy(hub):
-    """Opens a toy with these properties."""
+    """Open a toy upstream with these properties."""
 
     def opened(layer=1, **how):
         path = hub / f"toy{len(list(hub.iterdir()))}.json"
@@ -103,13 +105,8 @@ def test_a_hidden_state_of_each_utterance_alone(toy):
     waves = speech(400, 16_000, 719, 720, 9_000)
     for layer, dim in ((0, 4), (1, 6)):
         encoder = toy(layer)
-        assert (encoder.dim, encoder.layer, encoder.precision, encoder.batch, encoder.ahead) == (
-            dim,
-            layer,
-            "fp32",
-            0,
-            0,
-        )
+        assert (encoder.dim, encoder.layer, encoder.ahead) == (dim, layer, 0)
+        assert "precision" not in encoder.provenance  # which is fp32
         for samples, got in zip(waves, encoder.encode(waves), strict=True):
             with torch.no_grad():
                 wanted = encoder.model([torch.from_numpy(samples)])["hidden_states"][layer][0]
@@ -162,9 +159,9 @@ def test_what_is_not_the_same_twice_is_refused(toy, hub):
     path = hub / "random.json"
     path.write_text('{"seed": null}')
     with pytest.raises(UserError, match="other weights each time"):
-        check(f"toy_custom:{path}", 1)
+        check_upstream(f"toy_custom:{path}", 1)
     path.write_text('{"seed": 3}')
-    assert check(f"toy_custom:{path}", 1)["layer"] == 1
+    assert check_upstream(f"toy_custom:{path}", 1)["layer"] == 1
 
 
 def test_hash_is_of_the_name_and_the_weights(toy, hub):
@@ -216,8 +213,8 @@ def test_without_s3prl_it_is_said_where_it_is():
 
 
 def test_names_and_checkpoints():
-    assert split("hubert_large_ll60k") == ("hubert_large_ll60k", None)
-    assert split("hubert_url:https://somewhere/a.pt") == ("hubert_url", "https://somewhere/a.pt")
+    assert split_encoder("hubert_large_ll60k") == ("hubert_large_ll60k", None)
+    assert split_encoder("hubert_url:https://somewhere/a.pt") == ("hubert_url", "https://somewhere/a.pt")
     for given, said in (
         ("hubert-micro", "no upstream of s3prl"),
         ("facebook/hubert", "no upstream of s3prl"),
@@ -226,7 +223,7 @@ def test_names_and_checkpoints():
         ("hubert:mine.pt", "would not read mine.pt; .*_local, _custom, _url"),
     ):
         with pytest.raises(UserError, match=r"units\.encoder: .*" + said):
-            split(given)
+            split_encoder(given)
 
 
 def _settings(**units):
@@ -269,7 +266,7 @@ def test_which_python_opens_the_encoder_makes_nothing_anew():
 
 
 def _python(folder: Path, text: str) -> str:
-    """A python that answers so."""
+    """A fake python that runs this shell command."""
     folder.mkdir(exist_ok=True)
     path = folder / "python"
     path.write_text(f"#!/bin/sh\n{text}\n")

@@ -1,4 +1,4 @@
-"""What the recogniser, the vocoder and k-means learn from: bounded, drawn by hash, whatever the shards."""
+"""Training samples of the recogniser, the vocoder and k-means: bounded, and drawn by hash, whatever the shards are."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.hashing import stable_hash
 from speechladder.io.tables import UNITS, write_table
 from speechladder.io.tensors import map_tensor, write_rows, write_tensors
-from speechladder.units.kmeans.reservoir import Candidate, Reservoir, allowed, level, pick
+from speechladder.units.kmeans.bottom_k import BottomKSample, Candidate, allowed, choose_frames, quota_level
 from speechladder.units.kmeans.store import Store
 
 CUT = Cut("", "r", "r.flac", 0.0, 1.0, "s", "train", "a cow", "A cow.", 16_000, 16_000)
@@ -36,11 +36,11 @@ def test_rows_by_id_over_tables(tmp_path):
     assert {i: row["units"] for i, row in found.items()} == {"a": [97], "d": [100]}
 
 
-# --- the k-means sample: which frames, by which policy, held where (units.sampling, units.kmeans) ---
+# --- the k-means sample: which frames, by which policy, held where (units.sample_*, units.kmeans) ---
 
 
 def candidates(counts: dict[str, list[int]], silent: float = 0.0) -> list[Candidate]:
-    """Utterances of speakers with so many frames; the first part of each is silent."""
+    """Utterances of speakers with these numbers of frames; the beginning of each is silent."""
     out = []
     for speaker, lengths in counts.items():
         for n, frames in enumerate(lengths):
@@ -50,8 +50,8 @@ def candidates(counts: dict[str, list[int]], silent: float = 0.0) -> list[Candid
     return out
 
 
-def filled(given: list[Candidate], **policy) -> Reservoir:
-    found = Reservoir(**policy)
+def filled(given: list[Candidate], **policy) -> BottomKSample:
+    found = BottomKSample(**policy)
     for n, candidate in enumerate(given):
         found.add(candidate)
         if n % 7 == 0:
@@ -60,32 +60,32 @@ def filled(given: list[Candidate], **policy) -> Reservoir:
 
 
 def test_the_level_shares_out_what_there_is():
-    assert level([100, 100, 100], 150) == 50
-    assert level([10, 100, 100], 150) == 70  # who has less gives all
-    assert level([10, 20, 30], 1000) == 30
-    assert level([], 10) == 0
+    assert quota_level([100, 100, 100], 150) == 50
+    assert quota_level([10, 100, 100], 150) == 70  # who has less gives all
+    assert quota_level([10, 20, 30], 1000) == 30
+    assert quota_level([], 10) == 0
     for available in ([3, 5, 8, 100], [7], [1, 1, 1, 50]):
-        reached = level(available, 12)
+        reached = quota_level(available, 12)
         assert sum(min(n, reached) for n in available) == pytest.approx(min(12, sum(available)))
 
 
 def test_every_speaker_gives_the_same():
     counts = {"often": [100] * 60, "seldom": [100] * 3, "now and then": [100] * 20}
-    turns = filled(candidates(counts), frames=900, by_speaker=True).turns()
+    turns = filled(candidates(counts), frames=900, by_speaker=True).quotas()
     assert [turn.quota for turn in turns] == [300, 300, 300]
     assert [turn.share for turn in turns] == [0.5, 0.5, 1.0]  # speakers by name; 'seldom' has 300 frames in all
-    free = filled(candidates(counts), frames=900).turns()
+    free = filled(candidates(counts), frames=900).quotas()
     assert len(free) == 1 and free[0].quota == 900
     assert {c.cut.speaker for c in free[0].candidates} >= {"often"}
 
 
-def test_the_reservoir_keeps_little_and_does_not_depend_on_shards():
+def test_the_sample_keeps_little_and_does_not_depend_on_shards():
     counts = {f"s{n}": [50 + n] * 40 for n in range(6)}
     given = candidates(counts)
-    turns = filled(given, frames=600, by_speaker=True).turns()
+    turns = filled(given, frames=600, by_speaker=True).quotas()
     kept = [c.cut.id for turn in turns for c in turn.candidates]
     assert len(kept) < 0.3 * len(given)
-    again = filled(given[::-1], frames=600, by_speaker=True).turns()
+    again = filled(given[::-1], frames=600, by_speaker=True).quotas()
     assert [c.cut.id for turn in again for c in turn.candidates] == kept
     for turn in turns:  # the lowest hashes of the speaker, enough for the quota
         own = sorted((c.order, c.cut.id) for c in given if c.cut.speaker == turn.candidates[0].cut.speaker)
@@ -97,20 +97,20 @@ def test_silence_is_capped_in_every_utterance():
     assert (allowed(50, 90, 0.1), allowed(5, 90, 0.1), allowed(50, 90, 1.0), allowed(50, 90, 0.0)) == (10, 5, 50, 0)
     for candidate in candidates({"a": [100, 57, 31]}, silent=0.4):
         for cap in (0.0, 0.1, 0.3):
-            rows = pick(candidate, candidate.frames, 0.5, cap, seed=0)
+            rows = choose_frames(candidate, candidate.frames, 0.5, cap, seed=0)
             assert candidate.silent[rows].mean() <= cap + 1e-9
             voiced = (~candidate.silent[rows]).sum()
             assert voiced == round(0.5 * (~candidate.silent).sum())  # speech is taken as without a cap
             assert (np.diff(rows) > 0).all()
-        free = pick(candidate, candidate.frames, 0.5, 1.0, seed=0)
+        free = choose_frames(candidate, candidate.frames, 0.5, 1.0, seed=0)
         assert len(free) == round(0.5 * candidate.frames)
-    longer = pick(candidate, 40, 1.0, 0.2, seed=0)  # the audio has more frames than the cut promised
+    longer = choose_frames(candidate, 40, 1.0, 0.2, seed=0)  # the audio has more frames than the cut promised
     assert longer.max() == 39
 
 
-def test_a_capped_reservoir_takes_more_utterances():
-    plain = filled(candidates({"a": [100] * 80}, 0.5), frames=1000).turns()[0]
-    capped = filled(candidates({"a": [100] * 80}, 0.5), frames=1000, silence=0.1).turns()[0]
+def test_a_capped_sample_takes_more_utterances():
+    plain = filled(candidates({"a": [100] * 80}, 0.5), frames=1000).quotas()[0]
+    capped = filled(candidates({"a": [100] * 80}, 0.5), frames=1000, silence=0.1).quotas()[0]
     assert len(capped.candidates) > 1.5 * len(plain.candidates)
     assert capped.quota == 1000
 

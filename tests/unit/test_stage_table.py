@@ -90,7 +90,7 @@ def test_options_are_words_that_a_script_reads_back():
 
 
 def test_units_from_elsewhere_and_units_of_an_encoder_read_their_own_settings():
-    given = load({"units": {"source": "given", "path": "x"}})
+    given = load({"units": {"source": "external", "path": "x"}})
     words = read_options(given, "extract_units")
     assert "--path x" in words and "--clusters 100" in words and "--layer" not in words
     words = read_options(load({}), "extract_units")

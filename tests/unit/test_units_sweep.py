@@ -22,17 +22,20 @@ from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import encode_flac
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
-from speechladder.io.tables import ALIGNMENT, GIVEN_UNITS, ITEMS, SCORES, UNITS, UTTERANCES, read_table, write_table
+from speechladder.io.tables import ALIGNMENT, EXTERNAL_UNITS, ITEMS, SCORES, UNITS, UTTERANCES, read_table, write_table
+from speechladder.io.tensors import read_tensor
 from speechladder.report.units_sweep import draw_units_sweep
 from speechladder.settings import Analysis, Point, Sweep, Units, load
-from speechladder.units import codebook, speakers
+from speechladder.units.codebook import load_codebook, train_codebook
 from speechladder.units.diagnostics import sweep
-from speechladder.units.diagnostics.abx_run import write_features
+from speechladder.units.diagnostics.abx_run import write_features_abx
+from speechladder.units.diagnostics.external import write_external_quality
 from speechladder.units.diagnostics.quality import write_quality
-from speechladder.units.external.quality import write_given_quality
+from speechladder.units.encoders.factory import open_encoder
 from speechladder.units.extract import extract_items, extract_shard
 from speechladder.units.normalise import Normaliser
 from speechladder.units.sample import write_sample
+from speechladder.units.speakers import write_speaker_statistics
 
 OWN = Point(3, 100, "none", 0)
 RATE = 16_000
@@ -77,7 +80,7 @@ def test_points_to_train_by_name():
 
 
 def voice(phones: list[str], seed: int, pitch: float) -> tuple[np.ndarray, list[dict]]:
-    """A noisy tone per phone, 0.15 s each, and their spans."""
+    """A noisy tone of 0.15 s for each phone, and their spans."""
     rng, at, parts, spans = np.random.default_rng(seed), 0.0, [], []
     for phone in phones:
         time = np.arange(round(0.15 * RATE)) / RATE
@@ -90,7 +93,7 @@ def voice(phones: list[str], seed: int, pitch: float) -> tuple[np.ndarray, list[
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Two shards of four speakers, items of a known and of an unknown voice, and an encoder of 2 layers, untrained."""
+    """Two shards of four speakers, items of a known and an unknown voice, and an untrained encoder of 2 layers."""
     from tests import tiny_hubert
 
     root = tmp_path_factory.mktemp("sweep")
@@ -122,42 +125,40 @@ def corpus(tmp_path_factory):
     write_table(root / "items.parquet", items, ITEMS)
     units = Units(encoder=str(root / "encoder"), layer=2, clusters=4, sample_frames=300, abx_minutes=1)
     paths = [root / f"cuts.{n}.jsonl.gz" for n in (0, 1)], [root / f"alignment.{n}.parquet" for n in (0, 1)]
-    speakers.write_speakers(*paths, root / "speakers.safetensors", units, 0)
-    speakers.write_voices(
-        [root / "items.parquet"], root / "speakers.safetensors", root / "voices.safetensors", units, 0
-    )
+    known, voices = root / "speakers.safetensors", root / "voices.safetensors"
+    write_speaker_statistics(units, known, *paths)
+    write_speaker_statistics(units, voices, items=[root / "items.parquet"], speakers=known)
     also = {kind: root / f"{kind}.safetensors" for kind in ("utterance", "speaker")}
     write_sample(*paths, root / "none.safetensors", units, 0, [root / "speakers.safetensors"], also)
-    write_features(*paths, root / "abx.json", units, 0)
+    write_features_abx(*paths, root / "abx.json", units, 0)
     books = []
     for kind, clusters in (("none", 4), ("utterance", 4), ("speaker", 4), ("none", 7)):
         books.append(root / f"{Point(2, clusters, kind, 0).codebook}.safetensors")
-        codebook.train(root / f"{kind}.safetensors", books[-1], clusters, 5, 10**6, 0)
+        few = Units(clusters=clusters, iterations=5)
+        train_codebook(root / f"{kind}.safetensors", books[-1], few)
     return SimpleNamespace(root=root, cuts=paths[0], alignments=paths[1], units=units, books=books, audio=cuts)
 
 
 def features_of(corpus):
-    from speechladder.units.encoder import Encoder
-
-    encoder = Encoder.load(corpus.units.encoder, 2)
+    encoder = open_encoder(corpus.units)
     return {cut.id: (cut, encoder.encode([cut.samples()])[0]) for rows in corpus.audio.values() for cut in rows}
 
 
 def test_the_sample_is_normalised_as_the_units_will_be(corpus):
     every, frames = features_of(corpus), {}
     for kind in ("none", "utterance", "speaker"):
-        sample, said = codebook.read_tensor(corpus.root / f"{kind}.safetensors", "features")
+        sample, said = read_tensor(corpus.root / f"{kind}.safetensors", "features")
         assert said.get("normalisation", "none") == kind
-        normaliser = Normaliser.of(kind, [corpus.root / "speakers.safetensors"])
+        normaliser = Normaliser.named(kind, [corpus.root / "speakers.safetensors"])
         known = np.concatenate([normaliser.apply(f, cut.speaker) for cut, f in every.values() if cut.split == "train"])
         distance = np.abs(sample[:40, None] - known[None]).max(axis=2)
         frames[kind] = distance.argmin(axis=1)
         assert distance.min(axis=1).max() < 1e-4
     assert (frames["none"] == frames["utterance"]).all() and (frames["none"] == frames["speaker"]).all()
-    plain = codebook.load(corpus.books[0]).provenance
+    plain = load_codebook(corpus.books[0]).provenance
     assert "normalisation" not in plain
     assert (
-        codebook.load(corpus.books[2]).provenance["speaker_statistics"]
+        load_codebook(corpus.books[2]).provenance["speaker_statistics"]
         == Normaliser.load(corpus.root / "speakers.safetensors").digest
     )
 
@@ -166,7 +167,7 @@ def test_units_of_a_point_are_normalised_as_its_codebook_was(corpus):
     root, statistics = corpus.root, [corpus.root / "speakers.safetensors"]
     every = features_of(corpus)
     for path in corpus.books:
-        book = codebook.load(path)
+        book = load_codebook(path)
         normaliser = Normaliser.matching(book.provenance, statistics)
         for shard in (0, 1):
             out, given = root / f"{path.stem}.{shard}.parquet", (corpus.cuts[shard], corpus.alignments[shard], path)
@@ -179,24 +180,24 @@ def test_units_of_a_point_are_normalised_as_its_codebook_was(corpus):
 def test_items_by_their_voices(corpus):
     root, (plain, _, by_speaker, _) = corpus.root, corpus.books
     both = [root / "speakers.safetensors", root / "voices.safetensors"]
-    extract_items(root / "items.parquet", by_speaker, root / "item_units.parquet", corpus.units, both)
+    extract_items([root / "items.parquet"], by_speaker, [root / "item_units.parquet"], corpus.units, both)
     rows = read_table(root / "item_units.parquet", UNITS).to_pylist()
     assert [row["id"] for row in rows] == [f"{n}|good|{v}" for v in ("s1", "robot") for n in range(3)]
     # the same audio: a speaker's statistics and a voice's own make other units
     assert rows[:3] != [{**row, "id": rows[n]["id"]} for n, row in enumerate(rows[3:])]
-    extract_items(root / "items.parquet", plain, root / "plain.parquet", corpus.units, both)
+    extract_items([root / "items.parquet"], plain, [root / "plain.parquet"], corpus.units, both)
     found = read_table(root / "plain.parquet", UNITS).to_pylist()
     assert [row["units"] for row in found[:3]] == [row["units"] for row in found[3:]]
     with pytest.raises(UserError, match="no statistics of speaker 'robot'"):
-        extract_items(root / "items.parquet", by_speaker, root / "none.parquet", corpus.units, both[:1])
+        extract_items([root / "items.parquet"], by_speaker, [root / "none.parquet"], corpus.units, both[:1])
     assert not (root / "none.parquet").exists()
 
 
 def test_figures_of_a_layer(corpus):
     out = corpus.root / "quality.json"
     books = {path.stem: path for path in corpus.books}
-    speech = corpus.cuts, corpus.alignments, books, [corpus.root / "speakers.safetensors"]
-    sweep.measure(*speech, out, corpus.units, minutes=1, seed=0)
+    speech, known = (corpus.cuts, corpus.alignments, books), [corpus.root / "speakers.safetensors"]
+    sweep.measure_codebooks(*speech, out, corpus.units, known, minutes=1)
     found = read_json(out)
     assert list(found) == [path.stem for path in corpus.books]
     for name, row in found.items():
@@ -210,13 +211,13 @@ def test_figures_of_a_layer(corpus):
     assert none["abx"]["features"] == more["abx"]["features"] == read_json(corpus.root / "abx.json")["features"]
     assert none["abx"]["features"] != speaker["abx"]["features"] != utterance["abx"]["features"]
     quick = corpus.units.model_copy(update={"abx_minutes": 0.0})
-    sweep.measure(*speech, out, quick, minutes=0.1, seed=0)
+    sweep.measure_codebooks(*speech, out, quick, known, minutes=0.1)
     assert read_json(out)[corpus.books[0].stem]["abx"] is None
     assert read_json(out)[corpus.books[0].stem]["utterances"] < 24
 
 
 def test_the_run_itself_says_the_same_of_its_units(corpus):
-    """units/quality.json, from units as they were extracted: the sweep's figures of the same codebook."""
+    """units/quality.json of the extracted units has the same figures as the sweep for the same codebook."""
     root, out = corpus.root, corpus.root / "own.json"
     units = [root / f"own{shard}.parquet" for shard in (0, 1)]
     for files in zip(corpus.cuts, corpus.alignments, [corpus.books[0]] * 2, units, strict=True):
@@ -224,7 +225,7 @@ def test_the_run_itself_says_the_same_of_its_units(corpus):
     speech = corpus.cuts, corpus.alignments, units
     write_quality(*speech, corpus.books[0], {}, out, 0, abx_minutes=1, features_abx=root / "abx.json")
     book = {corpus.books[0].stem: corpus.books[0]}
-    sweep.measure(*speech[:2], book, [], root / "layer.json", corpus.units, minutes=100, seed=0)
+    sweep.measure_codebooks(*speech[:2], book, root / "layer.json", corpus.units, minutes=100)
     own, layer = read_json(out), read_json(root / "layer.json")[corpus.books[0].stem]
     assert own["abx"] == {key: layer["abx"][key] for key in own["abx"]}
     assert own["abx"]["features"]["within"] is not None and own["abx"]["units"]["centroids"]["across_cells"] > 0
@@ -234,28 +235,20 @@ def test_the_run_itself_says_the_same_of_its_units(corpus):
     for path in units:
         rows = read_table(path, UNITS).to_pylist()
         rows = [row | {"durations": None, "seconds": (400 + 320 * (len(row["units"]) - 1)) / 16_000} for row in rows]
-        write_table(path, rows, GIVEN_UNITS, source="given", rate="50")
-    write_given_quality(*speech, 4, {}, out, 0, abx_minutes=1)
+        write_table(path, rows, EXTERNAL_UNITS, source="external", rate="50")
+    write_external_quality(*speech, 4, {}, out, 0, abx_minutes=1)
     bare = read_json(out)
     assert bare["pnmi"] == own["pnmi"] and bare["encoder"] is None
     assert bare["abx"]["units"] == {"symbols": own["abx"]["units"]["symbols"]} and bare["abx"]["features"] is None
-    write_given_quality(*speech, 4, {}, out, 0)
+    write_external_quality(*speech, 4, {}, out, 0)
     assert read_json(out)["abx"] is None
 
 
 def test_a_codebook_of_another_layer_is_refused(corpus):
     other = corpus.units.model_copy(update={"layer": 1})
     with pytest.raises(UserError, match="the codebook was made from"):
-        sweep.measure(
-            corpus.cuts,
-            corpus.alignments,
-            dict.fromkeys(["x"], corpus.books[0]),
-            [],
-            corpus.root / "x.json",
-            other,
-            1,
-            0,
-        )
+        books = {"x": corpus.books[0]}
+        sweep.measure_codebooks(corpus.cuts, corpus.alignments, books, corpus.root / "x.json", other, minutes=1)
 
 
 # --- the table and its figure ---

@@ -39,7 +39,7 @@ MFA = S.alignment.aligner == "mfa"
 MFA_ENV = HOME / "envs" / "mfa.yaml"
 ALIGNER_ENV = MFA_ENV if MFA else ENV
 WORLD = S.corpus.name == "world"
-EXTERNAL = S.units.source == "given"
+EXTERNAL = S.units.source == "external"
 SPOKEN = spoken_rungs(S)
 SHARDS = inputs.shards
 CUTS = expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS)

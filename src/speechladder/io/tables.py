@@ -24,8 +24,8 @@ ALIGNMENT = pa.schema(
 # Where the files of a tar lie, so that each can be read without unpacking any.
 INDEX = pa.schema([("member", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])  # offset and size in bytes
 UNITS = pa.schema([("id", pa.string()), ("units", pa.list_(pa.uint16()))])
-# The user's own units (units.source: given), which are not 50 a second; the metadata has their `rate`, 0 for none.
-GIVEN_UNITS = pa.schema(
+# The user's own units (units.source: external), which are not 50 a second; the metadata has their `rate`, 0 for none.
+EXTERNAL_UNITS = pa.schema(
     [
         *UNITS,
         ("durations", pa.list_(pa.uint16())),  # of each unit, in frames at `rate`; null where each is one frame

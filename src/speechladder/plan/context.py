@@ -80,7 +80,7 @@ class Context:
     def encode(self, speech: Figure) -> Cost:
         """Return the cost of decoding FLAC and of running the encoder over it up to units.layer."""
         units = self.settings.units
-        if units.source == "given":
+        if units.source == "external":
             return Cost()
         cost = self.cpu(speech, "read_audio")
         if units.encoder == SHIPPED and not self.machine.gpus:
@@ -94,7 +94,7 @@ class Context:
     def assign(self, speech: Figure, clusters: int = 0) -> Cost:
         """Return the cost of finding the nearest of `clusters` (default: the run's) centroids of every frame."""
         units = self.settings.units
-        if units.source == "given":
+        if units.source == "external":
             return Cost()
         flops = 2.0 * (clusters or units.clusters) * self.width * FRAME_RATE * 3600
         return self.flops(speech.times(flops), "assign_flops", "fp32")

@@ -55,7 +55,7 @@ def downloads(settings: Settings) -> list[File]:
 def hub_models(settings: Settings) -> dict[str, float | None]:
     """Return the models that are fetched from a hub on first use, and their bytes where they are known."""
     c = settings.continuation
-    names = [settings.units.encoder] * (settings.units.source != "given") + [settings.lm.init or ""]
+    names = [settings.units.encoder] * (settings.units.source != "external") + [settings.lm.init or ""]
     if c.enabled:
         names += [c.whisper] * (c.asr == "whisper") + [c.judge_model] * (c.judge == "hf") + [c.vocoder]
     return {name: HUB_SIZES.get(name) for name in names if is_hub_name(name) and not Path(name).exists()}

@@ -83,7 +83,7 @@ def jobs_by_rule(jobs: Iterable[Job]) -> Counter[str]:
 def jobs_of_a_new_run(settings: Settings, files: Sequence[File]) -> Counter[Job]:
     """Return the jobs of results/table.csv of a run that has not begun, without most of those that take seconds."""
     s, shards = settings, settings.corpus.shards
-    natural, encodes = s.corpus.name != "world", s.units.source != "given"
+    natural, encodes = s.corpus.name != "world", s.units.source != "external"
     by_speaker = encodes and s.units.normalisation == "speaker"
     out = Counter({Job("build_corpus"): shards, Job("align"): shards, Job("extract_units"): shards})
     out += Counter(Job("download", name=file.name) for file in files if not file.there)

@@ -71,7 +71,7 @@ def token_rate(rung: str, settings: Settings, measured: Measured) -> Figure:
     path = measured.file(f"tokens/{rung}/meta.json", *TOKENS, *(["units"] * needs_units))
     if path:
         return Figure(float(read_json(path)["tokens_per_second"]), "measured")
-    if settings.units.source == "given" and settings.units.rate and needs_units:
+    if settings.units.source == "external" and settings.units.rate and needs_units:
         return Figure(settings.units.rate, "assumed")
     if rung in PAPER_TOKENS:
         return Figure(PAPER_TOKENS[rung], "published")

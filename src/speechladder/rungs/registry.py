@@ -24,7 +24,7 @@ class Utterance:
 
     `text` is normalised; `words` (no silences) and `phones` (ARPAbet as aligned, SIL, contiguous) are spans in
     seconds; `units` is (frames,) uint16 at 50 Hz, the user's
-    own (units.source: given) as they were written; `options` are the settings under `tokens`; `audio()` reads
+    own (units.source: external) as they were written; `options` are the settings under `tokens`; `audio()` reads
     (n,) float32 at 16 kHz. What a rung does not name in its `needs` is empty or None.
     """
 

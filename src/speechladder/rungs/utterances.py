@@ -267,8 +267,8 @@ def read_items(
 
 
 def _is_given(table: pa.Table) -> bool:
-    """Whether units are the user's own (io.tables.GIVEN_UNITS), of whatever rate."""
-    return (table.schema.metadata or {}).get(b"source") == b"given"
+    """Whether units are the user's own (io.tables.EXTERNAL_UNITS), of whatever rate."""
+    return (table.schema.metadata or {}).get(b"source") == b"external"
 
 
 def read_units(path: str | Path) -> dict[str, np.ndarray]:

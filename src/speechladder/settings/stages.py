@@ -118,7 +118,7 @@ STAGES: dict[str, Stage] = {
     "train_kmeans": Stage("k-means", version=_UNITS, options=_SEED | {"units": _KMEANS}, gpu=True),
     "extract_units": Stage("units", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL)}, gpu=True),
     "units_quality": Stage("units", version=_UNITS_QUALITY, options=_SEED | {"units": ("clusters", "abx_minutes")}),
-    "deal_units": Stage("units", options={"units": ("source", "path")}),
+    "partition_units": Stage("units", inputs={"units": ("path",)}),
     "tokenize_rung": Stage(
         "tokens",
         options={
@@ -220,7 +220,7 @@ STAGES: dict[str, Stage] = {
         inputs={RUN: ("rungs",), "corpus": ("shards",), "lm": ("seeds",), "benchmarks": ("slm21_splits",)},
     ),
     "export_slm21": Stage("report", inputs={"benchmarks": ("slm21", "slm21_splits")}),
-    "list_to_encode": Stage("export"),
+    "export_audio": Stage("export"),
     "sweep_quality": Stage(
         "sweep",
         version=(_UNITS, _UNITS_QUALITY),

@@ -12,11 +12,11 @@ MAX_UNITS = 2**16 - 4  # ids of tokens are uint16, and four are specials (rungs.
 class Units(Section):
     """Acoustic units: encoder, layer and k-means, or the units of your own tokenizer."""
 
-    source: Literal["auto", "hubert", "wavlm", "wav2vec2", "s3prl", "given"] = Field(
+    source: Literal["auto", "hubert", "wavlm", "wav2vec2", "s3prl", "external"] = Field(
         "auto",
         description="Where units come from. auto: from a HuBERT, WavLM or wav2vec 2.0, as config.json of the encoder says. hubert, "
         "wavlm, wav2vec2: the encoder must be of this kind. s3prl: from an upstream, in the environment envs/s3prl.yaml. "
-        "given: your own tokenizer made the units in path.",
+        "external: your own tokenizer made the units in path.",
     )
     encoder: str = Field(
         "hubert-micro",
@@ -25,23 +25,23 @@ class Units(Section):
     )
     path: str = Field(
         "",
-        description="source: given: a file of your tokenizer's units or a folder of such files, as Parquet or JSON lines "
+        description="source: external: a file of your tokenizer's units or a folder of such files, as Parquet or JSON lines "
         "(docs/your-tokenizer.md).",
     )
     items_path: str = Field(
         "",
-        description="source: given: the same for benchmark items and prompts. Empty: path holds them too.",
+        description="source: external: the same for benchmark items and prompts. Empty: path holds them too.",
     )
     rate: float = Field(
         50.0,
         ge=0,
         le=1000,
-        description="source: given: units per second of speech. If the units have durations: frames per second, which the "
+        description="source: external: units per second of speech. If the units have durations: frames per second, which the "
         "durations count. 0: neither a fixed rate nor durations.",
     )
     repeat: bool = Field(
         False,
-        description="source: given: repeat each unit as often as its duration says. false takes units as they are written.",
+        description="source: external: repeat each unit as often as its duration says. false takes units as they are written.",
     )
     s3prl_python: str | None = Field(
         None,
@@ -58,7 +58,7 @@ class Units(Section):
         100,
         ge=2,
         le=MAX_UNITS,
-        description="Number of k-means clusters, which is the vocabulary of the speech rung. source: given: the vocabulary of "
+        description="Number of k-means clusters, which is the vocabulary of the speech rung. source: external: the vocabulary of "
         "your tokenizer.",
     )
     sample_frames: int = Field(
@@ -153,9 +153,16 @@ class Units(Section):
         "out.",
     )
 
+    @field_validator("source", mode="before")
+    @classmethod
+    def _renamed(cls, value: Any) -> Any:
+        if value == "given":
+            raise ValueError("given is now called external; write source: external")
+        return value
+
     @model_validator(mode="after")
     def _enough_frames(self) -> "Units":
-        if self.source != "given" and self.sample_frames < self.clusters:
+        if self.source != "external" and self.sample_frames < self.clusters:
             raise ValueError(
                 f"sample_frames: {self.sample_frames} frames cannot be {self.clusters} clusters; raise it or lower clusters"
             )
@@ -163,13 +170,9 @@ class Units(Section):
 
     @model_validator(mode="after")
     def _read_where_set(self) -> "Units":
-        if self.sampling == "share":
-            for name, unset in {"sample_by_speaker": False, "sample_silence": 1.0}.items():
-                if getattr(self, name) != unset:
-                    raise ValueError(f"{name}: would not be read, since sampling is share; write sampling: reservoir")
         for name, unset in {"path": "", "items_path": "", "rate": 50.0, "repeat": False}.items():
-            if getattr(self, name) != unset and self.source != "given":
-                raise ValueError(f"{name}: would not be read, since source is {self.source}; write source: given")
+            if getattr(self, name) != unset and self.source != "external":
+                raise ValueError(f"{name}: would not be read, since source is {self.source}; write source: external")
         if self.source == "s3prl":
             if self.precision not in ("auto", "fp32"):
                 raise ValueError(
@@ -183,8 +186,8 @@ class Units(Section):
             raise ValueError(f"s3prl_python: would not be read, since source is {self.source}; write source: s3prl")
         if self.repeat and not self.rate:
             raise ValueError("repeat: durations count frames, so units need a rate; set units.rate")
-        if self.source == "given" and not self.path:
-            raise ValueError("path: source: given needs the file or folder of your units")
+        if self.source == "external" and not self.path:
+            raise ValueError("path: source: external needs the file or folder of your units")
         if self.kmeans_precision == "bf16" and self.kmeans != "torch":
             raise ValueError("kmeans_precision: bf16 is for kmeans: torch; faiss computes in float32")
         return self

@@ -1,14 +1,14 @@
-"""Which utterances are encoded together: read ahead some seconds, sort by length, batch by padded seconds."""
+"""Choose the utterances that are encoded together: read some seconds ahead, sort by length, batch by padded size."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
-AHEAD = 10  # batches' worth of speech read ahead, so that what is batched is of similar length
+AHEAD = 10  # number of batches that are read ahead, so that the utterances of a batch have similar lengths
 
 
 def buckets(lengths: Sequence[int], budget: float) -> Iterator[list[int]]:
-    """Indices of similar `lengths`, in batches whose size with padding is at most `budget`; one too long is alone."""
+    """Indices of similar `lengths`, in batches whose padded size is at most `budget`. One that exceeds it is alone."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         if batch and (len(batch) + 1) * lengths[index] > budget:
@@ -20,7 +20,7 @@ def buckets(lengths: Sequence[int], budget: float) -> Iterator[list[int]]:
 
 
 def windows(rows: Iterable[T], size: Callable[[T], float], enough: float) -> Iterator[list[T]]:
-    """Consecutive rows, as many as reach `enough` together; the last may be smaller."""
+    """Groups of consecutive rows whose sizes add up to at least `enough`; the last group may be smaller."""
     window: list[T] = []
     held = 0.0
     for row in rows:

@@ -1,4 +1,4 @@
-"""The codebook that knows which encoder it belongs to, and how it was trained."""
+"""The codebook: centroids that know which encoder they belong to and how they were trained."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,101 +11,52 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
 from speechladder.io.progress import say
 from speechladder.io.tensors import map_tensor, read_tensor, write_tensors
-from speechladder.units.kmeans import Plan, Trained, fit
+from speechladder.settings import Units
+from speechladder.units.assign import assign
+from speechladder.units.kmeans.fit import fit
+from speechladder.units.kmeans.plan import Plan, Trained
 
-__all__ = ["Codebook", "Trained", "assign", "kmeans", "load", "read_tensor", "train", "write_tensors"]
-
-_MUST_MATCH = ("sha256", "layer", "dim", "normalise")  # of Encoder.provenance; a name may differ, weights may not
-_NORMALISED = ("normalisation", "speaker_statistics")  # of Normaliser.provenance: what assignment must do too
-_BLOCK = 4096  # frames assigned at once, bounds the distance matrix
-
-
-def kmeans(features: np.ndarray, clusters: int, iterations: int, max_points_per_centroid: int, seed: int) -> Trained:
-    """Lloyd's algorithm on features (frames, dim) float32, by faiss on the CPU with one thread. Raises UserError."""
-    return fit(features, Plan(clusters, iterations, seed, max_points_per_centroid, backend="faiss"))
-
-
-def assign(features: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """(frames, dim) -> (frames,) uint16: the nearest centroid, the lowest index among equals.
-
-    Computed in double precision with a margin far below what float32 features resolve, so that neither the order of
-    a sum nor the number of frames at hand decides.
-    """
-    wide = centroids.astype(np.float64)
-    norms = (wide**2).sum(axis=1)
-    out = np.empty(len(features), dtype=np.uint16)
-    for at in range(0, len(features), _BLOCK):
-        block = features[at : at + _BLOCK].astype(np.float64)
-        distance = norms - 2.0 * (block @ wide.T)  # + |x|^2, the same for every centroid
-        nearest = distance.min(axis=1, keepdims=True)
-        margin = 1e-10 * (np.abs(nearest) + norms.max())
-        out[at : at + _BLOCK] = np.argmax(distance <= nearest + margin, axis=1)
-    return out
+MUST_MATCH = ("sha256", "layer", "dim", "normalise")  # of Encoder.provenance; a name may differ, weights may not
+_NORMALISED = ("normalisation", "speaker_statistics")  # of Normaliser.provenance: assignment must do the same
 
 
 @dataclass(frozen=True)
 class Codebook:
-    """Centroids (clusters, dim) float32 and what they were made from."""
+    """Centroids (clusters, dim) float32 and their provenance."""
 
     centroids: np.ndarray
     provenance: dict[str, Any]
 
     def assign(self, features: np.ndarray) -> np.ndarray:
-        """(frames, dim) -> (frames,) uint16 units."""
+        """Map features (frames, dim) to units (frames,) uint16."""
         return assign(features, self.centroids)
 
 
-def _sha256(features: np.ndarray) -> str:
-    """Of the values of features (frames, dim), which may be mapped."""
-    digest = hashlib.sha256()
-    for at in range(0, len(features), 1 << 16):
-        digest.update(np.ascontiguousarray(features[at : at + (1 << 16)]).data)
-    return digest.hexdigest()
-
-
-def train(
-    sample: str | Path,
-    out: str | Path,
-    clusters: int,
-    iterations: int,
-    max_points_per_centroid: int,
-    seed: int,
-    log: str | Path | None = None,
-    **how: Any,
+def train_codebook(
+    sample: Path, out: Path, units: Units, seed: int = 0, log: Path | None = None, kmeans_device: str | None = None
 ) -> Codebook:
-    """Train on units/sample.safetensors, which is mapped, and write units/centroids.safetensors. Raises UserError.
+    """Train the k-means codebook.
 
-    `how`: backend, init, restarts, precision and device of kmeans.Plan. `log` gets a line {start, iteration, objective}
-    per iteration of every start; the objective is the sum of squared distances.
+    Raise UserError if the sample has too few frames or values that are not finite, or if the backend cannot run. The
+    sample is mapped, not held in memory. An objective is a sum of squared distances.
+
+    Args:
+        sample: units/sample.safetensors
+        out: units/centroids.safetensors to write
+        seed: seed of the first centroids
+        log: units/kmeans.jsonl to write: a line {start, iteration, objective} for each iteration of every start
+        kmeans_device: for kmeans: torch: cpu, cuda, cuda:1; without it the GPU if there is one
     """
     features, origin = map_tensor(sample, "features")
-    plan = Plan(clusters, iterations, seed, max_points_per_centroid, **how)
+    plan = _plan(units, seed, kmeans_device)
 
     def report(start: int, iteration: int, objective: float) -> None:
         say(f"k-means start {start}, iteration {iteration}: {objective:.4f} per frame")
 
     used = f"{plan.frames_used(len(features)):,} of {len(features):,} frames"
-    say(f"k-means on {used}: {clusters} clusters, {iterations} iterations (faiss tells them when a start is over)")
+    say(f"k-means on {used}: {plan.clusters} clusters, {plan.iterations} iterations (faiss reports them after a start)")
     trained = fit(features, plan, report)
-    made_by = dict(trained.made_by or {})
-    many = {"objectives": [start[-1] for start in trained.starts], "kept": trained.kept} if plan.restarts > 1 else {}
-    provenance = {
-        **{key: origin[key] for key in ("encoder", *_MUST_MATCH)},
-        **{key: origin[key] for key in _NORMALISED if key in origin},
-        "clusters": clusters,
-        "iterations": iterations,
-        "max_points_per_centroid": max_points_per_centroid,
-        "seed": seed,
-        "sample": {k: v for k, v in origin.items() if k not in ("encoder", *_MUST_MATCH, *_NORMALISED)},
-        "sample_sha256": _sha256(features),
-        "frames_used": plan.frames_used(len(features)),
-        **made_by,
-        **plan.unusual,
-        **many,
-        **({"reseeded": trained.reseeded} if trained.reseeded else {}),
-        "objective": trained.objective,
-        "empty_clusters": trained.empty,
-    }
+    provenance = _provenance(origin, features, plan, trained)
     write_tensors(out, {"centroids": trained.centroids}, provenance)
     if log:
         starts = enumerate(trained.starts)
@@ -114,22 +65,62 @@ def train(
     return Codebook(trained.centroids, provenance)
 
 
-def load(path: str | Path, expected: dict[str, Any] | None = None) -> Codebook:
-    """Read a codebook. `expected` is Encoder.provenance: UserError naming both when the codebook is another's."""
+def _plan(units: Units, seed: int, device: str | None) -> Plan:
+    return Plan(
+        units.clusters,
+        units.iterations,
+        seed,
+        units.max_points_per_centroid,
+        backend=units.kmeans,
+        init=units.kmeans_init,
+        restarts=units.kmeans_restarts,
+        precision=units.kmeans_precision,
+        device=device,
+    )
+
+
+def _provenance(origin: dict[str, Any], features: np.ndarray, plan: Plan, trained: Trained) -> dict[str, Any]:
+    """What a codebook notes. `origin` is the provenance of the sample."""
+    many = {"objectives": [start[-1] for start in trained.starts], "kept": trained.kept} if plan.restarts > 1 else {}
+    return {
+        **{key: origin[key] for key in ("encoder", *MUST_MATCH)},
+        **{key: origin[key] for key in _NORMALISED if key in origin},
+        "clusters": plan.clusters,
+        "iterations": plan.iterations,
+        "max_points_per_centroid": plan.max_points_per_centroid,
+        "seed": plan.seed,
+        "sample": {k: v for k, v in origin.items() if k not in ("encoder", *MUST_MATCH, *_NORMALISED)},
+        "sample_sha256": _sha256(features),
+        "frames_used": plan.frames_used(len(features)),
+        **(trained.made_by or {}),
+        **plan.unusual,
+        **many,
+        **({"reseeded": trained.reseeded} if trained.reseeded else {}),
+        "objective": trained.objective,
+        "empty_clusters": trained.empty,
+    }
+
+
+def _sha256(features: np.ndarray) -> str:
+    """sha256 (hex) of the values of features (frames, dim), which may be mapped."""
+    digest = hashlib.sha256()
+    for at in range(0, len(features), 1 << 16):
+        digest.update(np.ascontiguousarray(features[at : at + (1 << 16)]).data)
+    return digest.hexdigest()
+
+
+def load_codebook(path: str | Path, expected: dict[str, Any] | None = None) -> Codebook:
+    """Read a codebook. `expected` is Encoder.provenance: raise UserError naming both if the codebook has another."""
     centroids, provenance = read_tensor(path, "centroids")
-    if expected is not None:
-        wrong = [key for key in _MUST_MATCH if provenance.get(key) != expected[key]]
-        if wrong:
+    wrong = [key for key in MUST_MATCH if expected is not None and provenance.get(key) != expected[key]]
+    if wrong:
 
-            def said(what: dict[str, Any]) -> str:
-                return (
-                    f"{what.get('encoder')} layer {what.get('layer')} ("
-                    + ", ".join(f"{key} {str(what.get(key))[:12]}" for key in wrong)
-                    + ")"
-                )
+        def described(what: dict[str, Any]) -> str:
+            differing = ", ".join(f"{key} {str(what.get(key))[:12]}" for key in wrong)
+            return f"{what.get('encoder')} layer {what.get('layer')} ({differing})"
 
-            raise UserError(
-                f"{path}: the codebook was made from {said(provenance)}, the encoder is {said(expected)}; "
-                "delete the codebook and run again, or set units.encoder and units.layer to its own"
-            )
+        raise UserError(
+            f"{path}: the codebook was made from {described(provenance)}, the encoder is {described(expected or {})}; "
+            "delete the codebook and run again, or set units.encoder and units.layer to its own"
+        )
     return Codebook(centroids, provenance)

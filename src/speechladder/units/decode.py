@@ -1,6 +1,6 @@
-"""Waveforms for the encoder, read and decoded in this process or ahead of it in others.
+"""Read and decode waveforms for the encoder, in this process or ahead of it in worker processes.
 
-Imports neither torch nor the encoder: a worker is a bare interpreter with numpy and libsndfile.
+This module imports neither torch nor an encoder, so that a worker needs only numpy and libsndfile.
 """
 
 import os
@@ -11,17 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from speechladder.constants import RECEPTIVE_FIELD
 from speechladder.io.audio import AudioError, read_audio
 from speechladder.io.errors import UserError
 
-MIN_SAMPLES = 400  # at 16 kHz: the window of one frame; anything shorter has no unit
-AHEAD_SECONDS = 1200.0  # of speech that workers may have decoded and nobody has taken: 77 MB
-_TOGETHER = 8, 60.0  # jobs, and seconds, that travel to a worker at once
+MIN_SAMPLES = RECEPTIVE_FIELD  # the window of one frame; a shorter utterance has no unit
+AHEAD_SECONDS = 1200.0  # speech that workers decode in advance: 77 MB
+_TOGETHER = 8, 60.0  # most jobs, and seconds of speech, that are sent to a worker at once
 
 
 @dataclass(frozen=True)
 class Job:
-    """An utterance to read: a window of a file, or FLAC bytes; `seconds` is how long it is."""
+    """An utterance to read from `source`: a path, or FLAC bytes.
+
+    `seconds` is its duration. If `windowed`, it is the window of that duration from `start` (seconds) of the file.
+    """
 
     id: str
     speaker: str
@@ -33,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Wave:
-    """(samples,) float32 at 16 kHz, and what a model that normalises its input takes out of it."""
+    """(samples,) float32 at 16 kHz, with the mean and scale for models that normalise their input."""
 
     samples: np.ndarray
     mean: np.floating[Any]
@@ -41,12 +45,12 @@ class Wave:
 
     @classmethod
     def of(cls, samples: np.ndarray) -> "Wave":
-        """With the statistics that transformers' Wav2Vec2FeatureExtractor takes."""
+        """Add the statistics that transformers' Wav2Vec2FeatureExtractor computes."""
         return cls(samples, samples.mean(), np.sqrt(samples.var() + 1e-7))
 
 
-def read(job: Job) -> Wave | str:
-    """The waveform, or the reason why there is none."""
+def read_wave(job: Job) -> Wave | str:
+    """The waveform of a job, or the reason why there is none."""
     try:
         samples = read_audio(job.source, job.start, job.seconds if job.windowed else None)
     except AudioError as error:
@@ -57,11 +61,11 @@ def read(job: Job) -> Wave | str:
 
 
 def _read_all(jobs: list[Job]) -> list[Wave | str]:
-    return [read(job) for job in jobs]
+    return [read_wave(job) for job in jobs]
 
 
-def _born(parent: int) -> None:
-    """A worker ends with the process that started it, however that ends."""
+def _start_worker(parent: int) -> None:
+    """Make a worker end with the process that started it, even if that process is killed."""
     from speechladder.io.processes import RUNNER, die_with_runner, runner
 
     os.environ[RUNNER] = runner(parent)
@@ -69,6 +73,7 @@ def _born(parent: int) -> None:
 
 
 def _together(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Groups of jobs, each at most _TOGETHER."""
     group: list[Job] = []
     for job in jobs:
         group.append(job)
@@ -80,13 +85,13 @@ def _together(jobs: Iterable[Job]) -> Iterator[list[Job]]:
 
 
 def waves(jobs: Iterable[Job], workers: int = 0) -> Iterator[tuple[Job, Wave | str]]:
-    """Each job with its waveform or the reason why there is none, in the order of the jobs.
+    """Yield each job with its waveform or the reason why there is none, in the order of the jobs.
 
-    `workers`: processes that decode ahead, `AHEAD_SECONDS` at most; 0 decodes here, when the next one is asked for.
-    Raises UserError when a worker dies.
+    `workers`: number of processes that decode up to `AHEAD_SECONDS` in advance; 0 decodes in this process, on demand.
+    Raise UserError if a worker dies.
     """
     if not workers:
-        yield from ((job, read(job)) for job in jobs)
+        yield from ((job, read_wave(job)) for job in jobs)
         return
     import multiprocessing
     from concurrent.futures import Future, ProcessPoolExecutor
@@ -94,7 +99,7 @@ def waves(jobs: Iterable[Job], workers: int = 0) -> Iterator[tuple[Job, Wave | s
 
     queue: deque[tuple[list[Job], Future]] = deque()
     spawn = multiprocessing.get_context("spawn")  # a forked child of a process with CUDA or threads may hang
-    pool = ProcessPoolExecutor(workers, spawn, initializer=_born, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_start_worker, initargs=(os.getpid(),))
     try:
         held = 0.0
         for group in _together(jobs):

@@ -1,7 +1,8 @@
-"""MFCC with deltas at exactly HuBERT's 50 Hz frames: the first iteration's targets, and the baseline of an encoder.
+"""MFCC with deltas at the 50 Hz frames of HuBERT: the baseline of an encoder, and the first targets of pre-training.
 
-Standard MFCC (Davis and Mermelstein 1980): pre-emphasis 0.97, Hamming window of 25 ms, 40 triangular mel bands from
-20 Hz to 8 kHz, log, orthonormal DCT, 13 coefficients, then first and second time derivatives by regression.
+These are standard MFCC (Davis and Mermelstein 1980): pre-emphasis 0.97, Hamming window of 25 ms, 40 triangular mel
+bands from 20 Hz to 8 kHz, logarithm, orthonormal DCT, 13 coefficients, then first and second time derivatives by
+regression.
 """
 
 import functools
@@ -16,12 +17,12 @@ FFT = 512
 BANDS, LOWEST, HIGHEST = 40, 20.0, 8000.0  # mel bands and their range in Hz
 COEFFICIENTS = 13
 PREEMPHASIS = 0.97
-DELTA_REACH = 2  # frames on both sides of the regression
-FLOOR = 1e-8  # added to band energies before the log: below 16 bit quantisation noise
+DELTA_REACH = 2  # frames to each side in the regression
+FLOOR = 1e-8  # added to band energies before the logarithm; below the noise of 16-bit quantisation
 
 
 def hz_to_mel(hz: float | np.ndarray) -> np.ndarray:
-    """HTK mel scale: 2595 log10(1 + hz / 700)."""
+    """Hz to mel on the HTK scale: 2595 log10(1 + hz / 700)."""
     return 2595 * np.log10(1 + np.asarray(hz) / 700)
 
 
@@ -32,7 +33,7 @@ def mel_to_hz(mel: float | np.ndarray) -> np.ndarray:
 
 @functools.cache
 def mel_filters(bands: int = BANDS) -> np.ndarray:
-    """(bands, FFT // 2 + 1) float64 triangular filters, equally spaced in mel, of peak 1."""
+    """(bands, FFT // 2 + 1) float64: triangular filters equally spaced in mel, with peak 1."""
     edges = mel_to_hz(np.linspace(hz_to_mel(LOWEST), hz_to_mel(HIGHEST), bands + 2))
     bins = np.arange(FFT // 2 + 1) * SAMPLE_RATE / FFT
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
@@ -41,7 +42,7 @@ def mel_filters(bands: int = BANDS) -> np.ndarray:
 
 
 def log_mel(samples: np.ndarray, bands: int = BANDS) -> np.ndarray:
-    """(n,) samples at 16 kHz -> (frames, bands) float32 natural log of mel band energies, frames = frame_count(n)."""
+    """Natural log of mel band energies, (frame_count(n), bands) float32, of (n,) samples at 16 kHz."""
     frames = frame_count(len(samples))
     if not frames:
         return np.zeros((0, bands), np.float32)
@@ -53,7 +54,7 @@ def log_mel(samples: np.ndarray, bands: int = BANDS) -> np.ndarray:
 
 
 def deltas(features: np.ndarray, reach: int = DELTA_REACH) -> np.ndarray:
-    """(frames, dim) -> (frames, dim) regression slope over +-`reach` frames, the edge frames repeated."""
+    """Regression slope of (frames, dim) over +-`reach` frames, same shape. Edge frames are repeated."""
     frames = len(features)
     if not frames:
         return features
@@ -64,16 +65,16 @@ def deltas(features: np.ndarray, reach: int = DELTA_REACH) -> np.ndarray:
 
 
 def normalise(features: np.ndarray) -> np.ndarray:
-    """Zero mean and unit variance of each dimension over the utterance; constant dimensions become 0."""
+    """Bring each dimension of an utterance to zero mean and unit variance; constant dimensions become 0."""
     if not len(features):
         return features
     return (features - features.mean(0)) / np.maximum(features.std(0), 1e-5)
 
 
 def mfcc(samples: np.ndarray, normalised: bool = True) -> np.ndarray:
-    """(n,) float32 at 16 kHz -> (frame_count(n), 39) float32: 13 MFCC, their deltas and second deltas.
+    """13 MFCC with deltas and second deltas, (frame_count(n), 39) float32, of (n,) float32 samples at 16 kHz.
 
-    `normalised`: mean 0 and variance 1 of each dimension over the utterance.
+    `normalised`: bring each dimension to mean 0 and variance 1 over the utterance.
     """
     static = scipy.fft.dct(log_mel(samples), type=2, norm="ortho", axis=1)[:, :COEFFICIENTS].astype(np.float32)
     first = deltas(static)

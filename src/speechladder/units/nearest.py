@@ -1,22 +1,22 @@
-"""The nearest centroid of frames where they are, on a GPU or not: the units that `codebook.assign` gives.
+"""The nearest centroid of frames on the device where they are, a CPU or a GPU; the units are those of assign.assign.
 
-Distances in float32 rank the centroids, double precision decides between the nearest few. Both are taken from the
-centroids' mean, since features share a large offset (HuBERT's inner layers do) in which float32 would lose what tells
-centroids apart. Nothing waits for the device, so that the next batch can be on its way.
+Distances in float32 rank the centroids, and double precision decides between the nearest few. Both are measured from
+the mean of the centroids: features may share a large offset (those of HuBERT's inner layers do), in which float32 would
+lose the differences between centroids. Nothing waits for the device, so that the next batch can be sent meanwhile.
 """
 
 import numpy as np
 import torch
 
-_BLOCK = 4096  # frames at once, bounds the distance matrix
-_FEW = 4  # centroids that could be the nearest, of which float32 cannot tell which
+_BLOCK = 4096  # frames at once, which bounds the distance matrix
+_FEW = 4  # centroids between which float32 may be unable to decide
 
 
 class Nearest:
-    """Centroids (clusters, dim) float32 on a device, of equal ones the first."""
+    """Centroids (clusters, dim) float32 on a device. Of equal ones only the first is used."""
 
     def __init__(self, centroids: np.ndarray, device: torch.device) -> None:
-        # more than _FEW equal ones would crowd the lowest index out (+ 0: of two zeros that differ in sign)
+        # more than _FEW equal ones would crowd out the lowest index; + 0 makes zeros of both signs equal
         first = np.sort(np.unique(centroids + np.float32(0), axis=0, return_index=True)[1])
         self.indices = torch.from_numpy(first).to(device)
         wide = torch.from_numpy(np.ascontiguousarray(centroids[first])).to(device).double()
@@ -27,7 +27,7 @@ class Nearest:
         self.centroids, self.offsets = self.wide.float(), self.norms.float()
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        """(frames, dim) float32 on the device -> (frames,) int32: the nearest, the lowest index among equals."""
+        """Map (frames, dim) float32 on the device to units (frames,) int32, the lowest index among equals."""
         if not len(features):
             return torch.empty(0, dtype=torch.int32, device=features.device)
         return torch.cat([self._block(block) for block in features.split(_BLOCK)])
@@ -35,12 +35,12 @@ class Nearest:
     def _block(self, features: torch.Tensor) -> torch.Tensor:
         whole = features.double()
         wide = whole - self.origin
-        rough = torch.addmm(self.offsets, wide.float(), self.centroids.T, alpha=-2.0)  # + |x|^2, the same for all
+        rough = torch.addmm(self.offsets, wide.float(), self.centroids.T, alpha=-2.0)  # without |x|^2, the same for all
         few = rough.topk(min(_FEW, rough.shape[1]), largest=False, sorted=False).indices
         products = torch.bmm(self.wide[few], wide[:, :, None])[:, :, 0]
         distance = self.norms[few] - 2.0 * products
         nearest = distance.amin(1, keepdim=True)
-        # the margin of codebook.assign, whose distances are from 0
+        # the margin of assign.assign, whose distances are measured from 0
         there = nearest + ((wide**2).sum(1) - (whole**2).sum(1))[:, None]
         margin = 1e-10 * (there.abs() + self.largest)
         lowest = few.masked_fill(distance > nearest + margin, len(self.norms)).amin(1)

@@ -1,14 +1,16 @@
-"""Mean and variance of features, taken out before clustering: of each utterance, of each speaker, or not at all.
+"""Normalise features before clustering: by the mean and variance of each utterance, of each speaker, or not at all.
 
-What k-means saw must be what assignment sees. The codebook's provenance says which normalisation it was trained on, and
-`Normaliser.matching(book.provenance, paths)` gives exactly that one: `apply(features, speaker)` before `assign`.
+Assignment must see the same features as k-means. The provenance of the codebook says which normalisation it was trained
+with, and `Normaliser.matching(book.provenance, paths)` gives exactly that one; call `apply(features, speaker)` before
+assigning.
 
-- none: the features as they are.
-- utterance: mean and variance over the frames of the utterance that is encoded. A benchmark item is an utterance: a
-  word of half a second has its statistics from 25 frames, noisier than those of the sentences that k-means saw.
-- speaker: over some seconds of each speaker (`units.speaker_seconds`), read once before the sample is drawn and kept in
-  units/speakers.safetensors; items and prompts are spoken by voices: one that is a speaker of the corpus has its
-  statistics, another one has its own from what it says, in units/voices.safetensors.
+- none: the features are unchanged.
+- utterance: mean and variance over the frames of the utterance. A benchmark item is an utterance, and the statistics of
+  a word of half a second come from 25 frames. So they are noisier than those of the sentences that k-means saw.
+- speaker: mean and variance over some seconds of each speaker (`units.speaker_seconds`). They are computed once, before
+  the sample is drawn, and kept in units/speakers.safetensors. Items and prompts are spoken by voices. A voice that is a
+  speaker of the corpus has that speaker's statistics. Any other voice has its own, from the items that it speaks, in
+  units/voices.safetensors.
 """
 
 import hashlib
@@ -23,8 +25,8 @@ from speechladder.io.errors import UserError
 from speechladder.io.tensors import read_tensors, write_tensors
 
 KINDS = ("none", "utterance", "speaker")
-_FLOOR = 1e-8  # added to a variance: a dimension that never moves stays 0
-_MUST_MATCH = ("sha256", "layer", "dim", "normalise")  # of Encoder.provenance, as for a codebook
+_FLOOR = 1e-8  # added to a variance, so that a constant dimension becomes 0
+_MUST_MATCH = ("sha256", "layer", "dim", "normalise")  # of Encoder.provenance, as in codebook.MUST_MATCH
 
 Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]  # speaker -> mean, scale; both (dim,) float32
 
@@ -37,29 +39,29 @@ def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Normaliser:
-    """What is taken out of features before they meet a centroid; see the module."""
+    """The normalisation of features before they are compared with centroids; see the module."""
 
     kind: str = "none"
     statistics: Statistics = field(default_factory=dict)
-    digest: str = ""  # of the corpus's statistics, which the sample and the codebook note
+    digest: str = ""  # of the speakers' statistics; the sample and the codebook note it
     sources: tuple[str, ...] = ()
 
     @classmethod
     def none(cls) -> "Normaliser":
-        """Features as they are."""
+        """No normalisation."""
         return cls()
 
     @classmethod
     def utterance(cls) -> "Normaliser":
-        """Mean and variance of each utterance."""
+        """Normalisation by utterance."""
         return cls("utterance")
 
     @classmethod
     def load(cls, *paths: str | Path) -> "Normaliser":
-        """By speaker, from units/speakers.safetensors and, for items, units/voices.safetensors after it.
+        """Normalisation by speaker, from units/speakers.safetensors and, for items, units/voices.safetensors after it.
 
-        A speaker in both has the first one's statistics. Raises UserError naming the file that is missing or broken, or
-        of another encoder than the first.
+        A speaker in both files has the statistics of the first. Raise UserError naming a file that is missing or
+        broken, or that belongs to another encoder than the first.
         """
         found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         first: dict[str, Any] = {}
@@ -77,8 +79,11 @@ class Normaliser:
         return cls("speaker", found, digest, tuple(map(str, paths)))
 
     @classmethod
-    def of(cls, kind: str, paths: Iterable[str | Path] = ()) -> "Normaliser":
-        """By its name in `units.normalisation`; `paths` are the statistics that `speaker` needs. Raises UserError."""
+    def named(cls, kind: str, paths: Iterable[str | Path] = ()) -> "Normaliser":
+        """The normalisation that `units.normalisation` names. `paths`: the statistics that `speaker` needs.
+
+        Raise UserError if the name is unknown, or if the statistics are missing or broken.
+        """
         paths = tuple(paths)
         if kind == "speaker":
             if not paths:
@@ -93,8 +98,8 @@ class Normaliser:
 
     @classmethod
     def matching(cls, provenance: Mapping[str, Any], paths: Iterable[str | Path] = ()) -> "Normaliser":
-        """The one that a codebook's provenance asks for. Raises UserError where `paths` are of another."""
-        found = cls.of(provenance.get("normalisation", "none"), paths)
+        """The normalisation that a codebook's provenance asks for. Raise UserError if `paths` are other statistics."""
+        found = cls.named(provenance.get("normalisation", "none"), paths)
         if found.digest != provenance.get("speaker_statistics", ""):
             raise UserError(
                 f"{found.sources[0]}: not the speakers' statistics that the codebook was trained with; delete the "
@@ -104,16 +109,16 @@ class Normaliser:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What a sample and its codebook note; nothing for none, so that what was made before still fits."""
+        """What a sample and its codebook note about the normalisation; empty for none."""
         if self.kind == "none":
             return {}
         return {"normalisation": self.kind} | ({"speaker_statistics": self.digest} if self.digest else {})
 
     def apply(self, features: Any, speaker: str) -> Any:
-        """(frames, dim) of one whole utterance -> the same shape, type and device; `speaker` is the cut's, or the
-        item's voice.
+        """Normalise (frames, dim) of one whole utterance; the shape, type and device stay the same.
 
-        Takes a numpy array or a torch tensor. Raises UserError naming a speaker without statistics.
+        `features` is a numpy array or a torch tensor. `speaker` is the speaker of the cut, or the voice of the item.
+        Raise UserError naming a speaker without statistics.
         """
         if self.kind == "none" or not len(features):
             return features
@@ -147,22 +152,22 @@ def _digest(means: np.ndarray, scales: np.ndarray, names: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-class Gathering:
-    """Sums of a speaker's features while utterances are read; nothing but sums is kept."""
+class SpeakerSums:
+    """Sums of each speaker's features, from which the statistics follow. Only sums are kept in memory."""
 
     def __init__(self) -> None:
         self.frames: dict[str, int] = {}
         self._sums: dict[str, np.ndarray] = {}
 
     def add(self, speaker: str, features: np.ndarray) -> None:
-        """Take in (frames, dim) of one utterance."""
+        """Add features (frames, dim) of one utterance."""
         wide = features.astype(np.float64)
         sums = np.stack([wide.sum(axis=0), (wide**2).sum(axis=0)])
         self._sums[speaker] = self._sums.get(speaker, 0) + sums
         self.frames[speaker] = self.frames.get(speaker, 0) + len(features)
 
     def write(self, path: str | Path, provenance: dict[str, Any]) -> None:
-        """Write `means` and `scales` (speakers, dim) float32, speakers in the order of their names."""
+        """Write `means` and `scales`, (speakers, dim) float32, with the speakers in the order of their names."""
         names = sorted(self._sums)
         dim = int(provenance["dim"])
         means, scales = np.zeros((len(names), dim), np.float32), np.ones((len(names), dim), np.float32)

@@ -84,9 +84,9 @@ def check_sweep(settings: Settings, home: Path) -> None:
 
 def _upstream(given: str, home: Path) -> str:
     """The same of an s3prl upstream, whose layers and frames `check_s3prl` finds out."""
-    from speechladder.units.s3prl_environment import split
+    from speechladder.units.encoders.s3prl_environment import split_encoder
 
-    name, checkpoint = split(given)
+    name, checkpoint = split_encoder(given)
     if checkpoint is None or checkpoint.startswith(("http://", "https://")):
         return given
     try:
@@ -117,7 +117,7 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     if settings.corpus.source:
         values["corpus"]["source"] = place("corpus.source", settings.corpus.source)
     _place_data(values, home)
-    if settings.units.source == "given":
+    if settings.units.source == "external":
         for field in ("path", "items_path"):
             if given := values["units"][field]:
                 values["units"][field] = place(f"units.{field}", given)
@@ -137,7 +137,7 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
         place("continuation.judge_text", path) for path in settings.continuation.judge_text
     ]
     settings = load(values)
-    if settings.units.source == "given":
+    if settings.units.source == "external":
         _check_units(settings.units)
     if settings.continuation.enabled:
         _check_models(settings)
@@ -174,7 +174,7 @@ def _check_units(units: Units) -> None:
 def units_are_frames(settings: Settings) -> bool:
     """Whether units are one for each 50 Hz frame, which vocoders and the continuation of units need."""
     units = settings.units
-    if units.source != "given":
+    if units.source != "external":
         return True
     from speechladder.units.external.read import has_durations
 
@@ -268,7 +268,7 @@ def check_hubs(settings: Settings) -> None:
     if settings.lm.init and not Path(settings.lm.init).exists():
         _check_init(fetch_config(settings.lm.init, "lm.init"), settings.lm)
     units = settings.units
-    if units.source not in ("given", "s3prl") and units.encoder != SHIPPED and not Path(units.encoder).exists():
+    if units.source not in ("external", "s3prl") and units.encoder != SHIPPED and not Path(units.encoder).exists():
         _check_encoder(fetch_config(units.encoder, "units.encoder"), units.encoder, units)
     wanted = settings.continuation
     used = {

@@ -65,9 +65,9 @@ class SweepInputs:
         Raises UserError if the sweep cannot be made from the run's settings.
         """
         settings, tasks = self.inputs.settings, self.inputs.tasks
-        if settings.units.source == "given":
+        if settings.units.source == "external":
             raise UserError(
-                "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: given "
+                "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: external "
                 "has neither; leave units.source out, or compare tokenizers by a run of each (--directory)"
             )
         if self.trained and "phone-repeat" not in settings.rungs:
@@ -123,9 +123,9 @@ def variability_config(settings: Settings, level: int) -> str:
     """
     if settings.corpus.name != "world":
         raise UserError("results/variability.csv needs corpus.name: world; a natural corpus has no variability level")
-    if settings.units.source == "given":
+    if settings.units.source == "external":
         raise UserError(
-            "results/variability.csv speaks the corpus again at every variability level, and units.source: given "
+            "results/variability.csv speaks the corpus again at every variability level, and units.source: external "
             "has no units of that speech; run it with an encoder"
         )
     values = settings.model_dump(mode="json") | {"rungs": ["speech-hubert"]}

@@ -29,12 +29,12 @@ def _corpus(settings: Settings, wildcards: Any) -> set[str]:
 
 
 def _units(settings: Settings, wildcards: Any) -> set[str]:
-    return _ENCODER if settings.units.source == "given" else _EXTERNAL
+    return _ENCODER if settings.units.source == "external" else _EXTERNAL
 
 
 def _clusters(settings: Settings, wildcards: Any) -> set[str]:
     """A codebook says how many clusters it has; units from elsewhere do not."""
-    return set() if settings.units.source == "given" else {"units.clusters"}
+    return set() if settings.units.source == "external" else {"units.clusters"}
 
 
 def _aligner(settings: Settings, wildcards: Any) -> set[str]:

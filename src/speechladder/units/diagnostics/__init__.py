@@ -1,1 +1,1 @@
-"""How good units are: ABX, phone and speaker information, and the sweep over them."""
+"""How good units are: ABX, information on phones and speakers, the sweep, and the comparison of encoders."""

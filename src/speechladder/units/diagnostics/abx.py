@@ -1,17 +1,17 @@
 """ABX phone discriminability of features and units, as the ZeroSpeech tasks define it (Schatz et al. 2013; triphones).
 
-A, B and X are triphones with the same outer phones; A and X have the same middle phone, B another one. An error is a
-B that is nearer to X than A is, half an error a tie. Within: all three of one speaker; across: A and B of one, X of
-another. The distance of two tokens is the mean frame distance along the cheapest warping path (steps (1,1), (1,0),
-(0,1); of equally cheap paths the shortest). Frame distances: the angle, over pi, of features and of centroids; 0 or 1
-of units.
+A, B and X are triphones with the same outer phones. A and X have the same centre phone, and B has another one. It is an
+error if B is nearer to X than A is; a tie is half an error. Within: all three are by one speaker. Across: A and B are
+by one speaker, and X is by another. The distance of two tokens is the mean frame distance along the cheapest warping
+path (steps (1,1), (1,0), (0,1)); of equally cheap paths the shortest counts. The distance of two frames is the angle
+between features or centroids divided by pi, or 0 or 1 for units.
 
-Errors are averaged over A, B and X of a cell (speakers, context, ordered pair of middle phones), then over the
-contexts, then over the speakers (across: pairs of them), then over the pairs of phones; in percent.
+Errors are averaged over A, B and X of a cell (speakers, context, ordered pair of centre phones), then over the
+contexts, then over the speakers (across: over pairs of them), then over the pairs of phones. Figures are in percent.
 
-The official task takes every triphone of a corpus. Here it is a bounded, seeded part of the run's own alignment: some
-minutes of some speakers, at most `PER_CELL` tokens of a speaker's triphone, contexts in a drawn order up to `PAIRS`
-distances. So figures are for comparing units of one run, not with published ones.
+The official task takes every triphone of a corpus. Here a bounded, seeded part of the run's own alignment is used: some
+minutes of some speakers, at most `PER_CELL` tokens of a speaker's triphone, and contexts in a drawn order up to `PAIRS`
+distances. So the figures compare units of one run; they are not comparable with published ones.
 """
 
 from collections import defaultdict
@@ -27,16 +27,16 @@ from speechladder.corpora.phones import SIL, strip_stress
 from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import Span
 
-PER_CELL = 5  # tokens of one triphone of one speaker
-PAIRS = 150_000  # distances, at most
-_CELLS = 1 << 22  # frame distances warped at once
+PER_CELL = 5  # most tokens of one triphone by one speaker
+PAIRS = 150_000  # most distances
+_CELLS = 1 << 22  # frame distances that are warped at once
 
-Cost = Callable[[np.ndarray], np.ndarray]  # frames of some tokens, (n, ...) -> their distances from each other (n, n)
+Cost = Callable[[np.ndarray], np.ndarray]  # maps frames (n, ...) to their distances from each other (n, n)
 
 
 @dataclass(frozen=True)
 class Token:
-    """A triphone: frames `first` to `last` (exclusive) of an utterance, which is a place in some list."""
+    """A triphone: frames `first` to `last` (exclusive) of an utterance, which is an index into a list."""
 
     utterance: int
     first: int
@@ -47,7 +47,7 @@ class Token:
 
 
 def tokens_of(utterance: int, phones: Sequence[Span], frames: int, speaker: str) -> list[Token]:
-    """The triphones without a pause of one utterance; a frame is a token's when its centre lies within."""
+    """The triphones without a pause in one utterance. A frame belongs to a token if its centre lies within it."""
     labels = [strip_stress(span.label) for span in phones]
     centres = frame_centres(frames)
     found = []
@@ -61,10 +61,12 @@ def tokens_of(utterance: int, phones: Sequence[Span], frames: int, speaker: str)
     return found
 
 
-def choose(tokens: Iterable[Token], seed: int, per_cell: int = PER_CELL, pairs: int = PAIRS) -> list[list[Token]]:
-    """Tokens in groups of one context, each with at least two middle phones in a speaker's mouth, for `errors`.
+def choose_groups(
+    tokens: Iterable[Token], seed: int, per_cell: int = PER_CELL, pairs: int = PAIRS
+) -> list[list[Token]]:
+    """Tokens in groups of one context, each with at least two centre phones by one speaker, for `errors`.
 
-    Tokens and contexts are drawn by hash, so that neither their number nor their order elsewhere decides.
+    Tokens and contexts are drawn by hash, so that the choice does not depend on the number or order of other tokens.
     """
     by_context: dict[tuple[str, str], dict[tuple[str, str], list[Token]]] = defaultdict(lambda: defaultdict(list))
     for token in tokens:
@@ -72,14 +74,14 @@ def choose(tokens: Iterable[Token], seed: int, per_cell: int = PER_CELL, pairs: 
     groups, left = [], pairs
     for context in sorted(by_context, key=lambda c: stable_hash("abx", seed, *c)):
         cells = by_context[context]
-        told = {speaker for speaker, _ in cells if sum(s == speaker for s, _ in cells) > 1}
-        phones = {phone for speaker, phone in cells if speaker in told}
+        contrasting = {speaker for speaker, _ in cells if sum(s == speaker for s, _ in cells) > 1}
+        phones = {phone for speaker, phone in cells if speaker in contrasting}
         group = []
         for speaker, phone in sorted(cells):
             if phone in phones:
                 drawn = sorted(cells[speaker, phone], key=lambda t: stable_hash("abx", seed, t.utterance, t.first))
                 group += drawn[:per_cell]
-        if not told:
+        if not contrasting:
             continue
         cost = len(group) * (len(group) - 1) // 2
         if cost > left:
@@ -90,27 +92,32 @@ def choose(tokens: Iterable[Token], seed: int, per_cell: int = PER_CELL, pairs: 
 
 
 def angles(frames: np.ndarray) -> np.ndarray:
-    """(n, dim) -> (n, n): the angle between every two, over pi; 0.5 from a vector without a direction."""
+    """Angles between all pairs of (n, dim), divided by pi: (n, n). A zero vector is at 0.5 from any other."""
     norms = np.linalg.norm(frames, axis=1, keepdims=True)
     unit = frames / np.where(norms > 0, norms, 1)
     return np.arccos(np.clip(unit @ unit.T, -1, 1)).astype(np.float64) / np.pi
 
 
 def same_or_not(units: np.ndarray) -> np.ndarray:
-    """(n,) -> (n, n): 0 where two units are the same, else 1."""
+    """Distances of units (n,): (n, n), 0 if two are the same, otherwise 1."""
     return (units[:, None] != units[None]).astype(np.float64)
 
 
-def looked_up(table: np.ndarray) -> Cost:
-    """Distances of units by their centroids' distances, (clusters, clusters)."""
+def table_cost(table: np.ndarray) -> Cost:
+    """Distances of units from a table of the distances of their centroids, (clusters, clusters)."""
     return lambda units: table[units[:, None], units[None]]
 
 
-def warped(costs: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Mean cost along the cheapest path of each of (pairs, n, m) costs; `rows`, `columns` (pairs,): its size."""
+def warp(costs: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Mean cost (pairs,) along the cheapest path through each of `costs` (pairs, n, m).
+
+    `rows` and `columns` (pairs,) give the size of each.
+    """
     pairs, height, width = costs.shape
     far = np.full(pairs, np.inf)
-    above = [far] * (width + 1)  # (sum, steps) to the cells of the row before, from column -1
+    above = [far] * (
+        width + 1
+    )  # sums to the cells of the previous row, from column -1; above_steps has the number of steps
     above_steps = [np.zeros(pairs)] * (width + 1)
     out = np.zeros(pairs)
     every = np.arange(pairs)
@@ -134,7 +141,7 @@ def warped(costs: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarr
 
 
 def distances(pieces: Sequence[np.ndarray], cost: Cost) -> np.ndarray:
-    """(tokens, tokens) float64 from the frames of each token; symmetric, 0 on the diagonal."""
+    """Distances (tokens, tokens) float64 of tokens, given the frames of each; symmetric, 0 on the diagonal."""
     lengths = np.array([len(piece) for piece in pieces])
     starts = np.cumsum(lengths) - lengths
     between = cost(np.concatenate(pieces))
@@ -145,7 +152,8 @@ def distances(pieces: Sequence[np.ndarray], cost: Cost) -> np.ndarray:
     out = np.zeros((len(pieces), len(pieces)))
     at = 0
     while at < len(a):
-        # pairs of similar lengths together, so that little is padding: as many as fit if each is as long as the last
+        # Pairs of similar lengths go together, so that there is little padding. Take as many as fit if each is as long
+        # as the last.
         ahead = longest[at : at + max(1, _CELLS // int(longest[at]) ** 2)]
         cells = ahead**2 * np.arange(1, len(ahead) + 1)
         size = max(1, int(np.searchsorted(cells, _CELLS, side="right")))
@@ -153,20 +161,20 @@ def distances(pieces: Sequence[np.ndarray], cost: Cost) -> np.ndarray:
         height, width = int(lengths[x].max()), int(lengths[y].max())
         rows = np.minimum(starts[x][:, None] + np.arange(height), len(between) - 1)
         columns = np.minimum(starts[y][:, None] + np.arange(width), len(between) - 1)
-        found = warped(between[rows[:, :, None], columns[:, None]], lengths[x], lengths[y])
+        found = warp(between[rows[:, :, None], columns[:, None]], lengths[x], lengths[y])
         out[x, y] = out[y, x] = found
         at += size
     return out
 
 
 def _error(near: np.ndarray, far: np.ndarray) -> np.ndarray:
-    """near (A, X), far (B, X) -> (A, X): the share of B that is nearer to X than A is, ties half."""
+    """(A, X): the share of B that is nearer to X than A is, ties counted half, from near (A, X) and far (B, X)."""
     wrong = (near[:, None] > far[None]).mean(axis=1)
     return wrong + 0.5 * (near[:, None] == far[None]).mean(axis=1)
 
 
 def _mean(values: dict[Any, list[float]], key: Callable[[Any], Any]) -> dict[Any, list[float]]:
-    """The mean of each list, gathered under a coarser key."""
+    """The mean of each list, collected under a coarser key."""
     out: dict[Any, list[float]] = defaultdict(list)
     for name in values:
         out[key(name)].append(float(np.mean(values[name])))
@@ -174,9 +182,9 @@ def _mean(values: dict[Any, list[float]], key: Callable[[Any], Any]) -> dict[Any
 
 
 def errors(groups: Sequence[Sequence[Token]], pieces: Callable[[Token], np.ndarray], cost: Cost) -> dict[str, Any]:
-    """`within` and `across` in percent (null where no cell has them), with the number of cells of each.
+    """`within` and `across` in percent (null if there is no cell), with the number of cells of each.
 
-    `pieces` gives a token's frames, and `cost` the distances of frames.
+    `pieces` returns the frames of a token, and `cost` the distances of frames.
     """
     cells: dict[str, dict[Any, list[float]]] = {"within": defaultdict(list), "across": defaultdict(list)}
     for group in groups:

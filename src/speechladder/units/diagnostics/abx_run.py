@@ -1,4 +1,4 @@
-"""ABX of a run: which speech it is measured on, and the figures of features and of units for units/quality.json."""
+"""ABX of a run: the speech on which it is measured, and the figures of features and of units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,22 +16,23 @@ from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT, read_table
 from speechladder.settings import Units
 from speechladder.units.diagnostics import abx
-from speechladder.units.encoder import open_encoder
+from speechladder.units.encoders.base import Encoder
+from speechladder.units.encoders.factory import open_encoder
 from speechladder.units.normalise import Normaliser
 
-SPEAKERS = 8  # who speak, a like part of the minutes each
+SPEAKERS = 8  # each has the same part of the minutes
 
 
 @dataclass(frozen=True)
 class Speech:
-    """Utterances of a few speakers with their phones, and their triphones in groups."""
+    """Utterances of a few speakers, and their triphones in groups."""
 
     cuts: list[Cut]
     groups: list[list[abx.Token]]
 
     @property
     def counts(self) -> dict[str, Any]:
-        """For the record."""
+        """Figures that describe the speech, for units/quality.json."""
         return {
             "speakers": len({cut.speaker for cut in self.cuts}),
             "minutes": round(sum(cut.duration for cut in self.cuts) / 60, 2),
@@ -40,17 +41,20 @@ class Speech:
         }
 
 
-def _drawn(cuts: list[Path], alignments: list[Path], minutes: float, seed: int) -> list[tuple[int, Cut]]:
-    """Aligned utterances of the speakers first by hash, each speaker's by hash, up to its part of the minutes; with the
-    place of their shard. No more is held than one shard's ids and those speakers' cuts."""
+def _draw(cuts: list[Path], alignment: list[Path], minutes: float, seed: int) -> list[tuple[int, Cut]]:
+    """(index of the shard, cut) of aligned utterances of the first speakers by hash.
+
+    Each speaker's utterances are drawn by hash too, up to the speaker's part of the minutes. Only the ids of one shard
+    and the cuts of those speakers are in memory.
+    """
     held: dict[str, list[tuple[int, Cut]]] = {}
-    for shard, (path, alignment) in enumerate(zip(cuts, alignments, strict=True)):
-        known = set(read_table(alignment, ALIGNMENT, columns=["id"])["id"].to_pylist())
+    for shard, (path, aligned) in enumerate(zip(cuts, alignment, strict=True)):
+        known = set(read_table(aligned, ALIGNMENT, columns=["id"])["id"].to_pylist())
         for cut in read_cuts(path):
             if cut.id not in known:
                 continue
             held.setdefault(cut.speaker, []).append((shard, cut))
-            if len(held) > SPEAKERS:  # who is among the first of all is among the first so far: nobody is missed
+            if len(held) > SPEAKERS:  # the first speakers of all are always among the first so far
                 del held[max(held, key=lambda speaker: stable_hash("abx", seed, speaker))]
     out = []
     for speaker in sorted(held):
@@ -60,14 +64,14 @@ def _drawn(cuts: list[Path], alignments: list[Path], minutes: float, seed: int) 
     return out
 
 
-def speech(cuts: list[Path], alignments: list[Path], minutes: float, seed: int) -> Speech:
-    """Draw utterances of every split that are aligned; `minutes` together at most, and little more."""
-    found = _drawn(cuts, alignments, minutes, seed)
+def draw_speech(cuts: list[Path], alignment: list[Path], minutes: float, seed: int) -> Speech:
+    """Draw aligned utterances of every split, of about `minutes` together."""
+    found = _draw(cuts, alignment, minutes, seed)
     drawn = [cut for _, cut in found]
     phones: dict[str, list[Span]] = {}
     for shard in sorted({shard for shard, _ in found}):
-        wanted = {cut.id for place, cut in found if place == shard}
-        table = read_table(alignments[shard], ALIGNMENT, columns=["id", "phones"])
+        wanted = {cut.id for other, cut in found if other == shard}
+        table = read_table(alignment[shard], ALIGNMENT, columns=["id", "phones"])
         for row, name in enumerate(table["id"].to_pylist()):
             if name in wanted:
                 phones[name] = from_rows(table["phones"][row].as_py())
@@ -76,13 +80,13 @@ def speech(cuts: list[Path], alignments: list[Path], minutes: float, seed: int) 
         for at, cut in enumerate(drawn)
         for token in abx.tokens_of(at, phones[cut.id], frame_count(round(cut.duration * SAMPLE_RATE)), cut.speaker)
     ]
-    return Speech(drawn, abx.choose(tokens, seed))
+    return Speech(drawn, abx.choose_groups(tokens, seed))
 
 
-def encoded(encoder: Any, given: Speech) -> dict[int, np.ndarray]:
-    """Features (frames, dim) of the utterances that can be read, by their place."""
+def encode_speech(encoder: Encoder, speech: Speech) -> dict[int, np.ndarray]:
+    """Features (frames, dim) of the readable utterances, by their index."""
     samples: dict[int, np.ndarray] = {}
-    for at, cut in enumerate(given.cuts):
+    for at, cut in enumerate(speech.cuts):
         try:
             found = cut.samples()
         except AudioError:
@@ -92,46 +96,58 @@ def encoded(encoder: Any, given: Speech) -> dict[int, np.ndarray]:
     return dict(zip(samples, encoder.encode(list(samples.values())), strict=True))
 
 
-def _figures(given: Speech, frames: dict[int, np.ndarray], cost: abx.Cost, dedup: bool = False) -> dict[str, Any]:
+def _figures(speech: Speech, frames: dict[int, np.ndarray], cost: abx.Cost, dedup: bool = False) -> dict[str, Any]:
+    """ABX of `frames` of utterances by their index. `dedup`: count each run of equal frames once."""
+
     def pieces(token: abx.Token) -> np.ndarray:
         found = frames[token.utterance][token.first : token.last]
         return found[np.flatnonzero(np.diff(found, prepend=-1))] if dedup else found
 
-    def whole(token: abx.Token) -> bool:  # an utterance may be missing, or a frame shorter than its cut says
+    def whole(token: abx.Token) -> bool:  # an utterance may be missing, or be one frame shorter than its cut says
         return token.utterance in frames and token.last <= len(frames[token.utterance])
 
-    return abx.errors([[token for token in group if whole(token)] for group in given.groups], pieces, cost)
+    return abx.errors([[token for token in group if whole(token)] for group in speech.groups], pieces, cost)
 
 
-def features_of(encoder: Any, normaliser: Normaliser, given: Speech) -> dict[str, Any]:
-    """ABX of an encoder's features, normalised as the units will be."""
-    found = encoded(encoder, given)
-    return of_features(given, {at: normaliser.apply(values, given.cuts[at].speaker) for at, values in found.items()})
+def _encoder_abx(encoder: Encoder, normaliser: Normaliser, speech: Speech) -> dict[str, Any]:
+    """ABX of an encoder's features, normalised as for the units."""
+    found = encode_speech(encoder, speech)
+    return features_abx(speech, {at: normaliser.apply(values, speech.cuts[at].speaker) for at, values in found.items()})
 
 
-def write_features(
-    cuts: list[Path], alignments: list[Path], out: Path, units: Units, seed: int, speakers: Sequence[Path] = ()
+def write_features_abx(
+    cuts: list[Path], alignment: list[Path], out: Path, units: Units, seed: int = 0, speakers: Sequence[Path] = ()
 ) -> None:
-    """Write units/abx.json: ABX of the features under `units.normalisation`, on `units.abx_minutes` of speech."""
-    given = speech(cuts, alignments, units.abx_minutes, seed)
-    found = features_of(open_encoder(units), Normaliser.of(units.normalisation, speakers), given)
+    """Measure the phone discriminability (ABX) of the features on units.abx_minutes of speech.
+
+    The features are normalised by units.normalisation.
+
+    Args:
+        cuts: corpus/cuts.{shard}.jsonl.gz of every shard
+        alignment: alignment/{shard}.parquet of every shard, in the same order
+        out: units/abx.json to write
+        seed: seed of the drawing
+        speakers: units/speakers.safetensors, needed for normalisation by speaker
+    """
+    speech = draw_speech(cuts, alignment, units.abx_minutes, seed)
+    found = _encoder_abx(open_encoder(units), Normaliser.named(units.normalisation, speakers), speech)
     write_json(out, {"features": found})
 
 
-def of_features(given: Speech, features: dict[int, np.ndarray]) -> dict[str, Any]:
-    """ABX of features (frames, dim) of utterances by their place."""
-    return _figures(given, features, abx.angles)
+def features_abx(speech: Speech, features: dict[int, np.ndarray]) -> dict[str, Any]:
+    """ABX of features (frames, dim) of utterances by their index."""
+    return _figures(speech, features, abx.angles)
 
 
-def of_units(
-    given: Speech, units: dict[int, np.ndarray], centroids: np.ndarray | None, dedup: bool = False
+def units_abx(
+    speech: Speech, units: dict[int, np.ndarray], centroids: np.ndarray | None, dedup: bool = False
 ) -> dict[str, Any]:
-    """ABX of units (frames,) of utterances by their place: as symbols, and by the angle of their centroids.
+    """ABX of units (frames,) of utterances by their index: as symbols, and by the angle between their centroids.
 
-    `dedup`: each run of a unit counts once.
+    `dedup`: count each run of a unit once.
     """
     wide = {at: values.astype(np.int64) for at, values in units.items()}
-    out = {"symbols": _figures(given, wide, abx.same_or_not, dedup)}
+    out = {"symbols": _figures(speech, wide, abx.same_or_not, dedup)}
     if centroids is not None:
-        out["centroids"] = _figures(given, wide, abx.looked_up(abx.angles(centroids)), dedup)
+        out["centroids"] = _figures(speech, wide, abx.table_cost(abx.angles(centroids)), dedup)
     return out

@@ -1,7 +1,7 @@
-"""An encoder's layers against MFCC on the same frames: PNMI with phones, same k-means.
+"""Compare the layers of an encoder with MFCC on the same frames: PNMI with phones, under the same k-means.
 
-Natural speech gets its phones from PocketSphinx, synthetic speech (every voice, sentences given) its exact ones.
-k-means is trained on the very frames that are scored, for every feature alike.
+The phones of natural speech come from PocketSphinx. Those of synthetic speech are exact. For every kind of feature,
+k-means is trained on the frames that are scored.
 """
 
 from pathlib import Path
@@ -16,18 +16,27 @@ from speechladder.corpora.phones import strip_stress
 from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, frame_count, read_audio
 from speechladder.io.errors import UserError
+from speechladder.io.files import write_json
 from speechladder.io.progress import progress
-from speechladder.units.codebook import assign, kmeans
+from speechladder.settings import Units
+from speechladder.units.assign import assign
 from speechladder.units.diagnostics.quality import joint_counts, purities
-from speechladder.units.encoder import Encoder, resolve
+from speechladder.units.encoders.factory import open_encoder
+from speechladder.units.encoders.models import resolve
+from speechladder.units.kmeans.fit import kmeans
 from speechladder.units.mfcc import mfcc
 
-Labelled = list[tuple[np.ndarray, list[str]]]  # (n,) samples at 16 kHz, and a phone without stress per 50 Hz frame
+Labelled = list[
+    tuple[np.ndarray, list[str]]
+]  # (n,) samples at 16 kHz, and the phone without stress at each 50 Hz frame
 
 
 def natural_speech(folder: Path) -> tuple[Labelled, list[str]]:
-    """Utterances of a folder in LibriSpeech layout with their phones, and the ids left out with the reason."""
-    aligner, out, rejected = UtteranceAligner(), [], []
+    """(utterances of a folder in LibriSpeech layout with their phones, ids that are left out with the reason).
+
+    Raise UserError if the folder has no transcripts, or if nothing can be aligned.
+    """
+    aligner, out, rejected = Aligner(), [], []
     transcripts = sorted(folder.rglob("*.trans.txt"))
     if not transcripts:
         raise UserError(f"{folder}: no *.trans.txt below it; name a folder in LibriSpeech layout")
@@ -48,7 +57,7 @@ def natural_speech(folder: Path) -> tuple[Labelled, list[str]]:
 
 
 def world_speech(sentences: int, seed: int) -> Labelled:
-    """Sentences of the world's stories, each spoken by the next voice of the widest pool, with their exact phones."""
+    """Sentences of the world's stories with their exact phones, each spoken by the next voice of the widest pool."""
     from speechladder.corpora.speak import speak, voices
     from speechladder.corpora.world import documents
 
@@ -62,7 +71,7 @@ def world_speech(sentences: int, seed: int) -> Labelled:
 
 
 def pnmi(features: np.ndarray, labels: list[str], clusters: int, seeds: int) -> float:
-    """PNMI of `clusters` k-means clusters of features (frames, dim) with the labels, mean over k-means seeds."""
+    """PNMI of `clusters` k-means clusters of features (frames, dim) with the labels, averaged over `seeds` seeds."""
     names, phones = np.unique(labels, return_inverse=True)
     found = []
     for seed in range(seeds):
@@ -72,8 +81,8 @@ def pnmi(features: np.ndarray, labels: list[str], clusters: int, seeds: int) -> 
     return float(np.mean(found))
 
 
-def compare(encoder: str, speech: Labelled, clusters: int = 100, seeds: int = 3) -> dict[str, Any]:
-    """PNMI of MFCC + deltas (per-utterance mean and variance) and of each layer of `encoder`, over the same frames."""
+def compare_layers(encoder: str, speech: Labelled, clusters: int = 100, seeds: int = 3) -> dict[str, Any]:
+    """PNMI of MFCC + deltas (mean and variance by utterance) and of each layer of `encoder`, over the same frames."""
     from transformers import AutoConfig
 
     layers = AutoConfig.from_pretrained(resolve(encoder), local_files_only=True).num_hidden_layers
@@ -81,6 +90,34 @@ def compare(encoder: str, speech: Labelled, clusters: int = 100, seeds: int = 3)
     baseline = pnmi(np.concatenate([mfcc(samples) for samples, _ in speech]), labels, clusters, seeds)
     out: dict[str, Any] = {"frames": len(labels), "clusters": clusters, "mfcc": round(baseline, 4)}
     for layer in range(1, layers + 1):
-        features = np.concatenate(Encoder.load(encoder, layer).encode([samples for samples, _ in speech]))
+        opened = open_encoder(Units(encoder=encoder, layer=layer))
+        features = np.concatenate(opened.encode([samples for samples, _ in speech]))
         out[f"layer {layer}"] = round(pnmi(features, labels, clusters, seeds), 4)
     return out
+
+
+def evaluate_encoder(
+    out: Path,
+    encoder: str = "hubert-micro",
+    natural: Path | None = None,
+    sentences: int = 0,
+    clusters: int = 100,
+    kmeans_seeds: int = 3,
+) -> None:
+    """Compare the layers of an encoder with MFCC + deltas on the same frames, by PNMI.
+
+    Args:
+        out: JSON file to write
+        encoder: hubert-micro, a folder or a hub id
+        natural: folder of natural speech in LibriSpeech layout, which PocketSphinx aligns
+        sentences: number of sentences of the world to speak and score too, in every voice
+        clusters: k-means clusters
+        kmeans_seeds: k-means runs that are averaged
+    """
+    figures = {}
+    if natural:
+        speech, rejected = natural_speech(natural)
+        figures["natural"] = compare_layers(encoder, speech, clusters, kmeans_seeds) | {"rejected": rejected}
+    if sentences:
+        figures["world"] = compare_layers(encoder, world_speech(sentences, seed=1), clusters, kmeans_seeds)
+    write_json(out, {"encoder": encoder, **figures})

@@ -1,4 +1,4 @@
-"""What the units keep of the phones, and what of the speaker -> units/quality.json. numpy only."""
+"""How much units tell about phones and about the speaker: units/quality.json."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from speechladder.alignment.frames import frame_labels
+from speechladder.constants import FRAME_RATE
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.phones import SIL, strip_stress
 from speechladder.io.errors import UserError
@@ -16,39 +17,39 @@ from speechladder.io.files import read_json, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table
-from speechladder.units.codebook import load
+from speechladder.units.codebook import load_codebook
 from speechladder.units.diagnostics import abx_run
 
-FRAMES = 300_000  # looked at, at most: 100 minutes, enough for the third digit of each figure
-SENTENCES = 200  # looked at per task
+FRAMES = 300_000  # most frames that are measured: 100 minutes, enough for the third digit of each figure
+SENTENCES = 200  # most sentences of a task that are measured
 SHUFFLES = 5
-RATE = 50  # frames per second
-Read = Callable[[Path], Iterator[tuple[str, np.ndarray]]]  # a shard's units by 50 Hz frame
+ReadUnits = Callable[[Path], Iterator[tuple[str, np.ndarray]]]  # reads a shard's units by 50 Hz frame
 
 
 def entropy(counts: np.ndarray) -> float:
-    """Entropy in bits of the distribution that `counts` are proportional to."""
+    """Entropy in bits of the distribution given by `counts`."""
     share = counts[counts > 0] / counts.sum()
     return float(-(share * np.log2(share)).sum())
 
 
 def joint_counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """How often each pair of indices occurs together: (rows, columns) int64."""
+    """How often each pair of indices occurs together: an int64 array of `shape`."""
     flat = rows.astype(np.int64) * shape[1] + columns
     return np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def mutual_information(joint: np.ndarray) -> float:
-    """I(row; column) in bits of a table of counts."""
+    """Mutual information I(row; column), in bits, of a table of counts."""
     return entropy(joint.sum(axis=1)) + entropy(joint.sum(axis=0)) - entropy(joint.ravel())
 
 
 def purities(joint: np.ndarray) -> dict[str, float]:
-    """Phone purity, cluster purity and PNMI of a table (phones, units) of frame counts (HuBERT paper, section IV-C).
+    """Phone purity, cluster purity and PNMI of a table (phones, units) of frame counts.
 
-    Phone purity: share of frames that have the commonest phone of their unit. Cluster purity: share that have the
-    commonest unit of their phone. PNMI: I(phone; unit) / H(phone), the share of the phone's uncertainty that the
-    unit removes. PNMI is null where there is a single phone.
+    They are defined in section IV-C of the HuBERT paper (Hsu et al. 2021, arXiv 2106.07447). Phone purity: the share of
+    frames that have the most frequent phone of their unit. Cluster purity: the share of frames that have the most
+    frequent unit of their phone. PNMI: I(phone; unit) / H(phone), the share of the phone's uncertainty that the unit
+    removes; it is null if there is a single phone.
     """
     total, phones = joint.sum(), entropy(joint.sum(axis=1))
     return {
@@ -59,8 +60,8 @@ def purities(joint: np.ndarray) -> dict[str, float]:
     }
 
 
-def runs(units: np.ndarray) -> np.ndarray:
-    """De-duplicated: (frames,) -> (runs,), the first unit of each run of equal ones."""
+def deduplicate(units: np.ndarray) -> np.ndarray:
+    """Map units (frames,) to (runs,): the first unit of each run of equal ones."""
     return units[np.flatnonzero(np.diff(units, prepend=-1))] if len(units) else units
 
 
@@ -70,12 +71,12 @@ def edit_distance(a: np.ndarray, b: np.ndarray) -> int:
     row = steps.copy()
     for i, symbol in enumerate(a, 1):
         best = np.concatenate([[i], np.minimum(row[1:] + 1, row[:-1] + (b != symbol))])
-        row = np.minimum.accumulate(best - steps) + steps  # insertions, from the left
+        row = np.minimum.accumulate(best - steps) + steps  # insertions, from left to right
     return int(row[-1])
 
 
 def _distance(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float | None:
-    """Mean edit distance over the longer length; null without pairs."""
+    """Mean edit distance as a share of the longer length; null without pairs."""
     shares = [edit_distance(a, b) / max(len(a), len(b)) for a, b in pairs if len(a) and len(b)]
     return float(np.mean(shares)) if shares else None
 
@@ -83,9 +84,9 @@ def _distance(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float | None:
 def speaker_leak(units: list[np.ndarray], speakers: list[str], clusters: int, seed: int) -> dict[str, Any] | None:
     """Mutual information of unit and speaker over frames; null with fewer than two speakers.
 
-    A finite sample shows some where there is none, and the words of an utterance add to it: so the same with the
-    speakers shuffled over the utterances stands beside, and `excess` is the difference. `share_*` divide by the
-    entropy of the speaker.
+    A finite sample shows some information even if there is none, and so do the words of an utterance.
+    `mi_shuffled_bits` is therefore the same figure with the speakers shuffled over the utterances, and `mi_excess_bits`
+    is the difference. `share` and `share_excess` are divided by the entropy of the speaker.
     """
     names, index = np.unique(speakers, return_inverse=True)
     if len(names) < 2:
@@ -112,10 +113,11 @@ def speaker_leak(units: list[np.ndarray], speakers: list[str], clusters: int, se
 
 
 def same_sentence(items: Path, units: Path, seed: int) -> dict[str, Any] | None:
-    """How far the units of a sentence differ between the voices that say it; null with one voice.
+    """How much the units of a sentence differ between the voices that say it; null with one voice.
 
-    Edit distance over the longer length, on de-duplicated units; on phones as a lower reference (what the voices
-    really say differently), and between different sentences of one voice as an upper one.
+    The figures are edit distances of de-duplicated units, as a share of the longer length. The distance of phones is a
+    lower reference: what the voices really say differently. The distance between different sentences of one voice is an
+    upper reference.
     """
     table = read_table(items, ITEMS, columns=["item", "voice", "text", "phones"])
     spoken = dict(zip(*read_table(units, UNITS, UNITS.names).to_pydict().values(), strict=True))
@@ -131,7 +133,7 @@ def same_sentence(items: Path, units: Path, seed: int) -> dict[str, Any] | None:
     def unit_runs(row: dict[str, Any]) -> np.ndarray:
         if row["item"] not in spoken:
             raise UserError(f"{units}: item '{row['item']}' of {items} is missing; run the units of the items again")
-        return runs(np.array(spoken[row["item"]], dtype=np.int64))
+        return deduplicate(np.array(spoken[row["item"]], dtype=np.int64))
 
     def phones(row: dict[str, Any]) -> np.ndarray:
         labels = (strip_stress(span["label"]) for span in row["phones"])
@@ -153,17 +155,17 @@ def same_sentence(items: Path, units: Path, seed: int) -> dict[str, Any] | None:
 
 
 def by_frame(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """(id, (frames,) units at 50 Hz) of each utterance of a UNITS table."""
+    """(id, (frames,) units at 50 Hz) of each utterance in a UNITS table."""
     table = read_table(path, UNITS, UNITS.names)
     values = table["units"].combine_chunks()
     for row, name in enumerate(table["id"].to_pylist()):
         yield name, values[row].values.to_numpy()
 
 
-def drawn(
-    cuts: list[Path], units: list[Path], seed: int, read: Read = by_frame
+def draw_utterances(
+    cuts: list[Path], units: list[Path], seed: int, read: ReadUnits = by_frame
 ) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Speakers and units of utterances in the order of a seeded hash of the id, up to FRAMES frames of all splits."""
+    """(speakers, units) of utterances by id, in the order of a seeded hash of the id, up to FRAMES frames."""
     speakers: dict[str, str] = {}
     found: list[tuple[int, str, np.ndarray]] = []
     for cuts_path, path in zip(cuts, units, strict=True):
@@ -176,10 +178,10 @@ def drawn(
     return speakers, {name: u for _, name, u in found}
 
 
-def frame_phones(alignments: list[Path], lengths: dict[str, int]) -> dict[str, list[str]]:
-    """The stress-stripped phone at each frame of each utterance in `lengths`, which maps ids to frames."""
+def frame_phones(alignment: list[Path], lengths: dict[str, int]) -> dict[str, list[str]]:
+    """The phone without stress at each frame of each utterance in `lengths`, which maps ids to numbers of frames."""
     out: dict[str, list[str]] = {}
-    for path in alignments:
+    for path in alignment:
         table = read_table(path, ALIGNMENT, columns=["id", "phones"])
         for at, name in enumerate(table["id"].to_pylist()):
             if name in lengths:
@@ -191,15 +193,15 @@ def frame_phones(alignments: list[Path], lengths: dict[str, int]) -> dict[str, l
 def quality(
     units: list[np.ndarray], labels: list[list[str]], speakers: list[str], clusters: int, seed: int
 ) -> dict[str, Any]:
-    """The figures of utterances: units (frames,), a phone per frame, a speaker each. Frames are 50 a second."""
+    """The figures of utterances, each with units (frames,) at 50 Hz, a phone for each frame, and a speaker."""
     flat = np.concatenate(units).astype(np.int64)
     phones, index = np.unique(np.concatenate([np.array(row, dtype=str) for row in labels]), return_inverse=True)
     joint = joint_counts(index, flat, (len(phones), clusters))
     voiced = joint[phones != SIL]
-    counts, short = joint.sum(axis=0), [runs(u.astype(np.int64)) for u in units]
+    counts, short = joint.sum(axis=0), [deduplicate(u.astype(np.int64)) for u in units]
     dedup = np.concatenate(short)
     bits, dedup_bits = entropy(counts), entropy(np.bincount(dedup, minlength=clusters))
-    dedup_rate = RATE * len(dedup) / len(flat)
+    dedup_rate = FRAME_RATE * len(dedup) / len(flat)
     return {
         "utterances": len(units),
         "clusters": clusters,
@@ -207,7 +209,7 @@ def quality(
         **purities(joint),
         "without_silence": purities(voiced) if voiced.sum() else None,
         "entropy_bits": bits,
-        "bits_per_second": RATE * bits,
+        "bits_per_second": FRAME_RATE * bits,
         "mean_run_frames": len(flat) / len(dedup),
         "dedup": {
             "units_per_second": dedup_rate,
@@ -220,29 +222,29 @@ def quality(
 
 def abx_figures(
     cuts: list[Path],
-    alignments: list[Path],
+    alignment: list[Path],
     units: list[Path],
     centroids: np.ndarray | None,
     features: Path | None,
     minutes: float,
     seed: int,
-    read: Read = by_frame,
+    read: ReadUnits = by_frame,
 ) -> dict[str, Any] | None:
-    """ABX of the units, with that of the features as the sample's stage measured it on the same speech."""
+    """ABX of the units, and of the features, which features_abx measured on the same speech; None for no minutes."""
     if not minutes:
         return None
-    speech = abx_run.speech(cuts, alignments, minutes, seed)
-    place = {cut.id: at for at, cut in enumerate(speech.cuts)}
+    speech = abx_run.draw_speech(cuts, alignment, minutes, seed)
+    index = {cut.id: at for at, cut in enumerate(speech.cuts)}
     spoken: dict[int, np.ndarray] = {}
     for path in units:
-        spoken |= {place[name]: values for name, values in read(path) if name in place}
+        spoken |= {index[name]: values for name, values in read(path) if name in index}
     of_features = read_json(features)["features"] if features else None
-    return {**speech.counts, "features": of_features, "units": abx_run.of_units(speech, spoken, centroids)}
+    return {**speech.counts, "features": of_features, "units": abx_run.units_abx(speech, spoken, centroids)}
 
 
 def write_quality(
     cuts: list[Path],
-    alignments: list[Path],
+    alignment: list[Path],
     units: list[Path],
     codebook: Path,
     items: dict[str, tuple[Path, Path]],
@@ -251,13 +253,14 @@ def write_quality(
     abx_minutes: float = 0.0,
     features_abx: Path | None = None,
 ) -> None:
-    """Write units/quality.json; `items` maps a task to its items and their units. Raises UserError.
+    """Write units/quality.json. `items` maps a task to its items and their units.
 
-    `features_abx` is what `sample.write_sample` wrote; without `abx_minutes` there is no ABX.
+    `features_abx` is what `abx_run.write_features_abx` wrote; without `abx_minutes` there is no ABX. Raise UserError if
+    no utterance has both units and an alignment, or if items have no units.
     """
-    book = load(codebook)
-    speakers, spoken = drawn(cuts, units, seed)
-    figures = with_phones(spoken, speakers, alignments, len(book.centroids), seed, units)
+    book = load_codebook(codebook)
+    speakers, spoken = draw_utterances(cuts, units, seed)
+    figures = quality_with_phones(spoken, speakers, alignment, len(book.centroids), seed, units)
     voices = {task: same_sentence(*paths, seed) for task, paths in items.items()}
     write_json(
         out,
@@ -266,23 +269,23 @@ def write_quality(
             **figures,
             "empty_clusters_in_sample": book.provenance["empty_clusters"],
             "same_sentence": voices or None,
-            "abx": abx_figures(cuts, alignments, units, book.centroids, features_abx, abx_minutes, seed),
+            "abx": abx_figures(cuts, alignment, units, book.centroids, features_abx, abx_minutes, seed),
         },
     )
 
 
-def with_phones(
+def quality_with_phones(
     spoken: dict[str, np.ndarray],
     speakers: dict[str, str],
-    alignments: list[Path],
+    alignment: list[Path],
     clusters: int,
     seed: int,
     units: list[Path],
 ) -> dict[str, Any]:
-    """`quality` of drawn utterances, those that are aligned. Raises UserError where none is."""
-    labels = frame_phones(alignments, {name: len(values) for name, values in spoken.items()})
+    """`quality` of the drawn utterances that are aligned. Raise UserError if none is."""
+    labels = frame_phones(alignment, {name: len(values) for name, values in spoken.items()})
     names = [name for name in spoken if len(spoken[name]) and name in labels]
     if not names:
-        raise UserError(f"no utterance is both in {units[0]} (...) and in {alignments[0]} (...); run the stages again")
+        raise UserError(f"no utterance is both in {units[0]} (...) and in {alignment[0]} (...); run the stages again")
     each = ([of[name] for name in names] for of in (spoken, labels, speakers))
     return quality(*each, clusters, seed)

@@ -1,10 +1,10 @@
-"""One pass of the encoder over some speech for all codebooks of a layer: their figures of quality.
+"""The quality of all codebooks of a layer, from one pass of the encoder over some speech.
 
-A sweep's points differ in layer, clusters, normalisation, de-duplication and the seed of k-means; what costs is the
-encoder, and that knows only the layer.
+The points of a sweep differ in layer, clusters, normalisation, de-duplication and the seed of k-means. The encoder
+takes most of the time, and depends only on the layer.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,44 +17,45 @@ from speechladder.io.files import write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.tables import ALIGNMENT, read_table
-from speechladder.settings import Units
-from speechladder.units.codebook import Codebook, load
+from speechladder.settings import Sweep, Units
+from speechladder.units.codebook import Codebook, load_codebook
 from speechladder.units.decode import Wave, waves
 from speechladder.units.diagnostics import abx_run
 from speechladder.units.diagnostics.quality import frame_phones, quality
-from speechladder.units.encoder import Encoder, open_encoder
+from speechladder.units.encoders.base import Encoder
+from speechladder.units.encoders.factory import open_encoder
 from speechladder.units.extract import jobs_of, workers
 from speechladder.units.normalise import Normaliser
 from speechladder.units.stream import Quantiser, units_of
 
 
 @dataclass(frozen=True)
-class Book:
-    """A codebook by the name of its point, with the normalisation it was trained under."""
+class NamedCodebook:
+    """A codebook with the name of its point, and the quantiser with the normalisation it was trained with."""
 
     name: str
     codebook: Codebook
     quantiser: Quantiser
 
 
-def open_books(encoder: Encoder, paths: Mapping[str, Path], speakers: Iterable[Path]) -> list[Book]:
-    """Codebooks by their names. Raises UserError where one is of another layer or of other statistics."""
+def open_codebooks(encoder: Encoder, paths: Mapping[str, Path], speakers: Iterable[Path]) -> list[NamedCodebook]:
+    """Load codebooks by their names. Raise UserError if one has another layer or other statistics."""
     books, speakers, normalisers = [], list(speakers), {}
     for name, path in paths.items():
-        codebook = load(path, encoder.provenance)
+        codebook = load_codebook(path, encoder.provenance)
         kind = codebook.provenance.get("normalisation", "none")
         if kind not in normalisers:
             normalisers[kind] = Normaliser.matching(codebook.provenance, speakers)
         quantiser = Quantiser.of(codebook, normalisers[kind], encoder.device)
-        books.append(Book(name, codebook, quantiser))
+        books.append(NamedCodebook(name, codebook, quantiser))
     return books
 
 
-def drawn(cuts: list[Path], alignments: list[Path], seconds: float, seed: int) -> list[Cut]:
-    """Aligned utterances of every split in the order of a hash of seed and id, as units/quality.json draws them."""
+def draw_cuts(cuts: list[Path], alignment: list[Path], seconds: float, seed: int) -> list[Cut]:
+    """Aligned utterances of every split, in the same order of a hash of seed and id as for units/quality.json."""
     found: list[tuple[int, Cut]] = []
-    for path, alignment in zip(cuts, alignments, strict=True):
-        aligned = set(read_table(alignment, ALIGNMENT, columns=["id"])["id"].to_pylist())
+    for path, aligned_path in zip(cuts, alignment, strict=True):
+        aligned = set(read_table(aligned_path, ALIGNMENT, columns=["id"])["id"].to_pylist())
         found += [(stable_hash("quality", seed, cut.id), cut) for cut in read_cuts(path) if cut.id in aligned]
         found.sort(key=lambda row: (row[0], row[1].id))
         ends = np.cumsum([cut.duration for _, cut in found])
@@ -63,16 +64,17 @@ def drawn(cuts: list[Path], alignments: list[Path], seconds: float, seed: int) -
 
 
 def _quality(
-    books: list[Book],
+    books: list[NamedCodebook],
     encoder: Encoder,
     cuts: list[Cut],
-    alignments: list[Path],
+    alignment: list[Path],
     seed: int,
     workers: int,
 ) -> dict[str, dict[str, Any]]:
+    """The figures of each codebook on the cuts, without ABX."""
     units: dict[str, dict[str, np.ndarray]] = {book.name: {} for book in books}
     speakers: dict[str, str] = {}
-    # what cannot be read is listed with its reason by the stage that extracts the run's own units
+    # extract_units of the run's own units lists unreadable utterances with their reason
     readable = ((job, wave) for job, wave in waves(jobs_of(cuts), workers) if isinstance(wave, Wave))
     with progress("quality", sum(cut.duration for cut in cuts), "h of speech per h") as meter:
         for job, found in units_of(encoder, [book.quantiser for book in books], readable, meter):
@@ -82,7 +84,7 @@ def _quality(
     if not speakers:
         raise UserError(f"none of {len(cuts)} utterances can be read, first {cuts[0].path if cuts else 'none at all'}")
     lengths = {name: len(values) for name, values in units[books[0].name].items()}
-    labels = frame_phones(alignments, lengths)
+    labels = frame_phones(alignment, lengths)
     names = list(speakers)
     return {
         book.name: quality(
@@ -96,39 +98,58 @@ def _quality(
     }
 
 
-def measure(
+def measure_codebooks(
     cuts: list[Path],
-    alignments: list[Path],
+    alignment: list[Path],
     codebooks: dict[str, Path],
-    speakers: list[Path],
     out: Path,
     units: Units,
-    minutes: float,
-    seed: int,
+    speakers: Sequence[Path] = (),
+    minutes: float = Sweep().minutes,
+    seed: int = 0,
 ) -> None:
-    """Write the figures of a layer's codebooks on `minutes` of speech: {codebook: figures}, ABX of features and units
-    among them (null without `units.abx_minutes`). Raises UserError."""
+    """Measure the quality of all codebooks of a layer on the same speech, which is encoded once.
+
+    The file maps each codebook to its figures, ABX of features and units among them (null without units.abx_minutes).
+    Raise UserError if no utterance can be read, or if a codebook has another layer or other statistics.
+
+    Args:
+        cuts: corpus/cuts.{shard}.jsonl.gz of every shard
+        alignment: alignment/{shard}.parquet of every shard, in the same order
+        codebooks: the centroids.safetensors of each codebook of the layer, by its name
+        out: units_sweep/layer{n}/quality.json to write
+        speakers: units/speakers.safetensors, needed for normalisation by speaker
+        minutes: speech that is measured, in minutes
+        seed: seed of the drawing
+    """
     encoder = open_encoder(units)
-    books = open_books(encoder, codebooks, speakers)
-    figures = _quality(
-        books, encoder, drawn(cuts, alignments, 60 * minutes, seed), alignments, seed, workers(units, encoder)
-    )
-    given = abx_run.speech(cuts, alignments, units.abx_minutes, seed) if units.abx_minutes else None
-    features = abx_run.encoded(encoder, given) if given else {}
-    of_features: dict[str, Any] = {}
+    books = open_codebooks(encoder, codebooks, speakers)
+    chosen = draw_cuts(cuts, alignment, 60 * minutes, seed)
+    figures = _quality(books, encoder, chosen, alignment, seed, workers(units, encoder))
+    abx = {book.name: None for book in books}
+    if units.abx_minutes:
+        abx = _abx(books, encoder, abx_run.draw_speech(cuts, alignment, units.abx_minutes, seed))
     for book in books:
-        row = {"empty_clusters_in_sample": book.codebook.provenance["empty_clusters"], "abx": None}
-        if given:
-            kind, whose = book.quantiser.normaliser.kind, {at: given.cuts[at].speaker for at in features}
-            normal = {at: book.quantiser.normaliser.apply(values, whose[at]) for at, values in features.items()}
-            if kind not in of_features:
-                of_features[kind] = abx_run.of_features(given, normal)
-            spoken = {at: book.codebook.assign(values) for at, values in normal.items()}
-            row["abx"] = {
-                **given.counts,
-                "features": of_features[kind],
-                "units": abx_run.of_units(given, spoken, book.codebook.centroids),
-                "dedup": abx_run.of_units(given, spoken, None, dedup=True),
-            }
-        figures[book.name] |= row
+        empty = book.codebook.provenance["empty_clusters"]
+        figures[book.name] |= {"empty_clusters_in_sample": empty, "abx": abx[book.name]}
     write_json(out, figures)
+
+
+def _abx(books: list[NamedCodebook], encoder: Encoder, speech: abx_run.Speech) -> dict[str, Any]:
+    """ABX of each codebook's units and of their features, which are encoded once."""
+    features = abx_run.encode_speech(encoder, speech)
+    of_features: dict[str, Any] = {}  # by normalisation
+    out: dict[str, Any] = {}
+    for book in books:
+        normaliser = book.quantiser.normaliser
+        normal = {at: normaliser.apply(values, speech.cuts[at].speaker) for at, values in features.items()}
+        if normaliser.kind not in of_features:
+            of_features[normaliser.kind] = abx_run.features_abx(speech, normal)
+        spoken = {at: book.codebook.assign(values) for at, values in normal.items()}
+        out[book.name] = {
+            **speech.counts,
+            "features": of_features[normaliser.kind],
+            "units": abx_run.units_abx(speech, spoken, book.codebook.centroids),
+            "dedup": abx_run.units_abx(speech, spoken, None, dedup=True),
+        }
+    return out

@@ -1,1 +1,1 @@
-"""Units that the user's own tokenizer made: read, given to their utterances, checked. numpy and pyarrow only."""
+"""External units, made by the user's own tokenizer: read, matched to utterances, checked. numpy and pyarrow only."""

@@ -1,4 +1,4 @@
-"""The user's units as the run's: those of a shard, of items and of prompts, each checked against its audio."""
+"""Load external units as the run's units: of a shard, of items and of prompts. Each is checked against its audio."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,38 +13,77 @@ from speechladder.io.columns import GrowingTable, growing_table
 from speechladder.io.errors import UserError
 from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
-from speechladder.io.tables import ALIGNMENT, GIVEN_UNITS, ITEMS, read_table
-from speechladder.settings import Units
+from speechladder.io.tables import ALIGNMENT, EXTERNAL_UNITS, ITEMS, read_table
+from speechladder.settings import Corpus, Units
 from speechladder.units.external.names import Owners, spellings
-from speechladder.units.external.partition import dealt, lists
-from speechladder.units.external.read import Row, rows
-from speechladder.units.external.times import misfit, window
+from speechladder.units.external.partition import list_column, read_partition
+from speechladder.units.external.read import Row, files_of, read_rows
+from speechladder.units.external.times import rate_mismatch, window
 
-ROWS = 4096  # in a row group, and held before they are written
-SHOWN = 3  # ids in an error
-Taken = tuple[np.ndarray, np.ndarray | None]  # units, durations
+ROWS = 4096  # rows in a row group; they are held in memory until they are written
+SHOWN = 3  # ids in an error message
+Loaded = tuple[np.ndarray, np.ndarray | None]  # units, durations
 
 
 class UnitsError(Exception):
-    """A row's units cannot be those of what it names; the text is the reason."""
+    """A row's units cannot belong to the utterance or item that it names; the text is the reason."""
 
 
-def take(some: Sequence[Row], seconds: float, units: Units) -> Taken:
-    """The units that rows of one name agree on, (n,) uint16 with their durations, checked against `seconds`. Raises
-    UnitsError."""
-    row = some[0]
-    for other in some:
+def load_units(
+    units: Units,
+    out: list[Path],
+    partition: Path | None = None,
+    shard: int | None = None,
+    cuts: Path | None = None,
+    alignment: Path | None = None,
+    rejected: Path | None = None,
+    items: Sequence[Path] = (),
+    max_rejected: float = Corpus().max_rejected,
+) -> None:
+    """Load the units of your own tokenizer for a shard of the corpus, or for the items of benchmarks.
+
+    Raise UserError if an input is missing, and as `load_shard` and `load_items` do.
+
+    Args:
+        out: the table to write, one for each of --items
+        partition: units/external, which scripts/partition_units.py wrote; needs the options below, up to --rejected
+        shard: number of the shard
+        cuts: corpus/cuts.{shard}.jsonl.gz
+        alignment: alignment/{shard}.parquet; only aligned utterances are loaded
+        rejected: units/rejected.{shard}.jsonl to write
+        items: benchmarks/{task}/items.parquet or continuation/prompts.parquet, in place of --partition
+    """
+    if units.source != "external":
+        raise UserError("--source external and --path are needed")
+    if bool(partition) == bool(items) or len(out) != len(items or [partition]):
+        raise UserError("give either --partition or --items, and as many files to --out as there are items")
+    if items:
+        field = "units.items_path" if units.items_path else "units.path"
+        load_items(items, out, files_of(units.items_path or units.path, field), units)
+    elif partition and shard is not None and cuts and alignment and rejected:
+        load_shard(partition, shard, cuts, alignment, out[0], rejected, units, max_rejected)
+    else:
+        raise UserError("--partition needs --shard, --cuts, --alignment and --rejected")
+
+
+def checked_units(same: Sequence[Row], seconds: float, units: Units) -> Loaded:
+    """The units (n,) uint16, and durations, on which the rows of one name agree, checked against `seconds`.
+
+    Raise UnitsError if the rows are unusable or disagree, or if their units do not fit the settings or the duration.
+    """
+    row = same[0]
+    for other in same:
         if other.problem:
             raise UnitsError(other.problem)
         if not (np.array_equal(row.units, other.units) and _same(row.durations, other.durations)):
-            raise UnitsError(f"{len(some)} rows with different units ({row.where}; {other.where})")
+            raise UnitsError(f"{len(same)} rows with different units ({row.where}; {other.where})")
     if row.units.max() >= units.clusters:
         at = int(np.argmax(row.units >= units.clusters))
         raise UnitsError(f"unit {row.units[at]} at place {at}, but units.clusters is {units.clusters}")
     durations = row.durations if units.rate else None
     if units.repeat and durations is None:
-        raise UnitsError("no durations, by which units.repeat would write the units out")
-    if reason := misfit(row.units, durations, units.rate, seconds):
+        raise UnitsError("no durations, which units.repeat needs")
+    if reason := rate_mismatch(row.units, durations, units.rate, seconds):
         raise UnitsError(reason)
     return (np.repeat(row.units, durations), None) if units.repeat else (row.units, durations)
 
@@ -54,36 +93,36 @@ def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
 
 
 class _Table:
-    """A GIVEN_UNITS table, `growing`, that rows are added to."""
+    """An EXTERNAL_UNITS table to which rows are added."""
 
     def __init__(self, growing: GrowingTable) -> None:
         self._growing, self._rows = growing, []
 
-    def add(self, id: str, taken: Taken, seconds: float) -> None:
-        self._rows.append((id, *taken, seconds))
+    def add(self, id: str, loaded: Loaded, seconds: float) -> None:
+        self._rows.append((id, *loaded, seconds))
         if len(self._rows) == ROWS:
             self.flush()
 
     def flush(self) -> None:
         ids, units, durations, seconds = map(list, zip(*self._rows)) if self._rows else ([],) * 4
-        columns = [ids, lists(units), lists(durations), seconds]
-        self._growing.append(dict(zip(GIVEN_UNITS.names, columns)))
+        columns = [ids, list_column(units), list_column(durations), seconds]
+        self._growing.append(dict(zip(EXTERNAL_UNITS.names, columns)))
         self._rows = []
 
 
 def _schema(units: Units) -> pa.Schema:
-    """The table's, whose metadata says what the units are."""
-    return GIVEN_UNITS.with_metadata(
-        {"source": "given", "rate": f"{units.rate:g}", "clusters": str(units.clusters), "repeat": str(units.repeat)}
+    """The schema of the table; its metadata says what the units are."""
+    return EXTERNAL_UNITS.with_metadata(
+        {"source": "external", "rate": f"{units.rate:g}", "clusters": str(units.clusters), "repeat": str(units.repeat)}
     )
 
 
 def rate_of(path: str | Path) -> float:
-    """The rate of a GIVEN_UNITS table in units a second, 0 where they have none."""
+    """The rate of an EXTERNAL_UNITS table in units per second; 0 if they have none."""
     return float((pq.read_schema(path).metadata or {})[b"rate"])
 
 
-def take_shard(
+def load_shard(
     folder: Path,
     shard: int,
     cuts: Path,
@@ -93,16 +132,16 @@ def take_shard(
     units: Units,
     max_rejected: float,
 ) -> None:
-    """Write units/{shard}.parquet (GIVEN_UNITS): the aligned utterances of a shard in the order of its cuts, with the
-    units that `folder` (deal.deal) has for them, their own or the part of their recording's that is theirs.
+    """Write units/{shard}.parquet (EXTERNAL_UNITS): the aligned utterances of a shard in the order of its cuts.
 
-    Holds the shard's units. What has none, or some that cannot be its, goes to `rejected`; UserError above a share of
-    `max_rejected`.
+    Their units come from `folder` (partition_units): the utterance's own, or its part of the units of its recording.
+    The units of the shard are held in memory. Utterances with missing or mismatched units are listed in `rejected`.
+    Raise UserError if their share exceeds `max_rejected`.
     """
     aligned = set(read_table(alignment, ALIGNMENT, columns=["id"])["id"].to_pylist())
     owners = Owners(read_cuts(cuts))
     own, whole = defaultdict(list), defaultdict(list)
-    for recording, row in dealt(folder, shard):
+    for recording, row in read_partition(folder, shard):
         (whole[owners.recording(row.name)] if recording else own[owners.cut(row.name)]).append(row)
     rejects, recordings = Rejects(), {}
     with growing_table(out, _schema(units), ROWS) as growing:
@@ -110,24 +149,26 @@ def take_shard(
         for cut in owners.cuts.values():
             if cut.id not in aligned:
                 continue
-            some = own.get(cut.id) or whole.get(cut.path) or []
+            same = own.get(cut.id) or whole.get(cut.path) or []
             try:
-                taken = take(some, cut.duration, units) if cut.id in own else _part(some, cut, units, recordings)
+                loaded = (
+                    checked_units(same, cut.duration, units) if cut.id in own else _part(same, cut, units, recordings)
+                )
             except UnitsError as error:
-                rejects.add(cut.id, str(error), some[0].where if some else cuts)
+                rejects.add(cut.id, str(error), same[0].where if same else cuts)
                 continue
-            table.add(cut.id, taken, cut.duration)
+            table.add(cut.id, loaded, cut.duration)
         table.flush()
         rejects.write(rejected, len(aligned), max_rejected)
 
 
-def _part(some: Sequence[Row], cut: Cut, units: Units, recordings: dict[str, Taken | UnitsError]) -> Taken:
-    """A cut's part of the units of its recording, which `recordings` keeps. Raises UnitsError."""
-    if not some:
+def _part(same: Sequence[Row], cut: Cut, units: Units, recordings: dict[str, Loaded | UnitsError]) -> Loaded:
+    """The part of a recording's units that belongs to a cut; `recordings` caches them. Raise UnitsError."""
+    if not same:
         raise UnitsError("no units of it in units.path")
     if cut.path not in recordings:
         try:
-            recordings[cut.path] = take(some, cut.num_samples / cut.sampling_rate, units)
+            recordings[cut.path] = checked_units(same, cut.num_samples / cut.sampling_rate, units)
         except UnitsError as error:
             recordings[cut.path] = error
     found = recordings[cut.path]
@@ -137,21 +178,21 @@ def _part(some: Sequence[Row], cut: Cut, units: Units, recordings: dict[str, Tak
         return found
     if not units.rate:
         raise UnitsError(
-            "the units are of its whole recording, and without a rate nothing says which are its (units.rate)"
+            "the units are those of its whole recording, and without a rate (units.rate) its part is unknown"
         )
-    taken = window(*found, units.rate, cut.start, cut.duration)
-    reason = misfit(*taken, units.rate, cut.duration) if len(taken[0]) else "no unit within it"
+    part = window(*found, units.rate, cut.start, cut.duration)
+    reason = rate_mismatch(*part, units.rate, cut.duration) if len(part[0]) else "no unit within it"
     if reason:
         raise UnitsError(f"of its recording's units: {reason}")
-    return taken
+    return part
 
 
-def take_items(items: Sequence[Path], out: Sequence[Path], files: Sequence[Path], units: Units) -> None:
-    """Write benchmarks/{task}/units.parquet (GIVEN_UNITS, `id` is the item) of each of `items` (ITEMS or PROMPTS).
+def load_items(items: Sequence[Path], out: Sequence[Path], files: Sequence[Path], units: Units) -> None:
+    """Write benchmarks/{task}/units.parquet (EXTERNAL_UNITS, `id` is the item) of each of `items` (ITEMS or PROMPTS).
 
-    A row's name is an item, task/item, or the file that `listing.write_listing` wrote. Holds the items' units. Raises
-    UserError, with the number and the first three, where items have no units or some that cannot be theirs: a pair must
-    not lose a member, so nothing is rejected here.
+    A row's name is an item, task/item, or the file that `export.export_audio` wrote. The units of all items are held in
+    memory. Raise UserError, with the number and the first three, if items have missing or mismatched units. Nothing is
+    rejected here, because a pair must not lose a member.
     """
     tables = {path.parent.name: read_table(path, ITEMS, columns=["item", "seconds"]) for path in items}
     wanted = {
@@ -163,30 +204,30 @@ def take_items(items: Sequence[Path], out: Sequence[Path], files: Sequence[Path]
         total = sum(map(len, wanted.values()))
         raise UserError(
             f"units.items_path: {len(missing)} of {total} items have no units in {files[0]} (...), first "
-            f"{', '.join(map(repr, missing[:SHOWN]))}; `snakemake --cores all results/units/to_encode` writes their "
-            "audio, to run your tokenizer over (docs/your-tokenizer.md)"
+            f"{', '.join(map(repr, missing[:SHOWN]))}; `snakemake results/units/export --cores all` writes "
+            "their audio, which your tokenizer then encodes (docs/your-tokenizer.md)"
         )
-    taken, wrong = {}, []
-    for (task, item), some in found.items():
+    loaded, wrong = {}, []
+    for (task, item), same in found.items():
         try:
-            taken[task, item] = take(some, wanted[task][item], units)
+            loaded[task, item] = checked_units(same, wanted[task][item], units)
         except UnitsError as error:
-            wrong.append(f"{task}/{item}: {error} ({some[0].where})")
+            wrong.append(f"{task}/{item}: {error} ({same[0].where})")
     if wrong:
         raise UserError(
-            f"units.items_path: {len(wrong)} of {len(found)} items have units that cannot be theirs: "
+            f"units.items_path: {len(wrong)} of {len(found)} items have units that do not fit them: "
             f"{'; '.join(wrong[:SHOWN])}; correct them and run again"
         )
     for (task, some), path in zip(wanted.items(), out, strict=True):
         with growing_table(path, _schema(units), ROWS) as growing:
             table = _Table(growing)
             for item, seconds in some.items():
-                table.add(item, taken[task, item], seconds)
+                table.add(item, loaded[task, item], seconds)
             table.flush()
 
 
 def _rows_of(wanted: dict[str, dict[str, float]], files: Iterable[Path]) -> dict[tuple[str, str], list[Row]]:
-    """The rows of each (task, item). UserError where an item's name alone is that of two tasks' items."""
+    """The rows of each (task, item). Raise UserError if a name without a task means items of two tasks."""
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for task, some in wanted.items():
         for item in some:
@@ -195,7 +236,7 @@ def _rows_of(wanted: dict[str, dict[str, float]], files: Iterable[Path]) -> dict
     found: dict[tuple[str, str], list[Row]] = defaultdict(list)
     with progress("units of items", sum(map(len, wanted.values())), "items/s") as bar:
         for path in files:
-            for row in rows([path]):
+            for row in read_rows([path]):
                 owners = next((places[s] for s in _item_spellings(row.name) if s in places), [])
                 if len(owners) > 1:
                     tasks = " and ".join(task for task, _ in owners)
@@ -208,6 +249,6 @@ def _rows_of(wanted: dict[str, dict[str, float]], files: Iterable[Path]) -> dict
 
 
 def _item_spellings(name: str) -> list[str]:
-    """As `spellings`, the file's folder, which is the task, before its name first."""
+    """As `spellings`, but first with the folder of the file, which is the task, before its name."""
     task, here = PurePosixPath(name).parent.name, spellings(name)
     return [name, *(f"{task}/{spelling}" for spelling in here[1:] if task), *here[1:]]

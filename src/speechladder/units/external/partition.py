@@ -1,8 +1,8 @@
-"""The user's units dealt to the shards of the corpus, in one pass over the files: units/given/.
+"""Partition external units by the shards of the corpus, in one pass over the files: units/external/.
 
-Rows wait in memory until there are MEMORY bytes of them, then they are written as one Parquet file with a row group for
-each shard; a shard's job reads its row groups alone. So neither the files nor a shard's part of them need to fit into
-memory here, and no more than one file is open, however many shards there are.
+Rows are collected in memory until there are MEMORY bytes of them. Then they are written as one Parquet file with a row
+group for each shard, and the job of a shard reads only its own row groups. So neither the files nor a shard's part of
+them need to fit in memory here, and only one file is open at a time, however many shards there are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,16 +17,16 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder
 from speechladder.io.progress import progress, say
 from speechladder.units.external.names import Names
-from speechladder.units.external.read import EMPTY, Row, rows
+from speechladder.units.external.read import EMPTY, Row, files_of, read_rows
 
-MEMORY = 1 << 28  # bytes of rows that wait
-STEP = 256  # rows between two looks at the bar
-_ROW = 500  # bytes of a row beside its numbers
+MEMORY = 1 << 28  # bytes of rows that are collected before they are written
+STEP = 256  # rows between two updates of the progress bar
+_ROW = 500  # bytes of a row in addition to its numbers
 _PART = pa.schema(
     [
         ("shard", pa.int32()),
         ("name", pa.string()),
-        ("recording", pa.bool_()),  # whether the name is a recording's, else an utterance's
+        ("recording", pa.bool_()),  # whether the name is that of a recording; otherwise it is that of an utterance
         ("units", pa.list_(pa.uint16())),
         ("durations", pa.list_(pa.uint16())),
         ("problem", pa.string()),
@@ -35,18 +35,27 @@ _PART = pa.schema(
 )
 
 
-def deal(files: Sequence[Path], cuts: Sequence[Path], out: Path, memory: int = MEMORY) -> None:
-    """Write the folder `out`: the rows of `files` that are of this corpus, by shard, each as often as shards need it.
+def partition_units(path: str, cuts: list[Path], out: Path) -> None:
+    """Partition the units of your own tokenizer by the shards of the corpus.
 
-    `cuts` are the shards' cuts in order. What is of no utterance (items, another corpus) is counted and left out.
-    Raises UserError where nothing is of this corpus, and as `read.rows` does.
+    A row is written for every shard that needs it. Rows that belong to no utterance (items, another corpus) are counted
+    and left out. Raise UserError if no row belongs to this corpus, or if a file cannot be read.
+
+    Args:
+        path: units.path: the file or folder of your units
+        cuts: corpus/cuts.{shard}.jsonl.gz of every shard, in order
+        out: folder to write: units/external
     """
-    names, count, strange = Names(cuts), 0, []
-    strangers = 0
-    with atomic_folder(out) as folder, progress("units: deal", names.count, "rows/s") as bar:
+    partition_files(files_of(path), cuts, out)
+
+
+def partition_files(files: Sequence[Path], cuts: Sequence[Path], out: Path, memory: int = MEMORY) -> None:
+    """As `partition_units`, with at most `memory` bytes of rows in memory."""
+    names, count, unknown, examples = Names(cuts), 0, 0, []
+    with atomic_folder(out) as folder, progress("units: partition", names.count, "rows/s") as bar:
         waiting = _Waiting(folder, memory)
-        for path in files:
-            for row in rows([path]):
+        for file in files:
+            for row in read_rows([file]):
                 count += 1
                 if not count % STEP:
                     bar.advance(STEP)
@@ -57,23 +66,23 @@ def deal(files: Sequence[Path], cuts: Sequence[Path], out: Path, memory: int = M
                 for shard in shards:
                     waiting.add(shard, recording, row)
                 if not shards:
-                    strangers += 1
-                    strange = strange if len(strange) == 3 else [*strange, row.name]
-        shown = ", ".join(map(repr, strange))
-        if strangers == count:
+                    unknown += 1
+                    examples = examples if len(examples) == 3 else [*examples, row.name]
+        shown = ", ".join(map(repr, examples))
+        if unknown == count:
             ours = ", ".join(map(repr, names.first))
             raise UserError(
-                f"units.path: none of the {count} rows of {files[0]} (...) is of an utterance of this corpus. They are "
-                f"called {shown}, its utterances {ours}. Use those ids, or the names of the recordings' files "
-                "(results/units/to_encode lists both: docs/your-tokenizer.md)"
+                f"units.path: none of the {count} rows of {files[0]} (...) belongs to an utterance of this corpus. The "
+                f"rows are called {shown}; its utterances are called {ours}. Use those ids, or the file names of the "
+                "recordings (results/units/export lists both: docs/your-tokenizer.md)"
             )
-        if strangers:
-            say(f"units: {strangers} of {count} rows are of no utterance of the corpus, first {shown}")
+        if unknown:
+            say(f"units: {unknown} of {count} rows belong to no utterance of the corpus, first {shown}")
         waiting.spill()
 
 
 class _Waiting:
-    """Rows that are not on disk yet."""
+    """Rows that are not written yet."""
 
     def __init__(self, folder: Path, memory: int) -> None:
         self._folder, self._memory = folder, memory
@@ -81,7 +90,7 @@ class _Waiting:
         self._bytes, self._files = 0, 0
 
     def add(self, shard: int, recording: bool, row: Row) -> None:
-        # copies: a row may be a view of a batch
+        # copy the arrays, because a row may be a view of a batch
         row = row._replace(units=row.units.copy(), durations=None if row.durations is None else row.durations.copy())
         self._rows.append((shard, recording, row))
         self._bytes += _ROW + 2 * len(row.units) * (1 if row.durations is None else 2)
@@ -89,7 +98,7 @@ class _Waiting:
             self.spill()
 
     def spill(self) -> None:
-        """Write them, a row group for each shard."""
+        """Write the rows, with a row group for each shard."""
         if not self._rows:
             return
         self._rows.sort(key=lambda row: row[0])
@@ -107,16 +116,16 @@ def _as_table(some: list[tuple[int, bool, Row]]) -> pa.Table:
         [shard for shard, _, _ in some],
         [row.name for _, _, row in some],
         [recording for _, recording, _ in some],
-        lists([row.units for *_, row in some]),
-        lists([row.durations for *_, row in some]),
+        list_column([row.units for *_, row in some]),
+        list_column([row.durations for *_, row in some]),
         [row.problem for *_, row in some],
         [row.where for *_, row in some],
     ]
     return pa.table(dict(zip(_PART.names, columns)), schema=_PART)
 
 
-def lists(values: Sequence[np.ndarray | None]) -> pa.Array:
-    """(n,) uint16 arrays, or None, as a column of lists."""
+def list_column(values: Sequence[np.ndarray | None]) -> pa.Array:
+    """A column of lists from (n,) uint16 arrays or None."""
     lengths = [0 if value is None else len(value) for value in values]
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     flat = np.concatenate([EMPTY, *(value for value in values if value is not None)])
@@ -124,8 +133,8 @@ def lists(values: Sequence[np.ndarray | None]) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.array(flat, pa.uint16()), mask=missing)
 
 
-def dealt(folder: Path, shard: int) -> Iterator[tuple[bool, Row]]:
-    """(whether it is a recording's, row) of a shard, in the order of the files."""
+def read_partition(folder: Path, shard: int) -> Iterator[tuple[bool, Row]]:
+    """(whether the name is that of a recording, row) for the rows of a shard, in the order of the files."""
     for path in sorted(folder.glob("*.parquet")):
         with pq.ParquetFile(path) as file:
             for group in range(file.metadata.num_row_groups):

@@ -1,7 +1,7 @@
-"""A tokenizer's files, row by row: Parquet and JSON lines, by whichever of the usual names their fields have.
+"""Read a tokenizer's files row by row: Parquet or JSON lines, with any of the usual field names.
 
-A row that cannot be units is still a row: it has a `problem`, so that its utterance is rejected with that reason. What
-is no row at all (a broken line, a file without the fields) is a UserError that names file and line.
+A row without usable units is still a row: it has a `problem`, so that its utterance is rejected with that reason. A
+broken line, or a file without the fields, is a UserError that names the file and the line.
 """
 
 import gzip
@@ -20,20 +20,23 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import files_below
 
 PARQUET, LINES = (".parquet",), (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json")
-NAMES = ("id", "file_name", "path")  # fields that say whose units they are; the first that is there
+NAMES = ("id", "file_name", "path")  # fields with the name of the utterance or recording; the first one found is used
 UNITS = ("units", "audio_repr")
 DURATIONS = ("durations", "duration")
 LARGEST = 2**16 - 1
-ROWS = 1024  # of a Parquet file, at a time: a row may be an hour of speech
+ROWS = 1024  # rows of a Parquet file read at once; a row may be an hour of speech
 
-_SYMBOLS = re.compile(r"(?:<[A-Za-z_]*\d+>)+")  # slamkit: <Un3><Un49>
-_NUMBERS = re.compile(r"\s*\d+(?:\s+\d+)*\s*")  # fairseq: 3 49
+_SYMBOLS = re.compile(r"(?:<[A-Za-z_]*\d+>)+")  # as slamkit writes units: <Un3><Un49>
+_NUMBERS = re.compile(r"\s*\d+(?:\s+\d+)*\s*")  # as fairseq writes them: 3 49
 EMPTY = np.zeros(0, np.uint16)
 
 
 class Row(NamedTuple):
-    """The units of one utterance, item or recording: `units` and `durations` (n,) uint16; `durations` is None where the
-    row has none. `problem` says why they are not usable, "" where they are. `where` is the file and the row."""
+    """The units of one utterance, item or recording.
+
+    `units` and `durations` are (n,) uint16; `durations` is None if the row has none. `problem` says why they are not
+    usable; it is "" if they are. `where` names the file and the row.
+    """
 
     name: str
     units: np.ndarray
@@ -43,7 +46,7 @@ class Row(NamedTuple):
 
 
 def files_of(path: str | Path, field: str = "units.path") -> list[Path]:
-    """The files of units that a file or folder is. UserError where there are none."""
+    """The files of units at `path`, a file or folder. Raise UserError if there are none."""
     path = Path(path)
     if path.is_dir():
         found = [file for file in files_below(path) if file.name.endswith((*PARQUET, *LINES)) and file.name[0] != "."]
@@ -51,23 +54,26 @@ def files_of(path: str | Path, field: str = "units.path") -> list[Path]:
         found = [path] if path.is_file() and path.name.endswith((*PARQUET, *LINES)) else []
     if not found:
         what = "no such file or folder" if not path.exists() else "no files" if path.is_dir() else "no file"
-        raise UserError(f"{field}: {path}: {what} of units, whose names end in {', '.join((*PARQUET, *LINES))}")
+        raise UserError(f"{field}: {path}: {what} of units; their names end in {', '.join((*PARQUET, *LINES))}")
     return found
 
 
-def rows(files: Sequence[Path]) -> Iterator[Row]:
-    """Every row, a file after the other; holds a thousand at most. UserError naming the file, the row and the field."""
+def read_rows(files: Sequence[Path]) -> Iterator[Row]:
+    """Read every row, one file after the other, at most a thousand at once.
+
+    Raise UserError naming the file, the row and the field if a row cannot be read.
+    """
     for path in files:
         yield from _of_parquet(path) if path.name.endswith(PARQUET) else _of_lines(path)
 
 
 @cache
 def has_durations(path: str, field: str = "units.path") -> bool:
-    """Whether the first row has durations: a file that is no file of units is a UserError before any job runs."""
+    """Whether the first row has durations. Raise UserError, before any job runs, if the file has no units."""
     files = files_of(path, field)
-    first = next(rows(files), None)
+    first = next(read_rows(files), None)
     if first is None:
-        raise UserError(f"{field}: {files[0]}: is empty; a row for each utterance is needed")
+        raise UserError(f"{field}: {files[0]}: is empty; write a row for each utterance")
     return first.durations is not None
 
 
@@ -79,21 +85,21 @@ def _of_lines(path: Path) -> Iterator[Row]:
                 if line.strip():
                     yield _of_object(json.loads(line), f"{path}, line {number}")
     except (ValueError, EOFError, OSError) as error:
-        line = number + (not isinstance(error, json.JSONDecodeError))  # what cannot be read has no number yet
+        line = number + (not isinstance(error, json.JSONDecodeError))  # a line that cannot be read is not counted yet
         raise UserError(
-            f"{path}, line {line}: not readable as JSON lines ({error}); one object a line is needed"
+            f"{path}, line {line}: not readable as JSON lines ({error}); write one object per line"
         ) from None
 
 
 def _of_object(row: Any, where: str) -> Row:
     if not isinstance(row, dict):
-        raise UserError(f"{where}: no object; a line is like {{'id': ..., 'units': [3, 49, 7]}}")
+        raise UserError(f"{where}: no object; write lines like {{'id': ..., 'units': [3, 49, 7]}}")
     name = next((row[field] for field in NAMES if field in row), None)
     given = next((field for field in UNITS if field in row), None)
     if not isinstance(name, str) or given is None:
         lacks = f"none of {', '.join(UNITS)}" if isinstance(name, str) else f"none of {', '.join(NAMES)} that is a text"
         raise UserError(f"{where}: {lacks}; there are {', '.join(row)}")
-    # one number is the seconds of a manifest's audio
+    # a single number is the duration of the audio in a manifest, in seconds
     durations = next((row[field] for field in DURATIONS if isinstance(row.get(field), list)), None)
     return _row(name, row[given], durations, where)
 
@@ -109,7 +115,7 @@ def _row(name: str, units: Any, durations: Any, where: str) -> Row:
 
 
 def as_integers(given: Any, what: str, least: int) -> tuple[np.ndarray, str]:
-    """(n,) uint16 and "", or nothing and what is wrong: a list of integers, or a text of them, is right.
+    """(n,) uint16 and "", or an empty array and what is wrong. Lists of integers and texts of them are accepted.
 
     >>> as_integers("<Un3><Un49>", "unit", 0)[0].tolist()
     [3, 49]
@@ -124,10 +130,10 @@ def as_integers(given: Any, what: str, least: int) -> tuple[np.ndarray, str]:
         return EMPTY, f"no {what}s: the list is empty"
     try:
         values = np.asarray(given)
-    except (ValueError, OverflowError):  # lists of several lengths
+    except (ValueError, OverflowError):  # lists of different lengths
         values = np.empty((0, 0))
     if values.ndim != 1:
-        return EMPTY, f"{what}s are lists within a list; one stream of integers is needed"
+        return EMPTY, f"{what}s are lists within a list; write one stream of integers"
     if values.dtype.kind not in "iu":
         at = next((n for n, v in enumerate(given) if type(v) is not int or not least <= v <= LARGEST), 0)
         return EMPTY, f"{what} {given[at]!r} at place {at} is no integer from {least} to {LARGEST:,}"
@@ -150,7 +156,7 @@ def _of_parquet(path: Path) -> Iterator[Row]:
             lacks = ", ".join(NAMES if name is None else UNITS)
             raise UserError(f"{path}: no column is called {lacks}; there are {', '.join(here.names)}")
         if lasting is not None and not _is_list(here.field(lasting).type):
-            lasting = None  # the seconds of a manifest's audio
+            lasting = None  # the duration of the audio in a manifest, in seconds
         number, columns = 0, [name, units, *([lasting] if lasting else [])]
         try:
             for batch in file.iter_batches(ROWS, columns=columns):
@@ -175,7 +181,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _lists(column: pa.Array) -> Sequence[Any]:
-    """A column's values by row: lists of integers as views of one array, what else there is as Python has it."""
+    """The values of a column by row: lists of integers as views of one array, anything else as Python objects."""
     kind = column.type
     if not _is_list(kind) or not pa.types.is_integer(kind.value_type) or column.null_count:
         return column.to_pylist()

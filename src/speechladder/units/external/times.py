@@ -1,14 +1,14 @@
-"""Which of the user's units sounds when, so that what is counted in 50 Hz frames can be counted on them."""
+"""The times of external units, so that figures in 50 Hz frames can be computed for them."""
 
 import numpy as np
 
 from speechladder.alignment.frames import frame_centres
 
-SLACK = 2.0  # units, beside 1 % of them, by which their number may differ from rate x seconds: tokenizers pad and trim
+SLACK = 2.0  # units, in addition to 1 %, by which the number may differ from rate x seconds: tokenizers pad and trim
 
 
-def misfit(units: np.ndarray, durations: np.ndarray | None, rate: float, seconds: float) -> str:
-    """Why so many units are not those of so many seconds at `rate`; "" where they are, or there is no rate."""
+def rate_mismatch(units: np.ndarray, durations: np.ndarray | None, rate: float, seconds: float) -> str:
+    """Why the number of units does not fit `seconds` at `rate`; "" if it fits, or if there is no rate."""
     if not rate:
         return ""
     count, expected = (len(units) if durations is None else int(durations.sum(dtype=np.int64))), rate * seconds
@@ -19,12 +19,12 @@ def misfit(units: np.ndarray, durations: np.ndarray | None, rate: float, seconds
 
 
 def ends(units: np.ndarray, durations: np.ndarray | None) -> np.ndarray:
-    """(n,) int64: the frame at the tokenizer's rate at which each unit ends."""
+    """(n,) int64: the frame at which each unit ends, at the rate of the tokenizer."""
     return np.cumsum(np.ones(len(units), np.int64) if durations is None else durations.astype(np.int64))
 
 
 def at_frames(units: np.ndarray, durations: np.ndarray | None, rate: float, frames: int) -> np.ndarray:
-    """(frames,): the unit that sounds at the centre of each 50 Hz frame; the last one goes on to the end."""
+    """(frames,): the unit at the centre of each 50 Hz frame. The last unit lasts to the end."""
     at = np.searchsorted(ends(units, durations), frame_centres(frames) * rate, side="right")
     return units[np.minimum(at, len(units) - 1)]
 
@@ -32,7 +32,7 @@ def at_frames(units: np.ndarray, durations: np.ndarray | None, rate: float, fram
 def window(
     units: np.ndarray, durations: np.ndarray | None, rate: float, start: float, seconds: float
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Units and durations of a part of a recording, in seconds; a unit that reaches over an edge is cut there."""
+    """Units and durations of the part of a recording from `start`, in seconds. Units are cut at its edges."""
     first, last = round(start * rate), round((start + seconds) * rate)
     if durations is None:
         return units[first:last], None

@@ -1,4 +1,4 @@
-"""k-means by faiss, on the CPU with one thread or on a GPU, and which backend `auto` is."""
+"""k-means by faiss, on the CPU with one thread or on a GPU, and the choice of backend for `auto`."""
 
 from typing import Any
 
@@ -6,18 +6,19 @@ import numpy as np
 
 from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
-from speechladder.units.kmeans.fit import Plan, Told, Trained
+from speechladder.units.assign import assign
+from speechladder.units.kmeans.plan import OnIteration, Plan, Trained
 
 
 def _gpus() -> int:
-    """GPUs that this faiss can use: 0 for faiss-cpu, which would train on the CPU without a word."""
+    """Number of GPUs that this faiss can use: 0 for faiss-cpu, which would silently train on the CPU."""
     import faiss
 
     return faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
 
 
-def choose(wanted: str) -> str:
-    """faiss, faiss-gpu or torch. Raises UserError where faiss-gpu is asked for and cannot run."""
+def choose_backend(wanted: str) -> str:
+    """The backend that `wanted` means: faiss, faiss-gpu or torch. Raise UserError if faiss-gpu cannot run."""
     if wanted in ("faiss", "torch"):
         return wanted
     gpus = _gpus()
@@ -29,15 +30,14 @@ def choose(wanted: str) -> str:
     return "faiss-gpu" if gpus else "faiss"
 
 
-def run(features: np.ndarray, plan: Plan, centroids: np.ndarray | None, told: Told | None = None) -> Trained:
-    """One start from `centroids` (clusters, dim), or from frames that faiss draws; all iterations are `told` after it.
+def run(features: np.ndarray, plan: Plan, first: np.ndarray | None, on_iteration: OnIteration | None = None) -> Trained:
+    """Run one start from `first` (clusters, dim), or from frames that faiss draws.
 
-    faiss takes 256 points per centroid unless told otherwise, without a word: beyond `max_points_per_centroid` x
-    clusters frames it still subsamples. A mapped sample is read once per iteration, in its order.
+    faiss silently takes 256 points per centroid by default. Here it subsamples only beyond `max_points_per_centroid` x
+    clusters frames. A mapped sample is read once per iteration, in its order. `on_iteration` is called for all
+    iterations after the last.
     """
     import faiss
-
-    from speechladder.units.codebook import assign
 
     faiss.omp_set_num_threads(1)
     features = np.ascontiguousarray(features, dtype=np.float32)
@@ -46,9 +46,9 @@ def run(features: np.ndarray, plan: Plan, centroids: np.ndarray | None, told: To
     if on_gpu:
         resources = faiss.StandardGpuResources()
         index = faiss.index_cpu_to_gpu(resources, int((plan.device or acquire_gpu()).partition(":")[2] or 0), index)
-    found, objective = train(features, plan, centroids, index)
-    for value in objective if told else ():
-        told(value)
+    found, objective = train_index(features, plan, first, index)
+    for value in objective if on_iteration else ():
+        on_iteration(value)
     if on_gpu:
         rows = range(0, len(features), 1 << 18)
         used = np.unique(np.concatenate([np.unique(index.search(features[r : r + (1 << 18)], 1)[1]) for r in rows]))
@@ -58,10 +58,12 @@ def run(features: np.ndarray, plan: Plan, centroids: np.ndarray | None, told: To
     return Trained(found, objective, plan.clusters - len(used), made_by=made_by)
 
 
-def train(features: np.ndarray, plan: Plan, first: np.ndarray | None, index: Any) -> tuple[np.ndarray, list[float]]:
-    """(centroids (clusters, dim), objective per iteration) with an empty flat `index`, which holds the centroids after.
+def train_index(
+    features: np.ndarray, plan: Plan, first: np.ndarray | None, index: Any
+) -> tuple[np.ndarray, list[float]]:
+    """Train with an empty flat `index`, which then holds the centroids: (centroids (clusters, dim), objectives).
 
-    What faiss.Kmeans does, which would take every GPU that there is.
+    This does what faiss.Kmeans does, but faiss.Kmeans would take every GPU of the machine.
     """
     import faiss
 

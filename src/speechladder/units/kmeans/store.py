@@ -1,4 +1,4 @@
-"""Rows of features as they are drawn: in memory up to a budget, beyond it on disk, and safetensors in the end."""
+"""Collect the rows of a sample as they are drawn, in memory or on disk, and write them as safetensors."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ _BLOCK = 1 << 24  # bytes read back at once
 
 
 class Store:
-    """Features (frames, dim) float32 on their way to `path`.
+    """Features (frames, dim) float32 that will be written to `path`.
 
-    Beyond `gigabytes` all rows, those in memory first, go to a file without a name in the folder of `path`, which the
-    system removes with its process.
+    Beyond `gigabytes`, all rows go to an unnamed file in the folder of `path`, those in memory first. The system
+    removes that file when the process ends.
     """
 
     def __init__(self, path: str | Path, dim: int, gigabytes: float) -> None:
@@ -31,7 +31,7 @@ class Store:
         return self._file is not None
 
     def add(self, rows: np.ndarray) -> None:
-        """Take (n, dim)."""
+        """Add rows (n, dim)."""
         self.frames += len(rows)
         self._rows.append(np.ascontiguousarray(rows, dtype="<f4"))
         if self.spilled or 4 * self.frames * self.dim > self._most:
@@ -43,7 +43,7 @@ class Store:
             self._rows = []
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The rows in their order, some at a time."""
+        """The rows in their order, in blocks."""
         if self._file is None:
             yield from self._rows
             return
@@ -52,7 +52,7 @@ class Store:
             yield np.frombuffer(block, "<f4").reshape(-1, self.dim)
 
     def write(self, provenance: dict[str, Any]) -> None:
-        """Write `features` to `path`; the bytes do not depend on where the rows were held."""
+        """Write `features` to `path`. The bytes do not depend on where the rows were held."""
         write_rows(self.path, "features", self.blocks(), (self.frames, self.dim), provenance)
         if self._file is not None:
             self._file.close()

@@ -1,9 +1,10 @@
-"""Lloyd's algorithm in torch: any device, chunk by chunk, over a sample in memory or mapped from a file.
+"""Lloyd's algorithm in torch on any device, chunk by chunk, over a sample in memory or mapped from a file.
 
-Distances are float32 products (bf16: see `_nearest`); sums over a chunk are float32, their totals over the chunks
-float64. A sample that fits the GPU is copied there once; else each chunk is read, and sent, while the one before is
-computed. An empty cluster takes half of the cluster with the largest sum of squared distances: the two centroids start
-1/1024 to either side of it, as faiss does it, and the next empty one sees both halves with half of that sum.
+Distances come from float32 products (for bf16 see `_nearest`). Sums over a chunk are float32, and their totals over the
+chunks are float64. A sample that fits on the GPU is copied there once. Otherwise each chunk is read and sent while the
+one before is computed. An empty cluster takes half of the cluster with the largest sum of squared distances: as in
+faiss, the two centroids start 1/1024 to either side of it. For the next empty cluster both halves count with half of
+that sum.
 """
 
 from collections.abc import Iterator
@@ -13,21 +14,21 @@ import numpy as np
 import torch
 
 from speechladder.io.devices import acquire_gpu
-from speechladder.units.kmeans.fit import Plan, Told, Trained
-from speechladder.units.kmeans.start import take
+from speechladder.units.kmeans.plan import OnIteration, Plan, Trained
+from speechladder.units.kmeans.start import take_rows
 
-_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 28}  # of a chunk's distances, and of its features: what a CPU's cache holds
+_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 28}  # of a chunk's distances and of its features; 1 << 20 fits a CPU's cache
 _RESIDENT = 0.6  # share of the GPU's free memory that the sample may take
-_CANDIDATES = 4  # nearest by bf16 that float32 decides between
-_DOUBT = 2.0**-6  # of the products' size: two that are nearer than this by bf16 are decided by float32
+_CANDIDATES = 4  # centroids nearest by bf16, between which float32 decides
+_DOUBT = 2.0**-6  # relative to the products: float32 decides between two centroids that bf16 finds closer than this
 _SPLIT = 1 / 1024
 
 
 class _Chunks:
-    """The sample less its mean, `shift` (dim,), as float32 chunks on a device, in their order, as often as asked for.
+    """The sample minus its mean `shift` (dim,), as float32 chunks on a device. It can be iterated over repeatedly.
 
-    Distances do not depend on the origin, and near the mean products are small and round little. `norms` (frames,): the
-    square of each frame.
+    Distances do not depend on the origin, and near the mean the products are small, so rounding errors are small.
+    `norms` (frames,): the squared norm of each frame.
     """
 
     def __init__(self, features: np.ndarray, rows: int, device: torch.device) -> None:
@@ -49,7 +50,7 @@ class _Chunks:
 
     def _read(self, at: int) -> torch.Tensor:
         block = self.features[at : at + self.rows]
-        # torch wants memory that it could write to, which a mapped file is not
+        # torch requires writable memory, and a mapped file is read-only
         block = np.array(block, np.float32) if not block.flags.writeable else np.ascontiguousarray(block, np.float32)
         chunk = torch.from_numpy(block)
         return chunk.pin_memory() if self.device.type == "cuda" else chunk
@@ -73,10 +74,10 @@ class _Chunks:
 
 
 def _nearest(chunk: torch.Tensor, centroids: torch.Tensor, precision: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """(squared distance less the frame's own square, index of the centroid), both (frames,).
+    """(squared distance minus the frame's squared norm, index of the centroid), both (frames,).
 
-    bf16: products in bfloat16; where the nearest two are within its rounding, the `_CANDIDATES` nearest are compared in
-    float32. Nothing else is bfloat16.
+    With bf16 the products are bfloat16. If the nearest two are within its rounding, the `_CANDIDATES` nearest are
+    compared in float32. Nothing else is bfloat16.
     """
     norms = centroids.square().sum(1)
     if precision == "fp32":
@@ -93,17 +94,17 @@ def _nearest(chunk: torch.Tensor, centroids: torch.Tensor, precision: str) -> tu
 
 
 def _sums(values: torch.Tensor, index: torch.Tensor, clusters: int) -> torch.Tensor:
-    """(clusters, dim) float32: the sum of each cluster's rows of (frames, dim), in an order that is always the same."""
+    """(clusters, dim) float32: the sum of each cluster's rows of (frames, dim), always added in the same order."""
     if values.device.type == "cpu":
         return torch.zeros(clusters, values.shape[1]).index_add_(0, index, values)
-    # index_add_ of a GPU adds in the order in which its threads come
+    # on a GPU, index_add_ adds in the order in which its threads arrive
     lengths = torch.bincount(index, minlength=clusters)
     rows = values[torch.argsort(index, stable=True)]
     return torch.segment_reduce(rows, "sum", lengths=lengths, axis=0, unsafe=True, initial=0)
 
 
 def _split_empty(centroids: torch.Tensor, counts: torch.Tensor, spread: torch.Tensor) -> int:
-    """Give every empty cluster half of another, in place; how many there were."""
+    """Give every empty cluster half of another one, in place. Return how many were empty."""
     empty = (counts == 0).nonzero()[:, 0].tolist()
     for cluster in empty:
         largest = int(spread.argmax())
@@ -114,13 +115,13 @@ def _split_empty(centroids: torch.Tensor, counts: torch.Tensor, spread: torch.Te
     return len(empty)
 
 
-def run(features: np.ndarray, plan: Plan, first: np.ndarray, told: Told | None = None) -> Trained:
-    """One start from `first` (clusters, dim); `empty` counts the last centroids' own. Each iteration is `told`."""
+def run(features: np.ndarray, plan: Plan, first: np.ndarray, on_iteration: OnIteration | None = None) -> Trained:
+    """Run one start from `first` (clusters, dim). `empty` is counted with the final centroids."""
     device = torch.device(plan.device or acquire_gpu())
     clusters, most = plan.clusters, plan.frames_used(len(features))
     if len(features) > most:
         rng = np.random.default_rng([plan.seed, 8])
-        features = take(features, np.sort(rng.choice(len(features), most, replace=False)))
+        features = take_rows(features, np.sort(rng.choice(len(features), most, replace=False)))
     elements = _ELEMENTS.get(device.type, _ELEMENTS["cuda"])
     rows = max(256, min(elements // clusters, elements // features.shape[1]))
     allowed, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
@@ -132,8 +133,8 @@ def run(features: np.ndarray, plan: Plan, first: np.ndarray, told: Told | None =
             for _ in range(plan.iterations):
                 value, counts, sums, spread = _pass(chunks, centroids, plan.precision)
                 objective.append(value)
-                if told:
-                    told(value)
+                if on_iteration:
+                    on_iteration(value)
                 centroids = torch.where(counts[:, None] > 0, (sums / counts.clamp(min=1)[:, None]).float(), centroids)
                 reseeded += _split_empty(centroids, counts, spread)
                 if value <= plan.enough:
@@ -149,7 +150,7 @@ def run(features: np.ndarray, plan: Plan, first: np.ndarray, told: Told | None =
 def _pass(
     chunks: _Chunks, centroids: torch.Tensor, precision: str
 ) -> tuple[float, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Over all frames: (objective, counts (clusters,), sums (clusters, dim), sums of squared distances (clusters,))."""
+    """One pass: (objective, counts (clusters,), sums (clusters, dim), sums of squared distances (clusters,))."""
     clusters, dim = centroids.shape
     counts = torch.zeros(clusters, dtype=torch.int64, device=chunks.device)
     sums = torch.zeros(clusters, dim, dtype=torch.float64, device=chunks.device)

@@ -1,8 +1,8 @@
-"""What hubert-micro is pre-trained on: utterances in memory, crops with time-preserving labels, augmentation.
+"""The data of hubert-micro's pre-training: utterances in memory, crops with their labels, augmentation.
 
-An utterance is kept as int16 samples with its speaker; targets are one cluster index per 50 Hz frame, of the
-utterance as it was recorded. A crop may be played faster or slower and in noise: its frames then carry the labels of
-the frames of the original under their centres, so that the model learns what does not depend on the speaker.
+An utterance is int16 samples with its speaker. Its targets are one cluster index per 50 Hz frame of the original
+recording. A crop may be faster, slower or noisy. Its frames have the labels of the original frames under their centres,
+so that the model learns what does not depend on the speaker.
 """
 
 import math
@@ -19,7 +19,7 @@ from speechladder.io.progress import progress
 
 @dataclass(frozen=True)
 class Utterance:
-    """samples: (n,) int16 at 16 kHz; weight: how often it is drawn, per second; domain: natural or synthetic."""
+    """`samples`: (n,) int16 at 16 kHz. `weight`: how often it is drawn, per second. `domain`: natural or synthetic."""
 
     id: str
     speaker: str
@@ -34,20 +34,20 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How crops differ from the recording. Probabilities and ranges of uniform draws."""
+    """How crops differ from the recording: probabilities, and ranges of uniform draws."""
 
-    warp: float = 0.15  # largest relative change of speed (and so of pitch and formants), log-uniform on both sides
-    warp_share: float = 0.7  # of the crops that are warped
-    noise_share: float = 0.5  # of the crops that get noise
+    warp: float = 0.15  # largest relative change of speed, and so of pitch and formants; log-uniform in both directions
+    warp_share: float = 0.7  # share of the crops that are warped
+    noise_share: float = 0.5  # share of the crops with noise
     snr: tuple[float, float] = (8.0, 30.0)  # dB
     tilt: float = 0.4  # largest coefficient of a one-tap filter, a change of spectral slope
 
 
-def natural(folders: list[Path], share: float = 1.0) -> list[Utterance]:
-    """Every FLAC under `folders` in LibriSpeech naming (speaker-chapter-number.flac), in the order of the names.
+def natural_utterances(folders: list[Path], share: float = 1.0) -> list[Utterance]:
+    """Every FLAC file under `folders` with a LibriSpeech name (speaker-chapter-number.flac), in the order of the names.
 
-    A speaker's weight per second falls with the root of how much there is of them, so that few long readings do not
-    drown the many speakers of one utterance each. Raises UserError when there is none.
+    A speaker's weight per second falls with the square root of the speaker's duration, so that a few long readings do
+    not dominate the many speakers of one utterance. Raise UserError if there is no file, or if one is unreadable.
     """
     paths = sorted({p.resolve() for folder in folders for p in Path(folder).rglob("*.flac")}, key=lambda p: p.name)
     if not paths:
@@ -59,11 +59,11 @@ def natural(folders: list[Path], share: float = 1.0) -> list[Utterance]:
         except AudioError as error:
             raise UserError(f"{path}: {error}") from None
         rows.append((path.stem, path.stem.split("-")[0], to_int16(samples)))
-    return weighted(rows, share)
+    return weighted_utterances(rows, share)
 
 
-def synthetic(folder: Path, share: float) -> list[Utterance]:
-    """The speech that `synthesise` wrote into `folder`."""
+def synthetic_utterances(folder: Path, share: float) -> list[Utterance]:
+    """The utterances that `synthesise` wrote to `folder`."""
     import json
 
     index = json.loads((folder / "index.json").read_text())
@@ -72,11 +72,13 @@ def synthetic(folder: Path, share: float) -> list[Utterance]:
     for row in index:
         rows.append((row["id"], row["speaker"], audio[start : start + row["samples"]]))
         start += row["samples"]
-    return weighted(rows, share, "synthetic")
+    return weighted_utterances(rows, share, "synthetic")
 
 
-def weighted(rows: list[tuple[str, str, np.ndarray]], share: float, domain: str = "natural") -> list[Utterance]:
-    """Utterances of (id, speaker, samples) whose weights times seconds add up to `share`."""
+def weighted_utterances(
+    rows: list[tuple[str, str, np.ndarray]], share: float, domain: str = "natural"
+) -> list[Utterance]:
+    """Utterances from (id, speaker, samples), with weights that add up to `share` when multiplied by the durations."""
     seconds: dict[str, float] = {}
     for _, speaker, samples in rows:
         seconds[speaker] = seconds.get(speaker, 0.0) + len(samples) / SAMPLE_RATE
@@ -88,12 +90,12 @@ def weighted(rows: list[tuple[str, str, np.ndarray]], share: float, domain: str 
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
-    """(n,) float32 in [-1, 1] -> (n,) int16."""
+    """Map (n,) float32 in [-1, 1] to (n,) int16."""
     return np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
 
 
-def sentences(texts: list[Path], seed: int, words: tuple[int, int] = (6, 30)) -> list[str]:
-    """Sentences of Project Gutenberg books (.txt.gz), shuffled by `seed`; `words`: shortest and longest kept."""
+def read_sentences(texts: list[Path], seed: int, words: tuple[int, int] = (6, 30)) -> list[str]:
+    """Sentences of Project Gutenberg books (.txt.gz), shuffled by `seed`. `words`: range of their lengths."""
     import gzip
     import random
     import re
@@ -109,9 +111,10 @@ def sentences(texts: list[Path], seed: int, words: tuple[int, int] = (6, 30)) ->
 
 
 def synthesise(texts: list[str], hours: float, seed: int, folder: Path) -> None:
-    """Speak `texts`, each in the next voice of the widest pool, until there are `hours`; writes audio.npy, index.json.
+    """Speak `texts` until there are `hours` of speech, each in the next voice of the widest pool.
 
-    Two sentences in a row share a voice and make an utterance, since crops need some seconds.
+    Two consecutive sentences form an utterance in one voice, because crops need some seconds. Write audio.npy and
+    index.json to `folder`.
     """
     from speechladder.corpora.speak import speak, voices
     from speechladder.io.files import atomic, write_json
@@ -135,9 +138,9 @@ def synthesise(texts: list[str], hours: float, seed: int, folder: Path) -> None:
 
 
 class Sampler:
-    """Draws batches of crops: `batch(step)` depends on nothing but the seed and the step, so training resumes exactly.
+    """Draw batches of crops. `batch(step)` depends only on the seed and the step, so that training resumes exactly.
 
-    utterances: what to draw from; targets: {id: (codebooks, frames) uint16}, or None; seconds: of a crop.
+    `targets`: {id: (codebooks, frames) uint16}, or None. `seconds`: duration of a crop.
     """
 
     def __init__(
@@ -179,7 +182,7 @@ class Sampler:
         x = (x - x.mean()) / max(x.std(), 1e-3)
         if rng.random() < a.noise_share:
             noise = rng.standard_normal(len(x), dtype=np.float32)
-            if rng.random() < 0.5:  # a slope towards low frequencies, as rooms and breath have
+            if rng.random() < 0.5:  # sloped towards low frequencies, as the noise of rooms and breath is
                 noise = np.convolve(noise, np.float32(0.9) ** np.arange(20), mode="same").astype(np.float32)
             x += noise / noise.std() * np.float32(10 ** (-rng.uniform(*a.snr) / 20))
             x /= x.std()

@@ -1,14 +1,15 @@
-"""The same layers, computed faster than transformers does, with the same values to rounding.
+"""The same layers as in transformers, computed faster; the values agree up to rounding.
 
-Front end: with time before channels a convolution is one matrix product over frames of its input. A group norm over
-time is a scale and an offset per channel, which follow exactly from the mean and covariance of the waveform's windows:
-so it becomes part of the first product, and no frame depends on the padding or on the block it is computed in. Blocks
-of time keep the intermediate values in the processor's cache, and the memory of an hour-long recording bounded.
+Front end: with time before channels, a convolution is one matrix product over windows of its input. A group norm over
+time is a scale and an offset per channel. Both follow exactly from the mean and covariance of the waveform's windows,
+so the group norm becomes part of the first product, and no frame depends on the padding or on the block in which it is
+computed. Blocks of time keep the intermediate values in the processor's cache. They also bound the memory that an
+hour-long recording takes.
 
-On a CPU the linear layers go to oneDNN with packed weights, activation included. PyTorch gives float32 products to MKL,
-which on an AMD processor (EPYC, Zen 5) ran at 100 GFLOP/s a core where oneDNN ran at 230. In bf16 and fp16 weights and
-products are in that precision, and so are the convolutions' activations; normalisations compute in float32, and the
-transformer's residual stream stays in float32.
+On a CPU the linear layers run through oneDNN with packed weights, activation included. PyTorch gives float32 products
+to MKL, which reached 100 GFLOP/s per core on an AMD processor (EPYC, Zen 5) where oneDNN reached 230. In bf16 and fp16
+the weights, the products and the activations of the convolutions have that precision. Normalisations compute in
+float32, and the residual stream of the transformer stays in float32.
 """
 
 from typing import Any
@@ -16,21 +17,23 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-_CPU_BLOCK = 50  # frames of the front end at once: a second, 6 MB after the first convolution
-_GPU_BLOCK = 6000  # over the batch: two minutes, 0.8 GB after the first convolution in bf16
+_CPU_BLOCK = 50  # frames of the front end at once: one second, 6 MB after the first convolution
+_GPU_BLOCK = 6000  # frames over the batch: two minutes, 0.8 GB after the first convolution in bf16
 
 
 def packs(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether linear layers run through oneDNN's packed weights."""
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # not promised by PyTorch; without it only the speed is less
+    if not hasattr(
+        torch.ops.mkldnn, "_linear_pointwise"
+    ):  # not a public function of PyTorch; without it only speed is lost
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Product(torch.nn.Module):
-    """x (..., n) -> x @ weight.T + bias, then GELU if `gelu`; in `dtype`, through oneDNN where `packed`."""
+    """x @ weight.T + bias for x (..., n), then GELU if `gelu`. Computes in `dtype`, through oneDNN if `packed`."""
 
     def __init__(
         self, weight: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype, packed: bool, gelu: bool = False
@@ -42,7 +45,7 @@ class Product(torch.nn.Module):
         self.bias = None if bias is None else bias.to(dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., n) -> (..., m)."""
+        """Map (..., n) to (..., m)."""
         x = x.to(self.dtype)
         if self.packed:
             how = "gelu" if self.gelu else "none"
@@ -52,7 +55,7 @@ class Product(torch.nn.Module):
 
 
 def _windows(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
-    """(batch, time, channels), contiguous -> (batch, frames, kernel * channels), a view."""
+    """A view (batch, frames, kernel * channels) of contiguous x (batch, time, channels)."""
     batch, time, channels = x.shape
     frames = (time - kernel) // stride + 1
     return x.as_strided((batch, frames, kernel * channels), (x.stride(0), stride * channels, 1), x.storage_offset())
@@ -61,7 +64,7 @@ def _windows(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
 class Front:
     """The convolutions of a feature extractor, from waveforms (batch, samples) to (batch, frames, channels).
 
-    Layers come from transformers: a group norm in the first alone, or a layer norm in each; GELU after every one.
+    The layers are those of transformers: a group norm in the first one only, or a layer norm in each, and always GELU.
     """
 
     def __init__(self, layers: Any, dtype: torch.dtype, device: torch.device) -> None:
@@ -81,8 +84,10 @@ class Front:
         ]
 
     def fold(self, wave: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """(samples,) of one whole utterance -> the first layer's weight (channels, kernel) and bias with its group norm
-        in them; None where there is no group norm."""
+        """Weight (channels, kernel) and bias of the first layer with the group norm of an utterance (samples,) in them.
+
+        None if the model has no group norm.
+        """
         if self.group is None:
             return None
         windows = _windows(wave[None, :, None], *self.shapes[0])[0]
@@ -97,12 +102,12 @@ class Front:
         first = self.first.to(wave.device)
         variance = ((first @ covariance) * first).sum(1).clamp(min=0)
         weight = first * (self.group.weight / (variance + self.group.eps).sqrt())[:, None]
-        return weight, self.group.bias - weight @ mean  # its own bias is taken out with the mean
+        return weight, self.group.bias - weight @ mean  # subtracting the mean cancels the layer's own bias
 
     def __call__(self, waves: torch.Tensor, folds: list[tuple[torch.Tensor, torch.Tensor] | None]) -> torch.Tensor:
-        """(batch, samples) float32, padded at the end, and the `fold` of each -> (batch, frames, channels) in `dtype`.
+        """Map waveforms (batch, samples) float32, padded at the end, to (batch, frames, channels) in `dtype`.
 
-        Frames that see padding are to be thrown away.
+        `folds`: `fold` of each utterance. The caller discards the frames that see padding.
         """
         frames = (waves.shape[1] - self.window) // self.hop + 1
         block = _CPU_BLOCK if self.cpu else max(1, _GPU_BLOCK // len(waves))
@@ -115,7 +120,7 @@ class Front:
         return torch.cat(parts, dim=1)
 
     def _folded(self, folds: list[Any]) -> Any:
-        """The first product where each utterance has its own."""
+        """The first product, which differs between utterances."""
         if len(folds) == 1:
             return Product(*folds[0], self.dtype, self.packed, gelu=True)
         weight = torch.stack([weight for weight, _ in folds]).to(self.dtype).transpose(1, 2)
@@ -123,7 +128,7 @@ class Front:
         return lambda x: functional.gelu(torch.baddbmm(bias, x.to(self.dtype), weight))
 
     def _block(self, x: torch.Tensor, first: Any) -> torch.Tensor:
-        """(batch, samples, 1) -> (batch, frames, channels)."""
+        """Map (batch, samples, 1) to (batch, frames, channels)."""
         for at, (shape, norm) in enumerate(zip(self.shapes, self.norms, strict=True)):
             x = (first if at == 0 else self.products[at])(_windows(x, *shape))
             if norm is not None:
@@ -133,14 +138,15 @@ class Front:
 
 
 def _matrix(conv: torch.nn.Conv1d) -> torch.Tensor:
-    """A convolution's weight as (channels out, kernel * channels in), time before channels."""
+    """The weight of a convolution as (channels out, kernel * channels in), time before channels."""
     return conv.weight.detach().permute(0, 2, 1).flatten(1)
 
 
 def speed_up(model: Any, dtype: torch.dtype, device: torch.device) -> None:
-    """Give the transformer of `model` (of models.KINDS, on `device`) its weights in `dtype`, packed on a CPU; in place.
+    """Convert the weights of the transformer of `model` (of models.KINDS, on `device`) to `dtype`, in place.
 
-    Without packing it computes in `dtype` under torch.autocast alone, which is how Encoder runs it.
+    On a CPU they are packed. Otherwise the transformer computes in `dtype` under torch.autocast, as TransformersEncoder
+    runs it.
     """
     packed = packs(device, dtype)
     for part in (model.feature_projection, model.encoder):
@@ -156,7 +162,7 @@ def speed_up(model: Any, dtype: torch.dtype, device: torch.device) -> None:
         _pack(layer.feed_forward, "intermediate_dense", dtype, gelu)
         if gelu:
             layer.feed_forward.intermediate_act_fn = torch.nn.Identity()
-        if model.config.model_type != "wavlm":  # whose attention reads the weights itself
+        if model.config.model_type != "wavlm":  # WavLM's attention reads the weights itself
             for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
                 _pack(layer.attention, name, dtype)
 

@@ -1,4 +1,4 @@
-"""The network of hubert-micro: a HubertModel whose first convolution is a mel-spaced Gabor filter bank; HF folders."""
+"""The network of hubert-micro: a HubertModel whose first convolution starts as a mel-spaced Gabor filter bank."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +29,8 @@ class Architecture:
     position_groups: int = 12
 
 
-def build(architecture: Architecture, seed: int) -> nn.Module:
-    """A HubertModel of these sizes with new weights, its first convolution a Gabor filter bank."""
+def build_model(architecture: Architecture, seed: int) -> nn.Module:
+    """A HubertModel of these sizes with new weights, and a Gabor filter bank as its first convolution."""
     from transformers import HubertConfig, HubertModel
 
     a = architecture
@@ -50,14 +50,14 @@ def build(architecture: Architecture, seed: int) -> nn.Module:
         num_conv_pos_embedding_groups=a.position_groups,
         hidden_dropout=0.0,
         activation_dropout=0.0,
-        attention_dropout=0.0,  # attention dropout leaves the fast SDPA path
+        attention_dropout=0.0,  # attention dropout would prevent the fast path of SDPA
         feat_proj_dropout=0.0,
         final_dropout=0.0,
         layerdrop=0.0,
-        mask_time_prob=0.05,  # above 0 gives the model a mask embedding; the masks come from the training loop
+        mask_time_prob=0.05,  # above 0, so that the model has a mask embedding; the masks come from the training loop
         mask_feature_prob=0.0,
         vocab_size=32,
-        attn_implementation="eager",  # on one CPU thread a fifth faster than SDPA at 200 frames, backward included
+        attn_implementation="eager",  # a fifth faster than SDPA on one CPU thread at 200 frames, with backward pass
     )
     model = HubertModel(config)
     first = model.feature_extractor.conv_layers[0]
@@ -67,28 +67,27 @@ def build(architecture: Architecture, seed: int) -> nn.Module:
             raise ValueError(f"conv_dim[0]={a.conv_dim[0]} cannot hold {a.bands} bands in 4 phases")
         first.conv.weight[: len(filters), 0] = filters
         first.conv.bias.zero_()
-        first.layer_norm.weight.fill_(2.0)  # steep: GELU of the four phases then adds up to an amplitude
+        first.layer_norm.weight.fill_(2.0)  # steep, so that GELU of the four phases adds up to an amplitude
     return model
 
 
 def gabor(bands: int, length: int) -> np.ndarray:
-    """(4 * bands, length) float32 Gabor filters of unit norm, mel-spaced from 80 Hz to 7.6 kHz, phases in quarters."""
+    """(4 * bands, length) float32: Gabor filters of unit norm, mel-spaced from 80 Hz to 7.6 kHz, in four phases."""
     centres = mel_to_hz(np.linspace(hz_to_mel(80.0), hz_to_mel(7600.0), bands))
     spacing = np.gradient(centres)
     t = (np.arange(length) - (length - 1) / 2) / SAMPLE_RATE
     out = []
     for centre, width in zip(centres, spacing):
-        deviation = min(
-            length / SAMPLE_RATE / 5, 1 / (2 * np.pi * 0.6 * width)
-        )  # seconds; wide bands are short in time
+        # in seconds; wide bands are short in time
+        deviation = min(length / SAMPLE_RATE / 5, 1 / (2 * np.pi * 0.6 * width))
         for phase in range(4):
             out.append(np.exp(-0.5 * (t / deviation) ** 2) * np.cos(2 * np.pi * centre * t + phase * np.pi / 2))
     filters = np.array(out)
     return (filters / np.linalg.norm(filters, axis=1, keepdims=True)).astype(np.float32)
 
 
-def export(model: nn.Module, folder: Path) -> None:
-    """Write an HF HuBERT folder: config.json, model.safetensors in fp32, preprocessor_config.json."""
+def export_model(model: nn.Module, folder: Path) -> None:
+    """Write a folder that transformers loads: config.json, model.safetensors in fp32, preprocessor_config.json."""
     from transformers import Wav2Vec2FeatureExtractor
 
     with atomic_folder(folder) as temporary:
@@ -98,7 +97,7 @@ def export(model: nn.Module, folder: Path) -> None:
         ).save_pretrained(temporary)
 
 
-def load(folder: Path) -> nn.Module:
+def load_model(folder: Path) -> nn.Module:
     """The HubertModel in `folder`, fp32."""
     from transformers import HubertModel
 
@@ -106,7 +105,7 @@ def load(folder: Path) -> nn.Module:
 
 
 def layer_features(model: nn.Module, samples: np.ndarray, layer: int) -> np.ndarray:
-    """(n,) samples -> (frames, hidden) float32 output of transformer layer `layer`, from 1."""
+    """The output of transformer layer `layer` (1 is the first) for (n,) samples: (frames, hidden) float32."""
     x = samples.astype(np.float32)
     x = (x - x.mean()) / max(float(x.std()), 1e-3)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -115,9 +114,9 @@ def layer_features(model: nn.Module, samples: np.ndarray, layer: int) -> np.ndar
 
 
 def warped_features(model: nn.Module, samples: np.ndarray, layer: int, warps: tuple[float, ...]) -> np.ndarray:
-    """As `layer_features`, averaged over the utterance played at each speed of `warps` and brought back to its time.
+    """As `layer_features`, averaged over the utterance played at each speed of `warps`, on the original time axis.
 
-    Speed moves pitch and formants, so the mean depends less on the speaker: a better teacher.
+    Speed shifts pitch and formants. So the mean depends less on the speaker, which makes it a better teacher.
     """
     total = np.zeros((frame_count(len(samples)), model.config.hidden_size), np.float32)
     for warp in warps:

@@ -1,6 +1,7 @@
-"""One hidden state of an s3prl upstream, in the place of encoder.Encoder. Runs in s3prl's own environment."""
+"""One hidden state of an s3prl upstream (Yang et al. 2021, arXiv 2105.01051). Runs in s3prl's own environment."""
 
 import hashlib
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,23 +14,31 @@ from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import frame_count
 from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
+from speechladder.settings import Units
 from speechladder.units.decode import MIN_SAMPLES, Wave
-from speechladder.units.encoder import Features
-from speechladder.units.s3prl_environment import split, upstream
-from speechladder.units.s3prl_shims import open_hub
+from speechladder.units.encoders.base import Encoder, Features, check_lengths
+from speechladder.units.encoders.s3prl_environment import split_encoder, upstream, upstreams
+from speechladder.units.encoders.s3prl_shims import open_hub
 
-SLACK = 2  # frames that an upstream may give more or less than a HuBERT: S3PRLUpstream's own padding gives up to two
-PADDED = 800  # samples that an utterance is padded to with zeros where an upstream has no frame for 400; s3prl's too
-_PROBE = 4 * SAMPLE_RATE  # samples of noise by which an upstream is measured
+SLACK = 2  # frames by which an upstream may differ from a HuBERT: the padding of S3PRLUpstream itself gives up to two
+PADDED = (
+    800  # samples to which short utterances are padded with zeros if an upstream has no frame for 400; as s3prl does
+)
+_PROBE = 4 * SAMPLE_RATE  # samples of noise on which an upstream is measured
+
+
+def open_encoder(units: Units, device: str | None = None) -> "S3prlEncoder":
+    """Open the upstream that `units` describes; see factory.open_encoder."""
+    return S3prlEncoder.load(units.encoder, units.layer, device)
 
 
 @dataclass(frozen=True)
-class S3prlEncoder:
-    """An upstream in fp32, whole and one utterance at a time, so that no batch changes a unit.
+class S3prlEncoder(Encoder):
+    """An upstream in fp32, which encodes one whole utterance at a time, so that no batch changes a unit.
 
-    An upstream is a closed box: its upper layers are computed, utterances are not cut into chunks, and what is done to
-    a waveform is its own affair. `normalise`: whether that is known to bring it to zero mean and unit variance; None is
-    unknown. `least`: samples that it needs.
+    An upstream is a closed box. Its upper layers are computed too, utterances are not cut into chunks, and it processes
+    the waveform as it likes. `normalise`: whether it is known to bring the waveform to zero mean and unit variance;
+    None if unknown. `least`: the number of samples that it needs.
     """
 
     model: Any
@@ -40,17 +49,16 @@ class S3prlEncoder:
     device: torch.device
     dim: int
     least: int
-    precision: ClassVar[str] = "fp32"
-    batch: ClassVar[float] = 0.0
     ahead: ClassVar[float] = 0.0
 
     @classmethod
     def load(cls, encoder: str, layer: int, device: str | None = None) -> "S3prlEncoder":
-        """Open `encoder` (NAME or NAME:CHECKPOINT), of which `layer` is the index among its hidden states; for
-        transformers 0 is what enters the first layer, and n leaves the nth.
+        """Open `encoder` (NAME or NAME:CHECKPOINT); `layer` is an index into its hidden states.
 
-        `device`: by default `devices.acquire_gpu()`. Raises UserError naming the field where there is no such upstream,
-        checkpoint or hidden state, where it is not of 50 Hz, and where it gives other features a second time.
+        For a transformer, hidden state 0 is the input of the first layer, and n is the output of the nth. `device`: the
+        default is what `devices.acquire_gpu()` chooses. Raise UserError naming the field if there is no such upstream,
+        checkpoint or hidden state, if it does not have 50 frames per second, or if it gives other features for the same
+        speech a second time.
         """
         place = torch.device(device or acquire_gpu())
         if place.type == "cuda":
@@ -63,22 +71,13 @@ class S3prlEncoder:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a codebook must have been made from to fit these features."""
+        """See Encoder."""
         about = {"encoder": self.name, "sha256": self.hash, "layer": self.layer, "dim": self.dim}
         return about | {"normalise": self.normalise, "source": "s3prl"}
 
-    def encode(self, utterances: list[np.ndarray]) -> list[np.ndarray]:
-        """Each (samples,) float32 at 16 kHz -> (frames, dim) float32, frames == io.audio.frame_count(samples).
-
-        Raises ValueError for fewer than 400 samples, as Encoder does.
-        """
-        found = self.features([Wave.of(samples) for samples in utterances])
-        return [features.cpu().numpy() for batch in found for _, features in batch]
-
     def features(self, waves: Sequence[Wave]) -> Iterator[Features]:
-        """The features of all, one by one in their order."""
-        if any(len(wave.samples) < MIN_SAMPLES for wave in waves):
-            raise ValueError(f"an utterance shorter than {MIN_SAMPLES} samples has no frame")
+        """Encode one utterance after the other, in their order."""
+        check_lengths(waves)
         for index, wave in enumerate(waves):
             samples = np.pad(wave.samples, (0, max(0, self.least - len(wave.samples))))
             state = _states(self.model, samples, self.device)[self.layer][0].float()
@@ -86,10 +85,10 @@ class S3prlEncoder:
 
 
 def fitted(state: torch.Tensor, samples: int, name: str) -> torch.Tensor:
-    """(frames that an upstream gives, dim) -> (io.audio.frame_count(samples), dim).
+    """Bring the frames of an upstream, (frames, dim), to the number that `samples` have: io.audio.frame_count.
 
-    Those at the end that are too many are left out; where one or two are missing, the last is repeated, as
-    S3PRLUpstream does. Raises UserError for more than `SLACK` either way.
+    Extra frames at the end are left out. If one or two are missing, the last one is repeated, as in S3PRLUpstream.
+    Raise UserError if the numbers differ by more than `SLACK`.
     """
     wanted = frame_count(samples)
     missing = wanted - len(state)
@@ -104,10 +103,10 @@ def fitted(state: torch.Tensor, samples: int, name: str) -> torch.Tensor:
 
 
 def digest(encoder: str, model: torch.nn.Module) -> str:
-    """sha256 (hex) over an upstream's name and its weights: the same wherever the checkpoint lies."""
-    out = hashlib.sha256(split(encoder)[0].encode())
+    """sha256 (hex) of an upstream's name and weights, which does not depend on where the checkpoint is."""
+    out = hashlib.sha256(split_encoder(encoder)[0].encode())
     for key, value in sorted(model.state_dict().items()):
-        # in training only, and random where a checkpoint lacks it
+        # masked_spec_embed is used in training only, and is random if a checkpoint lacks it
         if isinstance(value, torch.Tensor) and not key.endswith("masked_spec_embed"):
             value = value.detach().cpu().contiguous()
             out.update(f"\n{key} {value.dtype} {tuple(value.shape)}\n".encode())
@@ -115,24 +114,40 @@ def digest(encoder: str, model: torch.nn.Module) -> str:
     return out.hexdigest()
 
 
-def check(encoder: str, layer: int) -> dict[str, Any]:
-    """The provenance of an upstream. Raises UserError as `S3prlEncoder.load`, and where some of its weights are no
-    checkpoint's: transformers draws those anew each time, with a warning."""
+def check_upstream(encoder: str, layer: int) -> dict[str, Any]:
+    """Open an upstream twice and return its provenance.
+
+    Raise UserError as `S3prlEncoder.load` does, and if the checkpoint lacks some weights: transformers draws those at
+    random each time, with a warning only.
+    """
     found = S3prlEncoder.load(encoder, layer, "cpu")
     if digest(encoder, _open(encoder)) != found.hash:
         raise UserError(f"units.encoder: {encoder} has other weights each time it is opened: its checkpoint lacks some")
     return found.provenance
 
 
+def describe_upstream(encoder: str = "", layer: int = 0) -> None:
+    """Open an s3prl upstream and print its provenance, or print the names of all upstreams.
+
+    Run this with the Python of s3prl's own environment (make s3prl).
+
+    Args:
+        encoder: NAME or NAME:CHECKPOINT, as in units.encoder; without it the names are listed
+        layer: index of the hidden state, as in units.layer
+    """
+    lines = [json.dumps(check_upstream(encoder, layer))] if encoder else list(upstreams(open_hub()))
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
 def _open(encoder: str) -> Any:
-    """The upstream in fp32 and eval mode, on the CPU. Raises UserError."""
-    name, checkpoint = split(encoder)
+    """The upstream in fp32 and eval mode, on the CPU. Raise UserError if s3prl cannot open it."""
+    name, checkpoint = split_encoder(encoder)
     function = upstream(open_hub(), name)
     if "transformers" in sys.modules:
         sys.modules["transformers"].utils.logging.disable_progress_bar()
     try:
         return function(**({"ckpt": checkpoint} if checkpoint else {})).float().eval().requires_grad_(False)
-    except Exception as error:  # each upstream, and each way to fetch one, has its own
+    except Exception as error:  # each upstream, and each way to fetch one, raises its own
         said = " ".join(str(error).split())[:400]
         raise UserError(
             f"units.encoder: s3prl cannot open {encoder} ({type(error).__name__}: {said}). "
@@ -141,16 +156,16 @@ def _open(encoder: str) -> Any:
 
 
 def _states(model: Any, samples: np.ndarray, device: torch.device) -> Sequence[torch.Tensor]:
-    """(samples,) -> the hidden states, each (1, frames, dim)."""
+    """The hidden states of (samples,), each (1, frames, dim)."""
     wave = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).to(device)
-    # as in Encoder: a GPU's units must not differ from one run to the next
+    # as in TransformersEncoder: a GPU's units must not differ from one run to the next
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with torch.inference_mode(), exact:
         return model([wave])["hidden_states"]
 
 
 def _measure(model: Any, layer: int, name: str, device: torch.device) -> int:
-    """The size of a hidden state that is of 50 Hz and the same at every call. Raises UserError."""
+    """The size of a hidden state. Raise UserError unless it has 50 Hz and is the same at every call."""
     noise = np.random.default_rng(0).normal(0, 0.1, _PROBE)
     try:
         states = _states(model, noise, device)
@@ -174,15 +189,15 @@ def _measure(model: Any, layer: int, name: str, device: torch.device) -> int:
 
 
 def _least(model: Any, layer: int, device: torch.device) -> int:
-    """400 samples where the upstream has a frame for so few, else PADDED."""
+    """400 samples if the upstream has a frame for so few, otherwise PADDED."""
     try:
         return MIN_SAMPLES if _states(model, np.zeros(MIN_SAMPLES), device)[layer].shape[1] else PADDED
-    except Exception:  # whatever its own window makes of a waveform shorter than it
+    except Exception:  # each upstream fails in its own way on a waveform shorter than its window
         return PADDED
 
 
 def _normalises(model: Any) -> bool | None:
-    """What s3prl's wrappers of transformers and of fairseq say about the waveform."""
+    """Whether s3prl's wrapper of transformers or fairseq says that it normalises the waveform; None if unknown."""
     for place, field in (("extracter", "do_normalize"), ("task_cfg", "normalize"), ("cfg", "normalize")):
         found = getattr(getattr(model, place, None), field, None)
         if found is not None:
@@ -191,12 +206,13 @@ def _normalises(model: Any) -> bool | None:
 
 
 def _why(name: str, checkpoint: str | None, message: str) -> str:
+    """A probable cause of a failure to open an upstream, and what to do."""
     if "Weights only load failed" in message:
-        return "It holds more than tensors; if you trust it, set TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1"
+        return "The file holds more than tensors; if you trust it, set TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1"
     if checkpoint is None:
         return (
-            "Its checkpoint is fetched from the network, whatever HF_HUB_OFFLINE says, unless ~/.cache/s3prl has it: "
-            "open it once on a machine with a network and copy that folder"
+            "Its checkpoint is fetched from the network, whatever HF_HUB_OFFLINE says, unless ~/.cache/s3prl has it. "
+            "Open it once on a machine with a network and copy that folder"
         )
     if name.startswith("hf_"):
         return (

@@ -1,4 +1,5 @@
-# Units that the user's own tokenizer made (units.source: given), instead of units.smk: there is no encoder, no sample and no codebook.
+# Units that the user's own tokenizer made (units.source: external), instead of units.smk: there is no encoder, no sample and no
+# codebook.
 from speechladder.units.external.read import files_of
 from speechladder.workflow.config import silent_rungs
 
@@ -13,30 +14,30 @@ if silent_rungs(S):
     )
 
 
-rule deal_units:
+rule partition_units:
     input:
         units=UNIT_FILES,
         cuts=CUTS,
     output:
-        directory("results/units/given"),
+        directory("results/units/external"),
     log:
-        "results/logs/deal_units.log",
+        "results/logs/partition_units.log",
     benchmark:
-        "results/costs/deal_units/all.tsv"
+        "results/costs/partition_units/all.tsv"
     conda:
         ENV
     params:
-        version=version("deal_units"),
+        version=version("partition_units"),
         cuts=CUTS_WORD,
-        options=inputs.options("deal_units"),
+        path=S.units.path,
     shell:
-        'python "$SCRIPTS"/take_units.py --deal --cuts {params.cuts} --out {output} {params.options}'
+        'python "$SCRIPTS"/partition_units.py --path {params.path:q} --cuts {params.cuts} --out {output}'
         " 2>&1 | tee {log}"
 
 
 rule extract_units:
     input:
-        given="results/units/given",
+        partition="results/units/external",
         cuts="results/corpus/cuts.{shard}.jsonl.gz",
         alignment="results/alignment/{shard}.parquet",
     output:
@@ -52,7 +53,7 @@ rule extract_units:
         version=version("extract_units"),
         options=inputs.options("extract_units"),
     shell:
-        'python "$SCRIPTS"/take_units.py --dealt {input.given} --shard {wildcards.shard} --cuts {input.cuts}'
+        'python "$SCRIPTS"/load_units.py --partition {input.partition} --shard {wildcards.shard} --cuts {input.cuts}'
         " --alignment {input.alignment} --out {output.units} --rejected {output.rejected} {params.options} 2>&1 | tee {log}"
 
 
@@ -72,7 +73,7 @@ rule extract_item_units:
         version=version("extract_item_units"),
         options=inputs.options("extract_item_units"),
     shell:
-        'python "$SCRIPTS"/take_units.py --items {input.stimuli} --out {output} {params.options} 2>&1 | tee {log}'
+        'python "$SCRIPTS"/load_units.py --items {input.stimuli} --out {output} {params.options} 2>&1 | tee {log}'
 
 
 rule extract_prompt_units:
@@ -91,4 +92,4 @@ rule extract_prompt_units:
         version=version("extract_prompt_units"),
         options=inputs.options("extract_prompt_units"),
     shell:
-        'python "$SCRIPTS"/take_units.py --items {input.prompts} --out {output} {params.options} 2>&1 | tee {log}'
+        'python "$SCRIPTS"/load_units.py --items {input.prompts} --out {output} {params.options} 2>&1 | tee {log}'

@@ -1,9 +1,10 @@
-"""Pre-training of hubert-micro: HuBERT's recipe (Hsu et al. 2021, arXiv 2106.07447) at a size for one CPU core.
+"""Pre-training of hubert-micro: the recipe of HuBERT (Hsu et al. 2021, arXiv 2106.07447) at a size for one CPU core.
 
-Iteration 1 predicts k-means clusters of MFCC under masks, the next ones clusters of a layer of the model before.
-What differs from the paper is for the small budget: a front end of few convolutions that starts as a mel-spaced
-Gabor filter bank and is warmed up by regression on MFCC; a loss on unmasked frames too, at a smaller weight; crops
-are warped and noised while their targets come from the recording as it was.
+Iteration 1 predicts k-means clusters of MFCC at masked frames. Each later iteration predicts clusters of a layer of the
+previous model. Three things differ from the paper because of the small budget. The front end has few convolutions; it
+starts as a mel-spaced Gabor filter bank and is warmed up by regression on MFCC. There is also a loss on unmasked
+frames, with a smaller weight. Crops are warped and mixed with noise, while their targets come from the original
+recording.
 """
 
 import json
@@ -17,6 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from data import (
+    Augmentation,
+    Sampler,
+    Utterance,
+    natural_utterances,
+    read_sentences,
+    synthesise,
+    synthetic_utterances,
+)
+from model import Architecture, build_model, export_model, load_model, warped_features
 from torch import nn
 from torch.nn import functional
 
@@ -24,16 +35,14 @@ from speechladder.constants import SAMPLE_RATE
 from speechladder.io.files import atomic, write_json
 from speechladder.io.progress import progress
 from speechladder.units.mfcc import mfcc
-from speechladder.units.pretrain_data import Augmentation, Sampler, Utterance, natural, sentences, synthesise, synthetic
-from speechladder.units.pretrain_model import Architecture, build, export, load, warped_features
 
-LOG_EVERY = 100  # steps whose mean is a line of the log
-CHECKPOINT_EVERY = 250  # steps; no part of the result
+LOG_EVERY = 100  # steps that are averaged in a line of the log
+CHECKPOINT_EVERY = 250  # steps; does not affect the result
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """One run of masked prediction. layer: where the targets come from, in the model before; 0 is MFCC."""
+    """One run of masked prediction. `layer`: the layer of the previous model that gives the targets; 0 is MFCC."""
 
     steps: int
     clusters: tuple[int, ...] = (100,)  # one head per codebook
@@ -44,19 +53,19 @@ class Iteration:
     warmup: int = 300
     weight_decay: float = 0.01
     clip: float = 1.0
-    mask_start: float = 0.07  # chance of a frame to start a masked span
+    mask_start: float = 0.07  # probability that a frame starts a masked span
     mask_span: int = 10
-    unmasked_weight: float = 0.5  # of the loss on frames that are not masked
-    sample_frames: int = 100_000  # of k-means
-    warps: tuple[float, ...] = (1.0,)  # speeds at which the layer hears the utterance; its features are averaged
-    apart: bool = False  # natural and synthetic speech have codebooks of their own, and labels of their own
-    cosine: int = 0  # steps that the learning rate's cosine lasts, where it is longer than the run
-    continued: bool = False  # start from the model before, not from new weights
+    unmasked_weight: float = 0.5  # weight of the loss on frames that are not masked
+    sample_frames: int = 100_000  # frames that k-means is trained on
+    warps: tuple[float, ...] = (1.0,)  # speeds at which the utterance is encoded; the features are averaged
+    apart: bool = False  # natural and synthetic speech have separate codebooks and labels
+    cosine: int = 0  # steps of the learning rate's cosine, if it is longer than the run
+    continued: bool = False  # start from the previous model, not from new weights
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the weights depend on beside the audio."""
+    """Everything that the weights depend on, apart from the audio."""
 
     seed: int = 0
     architecture: Architecture = field(default_factory=Architecture)
@@ -68,7 +77,7 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe of a YAML file, and its `data` section as it stands. Unknown keys are a TypeError that names them."""
+    """The recipe of a YAML file, and its `data` section as a dict. Raise TypeError naming an unknown key."""
     import yaml
 
     raw = yaml.safe_load(Path(path).read_text())
@@ -83,8 +92,8 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
     return Recipe(**raw), data
 
 
-def spans(rng: np.random.Generator, batch: int, frames: int, start: float, span: int) -> np.ndarray:
-    """(batch, frames) bool masks: each frame starts a span with chance `start`; at least one span per row."""
+def draw_masks(rng: np.random.Generator, batch: int, frames: int, start: float, span: int) -> np.ndarray:
+    """(batch, frames) bool masks. A frame starts a span with probability `start`; every row has at least one span."""
     begins = rng.random((batch, frames)) < start
     begins[np.arange(batch), rng.integers(0, frames, batch)] = True
     masked = np.zeros((batch, frames), bool)
@@ -94,7 +103,7 @@ def spans(rng: np.random.Generator, batch: int, frames: int, start: float, span:
 
 
 def warm_up(model: nn.Module, sampler: Sampler, steps: int, lr: float, batch: int, log: "Log") -> float:
-    """Regress MFCC + deltas from the projected features, to start the front end; returns the last share of variance."""
+    """Train the front end to predict MFCC + deltas from projected features. Return the share of variance explained."""
     head = nn.Linear(model.config.hidden_size, 39)
     parameters = [*model.feature_extractor.parameters(), *model.feature_projection.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=lr, fused=True)
@@ -121,7 +130,7 @@ def warm_up(model: nn.Module, sampler: Sampler, steps: int, lr: float, batch: in
 
 
 class Log:
-    """JSON lines, appended; what a resumed run repeats is cut off first."""
+    """A log of JSON lines. A resumed run first removes the lines that it writes again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -133,7 +142,7 @@ class Log:
             handle.write(json.dumps(row) + "\n")
 
     def rewind(self, stage: str, step: int) -> None:
-        """Drop the lines of `stage` after `step`, which a resumed run writes again."""
+        """Remove the lines of `stage` after `step`, which a resumed run writes again."""
         if self.path.is_file():
             rows = [json.loads(line) for line in self.path.read_text().splitlines() if line.endswith("}")]
             kept = [r for r in rows if r.get("stage") != stage or r.get("step", 0) <= step]
@@ -141,7 +150,7 @@ class Log:
                 temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
 
 
-def train(
+def train_iteration(
     model: nn.Module,
     sampler: Sampler,
     iteration: Iteration,
@@ -149,17 +158,17 @@ def train(
     folder: Path,
     name: str,
 ) -> None:
-    """Masked prediction of the sampler's targets, in place.
+    """Train `model` in place by masked prediction of the sampler's targets.
 
-    Resumes from `folder/checkpoint.pt`, and leaves the trained model in `folder/model` (HF HuBERT folder).
+    Resume from `folder/checkpoint.pt` if there is one. Write the trained model to `folder/model` (a transformers
+    folder).
     """
     it, log = iteration, Log(folder / "log.jsonl")
     torch.manual_seed(seed)
     books = len({u.domain for u in sampler.pool}) if it.apart else 1
     heads = nn.ModuleList(nn.Linear(model.config.hidden_size, books * k) for k in it.clusters)
-    model.feature_extractor.conv_layers[0].requires_grad_(
-        False
-    )  # a filter bank that MFCC has tuned; its gradient is dear
+    # the first convolution is a filter bank that MFCC has tuned, and its gradient is expensive
+    model.feature_extractor.conv_layers[0].requires_grad_(False)
     model.feature_extractor._requires_grad = False
     parameters = [p for p in [*model.parameters(), *heads.parameters()] if p.requires_grad]
     decayed = [p for p in parameters if p.ndim > 1]
@@ -183,7 +192,7 @@ def train(
     with progress(name, it.steps - first, "frames/s", it.batch * sampler.frames) as meter:
         for step in range(first, it.steps):
             for group in optimiser.param_groups:
-                group["lr"] = it.lr * schedule(step, it.cosine or it.steps, it.warmup)
+                group["lr"] = it.lr * learning_rate_share(step, it.cosine or it.steps, it.warmup)
             losses = _step(model, heads, sampler, it, seed, step)
             optimiser.zero_grad(set_to_none=True)
             losses["loss"].backward()
@@ -200,12 +209,12 @@ def train(
                 with atomic(saved) as temporary:
                     torch.save({**state, "optimiser": optimiser.state_dict()}, temporary)
             meter.advance(1, f"loss {losses['loss'].item():.3f}")
-    export(model, folder / "model")
+    export_model(model, folder / "model")
     saved.unlink(missing_ok=True)
 
 
-def schedule(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak learning rate: linear warm-up, then cosine to 2 %."""
+def learning_rate_share(step: int, steps: int, warmup: int) -> float:
+    """Learning rate as a share of its peak: linear warm-up, then a cosine down to 2 %."""
     if step < warmup:
         return (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
@@ -215,11 +224,11 @@ def schedule(step: int, steps: int, warmup: int) -> float:
 def _step(
     model: nn.Module, heads: nn.ModuleList, sampler: Sampler, it: Iteration, seed: int, step: int
 ) -> dict[str, torch.Tensor]:
-    """Losses in nats per frame, averaged over the codebooks, and the first one's accuracy on masked frames."""
+    """Losses in nats per frame, averaged over codebooks, and the first codebook's accuracy at masked frames."""
     x, labels = sampler.batch(step, it.batch)
     wanted = torch.from_numpy(labels)
     rng = np.random.default_rng((seed, step, 1))
-    masked = torch.from_numpy(spans(rng, it.batch, sampler.frames, it.mask_start, it.mask_span))
+    masked = torch.from_numpy(draw_masks(rng, it.batch, sampler.frames, it.mask_start, it.mask_span))
     with torch.autocast("cpu", torch.bfloat16):
         hidden = model(torch.from_numpy(x), mask_time_indices=masked).last_hidden_state
         logits = [head(hidden).transpose(1, 2) for head in heads]
@@ -236,7 +245,7 @@ def _step(
     }
 
 
-def cluster(
+def cluster_targets(
     utterances: list[Utterance],
     features: Callable[[np.ndarray], np.ndarray],
     clusters: tuple[int, ...],
@@ -246,9 +255,9 @@ def cluster(
 ) -> dict[str, np.ndarray]:
     """k-means targets {id: (len(clusters), frames) uint16}.
 
-    features: of (n,) float32 samples, (frames, dim). The k-means sample takes frames with the chance that training
-    draws them, so the codebook serves what is trained on. apart: each domain has its codebooks, and the labels of the
-    second domain begin after those of the first.
+    `features` maps (n,) float32 samples to (frames, dim). A frame is in the k-means sample with the probability with
+    which training draws it, so that the codebook fits the training data. `apart`: each domain has its own codebooks,
+    and the labels of the second domain come after those of the first.
     """
     import faiss
 
@@ -279,9 +288,9 @@ def cluster(
 
 
 def pretrain(recipe: Recipe, utterances: list[Utterance], folder: Path) -> Path:
-    """Run or resume the whole recipe under `folder`; returns the HF folder of the last iteration.
+    """Run or resume the whole recipe in `folder`. Return the transformers folder of the last iteration.
 
-    A killed run goes on from its last checkpoint and ends with the same weights (same thread count).
+    A run that was killed resumes from its last checkpoint, with the same weights in the end (same number of threads).
     """
     from safetensors.numpy import load_file, save_file
 
@@ -295,28 +304,28 @@ def pretrain(recipe: Recipe, utterances: list[Utterance], folder: Path) -> Path:
             targets = work / "targets.safetensors"
             if not targets.is_file():
                 if it.layer:
-                    teacher = load(before).eval()
+                    teacher = load_model(before).eval()
                     teacher.encoder.layers = teacher.encoder.layers[: it.layer]
-                    teacher.set_attn_implementation("sdpa")  # eager is the faster one with a backward pass alone
+                    teacher.set_attn_implementation("sdpa")  # eager is faster only with a backward pass
                     features = partial(warped_features, teacher, layer=it.layer, warps=it.warps)
                 else:
                     features = mfcc
-                found = cluster(utterances, features, it.clusters, it.sample_frames, seed, it.apart)
+                found = cluster_targets(utterances, features, it.clusters, it.sample_frames, seed, it.apart)
                 work.mkdir(parents=True, exist_ok=True)
                 with atomic(targets) as temporary:
                     save_file({k: np.ascontiguousarray(v) for k, v in found.items()}, temporary)
             sampler = Sampler(utterances, load_file(targets), it.crop_seconds, recipe.augmentation, seed)
-            model = load(before) if it.continued and before else _started(recipe, utterances, folder, log)
-            train(model, sampler, it, seed, work, f"iteration {number}")
+            model = load_model(before) if it.continued and before else _start_model(recipe, utterances, folder, log)
+            train_iteration(model, sampler, it, seed, work, f"iteration {number}")
         before = work / "model"
     return before
 
 
-def _started(recipe: Recipe, utterances: list[Utterance], folder: Path, log: Log) -> nn.Module:
-    """New weights with the front end warmed up; kept in `folder/start.safetensors`, the same for every iteration."""
+def _start_model(recipe: Recipe, utterances: list[Utterance], folder: Path, log: Log) -> nn.Module:
+    """New weights with a warmed-up front end, kept in `folder/start.safetensors` for every iteration."""
     from safetensors.torch import load_file, save_file
 
-    model, saved = build(recipe.architecture, recipe.seed), folder / "start.safetensors"
+    model, saved = build_model(recipe.architecture, recipe.seed), folder / "start.safetensors"
     if saved.is_file():
         model.load_state_dict(load_file(saved))
     else:
@@ -335,25 +344,30 @@ def _started(recipe: Recipe, utterances: list[Utterance], folder: Path, log: Log
     return model
 
 
-def run(recipe_file: Path, data_root: Path, work: Path, out: Path | None = None) -> Path:
-    """The recipe of a YAML file on data under `data_root`: trains, copies the model to `out`.
+def run_recipe(recipe: Path, data: Path, work: Path, out: Path | None = None) -> None:
+    """Pre-train hubert-micro by masked prediction on natural and synthetic speech. A run that was killed resumes.
 
-    The recipe's `data`: natural (folders), natural_share (of what is drawn), books (glob), synthetic_hours.
+    The shipped weights come from --recipe src/speechladder/assets/hubert-micro/recipe.yaml --data ../shared/data
+
+    Args:
+        recipe: recipe.yaml: data, sizes, iterations, seed
+        data: folder to which the data paths of the recipe are relative
+        work: folder for synthetic speech, targets, checkpoints and models
+        out: folder to which the model of the last iteration is also written
     """
     import faiss
 
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
-    recipe, data = read_recipe(recipe_file)
-    share = float(data["natural_share"])
-    utterances = natural([data_root / folder for folder in data["natural"]], share)
-    if data["synthetic_hours"]:
+    read, sources = read_recipe(recipe)
+    share = float(sources["natural_share"])  # of what is drawn
+    utterances = natural_utterances([data / folder for folder in sources["natural"]], share)
+    if sources["synthetic_hours"]:
         spoken = work / "synthetic"
         if not (spoken / "index.json").is_file():
-            books = sorted(data_root.glob(data["books"]))
-            synthesise(sentences(books, recipe.seed), float(data["synthetic_hours"]), recipe.seed, spoken)
-        utterances += synthetic(spoken, 1 - share)
-    model = pretrain(recipe, utterances, work)
+            books = sorted(data.glob(sources["books"]))
+            synthesise(read_sentences(books, read.seed), float(sources["synthetic_hours"]), read.seed, spoken)
+        utterances += synthetic_utterances(spoken, 1 - share)
+    model = pretrain(read, utterances, work)
     if out:
-        export(load(model), out)
-    return model
+        export_model(load_model(model), out)

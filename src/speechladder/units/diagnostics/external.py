@@ -1,4 +1,4 @@
-"""What the user's own units keep of the phones, and what of the speaker -> units/quality.json, as units.quality."""
+"""The quality of external units: the figures of diagnostics.quality, for units of any rate."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,26 +9,26 @@ import numpy as np
 from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import frame_count
 from speechladder.io.files import write_json
-from speechladder.io.tables import GIVEN_UNITS, read_table
+from speechladder.io.tables import EXTERNAL_UNITS, read_table
 from speechladder.units.diagnostics.quality import (
     abx_figures,
-    drawn,
+    deduplicate,
+    draw_utterances,
     entropy,
-    runs,
+    quality_with_phones,
     same_sentence,
     speaker_leak,
-    with_phones,
 )
 from speechladder.units.external.load import rate_of
 from speechladder.units.external.times import at_frames
 
-# Of units that have no times, nothing can be said by the frame.
+# Figures by the frame, which are null for units without times.
 _OF_FRAMES = ("phone_purity", "cluster_purity", "pnmi", "frames", "without_silence", "mean_run_frames")
 
 
-def sounding(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """(id, (frames,) the unit at the centre of each 50 Hz frame) of a GIVEN_UNITS table with a rate."""
-    table, rate = read_table(path, GIVEN_UNITS), rate_of(path)
+def by_frame(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """(id, (frames,) the unit at the centre of each 50 Hz frame) of an EXTERNAL_UNITS table with a rate."""
+    table, rate = read_table(path, EXTERNAL_UNITS), rate_of(path)
     units, durations = (table[name].combine_chunks() for name in ("units", "durations"))
     for row, (name, seconds) in enumerate(zip(table["id"].to_pylist(), table["seconds"].to_pylist())):
         lasting = durations[row].values.to_numpy() if durations[row].is_valid else None
@@ -36,9 +36,9 @@ def sounding(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield name, at_frames(units[row].values.to_numpy(), lasting, rate, frames)
 
 
-def write_given_quality(
+def write_external_quality(
     cuts: list[Path],
-    alignments: list[Path],
+    alignment: list[Path],
     units: list[Path],
     clusters: int,
     items: dict[str, tuple[Path, Path]],
@@ -46,25 +46,26 @@ def write_given_quality(
     seed: int,
     abx_minutes: float = 0.0,
 ) -> None:
-    """Write units/quality.json as `quality.write_quality` does. Raises UserError.
+    """Write units/quality.json as `quality.write_quality` does, and raise the same errors.
 
-    What is counted by the frame (purities, runs, ABX, the speaker) is counted on the unit that sounds at each 50 Hz
-    frame, so that tokenizers of any rate compare; null where units have no rate. `entropy_bits` and `bits_per_second`
-    are of the units as they were written, of which there are `units_per_second`.
+    Figures by the frame (purities, runs, ABX, the speaker) use the unit at each 50 Hz frame, so that tokenizers of any
+    rate are comparable. They are null if units have no rate. `units_per_second`, `entropy_bits` and `bits_per_second`
+    describe the units as they were written.
     """
     rate = rate_of(units[0])
-    speakers, tokens = drawn(cuts, units, seed)
+    speakers, tokens = draw_utterances(cuts, units, seed)
     seconds = {}
     for path in units:
-        table = read_table(path, GIVEN_UNITS, ["id", "seconds"]).to_pydict()
+        table = read_table(path, EXTERNAL_UNITS, ["id", "seconds"]).to_pydict()
         seconds |= {name: value for name, value in zip(table["id"], table["seconds"]) if name in tokens}
     if rate:
-        said = {name: values for path in units for name, values in sounding(path) if name in tokens}
-        figures = with_phones({name: said[name] for name in tokens}, speakers, alignments, clusters, seed, units)
+        frames = {name: values for path in units for name, values in by_frame(path) if name in tokens}
+        frames = {name: frames[name] for name in tokens}
+        figures = quality_with_phones(frames, speakers, alignment, clusters, seed, units)
     else:
         figures = _without_times(tokens, speakers, clusters, seed)
-    flat, lasting = np.concatenate(list(tokens.values())).astype(np.int64), sum(seconds[name] for name in tokens)
-    short = np.concatenate([runs(values.astype(np.int64)) for values in tokens.values()])
+    flat, duration = np.concatenate(list(tokens.values())).astype(np.int64), sum(seconds[name] for name in tokens)
+    short = np.concatenate([deduplicate(values.astype(np.int64)) for values in tokens.values()])
     bits, short_bits = (entropy(np.bincount(values, minlength=clusters)) for values in (flat, short))
     write_json(
         out,
@@ -72,22 +73,23 @@ def write_given_quality(
             "encoder": None,
             "rate": rate,
             **figures,
-            "units_per_second": len(flat) / lasting,
+            "units_per_second": len(flat) / duration,
             "entropy_bits": bits,
-            "bits_per_second": len(flat) / lasting * bits,
+            "bits_per_second": len(flat) / duration * bits,
             "dedup": {
-                "units_per_second": len(short) / lasting,
+                "units_per_second": len(short) / duration,
                 "entropy_bits": short_bits,
-                "bits_per_second": len(short) / lasting * short_bits,
+                "bits_per_second": len(short) / duration * short_bits,
             },
             "empty_clusters_in_sample": None,
             "same_sentence": {task: same_sentence(*paths, seed) for task, paths in items.items()} or None,
-            "abx": abx_figures(cuts, alignments, units, None, None, abx_minutes, seed, sounding) if rate else None,
+            "abx": abx_figures(cuts, alignment, units, None, None, abx_minutes, seed, by_frame) if rate else None,
         },
     )
 
 
 def _without_times(tokens: dict[str, np.ndarray], speakers: dict[str, str], clusters: int, seed: int) -> dict[str, Any]:
+    """The figures of units without times."""
     counts = np.bincount(np.concatenate(list(tokens.values())).astype(np.int64), minlength=clusters)
     return {
         "utterances": len(tokens),

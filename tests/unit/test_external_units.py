@@ -1,8 +1,7 @@
-"""The user's own units: every reader, whose they are, what is checked, and what becomes of them."""
+"""External units: the readers, the matching of names, the checks, and the units on the ladder."""
 
 import gzip
 import json
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,21 +14,19 @@ from speechladder.io.audio import encode_flac, frame_count, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, read_jsonl
 from speechladder.io.spans import Span, as_rows
-from speechladder.io.tables import ALIGNMENT, GIVEN_UNITS, ITEMS, UTTERANCES, read_table, write_table
+from speechladder.io.tables import ALIGNMENT, EXTERNAL_UNITS, ITEMS, UTTERANCES, read_table, write_table
 from speechladder.rungs import registry
 from speechladder.rungs.utterances import read_items, read_utterances, select
 from speechladder.settings import Settings, Tokens, Units, load
+from speechladder.units.diagnostics.external import write_external_quality
 from speechladder.units.external import times
-from speechladder.units.external.listing import write_listing
-from speechladder.units.external.load import take_items, take_shard
+from speechladder.units.external.export import export_audio
+from speechladder.units.external.load import load_items, load_shard
 from speechladder.units.external.names import file_name, spellings
-from speechladder.units.external.partition import deal, dealt
-from speechladder.units.external.quality import write_given_quality
-from speechladder.units.external.read import as_integers, files_of, has_durations, rows
+from speechladder.units.external.partition import partition_files, read_partition
+from speechladder.units.external.read import as_integers, files_of, has_durations, read_rows
 from speechladder.workflow.config import silent_rungs, spoken_rungs, units_are_frames
 from speechladder.workflow.grids import variability_config
-
-SLAMKIT = Path("/work/shared/data/units_slamkit")
 
 
 def lines(path, *objects):
@@ -38,8 +35,8 @@ def lines(path, *objects):
     return path
 
 
-def given(**values):
-    return Units(source="given", path="units.jsonl", **values)
+def external(**values):
+    return Units(source="external", path="units.jsonl", **values)
 
 
 # Reading
@@ -57,7 +54,7 @@ def test_every_form_of_a_file_gives_the_same_rows(tmp_path, kind):
         name = "audio_repr" if kind == "text" else "units"
         path = tmp_path / "x.parquet"
         pq.write_table(pa.table({"path": names, name: said, "durations": pa.array(durations)}), path)
-    found = list(rows([path]))
+    found = list(read_rows([path]))
     assert [row.name for row in found] == names
     assert [row.units.tolist() for row in found] == units
     assert [row.durations.tolist() for row in found] == durations
@@ -68,11 +65,11 @@ def test_every_form_of_a_file_gives_the_same_rows(tmp_path, kind):
 
 def test_the_seconds_of_a_manifest_are_no_durations(tmp_path):
     path = lines(tmp_path / "x.jsonl", {"file_name": "a.flac", "units": [1, 2], "duration": 0.04})
-    assert [(row.name, row.durations) for row in rows([path])] == [("a.flac", None)]
+    assert [(row.name, row.durations) for row in read_rows([path])] == [("a.flac", None)]
     assert not has_durations(str(path))
     table = tmp_path / "x.parquet"
     pq.write_table(pa.table({"id": ["a"], "units": [[1, 2]], "duration": [0.04]}), table)
-    assert next(rows([table])).durations is None
+    assert next(read_rows([table])).durations is None
 
 
 @pytest.mark.parametrize(
@@ -92,7 +89,7 @@ def test_the_seconds_of_a_manifest_are_no_durations(tmp_path):
     ],
 )
 def test_units_that_are_none_are_a_reason(tmp_path, units, problem):
-    (row,) = rows([lines(tmp_path / "x.jsonl", {"id": "a", "units": units})])
+    (row,) = read_rows([lines(tmp_path / "x.jsonl", {"id": "a", "units": units})])
     assert problem in row.problem
     assert len(row.units) == 0
 
@@ -102,7 +99,7 @@ def test_units_that_are_none_are_a_reason(tmp_path, units, problem):
     [([1], "2 units, but 1 durations"), ([1, 0], "duration 0 at place 1"), ([1, 0.5], "duration 0.5 at place 1")],
 )
 def test_durations_that_do_not_fit_are_a_reason(tmp_path, durations, problem):
-    (row,) = rows([lines(tmp_path / "x.jsonl", {"id": "a", "units": [1, 2], "duration": durations})])
+    (row,) = read_rows([lines(tmp_path / "x.jsonl", {"id": "a", "units": [1, 2], "duration": durations})])
     assert problem in row.problem
 
 
@@ -110,7 +107,7 @@ def test_nulls_and_floats_in_parquet_are_reasons_too(tmp_path):
     for column in (pa.array([[1, None], None, [1, 2]]), pa.array([[1.0, 2.0], None, None])):
         path = tmp_path / "x.parquet"
         pq.write_table(pa.table({"id": ["a", "b", "c"], "units": column}), path)
-        found = list(rows([path]))
+        found = list(read_rows([path]))
         assert "at place" in found[0].problem
         assert "NoneType" in found[1].problem
     assert found[2].problem
@@ -131,7 +128,7 @@ def test_a_file_that_is_no_file_of_units_says_where(tmp_path, text, said):
     path = tmp_path / "x.jsonl"
     path.write_bytes(text)
     with pytest.raises(UserError, match=said) as error:
-        list(rows([path]))
+        list(read_rows([path]))
     assert str(path) in str(error.value)
 
 
@@ -139,17 +136,17 @@ def test_a_truncated_gzip_says_where(tmp_path):
     path = lines(tmp_path / "x.jsonl.gz", *({"id": f"{n}", "units": list(range(n, n + 99))} for n in range(300)))
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(UserError, match="not readable as JSON lines"):
-        list(rows([path]))
+        list(read_rows([path]))
 
 
 def test_a_parquet_without_the_columns_or_that_is_none(tmp_path):
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"id": ["a"], "tokens": [[1]]}), path)
     with pytest.raises(UserError, match="no column is called units, audio_repr; there are id, tokens"):
-        list(rows([path]))
+        list(read_rows([path]))
     path.write_bytes(b"PAR")
     with pytest.raises(UserError, match="not a readable Parquet file"):
-        list(rows([path]))
+        list(read_rows([path]))
 
 
 def test_a_folder_is_its_files_of_units(tmp_path):
@@ -186,7 +183,7 @@ SECONDS = (4.0, 6.0)
 
 
 def a_corpus(tmp_path):
-    """Cuts and alignment of two shards; the second holds the utterance that is its recording."""
+    """Cuts and alignment of two shards. The utterance of the second one is its whole recording."""
     cuts = [
         Cut(
             f"r{r}-{n}",
@@ -222,16 +219,16 @@ def a_corpus(tmp_path):
     return [tmp_path / f"cuts.{shard}.jsonl.gz" for shard in range(2)]
 
 
-def taken(tmp_path, *objects, max_rejected=1.0, memory=1 << 28, **settings):
-    """{id: (units, durations)} and {id: reason} of the corpus with these rows."""
+def loaded(tmp_path, *objects, max_rejected=1.0, memory=1 << 28, **settings):
+    """Load these rows for the corpus: {id: (units, durations)} and {id: reason}."""
     cuts = a_corpus(tmp_path)
-    deal([lines(tmp_path / "units.jsonl", *objects)], cuts, tmp_path / "given", memory)
+    partition_files([lines(tmp_path / "units.jsonl", *objects)], cuts, tmp_path / "external", memory)
     found, reasons = {}, {}
     for shard, path in enumerate(cuts):
         out, rejected = tmp_path / f"{shard}.parquet", tmp_path / f"rejected.{shard}.jsonl"
         alignment = tmp_path / f"alignment.{shard}.parquet"
-        take_shard(tmp_path / "given", shard, path, alignment, out, rejected, given(**settings), max_rejected)
-        for row in read_table(out, GIVEN_UNITS).to_pylist():
+        load_shard(tmp_path / "external", shard, path, alignment, out, rejected, external(**settings), max_rejected)
+        for row in read_table(out, EXTERNAL_UNITS).to_pylist():
             found[row["id"]] = (row["units"], row["durations"])
         reasons |= {row["id"]: row["reason"] for row in read_jsonl(rejected)}
     return found, reasons
@@ -247,22 +244,24 @@ def test_units_of_any_rate_are_taken_as_they_are(tmp_path, rate, memory):
     own = {f"r{r}-{n}": random_units(round(rate * SECONDS[n]) - 1, r) for r in range(2) for n in range(2)}
     own["r2-0"] = random_units(round(rate * 4))
     mixed = [{"id": id, "units": units} for id, units in reversed(own.items())]
-    found, reasons = taken(tmp_path, *mixed, rate=rate, memory=memory)
+    found, reasons = loaded(tmp_path, *mixed, rate=rate, memory=memory)
     assert found == {id: (units, None) for id, units in own.items()}
     assert list(found) == ["r0-0", "r0-1", "r1-0", "r1-1", "r2-0"]
     assert reasons == {}
-    assert len(list((tmp_path / "given").glob("*.parquet"))) == (5 if memory == 1 else 1)
+    assert len(list((tmp_path / "external").glob("*.parquet"))) == (5 if memory == 1 else 1)
 
 
 def test_only_a_shards_rows_are_read(tmp_path):
-    taken(tmp_path, {"id": "r0-0", "units": random_units(200)}, {"id": "r2-0", "units": random_units(200)})
-    assert [row.name for _, row in dealt(tmp_path / "given", 1)] == ["r2-0"]
+    loaded(tmp_path, {"id": "r0-0", "units": random_units(200)}, {"id": "r2-0", "units": random_units(200)})
+    assert [row.name for _, row in read_partition(tmp_path / "external", 1)] == ["r2-0"]
 
 
 @pytest.mark.parametrize("name", ["r0", "/data/s0/r0.flac", "../audio/r0.wav"])
 def test_units_of_a_whole_recording_are_cut_by_the_clock(tmp_path, name):
     whole = random_units(250)  # of 10 s at 25 Hz
-    found, reasons = taken(tmp_path, {"file_name": name, "units": whole}, {"id": "84-1", "units": whole[:100]}, rate=25)
+    found, reasons = loaded(
+        tmp_path, {"file_name": name, "units": whole}, {"id": "84-1", "units": whole[:100]}, rate=25
+    )
     assert found["r0-0"] == (whole[:100], None)
     assert found["r0-1"] == (whole[100:], None)
     assert found["r2-0"] == (whole[:100], None)
@@ -272,7 +271,7 @@ def test_units_of_a_whole_recording_are_cut_by_the_clock(tmp_path, name):
 
 def test_an_utterances_own_units_go_before_its_recordings(tmp_path):
     whole, own = random_units(500), random_units(200, 1)
-    found, _ = taken(tmp_path, {"id": "r0", "units": whole}, {"id": "r0-0", "units": own})
+    found, _ = loaded(tmp_path, {"id": "r0", "units": whole}, {"id": "r0-0", "units": own})
     assert found["r0-0"] == (own, None)
     assert found["r0-1"] == (whole[200:], None)
 
@@ -280,19 +279,19 @@ def test_an_utterances_own_units_go_before_its_recordings(tmp_path):
 def test_runs_keep_their_durations_and_are_cut_where_they_reach_over(tmp_path):
     # 10 s at 25 Hz: the third run lies over the cut at 4 s (frame 100)
     row = {"id": "r0", "units": [5, 6, 7, 8], "duration": [40, 50, 60, 100]}
-    found, _ = taken(tmp_path, row, rate=25)
+    found, _ = loaded(tmp_path, row, rate=25)
     assert found == {"r0-0": ([5, 6, 7], [40, 50, 10]), "r0-1": ([7, 8], [50, 100])}
-    found, _ = taken(tmp_path, row, rate=25, repeat=True)
+    found, _ = loaded(tmp_path, row, rate=25, repeat=True)
     assert found["r0-0"] == ([5] * 40 + [6] * 50 + [7] * 10, None)
 
 
 def test_units_without_a_rate_are_an_utterances_only(tmp_path):
     row = {"id": "r0-0", "units": [5, 6, 7], "duration": [1, 2, 3]}
-    found, reasons = taken(
+    found, reasons = loaded(
         tmp_path, row, {"id": "r1", "units": [1, 2]}, {"file_name": "84-1.flac", "units": [9]}, rate=0
     )
     assert found == {"r0-0": ([5, 6, 7], None), "r2-0": ([9], None)}
-    assert "without a rate nothing says which are its" in reasons["r1-0"]
+    assert "without a rate (units.rate) its part is unknown" in reasons["r1-0"]
 
 
 @pytest.mark.parametrize(
@@ -305,34 +304,34 @@ def test_units_without_a_rate_are_an_utterances_only(tmp_path):
         ([{"units": [7] * 200}, {"units": [7]}], {}, "2 rows with different units"),
         ([{"units": [7] * 200}, {"units": [-1]}], {}, "unit -1 at place 0"),
         ([{"units": []}], {}, "the list is empty"),
-        ([{"units": [7] * 200}], {"repeat": True}, "no durations, by which units.repeat"),
+        ([{"units": [7] * 200}], {"repeat": True}, "no durations, which units.repeat needs"),
     ],
 )
 def test_what_cannot_be_its_units_is_rejected_with_the_reason(tmp_path, objects, settings, reason):
-    found, reasons = taken(tmp_path, *({"id": "r0-0"} | row for row in objects), **settings)
+    found, reasons = loaded(tmp_path, *({"id": "r0-0"} | row for row in objects), **settings)
     assert "r0-0" not in found
     assert reason in reasons["r0-0"]
 
 
 def test_the_same_units_twice_are_once(tmp_path):
-    found, _ = taken(tmp_path, *[{"id": "r0-0", "units": [7] * 200}] * 2, {"id": "r0-0", "units": [7] * 200})
+    found, _ = loaded(tmp_path, *[{"id": "r0-0", "units": [7] * 200}] * 2, {"id": "r0-0", "units": [7] * 200})
     assert found["r0-0"] == ([7] * 200, None)
 
 
 def test_a_wrong_rate_of_a_recording_is_seen_though_its_parts_are_long_enough(tmp_path):
-    _, reasons = taken(tmp_path, {"id": "r0", "units": random_units(500)}, rate=25)
+    _, reasons = loaded(tmp_path, {"id": "r0", "units": random_units(500)}, rate=25)
     assert "500 units in 10.00 s are 50.0 a second, but units.rate is 25" in reasons["r0-0"]
 
 
 def test_too_many_rejects_fail_with_the_first_reasons(tmp_path):
     with pytest.raises(UserError, match=r"rejected, more than corpus\.max_rejected = 0\.2.*r0-0: 100 units in 4\.00 s"):
-        taken(tmp_path, {"id": "r0-0", "units": random_units(100)}, max_rejected=0.2)
+        loaded(tmp_path, {"id": "r0-0", "units": random_units(100)}, max_rejected=0.2)
 
 
 def test_units_of_another_corpus_are_an_error_with_both_names(tmp_path):
-    with pytest.raises(UserError, match=r"none of the 1 rows .* called 'x', its utterances 'r0-0'"):
-        taken(tmp_path, {"id": "x", "units": [1]})
-    assert not (tmp_path / "given").exists()
+    with pytest.raises(UserError, match=r"none of the 1 rows .* called 'x'; its utterances are called 'r0-0'"):
+        loaded(tmp_path, {"id": "x", "units": [1]})
+    assert not (tmp_path / "external").exists()
 
 
 def test_a_name_of_two_recordings_is_an_error(tmp_path):
@@ -343,10 +342,10 @@ def test_a_name_of_two_recordings_is_an_error(tmp_path):
         write_cuts(tmp_path / f"cuts.{shard}.jsonl.gz", [cut])
     paths = [tmp_path / f"cuts.{shard}.jsonl.gz" for shard in range(2)]
     with pytest.raises(UserError, match=r"line 1: 'x/1\.flac' is the name of several recordings"):
-        deal([lines(tmp_path / "x.jsonl", {"path": "x/1.flac", "units": [1]})], paths, tmp_path / "given")
+        partition_files([lines(tmp_path / "x.jsonl", {"path": "x/1.flac", "units": [1]})], paths, tmp_path / "external")
     whole = lines(tmp_path / "x.jsonl", {"path": "/data/q/1.flac", "units": [1]})
-    deal([whole], paths, tmp_path / "given")
-    assert [row.name for _, row in dealt(tmp_path / "given", 1)] == ["/data/q/1.flac"]
+    partition_files([whole], paths, tmp_path / "external")
+    assert [row.name for _, row in read_partition(tmp_path / "external", 1)] == ["/data/q/1.flac"]
 
 
 # On the ladder
@@ -354,7 +353,7 @@ def test_a_name_of_two_recordings_is_an_error(tmp_path):
 
 def test_the_rung_has_the_users_tokens_and_phones_keep_their_frames(tmp_path):
     own = {f"r{r}-{n}": random_units(round(25 * SECONDS[n])) for r in range(2) for n in range(2)}
-    taken(tmp_path, *({"id": id, "units": units} for id, units in own.items()), rate=25)
+    loaded(tmp_path, *({"id": id, "units": units} for id, units in own.items()), rate=25)
     parts = [
         [tmp_path / f"{name}.{n}.{end}" for n in range(2)]
         for name, end in (("cuts", "jsonl.gz"), ("alignment", "parquet"))
@@ -387,7 +386,7 @@ def an_item(name, seconds=1.0, part="good"):
 
 @pytest.fixture
 def items(tmp_path):
-    """Items of two tasks, the first of which have one name."""
+    """Items of two tasks. The first items of both have the same name."""
     paths = [tmp_path / task / "items.parquet" for task in ("swuggy", "sblimp")]
     for path in paths:
         write_table(path, [an_item("same"), an_item(f"of {path.parent.name}", 2.0)], ITEMS)
@@ -396,12 +395,12 @@ def items(tmp_path):
 
 def test_what_was_listed_is_found_again_by_id_and_by_file(tmp_path, items):
     cuts = a_corpus(tmp_path)
-    write_listing(items, cuts, tmp_path / "to_encode")
-    listed = list(read_jsonl(tmp_path / "to_encode" / "items.jsonl"))
+    export_audio(tmp_path / "export", items, cuts)
+    listed = list(read_jsonl(tmp_path / "export" / "items.jsonl"))
     assert [line["id"] for line in listed[:2]] == ["swuggy/same|good|v", "swuggy/of swuggy|good|v"]
     assert [len(read_audio(line["path"])) for line in listed] == [16_000, 32_000] * 2
     assert [line["seconds"] for line in listed] == [1.0, 2.0] * 2
-    spoken = list(read_jsonl(tmp_path / "to_encode" / "cuts.jsonl"))
+    spoken = list(read_jsonl(tmp_path / "export" / "cuts.jsonl"))
     assert [(line["id"], line["start"], line["seconds"]) for line in spoken[:2]] == [
         ("r0-0", 0.0, 4.0),
         ("r0-1", 4.0, 6.0),
@@ -411,9 +410,9 @@ def test_what_was_listed_is_found_again_by_id_and_by_file(tmp_path, items):
             {field: line[key], "units": random_units(round(25 * line["seconds"]), n)} for n, line in enumerate(listed)
         ]
         outs = [path.with_name(f"units.{key}.parquet") for path in items]
-        take_items(items, outs, [lines(tmp_path / "items.jsonl", *made)], given(rate=25))
+        load_items(items, outs, [lines(tmp_path / "items.jsonl", *made)], external(rate=25))
         for at, out in enumerate(outs):
-            table = read_table(out, GIVEN_UNITS).to_pylist()
+            table = read_table(out, EXTERNAL_UNITS).to_pylist()
             assert [row["units"] for row in table] == [row["units"] for row in made[2 * at : 2 * at + 2]]
             found = list(read_items(items[at], out, ["units"], Tokens()))
             assert [utterance.frames for utterance in found] == [49, 99]
@@ -434,8 +433,8 @@ def test_utterances_are_copied_where_asked(tmp_path, capsys):
     }
     there = Cut("a/1", "r", str(tmp_path / "r.flac"), 0.5, 1.0, **window)
     write_cuts(tmp_path / "cuts.0.jsonl.gz", [there, Cut("b", "q", str(tmp_path / "q.flac"), 0.0, 1.0, **window)])
-    write_listing([], [tmp_path / "cuts.0.jsonl.gz"], tmp_path / "to_encode", copy_cuts=True)
-    (line,) = read_jsonl(tmp_path / "to_encode" / "cuts.jsonl")
+    export_audio(tmp_path / "export", cuts=[tmp_path / "cuts.0.jsonl.gz"], copy_cuts=True)
+    (line,) = read_jsonl(tmp_path / "export" / "cuts.jsonl")
     assert (line["id"], line["start"], len(read_audio(line["path"]))) == ("a/1", 0.0, 16_000)
     assert "1 utterances could not be read, first b" in capsys.readouterr().err
 
@@ -443,11 +442,11 @@ def test_utterances_are_copied_where_asked(tmp_path, capsys):
 def test_items_without_units_are_named_with_the_way_to_them(tmp_path, items):
     made = lines(tmp_path / "items.jsonl", {"id": "swuggy/same|good|v", "units": random_units(50)})
     with pytest.raises(UserError) as error:
-        take_items(items, [path.with_name("units.parquet") for path in items], [made], given())
+        load_items(items, [path.with_name("units.parquet") for path in items], [made], external())
     said = str(error.value)
     assert "3 of 4 items have no units" in said
     assert "'swuggy/of swuggy|good|v', 'sblimp/same|good|v', 'sblimp/of sblimp|good|v'" in said
-    assert "results/units/to_encode" in said
+    assert "results/units/export" in said
     assert not items[0].with_name("units.parquet").exists()
 
 
@@ -455,13 +454,13 @@ def test_items_with_wrong_units_are_named(tmp_path, items):
     some = [("swuggy/same", 50), ("swuggy/of swuggy", 50), ("sblimp/same", 50), ("sblimp/of sblimp", 100)]
     made = lines(tmp_path / "items.jsonl", *({"id": f"{id}|good|v", "units": random_units(n)} for id, n in some))
     with pytest.raises(UserError, match=r"1 of 4 .*swuggy/of swuggy\|good\|v: 50 units in 2\.00 s .*line 2"):
-        take_items(items, [path.with_name("units.parquet") for path in items], [made], given())
+        load_items(items, [path.with_name("units.parquet") for path in items], [made], external())
 
 
 def test_an_item_of_two_tasks_needs_its_task(tmp_path, items):
     made = lines(tmp_path / "items.jsonl", {"id": "same|good|v", "units": random_units(50)})
     with pytest.raises(UserError, match="is an item of swuggy and sblimp; write TASK/same"):
-        take_items(items, [path.with_name("units.parquet") for path in items], [made], given())
+        load_items(items, [path.with_name("units.parquet") for path in items], [made], external())
 
 
 # Time
@@ -498,13 +497,13 @@ def test_quality_is_counted_by_the_frame_where_there_are_times(tmp_path, rate):
         return {"units": [3, 4, 5], "duration": lasting}
 
     own = [{"id": f"r{r}-{n}"} | units(SECONDS[n]) for r in range(2) for n in range(2)]
-    taken(tmp_path, *own, rate=rate)
+    loaded(tmp_path, *own, rate=rate)
     items = {"topic": (tmp_path / "topic" / "items.parquet", tmp_path / "topic" / "units.parquet")}
     write_table(items["topic"][0], [an_item("x")], ITEMS)
     made = lines(tmp_path / "items.jsonl", {"id": "x|good|v"} | {"units": [3, 4], "duration": [12, 13]})
-    take_items([items["topic"][0]], [items["topic"][1]], [made], given(rate=rate))
+    load_items([items["topic"][0]], [items["topic"][1]], [made], external(rate=rate))
     files = [tmp_path / "cuts.0.jsonl.gz"], [tmp_path / "alignment.0.parquet"], [tmp_path / "0.parquet"]
-    write_given_quality(*files, 100, items, tmp_path / "quality.json", 0)
+    write_external_quality(*files, 100, items, tmp_path / "quality.json", 0)
     found = read_json(tmp_path / "quality.json")
     assert (found["rate"], found["clusters"], found["dead_clusters"]) == (rate, 100, 97)
     assert found["units_per_second"] == pytest.approx(12 / 20)
@@ -523,13 +522,14 @@ def test_quality_is_counted_by_the_frame_where_there_are_times(tmp_path, rate):
 @pytest.mark.parametrize(
     ("units", "said"),
     [
-        ({"source": "given"}, "path: source: given needs"),
+        ({"source": "external"}, "path: source: external needs"),
+        ({"source": "given"}, "given is now called external; write source: external"),
         ({"path": "x.jsonl"}, "path: would not be read, since source is auto"),
         ({"rate": 25}, "rate: would not be read"),
         ({"repeat": True}, "repeat: would not be read"),
-        ({"source": "given", "path": "x", "rate": 0, "repeat": True}, "repeat: durations count frames"),
+        ({"source": "external", "path": "x", "rate": 0, "repeat": True}, "repeat: durations count frames"),
         (
-            {"source": "given", "path": "x", "clusters": 65_533},
+            {"source": "external", "path": "x", "clusters": 65_533},
             "units.clusters: Input should be less than or equal to 65532",
         ),
     ],
@@ -540,7 +540,7 @@ def test_a_mistake_in_the_settings_is_found(units, said):
 
 
 def test_sixty_five_thousand_units_need_no_larger_sample():
-    assert given(clusters=65_532, sample_frames=1000).clusters == 65_532
+    assert external(clusters=65_532, sample_frames=1000).clusters == 65_532
 
 
 @pytest.mark.parametrize(
@@ -556,7 +556,7 @@ def test_sixty_five_thousand_units_need_no_larger_sample():
 )
 def test_only_frames_of_50_hz_are_spoken(tmp_path, row, values, frames):
     path = str(lines(tmp_path / "x.jsonl", {"id": "a"} | row))
-    settings = Settings(units=Units(source="given", path=path, **values))
+    settings = Settings(units=Units(source="external", path=path, **values))
     assert units_are_frames(settings) == frames
     assert ("speech-hubert" in spoken_rungs(settings)) == frames
     assert silent_rungs(settings) == ([] if frames else ["speech-hubert"])
@@ -565,27 +565,49 @@ def test_only_frames_of_50_hz_are_spoken(tmp_path, row, values, frames):
 
 def test_variability_levels_need_an_encoder():
     with pytest.raises(UserError, match="speaks the corpus again"):
-        variability_config(Settings(units=Units(source="given", path="x")), 0)
+        variability_config(Settings(units=Units(source="external", path="x")), 0)
 
 
-@pytest.mark.skipif(not SLAMKIT.is_dir(), reason="the shared data are not here")
-def test_slamkits_own_files_are_read(tmp_path):
-    seconds = {name: len(read_audio(SLAMKIT / "audio" / f"{name}.flac")) / 16_000 for name in ("audio1", "audio2")}
-    path = SLAMKIT / "audio"
+def slamkit_tables(tmp_path, features, tokens, seconds):
+    """Both of slamkit's files loaded for recordings of so many seconds: the rows by the name of the file."""
     cuts = [
-        Cut(n, n, str(path / f"{n}.flac"), 0.0, s, "x", "train", "a", "a", 16_000, round(16_000 * s))
+        Cut(n, n, f"/data/audio/{n}.flac", 0.0, s, "x", "train", "a", "a", 16_000, round(16_000 * s))
         for n, s in seconds.items()
     ]
     write_cuts(tmp_path / "cuts.0.jsonl.gz", cuts)
     aligned = [{"id": cut.id, "words": [], "phones": [], "seconds": cut.duration, "aligner": "x"} for cut in cuts]
     write_table(tmp_path / "alignment.0.parquet", aligned, ALIGNMENT)
     tables = {}
-    for name, rate in (("features", 25), ("tokens", 0)):
-        deal([SLAMKIT / f"{name}.jsonl"], [tmp_path / "cuts.0.jsonl.gz"], tmp_path / name)
+    for name, file, rate in (("features", features, 25), ("tokens", tokens, 0)):
+        partition_files([file], [tmp_path / "cuts.0.jsonl.gz"], tmp_path / name)
         out, rejected = tmp_path / f"{name}.parquet", tmp_path / "rejected.jsonl"
         files = tmp_path / "cuts.0.jsonl.gz", tmp_path / "alignment.0.parquet", out, rejected
-        take_shard(tmp_path / name, 0, *files, given(rate=rate, clusters=500), 0.0)
-        tables[name] = read_table(out, GIVEN_UNITS).to_pylist()
+        load_shard(tmp_path / name, 0, *files, external(rate=rate, clusters=500), 0.0)
+        tables[name] = read_table(out, EXTERNAL_UNITS).to_pylist()
+    return tables
+
+
+def test_files_as_slamkit_writes_them_are_read(tmp_path):
+    seconds, features, tokens = {"audio1": 4.0, "audio2": 6.0}, [], []
+    for name in ("audio2", "audio1"):  # not in the order of the corpus
+        units, path = random_units(40, clusters=500), f"../example_data/audio/{name}.flac"
+        lasting = [2] * 39 + [round(25 * seconds[name]) - 78]
+        features.append({"units": units, "duration": lasting, "file_name": path})
+        tokens.append({"file_name": path, "audio_repr": "".join(f"<Un{unit}>" for unit in units)})
+    files = lines(tmp_path / "features.jsonl", *features), lines(tmp_path / "tokens.jsonl", *tokens)
+    tables = slamkit_tables(tmp_path, *files, seconds)
+    assert [row["id"] for row in tables["features"]] == ["audio1", "audio2"]
+    assert [row["units"] for row in tables["features"]] == [row["units"] for row in reversed(features)]
+    assert [sum(row["durations"]) for row in tables["features"]] == [100, 150]
+    assert [row["units"] for row in tables["features"]] == [row["units"] for row in tables["tokens"]]
+
+
+@pytest.mark.shared
+def test_slamkits_own_files_are_read(tmp_path, shared_data):
+    folder = shared_data / "units_slamkit"
+    audio = {name: read_audio(folder / "audio" / f"{name}.flac") for name in ("audio1", "audio2")}
+    seconds = {name: len(samples) / 16_000 for name, samples in audio.items()}
+    tables = slamkit_tables(tmp_path, folder / "features.jsonl", folder / "tokens.jsonl", seconds)
     assert [len(row["units"]) for row in tables["features"]] == [288, 328]
     assert [sum(row["durations"]) for row in tables["features"]] == [352, 398]
     assert [row["units"] for row in tables["features"]] == [row["units"] for row in tables["tokens"]]

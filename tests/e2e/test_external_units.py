@@ -1,4 +1,4 @@
-"""The user's own units through the workflow: the run's own ones given as files, and the same at 25 Hz."""
+"""External units in the workflow: the run's own units as files, and the same at 25 Hz."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ ITEM_TOKENS = [f"benchmarks/{task}/speech-hubert.parquet" for task in TASKS]
 
 
 def write_units(results: Path, folder: Path, every: int = 1) -> dict[str, str]:
-    """The run's own units, each n-th of them, as a tokenizer's files: utterances as Parquet, items as JSON lines."""
+    """Write every n-th of the run's own units as a tokenizer would: utterances as Parquet, items as JSON lines."""
     folder.mkdir()
     own = {name: row["units"][::every] for name, row in _rows(results / "units" / "0.parquet")}
     pq.write_table(pa.table({"id": list(own), "units": list(own.values())}), folder / "corpus.parquet")
@@ -27,7 +27,7 @@ def write_units(results: Path, folder: Path, every: int = 1) -> dict[str, str]:
         for path in [*(results / "benchmarks" / task for task in TASKS), results / "continuation"]:
             for name, row in _rows(path / "units.parquet"):
                 handle.write(json.dumps({"id": f"{path.name}/{name}", "units": row["units"][::every]}) + "\n")
-    return {"source": "given", "path": str(folder / "corpus.parquet"), "items_path": str(folder / "items.jsonl")}
+    return {"source": "external", "path": str(folder / "corpus.parquet"), "items_path": str(folder / "items.jsonl")}
 
 
 def _rows(path: Path) -> list[tuple[str, dict]]:
@@ -36,7 +36,7 @@ def _rows(path: Path) -> list[tuple[str, dict]]:
 
 @pytest.fixture
 def world(smoke, tmp_path):
-    """A copy of the smoke run, from whose corpus, alignment and items another run of its own goes on."""
+    """A copy of the smoke run, whose corpus, alignment and items another run uses."""
     shutil.copytree(smoke, tmp_path / "run", symlinks=True)
     for name in ("lm", "scores", "tokens"):
         shutil.rmtree(tmp_path / "run" / "results" / name)
@@ -44,7 +44,7 @@ def world(smoke, tmp_path):
 
 
 def test_the_runs_own_units_given_are_the_same_tokens(smoke, world, tmp_path):
-    units = write_units(smoke / "results", tmp_path / "given")
+    units = write_units(smoke / "results", tmp_path / "external")
     names = ["units/quality.json", "continuation/units.parquet", "tokens/speech-hubert", *ITEM_TOKENS]
     config = ["--config", f"units={json.dumps(units)}", "rungs=[speech-hubert]"]
     out = run(world, *config, "--", *(f"results/{name}" for name in names))
@@ -60,7 +60,7 @@ def test_the_runs_own_units_given_are_the_same_tokens(smoke, world, tmp_path):
 
 
 def test_units_at_25_hz_are_scored_as_they_are_and_not_spoken(smoke, world, tmp_path):
-    units = write_units(smoke / "results", tmp_path / "given", every=2) | {"rate": 25}
+    units = write_units(smoke / "results", tmp_path / "external", every=2) | {"rate": 25}
     config = ["--config", f"units={json.dumps(units)}", "rungs=[speech-hubert]"]
     out = run(world, *config, "--", "results/scores/speech-hubert/swuggy.parquet")
     assert "speech-hubert: no continuation" in out
@@ -76,8 +76,8 @@ def test_units_at_25_hz_are_scored_as_they_are_and_not_spoken(smoke, world, tmp_
 
 
 def test_what_there_is_no_encoder_for_is_refused(world, smoke, tmp_path):
-    units = write_units(smoke / "results", tmp_path / "given")
+    units = write_units(smoke / "results", tmp_path / "external")
     out = run(world, "-n", "--config", f"units={json.dumps(units)}", "--", "results/units_sweep.csv", check=False)
     assert "its points are layers and codebooks of an encoder" in out
-    out = run(world, "-n", "--config", "units={source: given, path: nowhere.jsonl}", check=False)
+    out = run(world, "-n", "--config", "units={source: external, path: nowhere.jsonl}", check=False)
     assert "units.path: nowhere.jsonl: no such file or folder" in out

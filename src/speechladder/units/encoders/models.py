@@ -1,4 +1,4 @@
-"""Encoders of the wav2vec 2.0 family as transformers has them: found, checked and read up to the wanted layer."""
+"""Find, check and read a model of the wav2vec 2.0 family (HuBERT, WavLM, wav2vec 2.0) up to the wanted layer."""
 
 import logging
 import re
@@ -13,7 +13,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.hashing import files_sha256
 
 MICRO = "hubert-micro"
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 KINDS = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}  # model_type -> class
 _WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
@@ -21,9 +21,9 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def resolve(name: str) -> Path:
-    """The folder that `units.encoder` means: hubert-micro, a directory, or a hub id (fetched, or from its cache).
+    """The folder of the model that `units.encoder` names: hubert-micro, a directory, or a hub id (fetched or cached).
 
-    Raises UserError when there is none.
+    Raise UserError if there is none.
     """
     folder = ASSETS / MICRO if name == MICRO else Path(name).expanduser()
     if folder.is_dir():
@@ -38,7 +38,7 @@ def resolve(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*config.json", "*.index.json", *_WEIGHTS]))
-    except Exception as error:  # the hub client raises a dozen kinds for 'not there' and 'no network'
+    except Exception as error:  # the hub's client raises a dozen kinds for 'not there' and 'no network'
         raise UserError(
             f"units.encoder: {name} is neither a directory nor in the hub's cache, and could not be fetched "
             f"({type(error).__name__}). On a machine with a network: 'hf download {name} --local-dir FOLDER', "
@@ -47,7 +47,7 @@ def resolve(name: str) -> Path:
 
 
 def _weights(folder: Path) -> list[Path]:
-    """The files that transformers will load, safetensors first."""
+    """The files that transformers will load; safetensors are preferred. Raise UserError if there are none."""
     for pattern in _WEIGHTS:
         if files := sorted(folder.glob(pattern)):
             return files
@@ -55,15 +55,15 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 (hex) over the weights in `folder`: the same for the same model wherever it lies."""
+    """sha256 (hex) of the weights in `folder`, which does not depend on where the folder is."""
     return files_sha256(_weights(folder))
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model of one of KINDS in fp32 and eval mode, its upper layers cut away.
+    """A model of one of KINDS in fp32 and eval mode, without its upper layers.
 
-    `normalise`: whether waveforms are brought to zero mean and unit variance; `hash`: `fingerprint` of the weights.
+    `normalise`: whether it takes waveforms of zero mean and unit variance. `hash`: `fingerprint` of the weights.
     """
 
     model: Any
@@ -71,10 +71,11 @@ class Checkpoint:
     hash: str
 
 
-def read(name: str, layer: int, source: str = "auto") -> Checkpoint:
-    """Read `name` (see `resolve`) up to transformer layer `layer`; `source` is auto or the model_type it must have.
+def read_model(name: str, layer: int, source: str = "auto") -> Checkpoint:
+    """Read `name` (see `resolve`) up to transformer layer `layer`.
 
-    Raises UserError naming the field when the encoder is missing, broken or of another kind, or has fewer layers.
+    `source` is auto or the model_type that the model must have. Raise UserError naming the field if the encoder is
+    missing, broken or of another kind, or has fewer layers.
     """
     import transformers
 
@@ -85,14 +86,14 @@ def read(name: str, layer: int, source: str = "auto") -> Checkpoint:
         raise UserError(f"units.encoder: {folder}/config.json is missing or unreadable ({error})") from None
     _check_config(config, folder, layer, source)
     weights = fingerprint(folder)
-    model, normalise = _read_model(folder, KINDS[config.model_type])
+    model, normalise = _read_weights(folder, KINDS[config.model_type])
     model.encoder.layers = model.encoder.layers[:layer]
     if config.do_stable_layer_norm:
-        # this kind normalises after its last layer; the output of an inner layer comes without
+        # this kind has a layer norm after its last layer, which is not applied to the output of an inner layer
         model.encoder.layer_norm = torch.nn.Identity()
     conv = model.encoder.pos_conv_embed.conv
     if torch.nn.utils.parametrize.is_parametrized(conv, "weight"):
-        torch.nn.utils.parametrize.remove_parametrizations(conv, "weight")  # else computed anew at every call
+        torch.nn.utils.parametrize.remove_parametrizations(conv, "weight")  # otherwise recomputed at every call
     return Checkpoint(model.requires_grad_(False), normalise, weights)
 
 
@@ -115,15 +116,15 @@ def _check_config(config: Any, folder: Path, layer: int, source: str) -> None:
         raise UserError(
             f"units.encoder: {folder} frames by {window} samples every {hop}; the ladder needs 400 every 320 (50 Hz)"
         )
-    if config.feat_extract_activation != "gelu":  # of every release; the fast front end computes no other
+    if config.feat_extract_activation != "gelu":  # every release has it, and the fast front end computes no other
         raise UserError(
             f"units.encoder: {folder}/config.json: feat_extract_activation is '{config.feat_extract_activation}'; the "
             "units need gelu, as HuBERT, WavLM and wav2vec 2.0 have it"
         )
 
 
-def _read_model(folder: Path, kind: str) -> tuple[Any, bool]:
-    """(the model in fp32 and eval mode, whether the waveform is normalised to zero mean and unit variance)."""
+def _read_weights(folder: Path, kind: str) -> tuple[Any, bool]:
+    """(the model in fp32 and eval mode, whether it takes waveforms of zero mean and unit variance)."""
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -140,16 +141,16 @@ def _read_model(folder: Path, kind: str) -> tuple[Any, bool]:
                     f"units.encoder: {folder}/preprocessor_config.json wants {extractor.sampling_rate} Hz, not 16,000"
                 )
             normalise = bool(extractor.do_normalize)
-        else:  # as the releases do: the layer-norm kind (Large) was trained on normalised waveforms
+        else:  # in the releases the kind with layer norms (Large) was trained on normalised waveforms
             normalise = model.config.feat_extract_norm == "layer"
     except UserError:
         raise
-    except Exception as error:  # safetensors, torch, json and transformers each have their own
+    except Exception as error:  # safetensors, torch, json and transformers each raise their own
         raise UserError(
             f"units.encoder: {folder} cannot be loaded as a {kind} ({type(error).__name__}: {error}); "
             "fetch or save the checkpoint again"
         ) from None
-    # used in training only, so its absence does no harm; any other would be random numbers without a word
+    # masked_spec_embed is used in training only; transformers fills any other missing tensor with random numbers
     missing = sorted(key for key in info["missing_keys"] if key != "masked_spec_embed")
     if missing:
         raise UserError(f"units.encoder: {folder} lacks {len(missing)} of the model's tensors, first {missing[0]}")

@@ -1,12 +1,12 @@
-"""s3prl 0.4.18 beside a torchaudio that is newer than it: what it calls and torchaudio no longer has.
+"""Stand-ins for parts of torchaudio that s3prl 0.4.18 uses and newer releases of torchaudio lack.
 
-Nothing of this computes a feature:
-- `torchaudio._extension` loads a library that is linked against CUDA's and against one release of torch: without a GPU
-  an OSError at `import torchaudio`. It has a faster lfilter, forced alignment and a CTC decoder, none of which an
-  upstream calls.
-- `torchaudio.set_audio_backend` (removed in 2.9) chose how files are read; s3prl calls it while it is imported. Here no
-  upstream reads files.
-- `torchaudio.sox_effects` (removed in 2.9) resamples in three upstreams that judge speech quality; s3prl imports it.
+None of them computes a feature:
+- `torchaudio._extension` loads a library that is linked against CUDA and against one release of torch. Without a GPU,
+  `import torchaudio` would raise OSError. The library has a faster lfilter, forced alignment and a CTC decoder; no
+  upstream calls them.
+- `torchaudio.set_audio_backend` (removed in 2.9) chose how files are read. s3prl calls it when it is imported. No
+  upstream reads files here.
+- `torchaudio.sox_effects` (removed in 2.9) resamples in three upstreams that judge speech quality. s3prl imports it.
 """
 
 import logging
@@ -18,6 +18,8 @@ from speechladder.io.errors import UserError
 
 
 def _without(what: str) -> Any:
+    """A function that raises, in place of the one that is missing."""
+
     def gone(*_: Any, **__: Any) -> Any:
         raise RuntimeError(f"{what} is not in this torchaudio")
 
@@ -25,19 +27,20 @@ def _without(what: str) -> Any:
 
 
 def _module(name: str, **attributes: Any) -> None:
+    """Register a module of these attributes, unless there is one of that name."""
     found = types.ModuleType(name)
     vars(found).update(attributes)
     sys.modules.setdefault(name, found)
 
 
 def open_hub() -> Any:
-    """The module s3prl.hub. Raises UserError where this Python has none."""
+    """Import s3prl.hub. Raise UserError if this Python does not have it."""
     _module(
         "torchaudio._extension",
         _IS_TORCHAUDIO_EXT_AVAILABLE=False,
         fail_if_no_align=lambda call: _without(call.__name__),
     )
-    # else two lines about ESPnet, which one upstream in thirty wants, in every log
+    # otherwise every log has two lines about ESPnet, which one upstream in thirty needs
     logging.getLogger("s3prl.upstream.espnet_hubert.expert").setLevel(logging.ERROR)
     try:
         import torchaudio

@@ -1,4 +1,4 @@
-"""Where s3prl runs: in an environment of its own, because torchaudio, which it needs, breaks transformers in ours."""
+"""The environment in which s3prl runs. It is separate because s3prl needs torchaudio, which breaks our transformers."""
 
 import difflib
 import os
@@ -10,15 +10,15 @@ from typing import Any
 from speechladder.io.errors import UserError
 from speechladder.settings import Units
 
-VENV = ".venv-s3prl"  # what `make s3prl` makes, beside the Snakefile
+VENV = ".venv-s3prl"  # made by `make s3prl`, beside the Snakefile
 LOCK = "requirements-s3prl.lock"
-_TAKES_CHECKPOINT = ("_local", "_custom", "_url")  # s3prl's own ending of such names
+_TAKES_CHECKPOINT = ("_local", "_custom", "_url")  # how s3prl's names of upstreams that read a checkpoint end
 
 
-def split(encoder: str) -> tuple[str, str | None]:
-    """`units.encoder` -> (the upstream's name, its checkpoint: a file, a folder, an address or a hub's OWNER/NAME).
+def split_encoder(encoder: str) -> tuple[str, str | None]:
+    """Split `units.encoder` into the upstream's name and its checkpoint: a file, folder, URL or hub id, or None.
 
-    Raises UserError where it is neither NAME nor NAME:CHECKPOINT, or a checkpoint is missing or would not be read.
+    Raise UserError if it is neither NAME nor NAME:CHECKPOINT, or if a checkpoint is missing or would not be read.
     """
     name, _, checkpoint = encoder.partition(":")
     if not re.fullmatch(r"[A-Za-z]\w*", name) or (":" in encoder and not checkpoint):
@@ -29,7 +29,7 @@ def split(encoder: str) -> tuple[str, str | None]:
     takes = name.endswith(_TAKES_CHECKPOINT)
     if takes and not checkpoint:
         raise UserError(f"units.encoder: {name} needs a checkpoint; write {name}:CHECKPOINT")
-    if checkpoint and not takes:  # s3prl would take its own address and not say a word
+    if checkpoint and not takes:  # s3prl would fetch its own and ignore this one silently
         raise UserError(
             f"units.encoder: {name} has a checkpoint of its own and would not read {checkpoint}; names that "
             f"read one end in {', '.join(_TAKES_CHECKPOINT)}"
@@ -38,12 +38,12 @@ def split(encoder: str) -> tuple[str, str | None]:
 
 
 def upstreams(hub: Any) -> dict[str, Any]:
-    """What s3prl's hub opens: names and functions. Its own list has all that its modules import, too."""
+    """The upstreams of s3prl's hub by name. The hub's own list also has everything that its modules import."""
     return {name: f for name in hub.options() if (f := getattr(hub, name)).__module__.endswith("hubconf")}
 
 
 def upstream(hub: Any, name: str) -> Any:
-    """The function of s3prl's hub that opens `name`. Raises UserError with the nearest names."""
+    """The function of s3prl's hub that opens `name`. Raise UserError with the nearest names if there is none."""
     functions = upstreams(hub)
     if name not in functions:
         near = ", ".join(difflib.get_close_matches(name, functions, n=5, cutoff=0.4)) or "none"
@@ -55,9 +55,9 @@ def upstream(hub: Any, name: str) -> Any:
 
 
 def interpreter(units: Units, home: Path, conda: bool) -> str:
-    """The python of the rules that open the encoder: a path, or `python`, the rule's own environment's.
+    """The Python of the rules that open the encoder: a path, or `python` for that of the rule's own environment.
 
-    `home`: the workflow's folder; `conda`: whether jobs run in the environments of their rules (--sdm conda).
+    `home`: the workflow's folder. `conda`: whether jobs run in the environments of their rules (--sdm conda).
     """
     if units.source != "s3prl":
         return "python"
@@ -79,10 +79,10 @@ def how_to_make(home: Path) -> str:
 
 
 def check_s3prl(units: Units, home: Path, conda: bool) -> None:
-    """Raise UserError where the run needs s3prl and does not have it, or s3prl cannot open `units.encoder` up to
-    `units.layer`. It is opened for this, once, on the CPU: an upstream that is fetched is fetched here.
+    """Raise UserError if the run needs s3prl and cannot find it, or if s3prl cannot open `units.encoder` and its layer.
 
-    Nothing is checked where conda will make the environment.
+    The upstream is opened once for this, on the CPU; if it must be fetched, it is fetched here. Nothing is checked if
+    conda will make the environment.
     """
     python = interpreter(units, home, conda)
     if units.source != "s3prl" or python == "python":

@@ -1,4 +1,4 @@
-"""One layer's features of a HuBERT, WavLM or wav2vec 2.0, which no batch can change."""
+"""One layer of a HuBERT, WavLM or wav2vec 2.0 model that transformers loads."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,28 +7,29 @@ from typing import Any
 import numpy as np
 import torch
 
-from speechladder.constants import SAMPLE_RATE
+from speechladder.constants import HOP, SAMPLE_RATE
 from speechladder.io.audio import frame_count
 from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
 from speechladder.settings import Units
 from speechladder.units.batching import AHEAD, buckets
-from speechladder.units.chunks import MARGIN, Piece, pieces
-from speechladder.units.decode import MIN_SAMPLES, Wave
-from speechladder.units.fast import Front, speed_up
-from speechladder.units.models import ASSETS, HOP, MICRO, fingerprint, read, resolve
-
-__all__ = ["ASSETS", "MICRO", "MIN_SAMPLES", "Encoder", "fingerprint", "open_encoder", "resolve"]
+from speechladder.units.decode import Wave
+from speechladder.units.encoders.base import Encoder, Features, check_lengths
+from speechladder.units.encoders.chunks import MARGIN, Piece, pieces
+from speechladder.units.encoders.fast import Front, speed_up
+from speechladder.units.encoders.models import read_model
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_SMALL = 20e6  # parameters: on a CPU in fp32 such a model runs as transformers has it, one utterance at a time
-_CPU_SECONDS = 16.0  # of padded speech in a batch on a CPU: short ones gain a fifth, beyond the caches it costs
-
-Features = list[tuple[int, torch.Tensor]]  # an utterance's place, its (frames, dim) float32 on the device
+_SMALL = 20e6  # parameters: on a CPU in fp32 such a model runs transformers' own modules, one utterance at a time
+_CPU_SECONDS = 16.0  # padded speech in a batch on a CPU: a fifth faster than one by one; more exceeds the caches
 
 
 def precision_on(device: torch.device, wanted: str) -> str:
-    """fp32, bf16 or fp16 for `units.precision`; auto is fp32 on a CPU. Raises UserError for fp16 on one."""
+    """The precision that `wanted` (units.precision) means on a device: fp32, bf16 or fp16.
+
+    auto is fp32 on a CPU, because what bf16 rounds there depends on the CPU's kernels. Raise UserError for fp16 on a
+    CPU.
+    """
     if wanted == "auto":
         if device.type == "cpu":
             return "fp32"
@@ -38,26 +39,22 @@ def precision_on(device: torch.device, wanted: str) -> str:
     return wanted
 
 
-def open_encoder(units: Units, device: str | None = None) -> Any:
-    """The encoder that `units` describes, an Encoder or a s3prl_encoder.S3prlEncoder. Raises UserError."""
-    if units.source == "given":
-        raise UserError("units.source: given has no encoder; its units come from units.path")
-    if units.source == "s3prl":
-        from speechladder.units.s3prl_encoder import S3prlEncoder
-
-        return S3prlEncoder.load(units.encoder, units.layer, device)
-    how = {"source": units.source, "precision": units.precision, "chunk_seconds": units.chunk_seconds}
-    return Encoder.load(units.encoder, units.layer, units.batch_seconds, device=device, compiled=units.compile, **how)
+def open_encoder(units: Units, device: str | None = None) -> "TransformersEncoder":
+    """Open the model that `units` describes; see factory.open_encoder."""
+    options = {"source": units.source, "precision": units.precision, "chunk_seconds": units.chunk_seconds}
+    return TransformersEncoder.load(
+        units.encoder, units.layer, units.batch_seconds, device=device, compiled=units.compile, **options
+    )
 
 
 @dataclass(frozen=True)
-class Encoder:
+class TransformersEncoder(Encoder):
     """The first layers of a model.
 
-    A frame's features depend on its own utterance alone. Without `front` (a small model in fp32 on a CPU, where
-    batches gain nothing) transformers' own modules run on one utterance at a time. With it (fast.Front) waveforms'
-    and group norms' statistics come from each utterance, convolutions see no padding, and the transformer runs on
-    batches that are padded to the longest and masked. Utterances longer than `chunk_seconds` are encoded in pieces.
+    Without `front` (a small model in fp32 on a CPU, where batches gain nothing) transformers' own modules encode one
+    utterance at a time. With `front` (fast.Front) the statistics of waveforms and group norms come from each utterance,
+    convolutions see no padding, and the transformer runs on batches that are padded to the longest and masked.
+    Utterances longer than `chunk_seconds` are encoded in pieces.
     """
 
     model: Any
@@ -83,17 +80,17 @@ class Encoder:
         chunk_seconds: float | None = None,
         compiled: bool = False,
         fast: bool | None = None,
-    ) -> "Encoder":
+    ) -> "TransformersEncoder":
         """Load `name` (hubert-micro, a directory, a hub id) up to transformer layer `layer` (1 is the first).
 
-        `device`: by default `devices.acquire_gpu()`. `fast`: with a front, by default where it pays. `compiled`: the
-        transformer goes through torch.compile. Raises UserError naming the field when the encoder is missing, broken or
-        of another kind, or has fewer layers.
+        `device`: the default is what `devices.acquire_gpu()` chooses. `fast`: use a front; the default is to use one where it
+        pays. `compiled`: run the transformer through torch.compile. Raise UserError naming the field if the encoder is
+        missing, broken or of another kind, or has fewer layers.
         """
         place = torch.device(device or acquire_gpu())
         if place.type == "cuda":
             torch.cuda.set_device(place)
-        found = read(name, layer, source)
+        found = read_model(name, layer, source)
         precision, model = precision_on(place, precision), found.model.to(place)
         if fast is None:
             small = sum(weight.numel() for weight in model.parameters()) < _SMALL
@@ -114,7 +111,7 @@ class Encoder:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a codebook must have been made from to fit these features, and the precision where it is not fp32."""
+        """See Encoder."""
         return {
             "encoder": self.name,
             "sha256": self.hash,
@@ -125,40 +122,28 @@ class Encoder:
 
     @property
     def batch(self) -> float:
-        """Speech per batch with padding, in seconds; 0 is one utterance at a time."""
-        # batch norm before the positional convolution (of few models) shifts the padding
+        """Speech per batch, padding included, in seconds; 0 means one utterance at a time."""
+        # batch norm before the positional convolution (few models have it) shifts the padding away from zero
         if self.front is None or getattr(self.model.encoder.pos_conv_embed, "batch_norm", None) is not None:
             return 0.0
         return min(self.batch_seconds, _CPU_SECONDS) if self.device.type == "cpu" else self.batch_seconds
 
     @property
     def ahead(self) -> float:
-        """Seconds of speech that are worth reading before they are encoded together."""
+        """See Encoder."""
         return AHEAD * self.batch
 
-    def encode(self, utterances: list[np.ndarray]) -> list[np.ndarray]:
-        """Each (samples,) float32 at 16 kHz -> (frames, dim) float32, frames == io.audio.frame_count(samples).
-
-        Raises ValueError for fewer than 400 samples: callers reject those with the reason.
-        """
-        out: list[np.ndarray] = [np.empty(0)] * len(utterances)
-        for batch in self.features([Wave.of(samples) for samples in utterances]):
-            for index, features in batch:
-                out[index] = features.cpu().numpy()
-        return out
-
     def features(self, waves: Sequence[Wave]) -> Iterator[Features]:
-        """The features of all, batch by batch, shorter utterances first; on a GPU nothing waits for them."""
-        if any(len(wave.samples) < MIN_SAMPLES for wave in waves):
-            raise ValueError(f"an utterance shorter than {MIN_SAMPLES} samples has no frame")
+        """Encode all, shorter utterances first. On a GPU nothing waits for the device."""
+        check_lengths(waves)
         longest = None if self.chunk_seconds is None else round(self.chunk_seconds * SAMPLE_RATE / HOP)
         margin = max(MARGIN, int(self.model.config.num_conv_pos_embeddings) // 2)
         cut = [p for i, w in enumerate(waves) for p in pieces(i, frame_count(len(w.samples)), longest, margin)]
         join = _Join(cut, self.dim)
-        folds: dict[int, Any] = {}  # of utterances in pieces, whose statistics are those of the whole
+        folds: dict[int, Any] = {}  # by utterance in pieces: its group norm, which is that of the whole
         for batch in buckets([piece.frames for piece in cut], self.batch * SAMPLE_RATE / HOP):
             chosen = [cut[at] for at in batch]
-            # TF32 and autotuning would make a GPU's units differ from a CPU's and from one run to the next
+            # TF32 and autotuning would make a GPU's units differ from a CPU's, and from run to run
             exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
             with torch.inference_mode(), exact:
                 states = self._encode(chosen, waves, folds)
@@ -167,31 +152,31 @@ class Encoder:
                 yield found
 
     def _encode(self, batch: list[Piece], waves: Sequence[Wave], folds: dict[int, Any]) -> list[torch.Tensor]:
-        """Pieces that go together -> each its (frames, dim) float32 on the device. `folds`: see `_fold`."""
+        """The features of a batch of pieces, each (frames, dim) float32 on the device. `folds`: see `_fold`."""
         plain = self.front is None and batch[0].whole
         hidden = self._plain(waves[batch[0].utterance]) if plain else self._fronts(batch, waves, folds)
         low = self.precision != "fp32"
         with torch.autocast(self.device.type, PRECISIONS[self.precision] if low else None, enabled=low):
             projected = self.model.feature_projection(hidden)
-            projected = projected[0] if isinstance(projected, tuple) else projected  # WavLM's and wav2vec 2.0's
+            projected = projected[0] if isinstance(projected, tuple) else projected  # of WavLM and wav2vec 2.0
             mask = _mask([piece.frames for piece in batch], self.device)
             states = self.model.encoder(projected, attention_mask=mask).last_hidden_state
         return [state[: piece.frames].float() for state, piece in zip(states, batch, strict=True)]
 
     def _normal(self, wave: Wave, part: slice = slice(None)) -> np.ndarray:
-        """Samples as the model takes them, (samples,) float32."""
+        """The samples that the model takes, (samples,) float32."""
         samples = wave.samples[part]
-        if self.normalise:  # as Wav2Vec2FeatureExtractor does
+        if self.normalise:  # the same operations as in Wav2Vec2FeatureExtractor
             samples = (samples - wave.mean) / wave.scale
         return np.ascontiguousarray(samples, dtype=np.float32)
 
     def _plain(self, wave: Wave) -> torch.Tensor:
-        """A whole utterance through transformers' convolutions -> (1, frames, channels)."""
+        """Run transformers' convolutions on a whole utterance: (1, frames, channels)."""
         samples = torch.from_numpy(self._normal(wave)).to(self.device)
         return self.model.feature_extractor(samples[None]).transpose(1, 2)
 
     def _fronts(self, batch: list[Piece], waves: Sequence[Wave], folds: dict[int, Any]) -> torch.Tensor:
-        """Pieces -> (batch, frames, channels) float32, padded."""
+        """Run the front on pieces: (batch, frames, channels) float32, padded."""
         front = self.front or Front(self.model.feature_extractor.conv_layers, torch.float32, self.device)
         if self.device.type == "cpu":
             parts = [front(*self._one(front, piece, waves, folds))[0] for piece in batch]
@@ -211,15 +196,17 @@ class Encoder:
     def _one(
         self, front: Front, piece: Piece, waves: Sequence[Wave], folds: dict[int, Any]
     ) -> tuple[torch.Tensor, list[Any]]:
-        """One piece for a front on a CPU."""
+        """The arguments of a front for one piece on a CPU."""
         samples = torch.from_numpy(self._normal(waves[piece.utterance], piece.samples))
         return samples[None], [self._fold(front, piece, waves, samples, folds)]
 
     def _fold(
         self, front: Front, piece: Piece, waves: Sequence[Wave], samples: torch.Tensor, folds: dict[int, Any]
     ) -> Any:
-        """The group norm of the whole utterance, of which `samples` (padded) may be all; computed for its first piece,
-        and kept in `folds`."""
+        """The group norm of the whole utterance, None if the model has no group norm.
+
+        `samples` are the piece's own, padded. For an utterance in pieces the norm is computed once and kept in `folds`.
+        """
         if front.group is None:
             return None
         wave = waves[piece.utterance]
@@ -231,7 +218,7 @@ class Encoder:
 
 
 def _mask(frames: list[int], device: torch.device) -> torch.Tensor | None:
-    """(batch, longest): which frames are an utterance's own; None where all are."""
+    """(batch, longest) bool: which frames belong to an utterance; None if all do."""
     if min(frames) == max(frames):
         return None
     counts = torch.tensor(frames, device=device)
@@ -239,18 +226,18 @@ def _mask(frames: list[int], device: torch.device) -> torch.Tensor | None:
 
 
 class _Join:
-    """Puts the pieces of an utterance together again; one that is whole passes."""
+    """Join the pieces of each utterance. An utterance in one piece passes through."""
 
     def __init__(self, cut: list[Piece], dim: int) -> None:
         self.dim, self.left = dim, {}
         for piece in cut:
             self.left[piece.utterance] = self.left.get(piece.utterance, 0) + 1
-        self.frames = {piece.utterance: piece.stop for piece in cut}  # the last piece's
+        self.frames = {piece.utterance: piece.stop for piece in cut}  # the last piece ends where the utterance does
         self.single = {utterance for utterance, count in self.left.items() if count == 1}
         self.held: dict[int, torch.Tensor] = {}
 
     def __call__(self, batch: list[Piece], states: list[torch.Tensor]) -> Features:
-        """What is complete."""
+        """Take a batch of pieces and return the utterances that are complete with it."""
         out: Features = []
         for piece, state in zip(batch, states, strict=True):
             index = piece.utterance

@@ -1,4 +1,4 @@
-"""What a tokenizer of the user's own has to encode: units/to_encode/, audio files and lists of them."""
+"""Export the audio that the user's own tokenizer has to encode: units/export/."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,23 @@ from speechladder.io.progress import progress, say
 from speechladder.io.tables import ITEMS
 from speechladder.units.external.names import file_name
 
-AT_ONCE = 256  # items whose audio is held: an official benchmark is gigabytes
+AT_ONCE = 256  # items whose audio is in memory at once, since an official benchmark has gigabytes
 
 
-def write_listing(items: Sequence[Path], cuts: Sequence[Path], out: Path, copy_cuts: bool = False) -> None:
-    """Write the folder `out`: {task}/{item}.flac of every item and prompt (16 kHz, mono), items.jsonl and cuts.jsonl.
+def export_audio(out: Path, items: Sequence[Path] = (), cuts: Sequence[Path] = (), copy_cuts: bool = False) -> None:
+    """Write the audio of items and prompts for your own tokenizer, and lists of all that it has to encode.
 
-    A line is {"id", "path", "seconds"}, an item's id is task/item, paths are absolute. Utterances are read in place:
-    their lines also have "start", in seconds from the begin of the file at `path`, which may lie in a tar
-    (x.tar#OFFSET+SIZE); with `copy_cuts` each has a file of its own in cuts/ instead. Audio that cannot be read is left
-    out of the list, and said. Raises UserError where an id cannot be a file's name.
+    The folder has {task}/{item}.flac of every item and prompt (16 kHz, mono), items.jsonl and cuts.jsonl. A line is
+    {"id", "path", "seconds"}. The id of an item is task/item. Paths are absolute. Utterances are not copied: their
+    lines also have "start", in seconds from the beginning of the file at "path", which may be in a tar
+    (x.tar#OFFSET+SIZE). Audio that cannot be read is left out of the list, with a message. Raise UserError if an id
+    cannot be a file name.
+
+    Args:
+        out: folder to write
+        items: benchmarks/{task}/items.parquet of every task, and continuation/prompts.parquet
+        cuts: corpus/cuts.{shard}.jsonl.gz of every shard
+        copy_cuts: write a FLAC file for each utterance too, in cuts/
     """
     home = Path(out).resolve()
     with atomic_folder(out) as folder:
@@ -49,7 +56,7 @@ def _items(items: Sequence[Path], folder: Path, home: Path) -> Iterator[dict[str
 
 def _cuts(cuts: Sequence[Path], folder: Path, home: Path, copy: bool) -> Iterator[dict[str, Any]]:
     unread: list[str] = []
-    with progress("to encode: utterances", len(cuts), "shards/s") as bar:
+    with progress("export: utterances", len(cuts), "shards/s") as bar:
         for shard, path in enumerate(cuts):
             if copy:
                 (folder / "cuts" / str(shard)).mkdir(parents=True)
@@ -69,10 +76,11 @@ def _cuts(cuts: Sequence[Path], folder: Path, home: Path, copy: bool) -> Iterato
                 yield line
             bar.advance(1)
     if unread:
-        say(f"to encode: {len(unread)} utterances could not be read, first {', '.join(unread[:3])}")
+        say(f"export: {len(unread)} utterances could not be read, first {', '.join(unread[:3])}")
 
 
 def _copied(cut: Cut, path: Path) -> bool:
+    """Write the audio of a cut to `path`. Return whether it could be read."""
     try:
         path.write_bytes(encode_flac(cut.samples()))
     except AudioError:
