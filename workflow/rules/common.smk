@@ -9,7 +9,7 @@ from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.settings import untracked, version, versions
 from speechladder.settings.options import DOWNLOADS
 from speechladder.settings.points import CODEBOOKS, FRACTION, LAYERS, MODELS, SAMPLES
-from speechladder.units.s3prl_environment import interpreter
+from speechladder.units.encoders.s3prl_environment import interpreter
 from speechladder.workflow.caches import RUN, caches
 from speechladder.workflow.config import checked, spoken_rungs
 from speechladder.workflow.grids import ScalingInputs, SweepInputs, variability_config

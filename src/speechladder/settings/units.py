@@ -1,8 +1,8 @@
 """The settings of acoustic units: encoder, k-means sample, codebook, or the user's own units."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from speechladder.settings.section import Fraction, Section
 

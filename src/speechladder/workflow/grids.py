@@ -67,8 +67,8 @@ class SweepInputs:
         settings, tasks = self.inputs.settings, self.inputs.tasks
         if settings.units.source == "external":
             raise UserError(
-                "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: external "
-                "has neither; leave units.source out, or compare tokenizers by a run of each (--directory)"
+                "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: "
+                "external has neither; leave units.source out, or compare tokenizers by a run of each (--directory)"
             )
         if self.trained and "phone-repeat" not in settings.rungs:
             raise UserError("results/units_sweep.csv: factor C is the step from phone-repeat; add it to rungs")

@@ -5,7 +5,7 @@ from pathlib import Path
 from speechladder.alignment.check import check_mfa_command
 from speechladder.fetch.download import check_room
 from speechladder.settings import Settings
-from speechladder.units.s3prl_environment import check_s3prl
+from speechladder.units.encoders.s3prl_environment import check_s3prl
 from speechladder.workflow.config import check_hubs
 from speechladder.workflow.leftovers import cancel_leftovers
 from speechladder.workflow.lock import hold_lock

@@ -36,7 +36,7 @@ def natural_speech(folder: Path) -> tuple[Labelled, list[str]]:
 
     Raise UserError if the folder has no transcripts, or if nothing can be aligned.
     """
-    aligner, out, rejected = Aligner(), [], []
+    aligner, out, rejected = UtteranceAligner(), [], []
     transcripts = sorted(folder.rglob("*.trans.txt"))
     if not transcripts:
         raise UserError(f"{folder}: no *.trans.txt below it; name a folder in LibriSpeech layout")

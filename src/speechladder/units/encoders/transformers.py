@@ -83,7 +83,7 @@ class TransformersEncoder(Encoder):
     ) -> "TransformersEncoder":
         """Load `name` (hubert-micro, a directory, a hub id) up to transformer layer `layer` (1 is the first).
 
-        `device`: the default is what `devices.acquire_gpu()` chooses. `fast`: use a front; the default is to use one where it
+        `device`: by default what `devices.acquire_gpu()` chooses. `fast`: use a fast front end; by default where it
         pays. `compiled`: run the transformer through torch.compile. Raise UserError naming the field if the encoder is
         missing, broken or of another kind, or has fewer layers.
         """
