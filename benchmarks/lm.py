@@ -30,8 +30,8 @@ import transformers
 from rates import hardware
 
 from speechladder.io.files import write_json
-from speechladder.lm.card import commit
 from speechladder.lm.model import prepare_torch
+from speechladder.lm.output import commit
 from speechladder.settings import MODELS
 
 

@@ -29,8 +29,8 @@ import transformers
 from generation import hardware
 
 from speechladder.benchmarks.score import unique_nll
-from speechladder.lm.card import commit
-from speechladder.lm.model import build, prepare_torch
+from speechladder.lm.model import build_model, prepare_torch
+from speechladder.lm.output import commit
 from speechladder.rungs.tokenizers import BOS, EOS, PAD
 from speechladder.settings import LM, Scores
 
@@ -95,7 +95,7 @@ def measure(
     batch_tokens = batch_tokens or (Scores().batch_tokens if device.type == "cpu" else 65_536)
     settings = LM(**dict(zip(DIMENSIONS, SIZES[size])))
     special = {"vocab_size": vocabulary, "pad_id": PAD, "bos_id": BOS, "eos_id": EOS}
-    model = build(settings, special, 0).to(device).eval()
+    model = build_model(settings, special, 0).to(device).eval()
     with torch.no_grad():
         model.lm_head.weight.mul_(20)  # random weights give flat predictions; these differ from each other
     items = pairs(count, rate, vocabulary, shared)

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from speechladder.lm import checkpoint, flops
+from speechladder.lm import checkpoint, compute
 from speechladder.lm.attention import resolve_attention
 from speechladder.lm.batches import PAD, Batches
-from speechladder.lm.memory import fit
-from speechladder.lm.model import build, resolve_precision
-from speechladder.lm.prefetch import Micro, Prefetch
-from speechladder.lm.resume import pack
-from speechladder.lm.step import Trainee
+from speechladder.lm.compute import plan_memory
+from speechladder.lm.model import build_model, resolve_precision
+from speechladder.lm.prefetch import MicroBatch, Prefetch
+from speechladder.lm.step import TrainState
 from speechladder.settings import DIMENSIONS, LM
 
 SPECIAL = {"vocab_size": 2052, "pad_id": PAD, "bos_id": 1, "eos_id": 2}
@@ -71,43 +70,43 @@ class Bench:
         self.documents = Documents(4000, mean, self.settings.window)
         lengths = self.documents.lengths.astype(np.float64)
         self.document = float((lengths**2).sum() / lengths.sum())
-        self.flops = flops.train_flops(self.settings, SPECIAL["vocab_size"], self.document)
-        self.ceiling = flops.matmul_ceiling(device.type, self.precision)
+        self.flops = compute.train_flops(self.settings, SPECIAL["vocab_size"], self.document)
+        self.ceiling = compute.matmul_ceiling(device.type, self.precision)
         memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-        self.fit = fit(self.settings, SPECIAL["vocab_size"], 1, self.precision == "bf16", memory)
+        self.memory = plan_memory(self.settings, SPECIAL["vocab_size"], 1, self.precision == "bf16", memory)
         head = self.settings.hidden_size // self.settings.heads
         self.flex = resolve_attention("auto", device, head) == "flex"
         self.steps = STEPS[device.type]
 
-    def trainee(self) -> Trainee:
+    def train_state(self) -> TrainState:
         """Our model with its optimiser."""
-        model = build(self.settings, SPECIAL, 0)
-        how = {"recompute": self.fit.recompute, "compiled": self.flex}
-        return Trainee(model, self.settings, self.device, self.precision, **how)
+        model = build_model(self.settings, SPECIAL, 0)
+        how = {"recompute": self.memory.recompute, "compiled": self.flex}
+        return TrainState(model, self.settings, self.device, self.precision, **how)
 
     def data(self) -> Prefetch:
         """Our batches."""
         kind = torch.bfloat16 if self.precision == "bf16" else torch.float32
         batches = Batches(self.documents, 0, self.settings.window, self.settings.batch_windows)
-        return Prefetch(batches, 0, 0, 1, self.fit.micro, self.flex, kind, self.device.type == "cuda")
+        return Prefetch(batches, 0, 0, 1, self.memory.micro, self.flex, kind, self.device.type == "cuda")
 
     def ours(self) -> dict[str, Any]:
         """Tokens/s of lm's step, with the share of it that waits for data and that the optimiser takes."""
-        trainee, per_step = self.trainee(), self.settings.window * self.settings.batch_windows
+        state, per_step = self.train_state(), self.settings.window * self.settings.batch_windows
         with self.data() as data:
             feed = iter(data)
             for _ in range(WARM):
-                trainee.step(next(feed), 1e-4)
+                state.train_step(next(feed), 1e-4)
             waited, begun = data.waited, self.clock.now()
             wall = time.perf_counter()
             for _ in range(self.steps):
-                trainee.step(next(feed), 1e-4)
+                state.train_step(next(feed), 1e-4)
             taken, wall = self.clock.now() - begun, time.perf_counter() - wall
             waited = data.waited - waited
         begun = self.clock.now()
         for _ in range(self.steps):
-            torch.nn.utils.clip_grad_norm_(trainee.model.parameters(), 1.0)
-            trainee.optimizer.step()
+            torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
+            state.optimizer.step()
         update = self.clock.now() - begun
         return {
             "tokens_per_second": self.steps * per_step / taken,
@@ -134,7 +133,7 @@ class Bench:
         else:
             stream = np.concatenate([documents[i] for i in order]).astype(np.int64)
             rows = list(stream[: len(stream) // window * window].reshape(-1, window))
-            parts = -(-self.settings.batch_windows // self.fit.micro)
+            parts = -(-self.settings.batch_windows // self.memory.micro)
             batch = self.settings.batch_windows // parts
         rows = [rows[i % len(rows)] for i in range(batch * parts * total)]
 
@@ -158,7 +157,7 @@ class Bench:
                 if state.global_step == total:
                     self.ended = clock.now()
 
-        model, stop = build(self.settings, SPECIAL, 0), Stop()
+        model, stop = build_model(self.settings, SPECIAL, 0), Stop()
         model.set_attn_implementation("sdpa")
         with tempfile.TemporaryDirectory() as folder:
             cuda = self.device.type == "cuda"
@@ -180,7 +179,7 @@ class Bench:
                 report_to=[],
                 disable_tqdm=True,
                 dataloader_num_workers=4 if cuda else 0,  # slamkit's 4; one core has no room for them
-                gradient_checkpointing=self.fit.recompute,
+                gradient_checkpointing=self.memory.recompute,
                 remove_unused_columns=False,
             )
             Trainer(model, arguments, data_collator=collate, train_dataset=rows, callbacks=[stop]).train()
@@ -190,22 +189,25 @@ class Bench:
     def masking(self) -> float:
         """How much longer a step takes with document boundaries than with plain causal attention over the window."""
 
-        class Plain(Micro):
+        class Plain(MicroBatch):
             def to(self, device: torch.device) -> tuple[Any, ...]:
                 return *(t.to(device, non_blocking=True) for t in (self.inputs, self.targets, self.positions)), None
 
-        trainee = self.trainee()
+        state = self.train_state()
         with self.data() as data:
             work = [next(iter(data)) for _ in range(2)]
-        plain = [type(w)([Plain(m.inputs, m.targets, m.positions, []) for m in w.micros], w.predicted) for w in work]
+        plain = [
+            type(w)([Plain(m.inputs, m.targets, m.positions, m.starts, []) for m in w.batches], w.predicted)
+            for w in work
+        ]
         for kind in (work, plain):
-            trainee.step(kind[0], 1e-4)
+            state.train_step(kind[0], 1e-4)
         times: dict[str, list[float]] = {"within": [], "plain": []}
         for _ in range(ROUNDS * 2):
             for name, kind in (("within", work), ("plain", plain)):
                 begun = self.clock.now()
                 for one in kind:
-                    trainee.step(one, 1e-4)
+                    state.train_step(one, 1e-4)
                 times[name].append(self.clock.now() - begun)
         return median(times["within"]) / median(times["plain"]) - 1
 
@@ -215,16 +217,16 @@ class Bench:
         Shares of the time between two checkpoints, at our rate: of the copy, which training always waits for, and of
         both, which it costs where no core is free.
         """
-        trainee = self.trainee()
+        state = self.train_state()
         with self.data() as data:
-            trainee.step(next(iter(data)), 1e-4)
-        best = {k: v.detach().cpu().clone() for k, v in trainee.model.state_dict().items()}
+            state.train_step(next(iter(data)), 1e-4)
+        best = {k: v.detach().cpu().clone() for k, v in state.model.state_dict().items()}
         begun = self.clock.now()
-        tensors = pack(trainee, best, keep=True)
+        tensors = checkpoint.collect_tensors(state, best, keep=True)
         copied = self.clock.now() - begun
         with tempfile.TemporaryDirectory() as folder:
             wall, begun = time.perf_counter(), time.process_time()
-            checkpoint.save(Path(folder), 1, tensors, {}, {})
+            checkpoint.save_checkpoint(Path(folder), 1, tensors, {}, {})
             written = time.perf_counter() - wall if self.clock.cuda else time.process_time() - begun
             size = sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file())
         between = self.settings.checkpoint_every * self.settings.window * self.settings.batch_windows / rate
@@ -275,10 +277,10 @@ def measure(device: torch.device, mean: float = 600.0, model: str | None = None)
         "memory_gb": rounds[-1]["memory_gb"],
         "masking_cost": bench.masking(),
         "checkpoint": bench.checkpoints(rate),
-        "parameters": flops.parameters(bench.settings, SPECIAL["vocab_size"]),
+        "parameters": compute.parameters(bench.settings, SPECIAL["vocab_size"]),
         "window": bench.settings.window,
         "windows_per_step": bench.settings.batch_windows,
-        "windows_at_once": bench.fit.micro,
+        "windows_at_once": bench.memory.micro,
         "mean_document": float(bench.documents.lengths.mean()),
         "precision": bench.precision,
         "rounds": [{k: v for k, v in r.items() if v is not None} for r in rounds],

@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 
 from speechladder.command import script
-from speechladder.lm.nodes import allocation, command
+from speechladder.lm.launch import launch_command, read_allocation
 
 
 @script
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print the command and start nothing")
     parser.add_argument("arguments", nargs="*", metavar="-- ARGUMENT", help="of train_lm.py")
     args = parser.parse_args()
-    words = command(args.trainer, args.arguments, allocation(os.environ), args.host, args.processes)
+    words = launch_command(args.trainer, args.arguments, read_allocation(os.environ), args.host, args.processes)
     if args.show:
         print(shlex.join(words))
         return

@@ -26,10 +26,10 @@ from speechladder.io.tables import (
 )
 from speechladder.rungs import registry
 from speechladder.rungs.data import TokenData
-from speechladder.rungs.pack import _sample_of_train, pack
+from speechladder.rungs.pack import _sample_of_train, pack_rung
 from speechladder.rungs.registry import Utterance
 from speechladder.rungs.tokenizers import BOS, EOS
-from speechladder.rungs.utterances import read_utterances, select
+from speechladder.rungs.utterances import read_utterances, select_utterances
 from speechladder.settings import Tokens
 
 CLUSTERS = 20
@@ -81,12 +81,12 @@ class Corpus:
 
     def select(self, max_rejected: float = 0.5) -> Path:
         out = self.folder / "utterances.parquet"
-        select(*self.write(), out, self.folder / "rejected.jsonl", max_rejected)
+        select_utterances(*self.write(), out, self.folder / "rejected.jsonl", max_rejected)
         return out
 
     def pack(self, name: str, clusters: int = CLUSTERS) -> Path:
         out = self.folder / name
-        pack(name, self.folder / "utterances.parquet", *self.write(), out, OPTIONS, clusters)
+        pack_rung(name, self.folder / "utterances.parquet", *self.write(), out, OPTIONS, clusters)
         return out
 
 
@@ -208,7 +208,7 @@ def test_items_are_tokenized_as_the_corpus_is(corpus: Corpus) -> None:
     with pytest.raises(UserError, match=r"2 of 4 items cannot be said on rung text-raw.*'0' \(2\)"):
         tokenize_items(corpus.folder / "text-raw", items, units, out)
     write_table(units, [{"id": "1|good|a", "units": [3] * 23}], UNITS)
-    with pytest.raises(UserError, match="23 frames of units, its audio 24"):
+    with pytest.raises(UserError, match="23 frames of units, its audio has 24 frames"):
         tokenize_items(corpus.folder / "speech-hubert-dedup", items, units, out)
 
 

@@ -38,23 +38,23 @@ WORKER = """
 import json, os, signal, sys
 from pathlib import Path
 from speechladder.lm import train as loop
-from speechladder.lm.step import Trainee
+from speechladder.lm.step import TrainState
 from speechladder.settings import LM
 
-step = Trainee.step
+step = TrainState.train_step
 for job in json.loads(sys.argv[1]):
     os.environ["MASTER_PORT"] = str(job["port"])
     done = []
 
-    def terminated(self, work, lr):
+    def terminated(self, data, lr):
         done.append(1)
         if len(done) == job["terminate"] and os.environ["RANK"] == "1":
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, work, lr)
+        return step(self, data, lr)
 
-    Trainee.step = terminated
+    TrainState.train_step = terminated
     try:
-        loop.train(Path(job["tokens"]), Path(job["out"]), 0, LM(**job["settings"]))
+        loop.train_lm(Path(job["tokens"]), Path(job["out"]), 0, LM(**job["settings"]))
     except SystemExit as stop:
         assert stop.code == 75 and job["terminate"], stop
 """
@@ -92,7 +92,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trainings by one process, and by two: ddp, fsdp, and one that SIGTERM to one of two interrupts."""
     folder = tmp_path_factory.mktemp("distributed")
     tokens = write_rung(folder / "toy")
-    loop.train(tokens, folder / "alone", 0, BASE)
+    loop.train_lm(tokens, folder / "alone", 0, BASE)
     settings = LlamaConfig(
         vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
         intermediate_size=64, rms_norm_eps=1e-3, rope_parameters={"rope_type": "default", "rope_theta": 50.0},
@@ -154,7 +154,7 @@ def test_sigterm_to_one_of_two_stops_both_at_one_step_and_one_goes_on(folder: Pa
     messages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "say", messages.append)
-        loop.train(folder / "toy", folder / "interrupted", 0, BASE)
+        loop.train_lm(folder / "toy", folder / "interrupted", 0, BASE)
     assert "resuming from step 6" in messages
     assert_same_run(folder / "alone", folder / "interrupted")
 

@@ -11,7 +11,7 @@ from speechladder.io.files import read_json
 from speechladder.io.tables import TOKEN_INDEX, read_table, write_table
 from speechladder.lm.batches import Batches
 from speechladder.rungs.data import TokenData
-from speechladder.rungs.fraction import take
+from speechladder.rungs.fraction import write_fraction
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def rung(tmp_path_factory):
 
 def shares(rung, folder, *fractions):
     for fraction in fractions:
-        take(rung, fraction, folder / str(fraction))
+        write_fraction(rung, fraction, folder / str(fraction))
     return [TokenData(folder / str(fraction), "train") for fraction in fractions]
 
 
@@ -51,7 +51,7 @@ def test_tokens_are_those_of_the_whole_and_no_copy_of_them(rung, tmp_path):
 
 
 def test_validation_and_tokenizer_are_those_of_the_whole(rung, tmp_path):
-    take(rung, 0.2, tmp_path / "part")
+    write_fraction(rung, 0.2, tmp_path / "part")
     for name in ("valid.bin", "valid.parquet", "tokenizer/tokenizer.json"):
         assert (tmp_path / "part" / name).read_bytes() == (rung / name).read_bytes()
     meta, before = read_json(tmp_path / "part" / "meta.json"), read_json(rung / "meta.json")
@@ -70,15 +70,15 @@ def test_the_same_utterances_on_every_rung(rung, tmp_path):
     seconds = index.column("seconds")
     at = theirs.schema.get_field_index("seconds")
     write_table(other / "train.parquet", theirs.set_column(at, TOKEN_INDEX.field(at), seconds), TOKEN_INDEX)
-    take(rung, 0.3, tmp_path / "a")
-    take(other, 0.3, tmp_path / "b")
+    write_fraction(rung, 0.3, tmp_path / "a")
+    write_fraction(other, 0.3, tmp_path / "b")
     one, two = TokenData(tmp_path / "a", "train"), TokenData(tmp_path / "b", "train")
     assert one.ids == two.ids
     assert not np.array_equal(one.lengths, two.lengths)
 
 
 def test_a_damaged_share_is_refused(rung, tmp_path):
-    take(rung, 0.5, tmp_path / "part")
+    write_fraction(rung, 0.5, tmp_path / "part")
     path = tmp_path / "part" / "train.bin"
     content = path.read_bytes()
     path.unlink()  # the link, not the file
@@ -90,10 +90,10 @@ def test_a_damaged_share_is_refused(rung, tmp_path):
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.5])
 def test_no_share(rung, tmp_path, fraction):
     with pytest.raises(UserError, match="above 0, at most 1"):
-        take(rung, fraction, tmp_path / "part")
+        write_fraction(rung, fraction, tmp_path / "part")
 
 
 def test_no_share_of_a_share(rung, tmp_path):
-    take(rung, 0.5, tmp_path / "part")
+    write_fraction(rung, 0.5, tmp_path / "part")
     with pytest.raises(UserError, match="of the whole"):
-        take(tmp_path / "part", 0.5, tmp_path / "quarter")
+        write_fraction(tmp_path / "part", 0.5, tmp_path / "quarter")

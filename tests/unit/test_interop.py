@@ -13,8 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from speechladder.io.files import read_json, write_json
 from speechladder.lm.likelihood import sequence_nll
-from speechladder.lm.model import load
-from speechladder.lm.train import train
+from speechladder.lm.model import load_model
+from speechladder.lm.train import train_lm
 from speechladder.rungs import registry, tokenizers
 from speechladder.settings import LM, Tokens
 
@@ -32,7 +32,7 @@ def folder(tmp_path_factory) -> Path:
     size = tokenizers.Codec(tokens / "tokenizer").vocab_size
     write_json(tokens / "meta.json", read_json(tokens / "meta.json") | {"rung": "phone-raw", "vocab_size": size})
     settings = LM(hidden_size=16, layers=2, heads=2, kv_heads=1, intermediate_size=32, window=64, batch_windows=2)
-    train(tokens, root / "lm" / "phone-raw" / "seed0", 0, settings.model_copy(update={"max_steps": 2}))
+    train_lm(tokens, root / "lm" / "phone-raw" / "seed0", 0, settings.model_copy(update={"max_steps": 2}))
     return root / "lm" / "phone-raw" / "seed0"
 
 
@@ -52,7 +52,7 @@ def test_transformers_loads_it_without_code_of_ours(folder):
     with torch.no_grad():
         logits = model(ids).logits.double()
     nll = -torch.log_softmax(logits[0, :-1], -1).gather(1, ids[0, 1:, None]).sum().item()
-    assert nll == pytest.approx(sequence_nll(load(folder), [ids_of(PHONES, folder)], 64)[0, 0], rel=1e-5)
+    assert nll == pytest.approx(sequence_nll(load_model(folder), [ids_of(PHONES, folder)], 64)[0, 0], rel=1e-5)
     out = model.generate(ids, max_new_tokens=5, do_sample=False)
     assert out.shape[1] <= ids.shape[1] + 5
 
@@ -95,11 +95,11 @@ def test_lm_evaluation_harness_gives_our_likelihoods(folder):
     def asked(kind, pairs):
         return [Instance(kind, {}, pair, n) for n, pair in enumerate(pairs)]
 
-    ours = -sequence_nll(load(folder), [ids_of(text, folder) for text in texts], 64)[:, 0]
+    ours = -sequence_nll(load_model(folder), [ids_of(text, folder) for text in texts], 64)[:, 0]
     found = harness.loglikelihood(asked("loglikelihood", [("", text) for text in texts]))
     assert [value for value, _ in found] == pytest.approx(ours, rel=1e-5)
     begun = [" ".join(text.split()[:1]) for text in texts]
     rest = [" " + " ".join(text.split()[1:]) for text in texts]
-    context = -sequence_nll(load(folder), [ids_of(text, folder) for text in begun], 64)[:, 0]
+    context = -sequence_nll(load_model(folder), [ids_of(text, folder) for text in begun], 64)[:, 0]
     found = harness.loglikelihood(asked("loglikelihood", list(zip(begun, rest))))
     assert [value for value, _ in found] == pytest.approx(ours - context, rel=1e-5)

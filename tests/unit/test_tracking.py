@@ -89,11 +89,11 @@ def test_what_does_not_start_is_said_before_training(tmp_path, wandb):
 def test_a_missing_package_is_named_with_the_command_that_brings_it(kind, monkeypatch, tmp_path):
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=rf"lm\.tracking: {kind} needs .*pip install {kind}"):
-        tracking.check(kind)
+        tracking.check_tracking(kind)
     with pytest.raises(UserError, match="pip install"):
         tracking.open_tracker(kind, tmp_path / "t", "run", {})
     assert not (tmp_path / "t").exists()
-    tracking.check("none")
+    tracking.check_tracking("none")
 
 
 def test_another_word(tmp_path):

@@ -17,7 +17,7 @@ from speechladder.io.files import read_json
 from speechladder.io.progress import progress
 from speechladder.io.tables import ITEM_TOKENS, ITEMS, LEARNING, SCORES, read_table, write_table
 from speechladder.lm.likelihood import sequence_nll
-from speechladder.lm.model import load, prepare_torch
+from speechladder.lm.model import load_model, prepare_torch
 from speechladder.lm.train import load_snapshot
 from speechladder.settings import Scores
 
@@ -77,7 +77,7 @@ def score_rung(
     curve: list[dict[str, object]] = []
     for folder in map(Path, models):
         about = read_json(folder / "train.json")
-        model = load(folder).to(device)
+        model = load_model(folder).to(device)
         largest = max((int(s.max()) for task in tasks for s in task.sequences), default=0)
         if largest >= model.config.vocab_size:
             raise UserError(

@@ -21,7 +21,7 @@ from speechladder.io.files import read_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.tables import CONTINUATIONS, PROMPTS, read_table, write_table
-from speechladder.lm.model import load, prepare_torch
+from speechladder.lm.model import load_model, prepare_torch
 from speechladder.rungs import registry
 from speechladder.rungs.tokenizers import BOS, UNK, Codec
 from speechladder.rungs.utterances import read_items
@@ -65,7 +65,7 @@ def continue_rung(
     rows = [{"id": p.id, "tokens": ids, "symbols": p.true} | common for p, ids in zip(asked, encoded)]
     for folder in map(Path, models):
         about = read_json(folder / "train.json")
-        model = load(folder).to(device)
+        model = load_model(folder).to(device)
         if about["rung"] != rung.name or model.config.vocab_size != codec.vocab_size:
             raise UserError(
                 f"{folder}: a model of rung {about['rung']} with {model.config.vocab_size} ids, but {tokens} is of "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from speechladder.io.tables import ITEMS, read_table
-from speechladder.lm.flops import active_parameters, score_flops, train_flops
+from speechladder.lm.compute import active_parameters, score_flops, train_flops
 from speechladder.plan.context import Context
 from speechladder.plan.figures import Cost, Figure
 from speechladder.plan.models import Model, hub_parameters

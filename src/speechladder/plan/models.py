@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechladder.io.files import read_json
-from speechladder.lm.flops import parameters, train_flops
-from speechladder.lm.memory import fit
-from speechladder.lm.warm_start import sized
+from speechladder.lm.compute import parameters, plan_memory, train_flops
+from speechladder.lm.warm_start import with_init_dimensions
 from speechladder.plan.figures import Figure
 from speechladder.plan.hours import Hours
 from speechladder.plan.inputs import Machine
@@ -81,7 +80,7 @@ def plan_model(
 ) -> Model:
     """A rung's model. Steps are the least of lm.max_steps and what lm.max_passes and lm.max_tokens ask for, as lm.train
     plans them; stopping earlier, when validation has converged or at lm.max_hours, is not foreseen."""
-    lm, rate = sized(settings.lm), token_rate(rung, results, settings.units)
+    lm, rate = with_init_dimensions(settings.lm), token_rate(rung, results, settings.units)
     size = vocabulary(rung, settings)
     count = parameters(lm, size)
     document = hours.utterance * rate.value + 2  # <s> and </s>
@@ -117,8 +116,8 @@ def plan_model(
 
 def too_large(model: Model, settings: Settings, memory: float) -> str | None:
     """Why a training does not fit into its GPUs of `memory` bytes each, if it does not, however it is laid out."""
-    lm = sized(settings.lm)
-    found = fit(lm, model.vocabulary, lm.processes, lm.precision != "fp32", memory)
+    lm = with_init_dimensions(settings.lm)
+    found = plan_memory(lm, model.vocabulary, lm.processes, lm.precision != "fp32", memory)
     if found.needed <= memory:
         return None
     return (

@@ -5,7 +5,7 @@
 command-line options from `add_options`, so that a stage run by hand and a stage run by Snakemake read the same names.
 """
 
-from speechladder.settings.lm import DIMENSIONS, HOW, LM, MODELS
+from speechladder.settings.lm import DIMENSIONS, EXECUTION_FIELDS, LM, MODELS
 from speechladder.settings.loading import load
 from speechladder.settings.models import (
     CORPORA,
@@ -35,7 +35,7 @@ from speechladder.settings.section import Section
 __all__ = [
     "CORPORA",
     "DIMENSIONS",
-    "HOW",
+    "EXECUTION_FIELDS",
     "LM",
     "MODELS",
     "PAPER_RUNGS",

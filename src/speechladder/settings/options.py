@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from speechladder.io.errors import UserError
-from speechladder.settings.lm import HOW
+from speechladder.settings.lm import EXECUTION_FIELDS
 from speechladder.settings.models import Corpus, Settings
 from speechladder.settings.section import Section
 
@@ -20,7 +20,7 @@ _UNTRACKED = {
     "corpus": ("max_rejected",),
     "units": ("workers", "sample_gigabytes"),
     "continuation": ("batch",),
-    "lm": HOW,
+    "lm": EXECUTION_FIELDS,
 }  # by section, since units.compile is another thing than lm.compile
 
 

@@ -40,14 +40,16 @@ def train_judge(
     content. Until it is done all lies in judge.checkpoints beside it, from which the same call goes on. Raises
     UserError when a file is missing or empty, SystemExit(75) after SIGTERM.
     """
-    from speechladder.lm.train import train
-    from speechladder.lm.warm_start import sized
+    from speechladder.lm.train import train_lm
+    from speechladder.lm.warm_start import with_init_dimensions
 
     out = Path(out)
     running = out.with_name(out.name + ".checkpoints")
     pack_text(text, running / "tokens", options, normalise)
-    lm = sized(lm).model_copy(update={"max_steps": settings.judge_steps, "learning_points": 0, **FROM_SCRATCH})
-    summary = train(running / "tokens", running / "model", seed, lm.model_copy(update={"tracking": "none"}))
+    lm = with_init_dimensions(lm).model_copy(
+        update={"max_steps": settings.judge_steps, "learning_points": 0, **FROM_SCRATCH}
+    )
+    summary = train_lm(running / "tokens", running / "model", seed, lm.model_copy(update={"tracking": "none"}))
     if out.exists():
         shutil.rmtree(out)
     running.replace(out)
