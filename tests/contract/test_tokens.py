@@ -157,7 +157,7 @@ def test_rows_out_of_the_order_of_shards_are_refused(corpus: Corpus) -> None:
     read = read_utterances(table.take(list(range(len(table)))[::-1]), *corpus.write(), ["units"], OPTIONS)
     with pytest.raises(UserError, match="not in the order of the shards"):
         list(read)
-    with pytest.raises(UserError, match="knows shard 1, but 1 shards were given"):
+    with pytest.raises(UserError, match="names shard 1, but 1 shards were given"):
         list(read_utterances(table, *(paths[:1] for paths in corpus.write()), ["units"], OPTIONS))
 
 

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from speechladder.io.files import read_json, write_json
 from speechladder.lm.likelihood import sequence_nll
 from speechladder.lm.model import load_model
+from speechladder.lm.output import model_card
 from speechladder.lm.train import train_lm
 from speechladder.rungs import registry, tokenizers
 from speechladder.settings import LM, Tokens
@@ -32,7 +33,8 @@ def folder(tmp_path_factory) -> Path:
     size = tokenizers.Codec(tokens / "tokenizer").vocab_size
     write_json(tokens / "meta.json", read_json(tokens / "meta.json") | {"rung": "phone-raw", "vocab_size": size})
     settings = LM(hidden_size=16, layers=2, heads=2, kv_heads=1, intermediate_size=32, window=64, batch_windows=2)
-    train_lm(tokens, root / "lm" / "phone-raw" / "seed0", 0, settings.model_copy(update={"max_steps": 2}))
+    short = settings.model_copy(update={"max_steps": 2})
+    train_lm(tokens, root / "lm" / "phone-raw" / "seed0", 0, short, corpus="librispeech")
     return root / "lm" / "phone-raw" / "seed0"
 
 
@@ -55,6 +57,35 @@ def test_transformers_loads_it_without_code_of_ours(folder):
     assert nll == pytest.approx(sequence_nll(load_model(folder), [ids_of(PHONES, folder)], 64)[0, 0], rel=1e-5)
     out = model.generate(ids, max_new_tokens=5, do_sample=False)
     assert out.shape[1] <= ids.shape[1] + 5
+
+
+def test_the_card_says_what_the_hub_asks_for_and_the_tokenizer_its_window(folder):
+    from huggingface_hub import ModelCard
+
+    data = ModelCard.load(folder / "README.md").data
+    assert (data.license, data.language, data.datasets) == ("apache-2.0", "en", ["openslr/librispeech_asr"])
+    assert (data.library_name, data.pipeline_tag, data.base_model) == ("transformers", "text-generation", None)
+    assert AutoTokenizer.from_pretrained(folder).model_max_length == 64
+
+
+@pytest.mark.parametrize(
+    ("init", "corpus", "license", "datasets", "base", "sentence"),
+    [
+        (None, "world", "apache-2.0", [], None, "The speech is generated"),
+        (None, "local", "unknown", [], None, "The speech is the user's own"),
+        ("OWNER/NAME", "libriheavy", "unknown", ["pkufool/libriheavy"], "OWNER/NAME", "from the text LM OWNER/NAME"),
+        (None, "", "unknown", [], None, "## Data\n60 training utterances"),
+    ],
+)
+def test_a_card_follows_the_corpus_and_the_start(folder, init, corpus, license, datasets, base, sentence):
+    from huggingface_hub import ModelCard
+
+    meta = {"bos_id": 1, "utterances": {"train": 60, "valid": 12}, "seconds": {"train": 1.0, "valid": 1.0}}
+    summary = read_json(folder / "train.json") | {"init": init}
+    card = model_card(summary, LM(init=init), meta | {"tokens": {"train": 9}}, corpus)
+    data = ModelCard(card).data
+    assert (data.license, data.datasets, data.base_model) == (license, datasets, base)
+    assert sentence in card and '--exclude ".snakemake_timestamp"' in card
 
 
 def test_a_server_finds_what_it_needs(folder):

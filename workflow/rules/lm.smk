@@ -1,4 +1,4 @@
-# One Llama per rung and seed. Checkpoints lie beside the declared output, in lm/{rung}/seed{seed}.checkpoints/, since
+# One language model per rung and seed. Checkpoints lie beside the declared output, in lm/{rung}/seed{seed}.checkpoints/, since
 # Snakemake deletes declared outputs before a job runs, and a killed training must find them again. With lm.processes
 # above 1 the script starts them by torchrun (lm/launch.py).
 
@@ -18,7 +18,7 @@ rule train_lm:
     threads: S.lm.threads * S.lm.processes
     params:
         version=VERSIONS["lm"],
-        options=as_options(S.lm, exclude=["seeds"]),
+        options=as_options(S.lm, exclude=["seeds"]) + f" --corpus {S.corpus.name}",
     shell:
         'python "$SCRIPTS"/train_lm.py --tokens {input.tokens} --out {output} --seed {wildcards.seed} {params.options}'
         " 2>&1 | tee {log}"

@@ -115,6 +115,12 @@ class PackedAttention(torch.autograd.Function):
 FUSED = getattr(torch, "_softmax_backward_data", None)  # the kernel of softmax's own backward pass
 
 
+def default_scale(q: torch.Tensor, scaling: float | None) -> torch.Tensor:
+    """Queries that give under the default scale D**-0.5 the scores that `q` gives under `scaling`."""
+    default = q.shape[-1] ** -0.5
+    return q if scaling is None or scaling == default else q * (scaling / default)
+
+
 def _attend(module, q, k, v, mask, blocks=None, scaling=None, **options):
     """The attention interface of transformers: within documents with `blocks`, otherwise causal over the whole row.
 
@@ -124,9 +130,7 @@ def _attend(module, q, k, v, mask, blocks=None, scaling=None, **options):
     if unsupported := [name for name, value in given.items() if torch.is_tensor(value) or value]:
         raise UserError(f"lm.architecture: {type(module).__name__} needs {', '.join(unsupported)}, which packed lacks")
     q, k = q.to(v.dtype), k.to(v.dtype)  # under autocast the rotary embedding left them in fp32
-    default = q.shape[-1] ** -0.5
-    if scaling is not None and scaling != default:
-        q = q * (scaling / default)
+    q = default_scale(q, scaling)
     groups = q.shape[1] // k.shape[1]
     with torch.autocast(q.device.type, enabled=False):
         if isinstance(blocks, BlockMask):

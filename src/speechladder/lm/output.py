@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 # The data sets of each corpus as the Hugging Face hub names them, and what the card says about them.
 DATASETS: dict[str, tuple[list[str], str]] = {
-    "world": ([], "The speech is generated: sentences of a small grammar, spoken by espeak-ng."),
-    "librispeech": (["openslr/librispeech_asr"], "The speech is that of LibriSpeech (CC BY 4.0)."),
-    "libriheavy": (["pkufool/libriheavy"], "The speech is that of Libri-Light, with the transcripts of LibriHeavy."),
-    "local": ([], "The speech is the user's own."),
+    "world": ([], "The speech is generated: sentences of a small grammar, spoken by espeak-ng.\n"),
+    "librispeech": (["openslr/librispeech_asr"], "The speech is that of LibriSpeech (CC BY 4.0).\n"),
+    "libriheavy": (["pkufool/libriheavy"], "The speech is that of Libri-Light, with the transcripts of LibriHeavy.\n"),
+    "local": ([], "The speech is the user's own.\n"),
 }
 OPEN = ("world", "librispeech", "libriheavy")  # corpora whose terms allow weights under the license of this project
 
@@ -64,8 +64,7 @@ rung of its ladder: `{s["rung"]}`, {s["vocab_size"]} ids, {s["tokens_per_second"
 purpose is the comparison with the models of the other rungs, which are trained on the same utterances.
 
 ## Data
-{speech}
-{meta["utterances"]["train"]:,} training utterances, {meta["seconds"]["train"] / 3600:.2f} hours, \
+{speech}{meta["utterances"]["train"]:,} training utterances, {meta["seconds"]["train"] / 3600:.2f} hours, \
 {meta["tokens"]["train"]:,} tokens with `<s>` and `</s>`; {meta["utterances"]["valid"]:,} validation utterances, \
 {meta["seconds"]["valid"] / 3600:.2f} hours. A document is an utterance; attention never crosses documents.
 

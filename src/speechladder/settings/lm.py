@@ -51,8 +51,8 @@ class LM(Section):
     )
     init: str | None = Field(
         None,
-        description="Warm start (TWIST): a folder or OWNER/NAME of a Llama text LM whose body is taken, dimensions too; "
-        "embeddings and head are drawn anew for the rung's vocabulary. null: from scratch.",
+        description="Warm start (TWIST): a folder or OWNER/NAME of a text LM of the same architecture, whose body and "
+        "dimensions are taken; embeddings and head are drawn for the rung's vocabulary. null: from scratch.",
     )
     window: int = Field(1024, ge=8, description="Tokens in a training window; attention never crosses a document.")
     batch_windows: int = Field(
