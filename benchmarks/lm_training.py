@@ -1,7 +1,8 @@
-"""The training half of benchmarks/lm.py: lm's steps against Hugging Face's Trainer and against the bare matrix product.
+"""The training half of benchmarks/lm.py: the steps of lm against the Trainer of Hugging Face and against bare matrix
+products, with the same model, documents and precision on the same device.
 
-The same model, documents and precision on the same device. On a CPU seconds are the process' own (its threads' too),
-which on a shared machine say more than the clock's; on a GPU they are the clock's.
+On a CPU, seconds are those of the process and its threads, which are more reliable than wall-clock time on a shared
+machine; on a GPU they are wall-clock seconds.
 """
 
 import tempfile
@@ -25,12 +26,12 @@ from speechladder.settings import DIMENSIONS, LM
 
 SPECIAL = {"vocab_size": 2052, "pad_id": PAD, "bos_id": 1, "eos_id": 2}
 SIZES = {
-    "cpu": LM(precision="auto"),  # the default run's
+    "cpu": LM(precision="auto"),  # that of the default run
     "cuda": LM(model="tinyllama-1.1b", window=2048, batch_windows=32, checkpoint_every=1000, lr=4e-4),
 }
-STEPS = {"cpu": 8, "cuda": 10}  # of one round; three are taken of each, in turn
+STEPS = {"cpu": 8, "cuda": 10}  # of one round
 ROUNDS, WARM = 3, 3
-ROWS = 8  # of a batch of the Trainer: slamkit's per_device_train_batch_size
+ROWS = 8  # of a batch of the Trainer: per_device_train_batch_size of slamkit
 PAPER_STEP = 128 * 2048  # tokens
 
 
@@ -47,20 +48,20 @@ class Documents:
 
 
 class Clock:
-    """Seconds: of this process' CPU, or of the clock where a GPU works."""
+    """Seconds of this process's CPU, or of the wall clock on a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
 
     def now(self) -> float:
-        """Since some time."""
+        """Seconds since a fixed moment."""
         if self.cuda:
             torch.cuda.synchronize()
         return time.perf_counter() if self.cuda else time.process_time()
 
 
 class Bench:
-    """One device's measurements."""
+    """The measurements of one device."""
 
     def __init__(self, device: torch.device, mean: float, model: str | None = None) -> None:
         self.device, self.clock = device, Clock(device)
@@ -79,19 +80,19 @@ class Bench:
         self.steps = STEPS[device.type]
 
     def train_state(self) -> TrainState:
-        """Our model with its optimiser."""
+        """The model of lm with its optimiser."""
         model = build_model(self.settings, SPECIAL, 0)
         how = {"recompute": self.memory.recompute, "compiled": self.flex}
         return TrainState(model, self.settings, self.device, self.precision, **how)
 
     def data(self) -> Prefetch:
-        """Our batches."""
+        """The batches of lm."""
         kind = torch.bfloat16 if self.precision == "bf16" else torch.float32
         batches = Batches(self.documents, 0, self.settings.window, self.settings.batch_windows)
         return Prefetch(batches, 0, 0, 1, self.memory.micro, self.flex, kind, self.device.type == "cuda")
 
     def ours(self) -> dict[str, Any]:
-        """Tokens/s of lm's step, with the share of it that waits for data and that the optimiser takes."""
+        """Tokens/s of the step of lm, with the shares of waiting for data and of the optimiser."""
         state, per_step = self.train_state(), self.settings.window * self.settings.batch_windows
         with self.data() as data:
             feed = iter(data)
@@ -116,11 +117,11 @@ class Bench:
         }
 
     def trainer(self, padded: bool) -> float:
-        """Real tokens/s of transformers' Trainer, SDPA attention, AdamW fused, bf16 where ours is.
+        """Real tokens/s of the Trainer of transformers: SDPA attention, fused AdamW, bf16 if lm uses it.
 
-        `padded`: a document a row, ROWS rows padded to the longest, as slamkit feeds it where there is no
-        flash-attention (its DataCollatorForLanguageModeling). Else windows of documents end to end, a step as large as
-        ours, causal attention across documents: the fastest way to feed it, and not the same computation.
+        `padded`: one document per row, ROWS rows padded to the longest, as slamkit does without flash-attention (its
+        DataCollatorForLanguageModeling). Otherwise windows of documents end to end, with steps of the same size and
+        causal attention across documents: the fastest way to feed it, but not the same computation.
         """
         from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -178,12 +179,12 @@ class Bench:
                 save_strategy="no",
                 report_to=[],
                 disable_tqdm=True,
-                dataloader_num_workers=4 if cuda else 0,  # slamkit's 4; one core has no room for them
+                dataloader_num_workers=4 if cuda else 0,  # 4 as in slamkit; one core has no room for them
                 gradient_checkpointing=self.memory.recompute,
                 remove_unused_columns=False,
             )
             Trainer(model, arguments, data_collator=collate, train_dataset=rows, callbacks=[stop]).train()
-        # the sampler shuffles: the mean of all rows stands for the rows between the two looks
+        # the sampler shuffles, so the mean of all rows stands for the rows between the two readings
         return float(np.mean([len(row) for row in rows])) * batch * parts * (total - WARM) / (stop.ended - stop.began)
 
     def masking(self) -> float:
@@ -212,10 +213,10 @@ class Bench:
         return median(times["within"]) / median(times["plain"]) - 1
 
     def checkpoints(self, rate: float) -> dict[str, float]:
-        """A checkpoint's seconds: those that training waits, and those that a thread writes and hashes beside it.
+        """The seconds of a checkpoint for which training waits, and those in which a thread writes and hashes it.
 
-        Shares of the time between two checkpoints, at our rate: of the copy, which training always waits for, and of
-        both, which it costs where no core is free.
+        The shares are of the time between two checkpoints at the given rate: that of the copy, for which training
+        always waits, and that of both, which is the cost if no core is free.
         """
         state = self.train_state()
         with self.data() as data:
@@ -242,16 +243,16 @@ class Bench:
 
 
 def limit(figures: dict[str, Any]) -> str:
-    """What keeps the step from being faster, from its shares."""
+    """What limits the speed of the step, judged by its shares."""
     if figures["data_wait"] > 0.1:
         return "data: the step waits for batches"
     if figures["mfu"] > 0.45:
         return "compute: matrix products take most of the step"
-    return "memory and overhead: what is no matrix product (element-wise, attention, optimiser, launches) takes most"
+    return "memory and overhead: operations other than matrix products (element-wise, attention, optimiser) take most"
 
 
 def measure(device: torch.device, mean: float = 600.0, model: str | None = None) -> dict[str, Any]:
-    """All figures of a device, rounds of ours and of the Trainer's in turn; a ratio is the median of its rounds'."""
+    """All figures of a device. Rounds of lm and of the Trainer alternate; a ratio is the median over rounds."""
     bench = Bench(device, mean, model)
     rounds: list[dict[str, Any]] = []
     for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""What models do in a second, on a CPU or a GPU: rates for benchmarks/rates.py."""
+"""The speed of models on a CPU or a GPU: rates for benchmarks/rates.py."""
 
 import tempfile
 import time
@@ -25,7 +25,7 @@ from speechladder.units.encoder import Encoder
 
 SPECIAL = {"vocab_size": 2052, "pad_id": 0, "bos_id": 1, "eos_id": 2}
 CLUSTERS = 500
-WARM = 2  # steps of training that are not counted: kernels are compiled and chosen in them
+WARM = 2  # steps of training that are not counted, because kernels are compiled and chosen in them
 SMALL = LM(model="30m", window=1024, batch_windows=1)
 BASE = LM(model="125m", window=2048, batch_windows=16)
 TINYLLAMA = LM(model="tinyllama-1.1b", window=2048, batch_windows=16)
@@ -33,12 +33,12 @@ Rates = dict[str, dict[str, Any]]
 
 
 def rate(value: float, unit: str, what: str) -> dict[str, object]:
-    """An entry of rates.json, four digits."""
+    """An entry of rates.json, with four digits."""
     return {"value": float(f"{value:.4g}"), "unit": unit, "what": what}
 
 
 class Clock:
-    """Seconds since it started: of this process' CPU, or of the clock where a GPU works."""
+    """Seconds since its start: of this process's CPU, or of the wall clock on a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
@@ -50,7 +50,7 @@ class Clock:
         return time.perf_counter() if self.cuda else time.process_time()
 
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return self._now() - self.begun
 
 
@@ -101,7 +101,7 @@ def clustering() -> Rates:
 
 
 class Random:
-    """Documents of random tokens, as rungs.data.TokenData has them."""
+    """Documents of random tokens, in the form of rungs.data.TokenData."""
 
     def __init__(self, documents: int, length: int) -> None:
         self.tokens = np.random.default_rng(0).integers(4, SPECIAL["vocab_size"], documents * length).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""A small corpus through select, pack and items: the same utterances on every rung, ids that come back."""
+"""A small corpus through select, pack and items: all rungs have the same utterances, and ids decode to symbols."""
 
 import random
 from itertools import pairwise
@@ -40,7 +40,7 @@ LEXICON = {
 
 
 class Corpus:
-    """Two shards of made-up utterances, and what a test may spoil."""
+    """Two shards of invented utterances, which a test may damage."""
 
     def __init__(self, folder: Path, per_shard: int = 30) -> None:
         self.folder = folder
@@ -96,7 +96,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 
 def test_every_rung_sees_the_same_utterances(corpus: Corpus) -> None:
-    del corpus.aligned[0][4], corpus.units[1][7]  # left out by an earlier stage: left out everywhere
+    del corpus.aligned[0][4], corpus.units[1][7]  # an utterance that an earlier stage left out is left out everywhere
     selected = read_table(corpus.select(), UTTERANCES)
     ids = selected.column("id").to_pylist()
     assert len(ids) == 58 and "u0-4" not in ids and "u1-7" not in ids
@@ -212,7 +212,7 @@ def test_items_are_tokenized_as_the_corpus_is(corpus: Corpus) -> None:
         tokenize_items(corpus.folder / "speech-hubert-dedup", items, units, out)
 
 
-def test_what_does_not_fit_together_is_rejected_with_its_reason(corpus: Corpus) -> None:
+def test_utterances_whose_parts_differ_are_rejected_with_the_reason(corpus: Corpus) -> None:
     corpus.units[0][0]["units"] += [0] * 5
     corpus.aligned[0][1]["seconds"] += 1
     corpus.aligned[0][2]["phones"][1]["label"] = "XX"

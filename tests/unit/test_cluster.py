@@ -44,7 +44,7 @@ TORCHRUN = "python -m torch.distributed.run --nproc-per-node={} --shutdown-timeo
             id="1 node, 4 GPUs",
         ),
         pytest.param(
-            # a step of one task within a job of two nodes: SLURM_NNODES is the step's
+            # a step of one task in a job of two nodes: SLURM_NNODES is that of the step
             {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "2", "SLURM_NNODES": "1", "SLURM_GPUS_ON_NODE": "8"}
             | {"SLURM_CPUS_PER_TASK": "32", "SLURM_RESTART_COUNT": "1"},
             None,
@@ -145,7 +145,7 @@ def test_jobs_that_do_not_end_stop_the_run(tmp_path, queue):
 
 
 def test_a_training_of_a_job_over_nodes_is_started_on_each(monkeypatch, tmp_path):
-    """What the rule runs, train_lm.py with lm.processes: in a SLURM job of two nodes, srun and a torchrun on each."""
+    """In a SLURM job of two nodes, the rule starts srun and a torchrun on each by train_lm.py with lm.processes."""
     from speechladder.lm import launch
 
     started = []

@@ -1,4 +1,4 @@
-"""One training in two processes (gloo, CPU): the same losses as in one, resumed on another number, never hanging."""
+"""One training in two processes (gloo, CPU) has the losses of one, resumes on another number, and never hangs."""
 
 import json
 import os
@@ -33,7 +33,7 @@ BASE = LM(
     precision="fp32",
 )
 
-# Both ranks of several trainings, one after the other: starting Python and torch takes longer than they do.
+# Each rank does several trainings in turn, because starting Python and torch takes longer than they do.
 WORKER = """
 import json, os, signal, sys
 from pathlib import Path
@@ -89,7 +89,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trainings by one process, and by two: ddp, fsdp, and one that SIGTERM to one of two interrupts."""
+    """Trainings by one process and by two: ddp, fsdp, a warm start, and one that SIGTERM to one process interrupts."""
     folder = tmp_path_factory.mktemp("distributed")
     tokens = write_rung(folder / "toy")
     loop.train_lm(tokens, folder / "alone", 0, BASE)
@@ -132,7 +132,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_warm_start_by_fsdp_is_written_as_it_was_trained(folder):
-    """Rotary base and eps are the text LM's in config.json too, else what was trained is not what is scored."""
+    """config.json has the rotary base and epsilon of the text LM too, so that the scored model is the trained one."""
     found = AutoConfig.from_pretrained(folder / "warm")
     assert (found.rope_parameters["rope_theta"], found.rms_norm_eps) == (50.0, 1e-3)
     summary = json.loads((folder / "warm" / "train.json").read_text())
@@ -146,11 +146,11 @@ def test_two_processes_have_the_loss_curve_of_one(folder: Path, name: str) -> No
     assert_same_run(folder / "alone", folder / name)
 
 
-def test_sigterm_to_one_of_two_stops_both_at_one_step_and_one_goes_on(folder: Path) -> None:
-    """Two processes' checkpoint, resumed by one, which takes all windows at once."""
+def test_sigterm_to_one_of_two_stops_both_at_one_step_and_one_resumes(folder: Path) -> None:
+    """One process resumes the checkpoint of two, and takes all windows at once."""
     checkpoints = folder / "interrupted.checkpoints"
     assert not (folder / "interrupted").exists()
-    assert sorted(p.name for p in checkpoints.glob("step*"))[-1] == "step0000006"  # agreed one step after the signal
+    assert sorted(p.name for p in checkpoints.glob("step*"))[-1] == "step0000006"  # all agree one step later
     messages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "say", messages.append)
@@ -174,7 +174,7 @@ def test_a_dead_process_ends_the_training_with_its_reason_and_nothing_hangs(fold
     victim.kill()
     errors = started.communicate(timeout=60)[1]
     assert started.returncode == 2
-    assert f"exitcode  : -9 (pid: {victim.pid})" in errors  # torchrun's own report of the first that failed
+    assert f"exitcode  : -9 (pid: {victim.pid})" in errors  # the report of torchrun on the first process that failed
     assert "process 0 of 2 lost the others" in errors
     assert "train_lm.py: error: one of 2 processes failed" in errors
     assert not out.exists() and list(checkpoints.glob("step*"))

@@ -1,4 +1,4 @@
-"""A share of the training data: nested, the same utterances on every rung, validation untouched."""
+"""A fraction of the training data is nested, has the same utterances on every rung, and leaves validation alone."""
 
 from itertools import pairwise
 
@@ -25,20 +25,20 @@ def shares(rung, folder, *fractions):
     return [TokenData(folder / str(fraction), "train") for fraction in fractions]
 
 
-def test_a_smaller_share_lies_within_a_larger_one(rung, tmp_path):
+def test_a_smaller_fraction_lies_within_a_larger_one(rung, tmp_path):
     found = shares(rung, tmp_path, 0.1, 0.4, 0.8, 1.0)
     whole = TokenData(rung, "train")
     total = whole.seconds.sum()
     for smaller, larger in pairwise(found):
         assert set(smaller.ids) < set(larger.ids)
     for fraction, data in zip((0.1, 0.4, 0.8), found):
-        # up to the utterance with which it is reached
+        # up to the utterance that reaches it
         assert fraction * total <= data.seconds.sum() <= fraction * total + whole.seconds.max()
     assert found[-1].ids == whole.ids
-    assert [name for name in whole.ids if name in set(found[1].ids)] == found[1].ids  # in the corpus' order
+    assert [name for name in whole.ids if name in set(found[1].ids)] == found[1].ids  # in the order of the corpus
 
 
-def test_tokens_are_those_of_the_whole_and_no_copy_of_them(rung, tmp_path):
+def test_tokens_are_shared_with_the_whole(rung, tmp_path):
     (part,) = shares(rung, tmp_path, 0.4)
     whole = TokenData(rung, "train")
     for number, name in enumerate(part.ids):
@@ -63,7 +63,7 @@ def test_validation_and_tokenizer_are_those_of_the_whole(rung, tmp_path):
 
 
 def test_the_same_utterances_on_every_rung(rung, tmp_path):
-    """Another rung has other tokens of the same utterances: half as many here."""
+    """Another rung has other tokens for the same utterances: half as many here."""
     other = tmp_path / "other"
     write_rung(other, seed=1)
     index, theirs = read_table(rung / "train.parquet", TOKEN_INDEX), read_table(other / "train.parquet", TOKEN_INDEX)
@@ -77,7 +77,7 @@ def test_the_same_utterances_on_every_rung(rung, tmp_path):
     assert not np.array_equal(one.lengths, two.lengths)
 
 
-def test_a_damaged_share_is_refused(rung, tmp_path):
+def test_a_damaged_fraction_is_refused(rung, tmp_path):
     write_fraction(rung, 0.5, tmp_path / "part")
     path = tmp_path / "part" / "train.bin"
     content = path.read_bytes()
@@ -88,12 +88,12 @@ def test_a_damaged_share_is_refused(rung, tmp_path):
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.5])
-def test_no_share(rung, tmp_path, fraction):
+def test_a_fraction_outside_its_range_is_refused(rung, tmp_path, fraction):
     with pytest.raises(UserError, match="above 0, at most 1"):
         write_fraction(rung, fraction, tmp_path / "part")
 
 
-def test_no_share_of_a_share(rung, tmp_path):
+def test_a_fraction_of_a_fraction_is_refused(rung, tmp_path):
     write_fraction(rung, 0.5, tmp_path / "part")
     with pytest.raises(UserError, match="of the whole"):
         write_fraction(tmp_path / "part", 0.5, tmp_path / "quarter")

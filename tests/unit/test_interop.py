@@ -1,4 +1,4 @@
-"""A trained folder is what other tools expect of a Llama: transformers, lm-evaluation-harness, servers."""
+"""A trained folder works with other tools as any Llama does: transformers, lm-evaluation-harness, servers."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ PHONES = "HH AH SIL L OW"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A model of two steps with phone-raw's own tokenizer."""
+    """A model trained for two steps, with the tokenizer of phone-raw."""
     root = tmp_path_factory.mktemp("interop")
     tokens, rung = write_rung(root / "tokens"), registry.get("phone-raw")
     shutil.rmtree(tokens / "tokenizer")
@@ -44,10 +44,10 @@ def ids_of(text: str, folder: Path) -> np.ndarray:
     return np.array([tokenizers.BOS, *ids], np.uint16)
 
 
-def test_transformers_loads_it_without_code_of_ours(folder):
+def test_transformers_loads_it_without_code_of_this_project(folder):
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     assert type(model).__name__ == "LlamaForCausalLM"
-    assert model.config._attn_implementation != "packed"  # ours is set where it is used, and not saved
+    assert model.config._attn_implementation != "packed"  # it is set where it is used, and not saved
     ids = tokenizer(PHONES, return_tensors="pt").input_ids
     assert ids[0].tolist() == ids_of(PHONES, folder).tolist()  # with <s>, as in training
     assert tokenizer.decode(ids[0], skip_special_tokens=True) == PHONES
@@ -89,12 +89,12 @@ def test_a_card_follows_the_corpus_and_the_start(folder, init, corpus, license, 
 
 
 def test_a_server_finds_what_it_needs(folder):
-    """What vLLM, SGLang and TGI read of a folder: a known architecture without code, safetensors, a fast tokenizer."""
+    """vLLM, SGLang and TGI read a known architecture without code, safetensors, and a fast tokenizer."""
     config, generation = json.loads((folder / "config.json").read_text()), read_json(folder / "generation_config.json")
     assert (config["architectures"], config["model_type"]) == (["LlamaForCausalLM"], "llama")
     assert not {"auto_map", "quantization_config"} & set(config)
     assert config["max_position_embeddings"] >= config["train_window"]
-    # a server of an older transformers does not know rope_parameters, and takes this for what is not said
+    # a server with an older transformers does not know rope_parameters, and assumes this by default
     assert config["rope_parameters"] == {"rope_type": "default", "rope_theta": 10000.0}
     assert config["num_attention_heads"] % config["num_key_value_heads"] == 0
     for part in (config, generation):
@@ -116,7 +116,7 @@ def test_weights_are_those_that_the_architecture_names(folder):
 
 def test_lm_evaluation_harness_gives_our_likelihoods(folder):
     pytest.importorskip("lm_eval")
-    pytest.importorskip("accelerate")  # of lm-eval's extra 'hf'
+    pytest.importorskip("accelerate")  # part of lm-eval's extra 'hf'
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 

@@ -1,4 +1,4 @@
-"""The training loop: it learns, stops, resumes to the same bits, and keeps documents apart."""
+"""The training loop: it learns, stops, resumes to the same bits, and separates documents."""
 
 import json
 import os
@@ -46,7 +46,7 @@ TINY = LM(
 )
 
 
-OF_THE_CLOCK = {"tokens_per_second", "mfu", "data_wait", "checkpoint_share", "memory_gb"}
+TIMES = {"tokens_per_second", "mfu", "data_wait", "checkpoint_share", "memory_gb"}
 
 
 def tiny(**changes: object) -> LM:
@@ -67,11 +67,11 @@ def trained(rung: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def log_of(folder: Path) -> list[dict]:
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in OF_THE_CLOCK} for row in rows]
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Weights and snapshots byte for byte, log but for the clock, figures."""
+    """Weights, snapshots and figures agree byte for byte, and the log except for times."""
     names = sorted(str(p.relative_to(one)) for p in one.rglob("*") if p.is_file())
     assert names == sorted(str(p.relative_to(other)) for p in other.rglob("*") if p.is_file())
     for name in names:
@@ -115,7 +115,7 @@ def test_documents_in_a_window_do_not_see_each_other(rung: Path) -> None:
     data = TokenData(rung, "train")
     model = build_model(tiny(), data.meta, seed=1).eval()
     with torch.no_grad():
-        for parameter in model.parameters():  # weights large enough that a leak would show
+        for parameter in model.parameters():  # large weights, so that a leak would show
             parameter.normal_(std=0.3)
     batch = Batches(data, 0, window=300, batch_windows=2).at(0)
     inputs, _, positions, starts = map(torch.from_numpy, batch)
@@ -173,7 +173,7 @@ def die():
 
 def in_a_step(*args):
     while len(done) == 25 and not (Path(f"{out}.checkpoints") / "step0000020").exists():
-        pass  # it is written aside
+        pass  # a thread writes it
     die() if len(done) == 25 else done.append(1)
     return step(*args)
 
@@ -209,7 +209,7 @@ loop.train_lm(tokens, out, 0, settings)
 
 
 @pytest.mark.parametrize(("where", "resumed"), [("step", 20), ("checkpoint", 10), ("snapshot", 10), ("removal", None)])
-def test_killed_it_resumes_to_the_same_bits(
+def test_a_killed_run_resumes_to_the_same_bits(
     trained: Path, rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, resumed: int | None
 ) -> None:
     out = tmp_path / "seed0"
@@ -218,9 +218,9 @@ def test_killed_it_resumes_to_the_same_bits(
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert out.exists() == (where == "removal")
     if out.exists():
-        shutil.rmtree(out)  # as Snakemake does with the output of a job that did not end
+        shutil.rmtree(out)  # as Snakemake does with the output of an unfinished job
     else:
-        with (checkpoint.checkpoint_folder(out) / "log.jsonl").open("a") as log:  # what a killed process may leave
+        with (checkpoint.checkpoint_folder(out) / "log.jsonl").open("a") as log:  # by a killed process
             log.write('{"step": 99999, "tok')
     messages: list[str] = []
     monkeypatch.setattr(loop, "say", messages.append)
@@ -230,7 +230,7 @@ def test_killed_it_resumes_to_the_same_bits(
     assert [p.name for p in tmp_path.iterdir()] == ["seed0"]
 
 
-def test_a_checkpoint_without_its_snapshots_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_without_its_snapshots_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for step in (10, 20):
         checkpoint.save_checkpoint(tmp_path, step, {"a": torch.zeros(1)}, {"step": step}, {})
     (tmp_path / "learning").mkdir()
@@ -247,7 +247,7 @@ def test_commit_is_that_of_this_checkout_only(monkeypatch: pytest.MonkeyPatch) -
     assert output.commit() == "unknown"
 
 
-def test_terminated_it_keeps_the_last_step(
+def test_sigterm_keeps_the_last_step(
     trained: Path, rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step, done = TrainState.train_step, []
@@ -269,13 +269,13 @@ def test_terminated_it_keeps_the_last_step(
 
 
 def test_stops_when_validation_has_converged_and_keeps_the_best(tmp_path: Path) -> None:
-    rung = write_rung(tmp_path / "toy", noise=True)  # validation gets worse as training goes on
+    rung = write_rung(tmp_path / "toy", noise=True)  # validation gets worse during training
     summary = loop.train_lm(rung, tmp_path / "seed0", 0, tiny(max_steps=200, valid_every=5, patience=2))
     log = [row for row in log_of(tmp_path / "seed0") if "valid_bits_per_token" in row]
     assert summary["stopped"] == "converged" and summary["steps"] < 200
     best = min(log, key=lambda row: row["valid_bits_per_token"])
     assert summary["best_step"] == best["step"] == summary["steps"] - 2 * 5
-    assert summary["valid_bits_per_token"] == pytest.approx(best["valid_bits_per_token"], rel=5e-3)  # fp32, not bf16
+    assert summary["valid_bits_per_token"] == pytest.approx(best["valid_bits_per_token"], rel=5e-3)  # fp32 and bf16
 
 
 def test_pass_limit_shortens_the_cosine(rung: Path) -> None:
@@ -288,7 +288,7 @@ def test_pass_limit_shortens_the_cosine(rung: Path) -> None:
     assert rates[1:] == sorted(rates[1:], reverse=True)
 
 
-def test_damaged_checkpoints_are_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_checkpoints_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for step in (1, 2, 3):
         checkpoint.save_checkpoint(tmp_path, step, {"a": torch.full((4,), float(step))}, {"step": step}, {"lm.lr": 1})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step0000002", "step0000003"]
@@ -303,7 +303,7 @@ def test_damaged_checkpoints_are_passed_over(tmp_path: Path, capsys: pytest.Capt
     assert "step0000003: damaged checkpoint" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"lm\.lr was 1, is 2\..*lm\.resume: never"):
         checkpoint.find_checkpoint(tmp_path, {"lm.lr": 2})
-    # what goes on from 2 takes the damaged one away: it would count as the newest, and push out the good one
+    # a run that resumes from 2 deletes the damaged one, which would count as the newest and displace the good one
     checkpoint.prepare_folder(tmp_path, 2)
     assert [p.name for p in sorted(tmp_path.glob("step*"))] == ["step0000002"]
 
@@ -319,7 +319,7 @@ def test_changed_data_and_settings_are_not_resumed(rung: Path, tmp_path: Path) -
     assert checkpoint.fingerprint(TINY, 0, "fp32", cpu, other) != before
 
 
-def test_no_validation_data_is_said(tmp_path: Path) -> None:
+def test_missing_validation_data_is_reported(tmp_path: Path) -> None:
     rung = write_rung(tmp_path / "toy")
     (rung / "valid.bin").write_bytes(b"")
     write_table(rung / "valid.parquet", [], TOKEN_INDEX)
@@ -334,7 +334,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(rung: Path, tmp_path: Path) -> None:
-    """Windows have unequally many targets, so that a mean of means would be another loss."""
+    """Windows differ in their number of targets, so a mean of means would be another loss."""
     whole = tiny(batch_windows=5, precision="fp32")
     loop.train_lm(rung, tmp_path / "whole", 0, whole)
     loop.train_lm(rung, tmp_path / "parts", 0, whole.model_copy(update={"micro_windows": 2}))
@@ -361,7 +361,7 @@ def test_never_resume_starts_over(trained: Path, rung: Path, tmp_path: Path, mon
 
 
 class Clock:
-    """A hundredth of a second between two looks."""
+    """A clock that advances by a hundredth of a second at each reading."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -377,7 +377,7 @@ def test_hours_end_the_cosine_and_are_counted_over_interruptions(
     settings = tiny(max_hours=2 / 3600, max_steps=10**6, max_passes=10**6, patience=10**6, learning_points=3)
     monkeypatch.setattr(loop, "time", Clock())
     summary = loop.train_lm(rung, tmp_path / "whole", 0, settings)
-    # 20 steps take 0.2 s; of the 1.8 s left 97 % are 174 steps more, down to the cosine's end
+    # 20 steps take 0.2 s; 97 % of the remaining 1.8 s are 174 more steps, to the end of the cosine
     assert (summary["stopped"], summary["steps"]) == ("limit", 194)
     assert log_of(tmp_path / "whole")[-1]["lr"] == pytest.approx(0.1 * settings.lr)
     learning = (tmp_path / "whole" / "learning").iterdir()
@@ -403,7 +403,7 @@ def test_hours_end_the_cosine_and_are_counted_over_interruptions(
 
 def test_hours_that_are_over_end_the_training(rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "time", Clock())
-    summary = loop.train_lm(rung, tmp_path / "seed0", 0, tiny(max_hours=0.15 / 3600))  # before a plan is made
+    summary = loop.train_lm(rung, tmp_path / "seed0", 0, tiny(max_hours=0.15 / 3600))  # ends before planning
     assert summary["stopped"] == "hours" and summary["steps"] in (15, 16)
     assert log_of(tmp_path / "seed0")[-1]["step"] == summary["best_step"] == summary["steps"]
 
@@ -416,11 +416,11 @@ def test_no_random_number_is_drawn_and_the_rate_is_logged(rung: Path, tmp_path: 
         loop.train_lm(rung, tmp_path / "seed0", 0, TINY)
     assert all(torch.equal(state, states[0]) for state in states)
     rows = [json.loads(line) for line in (tmp_path / "seed0" / "log.jsonl").read_text().splitlines()]
-    assert all(row.keys() >= OF_THE_CLOCK for row in rows)
+    assert all(row.keys() >= TIMES for row in rows)
     assert all(0 < row["mfu"] < 1 and 0 <= row["data_wait"] <= 1 and row["memory_gb"] > 0 for row in rows)
 
 
-def test_what_goes_wrong_aside_is_raised(tmp_path: Path) -> None:
+def test_errors_in_threads_are_raised(tmp_path: Path) -> None:
     def full() -> None:
         raise OSError(28, "No space left on device")
 

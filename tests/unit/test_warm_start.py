@@ -1,4 +1,4 @@
-"""Warm start from a text LM: its blocks, the rung's words; and what is refused."""
+"""Warm start from a text LM: its blocks, the vocabulary of the rung, and the models that are refused."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ RUN = {"window": 48, "batch_windows": 2, "max_steps": 4, "valid_every": 2, "warm
 
 @pytest.fixture(scope="module")
 def text_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random text LM with tied embeddings and a rotary base of its own."""
+    """A random text LM with tied embeddings and another rotary base."""
     folder = tmp_path_factory.mktemp("text") / "lm"
     torch.manual_seed(3)
     config = LlamaConfig(
@@ -34,7 +34,7 @@ def text_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_body_is_taken_and_the_words_are_drawn(text_lm: Path) -> None:
+def test_the_body_is_taken_and_the_embeddings_are_drawn(text_lm: Path) -> None:
     model, source = build_model(LM(init=str(text_lm)), META, seed=0), load_file(text_lm / "model.safetensors")
     own = model.state_dict()
     body = [name for name in own if name not in ("model.embed_tokens.weight", "lm_head.weight")]
@@ -93,7 +93,7 @@ def test_a_configuration_with_a_text_lm_is_checked_before_any_job(text_lm: Path,
         checked({"lm": {"init": str(tmp_path)}}, root)
 
 
-def test_what_is_no_llama_is_refused(text_lm: Path, tmp_path: Path) -> None:
+def test_other_models_are_refused(text_lm: Path, tmp_path: Path) -> None:
     GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2)).save_pretrained(tmp_path / "gpt2")
     with pytest.raises(UserError, match=r"is gpt2 \(GPT2LMHeadModel\).*name one"):
         warm_start.read_config(str(tmp_path / "gpt2"))

@@ -17,8 +17,7 @@ from speechladder.io.files import read_json
 from speechladder.io.progress import progress
 from speechladder.io.tables import ITEM_TOKENS, ITEMS, LEARNING, SCORES, read_table, write_table
 from speechladder.lm.likelihood import sequence_nll
-from speechladder.lm.model import load_model, prepare_torch
-from speechladder.lm.train import load_snapshot
+from speechladder.lm.model import load_model, load_snapshot, prepare_torch
 from speechladder.settings import Scores
 
 COLUMNS = ["item", "id", "voice", "correct", "type", "split"]

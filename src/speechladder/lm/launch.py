@@ -12,7 +12,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,6 +171,21 @@ def launch_processes(script: Path, arguments: Sequence[str], processes: int, out
         )
     if not out.is_dir():
         raise SystemExit(INTERRUPTED)
+
+
+@contextmanager
+def catch_sigterm() -> Iterator[list[int]]:
+    """Yield a list that is empty until SIGTERM has arrived."""
+    came: list[int] = []
+    try:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    except ValueError:  # not in the main thread, which alone receives signals
+        yield came
+        return
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _gpus() -> list[str]:

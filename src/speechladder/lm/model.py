@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
@@ -45,6 +46,11 @@ def load_model(folder: Path) -> PreTrainedModel:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     model.set_attn_implementation("packed")
     return model.eval()
+
+
+def load_snapshot(model: PreTrainedModel, path: Path) -> None:
+    """Put the weights of a learning snapshot into a model from `load_model`."""
+    model.load_state_dict(load_file(path))
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

@@ -13,6 +13,8 @@ import math
 import os
 import shutil
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from numbers import Real
 from pathlib import Path
@@ -71,6 +73,19 @@ def open_tracker(kind: str, folder: Path, name: str, config: dict[str, Any], ste
         hint = "; log in by `wandb login`, or set WANDB_MODE=offline" if kind == "wandb" else ""
         raise UserError(f"lm.tracking: {kind} did not start ({type(error).__name__}: {error}){hint}") from error
     return _Guarded(opened, kind)
+
+
+@contextmanager
+def open_log(path: Path, tracker: Tracker) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield a function that appends a row to a log.jsonl and gives it to the tracker."""
+    with path.open("a") as file, closing(tracker):
+
+        def record(row: dict[str, Any]) -> None:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            tracker.log(row, row["step"])
+
+        yield record
 
 
 def _numbers(row: dict[str, Any]) -> dict[str, float]:

@@ -8,38 +8,35 @@ up to rounding. No step draws a random number: the order of the data is a functi
 needs no state of a generator.
 """
 
-import json
 import math
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic
-from speechladder.io.progress import Meter, progress, say
+from speechladder.io.progress import progress, say
 from speechladder.lm import checkpoint, compute, warm_start
 from speechladder.lm.architectures.base import head_width
 from speechladder.lm.attention import resolve_attention, resolve_compile
 from speechladder.lm.batches import Batches
 from speechladder.lm.distributed import Ranks, gather
-from speechladder.lm.launch import INTERRUPTED
+from speechladder.lm.launch import INTERRUPTED, catch_sigterm
 from speechladder.lm.meter import Speed
 from speechladder.lm.model import autocast, build_model, prepare_torch, resolve_precision
 from speechladder.lm.output import write_output
 from speechladder.lm.prefetch import Prefetch
 from speechladder.lm.schedule import WARM, Counters, learning_rate, plan_hours, planned_steps, snapshot_steps
 from speechladder.lm.step import TrainState
-from speechladder.lm.tracking import open_tracker, tracking_folder
+from speechladder.lm.tracking import open_log, open_tracker, tracking_folder
 from speechladder.lm.validation import Validation
 from speechladder.rungs.data import TokenData
 from speechladder.settings import LM
@@ -175,7 +172,7 @@ class _Run:
         over, per_step = False, self.batches.tokens_per_step
         with (
             self._log() as record,
-            _sigterm() as came,
+            catch_sigterm() as came,
             self._progress((total - counters.step) * per_step) as meter,
             checkpoint.Writer() as writer,
             self._prefetch() as data,
@@ -196,7 +193,11 @@ class _Run:
                 if validate or counters.step % max(1, s.valid_every // LOGS_PER_VALIDATION) == 0:
                     row = {"step": counters.step, "tokens": counters.step * per_step, "lr": lr}
                     row |= {"loss": ranks.total(loss).item()} | speed.row(data)
-                    record(row | self._validated(validate, row["loss"], speed, meter))
+                    if validate:
+                        with speed.paused():
+                            row |= self._validate()
+                        meter.advance(0, f"loss {row['loss']:.3f}, valid {row['valid_bits_per_token']:.3f} bits/token")
+                    record(row)
                 with speed.paused(saving=True):
                     if counters.step in snapshots:
                         self._snapshot(snapshots[counters.step])
@@ -232,31 +233,13 @@ class _Run:
         quiet = SimpleNamespace(advance=lambda amount, note="": None)
         return progress(self.label, tokens, "tokens/s") if self.ranks.first else nullcontext(quiet)
 
-    @contextmanager
-    def _log(self) -> Iterator[Any]:
-        """Yield the function that takes each row of the log."""
+    def _log(self) -> AbstractContextManager[Any]:
+        """The function that takes each row of the log, in one process only."""
         if not self.ranks.first:
-            yield lambda row: None
-            return
+            return nullcontext(lambda row: None)
         s, name = self.settings, f"{self.meta['rung']} seed {self.seed}"
         tracker = open_tracker(s.tracking, tracking_folder(self.out), name, s.model_dump(), self.counters.step)
-        with (self.folder / "log.jsonl").open("a") as file, closing(tracker):
-
-            def record(row: dict[str, Any]) -> None:
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                tracker.log(row, row["step"])
-
-            yield record
-
-    def _validated(self, validate: bool, loss: float, speed: Speed, meter: Meter) -> dict[str, float]:
-        """The validation figures of a log row; {} without `validate`."""
-        if not validate:
-            return {}
-        with speed.paused():
-            found = self._validate()
-        meter.advance(0, f"loss {loss:.3f}, valid {found['valid_bits_per_token']:.3f} bits/token")
-        return found
+        return open_log(self.folder / "log.jsonl", tracker)
 
     def _validate(self) -> dict[str, float]:
         """Validate, and keep the weights if they are the best so far."""
@@ -317,23 +300,3 @@ def _read_tokens(tokens: Path) -> tuple[TokenData, TokenData]:
             fix = "lm needs some (corpus.hours, corpus.valid_fraction)"
             raise UserError(f"{tokens}/{split}.bin: no utterances; {fix}")
     return splits
-
-
-@contextmanager
-def _sigterm() -> Iterator[list[int]]:
-    """Yield a list that is empty until SIGTERM has arrived."""
-    came: list[int] = []
-    try:
-        before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
-    except ValueError:  # not in the main thread, which alone receives signals
-        yield came
-        return
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def load_snapshot(model: PreTrainedModel, path: Path) -> None:
-    """Put the weights of a learning snapshot into a model from `lm.model.load_model`."""
-    model.load_state_dict(load_file(path))
