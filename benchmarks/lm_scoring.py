@@ -1,11 +1,11 @@
 """Scoring 10,000 sWUGGY-like pairs with benchmarks.score against scoring one item at a time: one JSON line.
 
-Both score the same items with the same model in the same precision (fp32). Ours does what `score_rung` does. The other
-is a plain loop over items: `model(input_ids)` of transformers with its own attention (sdpa), log-softmax, sum. A pair is
-a word and a non-word of random tokens, as long as isolated words at 50 Hz (--rate), with a common beginning (--shared).
-The plain loop runs over a sample of the items (--sample), evenly spread over their lengths, and is scaled by tokens;
-ours runs over all. Rounds alternate. `scoring_vs_batch_one` compares wall-clock time on a GPU and process time on a CPU,
-which is more reliable on a shared machine. The script fails if the two differ in a score.
+Both score the same items with the same model in the same precision (fp32). Ours does what `score_rung` does. The
+other is a plain loop over items: `model(input_ids)` of transformers with its own attention (sdpa), log-softmax, sum. A
+pair is a word and a non-word of random tokens, as long as isolated words at 50 Hz (--rate), with a common beginning
+(--shared). The plain loop runs over a sample of the items (--sample), evenly spread over their lengths, and is scaled
+by tokens; ours runs over all. Rounds alternate. `scoring_vs_batch_one` compares wall-clock time on a GPU and process
+time on a CPU, which is more reliable on a shared machine. The script fails if the two differ in a score.
 
     python benchmarks/lm_scoring.py
     python benchmarks/lm_scoring.py --size tinyllama-1.1b --vocabulary 2052 --batch-tokens 65536    # on a GPU

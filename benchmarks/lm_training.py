@@ -36,7 +36,7 @@ PAPER_STEP = 128 * 2048  # tokens
 
 
 class Documents:
-    """Documents of random tokens, as rungs.data.TokenData has them; lengths as of utterances of 2 to 30 s at 50 Hz."""
+    """Documents of random tokens in the form of rungs.data.TokenData, as long as utterances of 2 to 30 s at 50 Hz."""
 
     def __init__(self, count: int, mean: float, longest: int) -> None:
         rng = np.random.default_rng(0)
