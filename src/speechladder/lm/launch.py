@@ -161,7 +161,8 @@ def launch_processes(script: Path, arguments: Sequence[str], processes: int, out
             for worker in _workers(torchrun.pid):
                 worker.kill()
             torchrun.kill()
-    if came and not out.is_dir():
+    finished = (out / "train.json").is_file()
+    if came and not finished:
         raise SystemExit(INTERRUPTED)
     if status:
         raise UserError(
@@ -169,7 +170,7 @@ def launch_processes(script: Path, arguments: Sequence[str], processes: int, out
             "why above (exitcode -9: something killed it, most likely a lack of memory). The same command continues "
             "from the last checkpoint"
         )
-    if not out.is_dir():
+    if not finished:
         raise SystemExit(INTERRUPTED)
 
 
