@@ -104,6 +104,15 @@ def layer_nll(model: torch.nn.Module, ids: torch.Tensor) -> list[float]:
 
 
 @pytest.mark.parametrize("name", ["qwen3", "gpt2"])
+def test_recomputed_activations_give_the_same_weights(rung: Path, tmp_path: Path, name: str) -> None:
+    for how in ("on", "off"):
+        changes = {"max_steps": 3, "activation_checkpointing": how}
+        train_lm(rung, tmp_path / how, 0, LM(architecture=name, **SIZE, **RUN | changes))
+    on, off = ((tmp_path / how / "model.safetensors").read_bytes() for how in ("on", "off"))
+    assert on == off
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gpt2"])
 def test_documents_in_a_window_do_not_see_each_other(rung: Path, name: str) -> None:
     model = loud(name)
     batch = Batches(TokenData(rung, "train"), 0, window=300, batch_windows=1).at(0)
