@@ -297,6 +297,6 @@ def _read_tokens(tokens: Path) -> tuple[TokenData, TokenData]:
     splits = TokenData(tokens, "train"), TokenData(tokens, "valid")
     for found, split in zip(splits, ("train", "valid")):
         if not len(found):
-            fix = "lm needs some (corpus.hours, corpus.valid_fraction)"
+            fix = "the language model needs some; raise corpus.hours or corpus.valid_fraction"
             raise UserError(f"{tokens}/{split}.bin: no utterances; {fix}")
     return splits

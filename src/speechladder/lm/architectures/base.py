@@ -48,7 +48,7 @@ class Architecture(ABC):
         "intermediate_size": "intermediate_size",
     }
     inherited: ClassVar[tuple[str, ...]] = ()  # fields of config.json that a warm start keeps
-    required: ClassVar[Mapping[str, Any]] = {}  # values that config.json of a warm start must have where it names them
+    required: ClassVar[Mapping[str, Any]] = {}  # values of config.json of a warm start, if it has the field
 
     @abstractmethod
     def config(self, lm: LM, common: dict[str, Any], inherited: dict[str, Any]) -> PretrainedConfig:
