@@ -24,8 +24,8 @@ import transformers
 from hardware import processor
 
 from speechladder.continuation.decoding import NEVER, generate
-from speechladder.lm.card import commit
-from speechladder.lm.model import build, load, prepare_torch
+from speechladder.lm.model import build_model, load_model, prepare_torch
+from speechladder.lm.output import commit
 from speechladder.rungs.tokenizers import BOS, EOS, PAD
 from speechladder.settings import LM, Continuation
 
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     args = parser.parse_args()
     device = prepare_torch(args.threads)
-    model = (load(args.model) if args.model else build(LM(), SPECIAL, 0)).to(device).eval()
+    model = (load_model(args.model) if args.model else build_model(LM(), SPECIAL, 0)).to(device).eval()
     rng, options = np.random.default_rng(0), Continuation()
     lengths = rng.integers(round(0.8 * args.prompt_tokens), round(1.2 * args.prompt_tokens) + 1, args.prompts)
     prompts = [[BOS, *rng.integers(4, model.config.vocab_size, n - 1).tolist()] for n in lengths]

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from speechladder.lm.card import commit
+from speechladder.lm.output import commit
 
 
 def processor() -> str:

@@ -1,13 +1,13 @@
 """Training and scoring of the language models against named alternatives: the last line is one JSON object.
 
-training_vs_hf_trainer: tokens/s of lm's step over those of transformers' Trainer, the same model, documents, precision
-and device, fed as slamkit feeds it without flash-attention: a document a row, 8 rows, padded; only real tokens count.
-training_vs_hf_trainer_windows: the same, fed with full windows and attention across documents, the fastest way.
-mfu: of the bare matrix product's rate, measured in the same run. masking_cost: a step within documents over one of
-plain causal attention, less one. checkpoint: what one costs of the time between two. scoring_vs_batch_one: see
-lm_scoring.py.
-On a CPU the default run's model (micro), else TinyLlama 1.1B, window 2048. Needs accelerate for the Trainer
-(pip install -e '.[bench]'). Run it alone on the machine:
+training_vs_hf_trainer: tokens/s of the step of lm over those of the Trainer of transformers, with the same model,
+documents, precision and device. The Trainer is fed as slamkit does it without flash-attention: one document per row, 8
+rows, padded; only real tokens count. training_vs_hf_trainer_windows: the same, fed with full windows and attention
+across documents, which is fastest. mfu: share of the rate of bare matrix products, measured in the same run.
+masking_cost: time of a step within documents over that of a step with plain causal attention, minus one. checkpoint:
+cost of a checkpoint as a share of the time between two. scoring_vs_batch_one: see lm_scoring.py.
+The model is that of the default run (micro) on a CPU, and TinyLlama 1.1B with window 2048 on a GPU. The Trainer needs
+accelerate (pip install -e '.[bench]'). Run it alone on the machine:
 
     python benchmarks/lm.py --out benchmarks/measured
 """
@@ -30,18 +30,20 @@ import transformers
 from rates import hardware
 
 from speechladder.io.files import write_json
-from speechladder.lm.card import commit
 from speechladder.lm.model import prepare_torch
+from speechladder.lm.output import commit
 from speechladder.settings import MODELS
 
 
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--document", type=float, default=600.0, help="mean tokens of a document; 12 s at 50 Hz")
+    parser.add_argument(
+        "--document", type=float, default=600.0, help="mean length of a document in tokens (600: 12 s at 50 Hz)"
+    )
     parser.add_argument("--model", choices=MODELS, help="default: micro on a CPU, tinyllama-1.1b on a GPU")
-    parser.add_argument("--only", choices=("training", "scoring"), help="one half")
-    parser.add_argument("--out", type=Path, help="folder for lm-DATE-DEVICE.json too")
+    parser.add_argument("--only", choices=("training", "scoring"), help="measure only this half")
+    parser.add_argument("--out", type=Path, help="folder in which to write lm-DATE-DEVICE.json too")
     args = parser.parse_args()
     if args.only != "scoring" and not importlib.util.find_spec("accelerate"):
         sys.exit("lm.py: transformers' Trainer needs accelerate: pip install -e '.[bench]', or --only scoring")

@@ -1,11 +1,11 @@
 """Scoring 10,000 sWUGGY-like pairs with benchmarks.score against scoring one item at a time: one JSON line.
 
-Both score the same items with the same model in the same precision (fp32): ours as `score_rung` does it, the other
-as a plain loop over items does it, `model(input_ids)` of transformers with its own attention (sdpa), log-softmax, sum.
-A pair is a word and a non-word of random tokens, as long as isolated words at 50 Hz (--rate), with a common beginning
+Both score the same items with the same model in the same precision (fp32). Ours does what `score_rung` does. The
+other is a plain loop over items: `model(input_ids)` of transformers with its own attention (sdpa), log-softmax, sum. A
+pair is a word and a non-word of random tokens, as long as isolated words at 50 Hz (--rate), with a common beginning
 (--shared). The plain loop runs over a sample of the items (--sample), evenly spread over their lengths, and is scaled
-by tokens; ours runs over all. Rounds alternate. `scoring_vs_batch_one` is of the clock on a GPU and of the process'
-seconds on a CPU, which on a shared machine say more than the clock. The script fails where the two differ in a score.
+by tokens; ours runs over all. Rounds alternate. `scoring_vs_batch_one` compares wall-clock time on a GPU and process
+time on a CPU, which is more reliable on a shared machine. The script fails if the two differ in a score.
 
     python benchmarks/lm_scoring.py
     python benchmarks/lm_scoring.py --size tinyllama-1.1b --vocabulary 2052 --batch-tokens 65536    # on a GPU
@@ -29,8 +29,8 @@ import transformers
 from generation import hardware
 
 from speechladder.benchmarks.score import unique_nll
-from speechladder.lm.card import commit
-from speechladder.lm.model import build, prepare_torch
+from speechladder.lm.model import build_model, prepare_torch
+from speechladder.lm.output import commit
 from speechladder.rungs.tokenizers import BOS, EOS, PAD
 from speechladder.settings import LM, Scores
 
@@ -60,7 +60,7 @@ def pairs(count: int, rate: float, vocabulary: int, shared: float) -> list[np.nd
 
 @torch.no_grad()
 def one_at_a_time(model: torch.nn.Module, items: list[np.ndarray]) -> np.ndarray:
-    """(n,) nats: what a loop over items costs."""
+    """(n,) nats, by a loop over items."""
     device, out = model.lm_head.weight.device, []
     for item in items:
         ids = torch.from_numpy(item.astype(np.int64)).to(device)[None]
@@ -71,7 +71,7 @@ def one_at_a_time(model: torch.nn.Module, items: list[np.ndarray]) -> np.ndarray
 
 
 def timed(call: Callable[[], np.ndarray], device: torch.device) -> tuple[np.ndarray, float, float]:
-    """What `call` gives, seconds of the clock and of the process."""
+    """The result of `call`, and the seconds of the clock and of the process."""
     wall, cpu = time.perf_counter(), time.process_time()
     found = call()
     if device.type == "cuda":
@@ -90,14 +90,14 @@ def measure(
     rounds: int = 3,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """`scoring_vs_batch_one` and, under `scoring`, its conditions. Raises SystemExit where the scores differ."""
+    """`scoring_vs_batch_one` and, under `scoring`, its conditions. Raise SystemExit if the scores differ."""
     device = prepare_torch(threads)
     batch_tokens = batch_tokens or (Scores().batch_tokens if device.type == "cpu" else 65_536)
     settings = LM(**dict(zip(DIMENSIONS, SIZES[size])))
     special = {"vocab_size": vocabulary, "pad_id": PAD, "bos_id": BOS, "eos_id": EOS}
-    model = build(settings, special, 0).to(device).eval()
+    model = build_model(settings, special, 0).to(device).eval()
     with torch.no_grad():
-        model.lm_head.weight.mul_(20)  # random weights give flat predictions; these differ from each other
+        model.lm_head.weight.mul_(20)  # random weights give flat predictions; larger ones differ from each other
     items = pairs(count, rate, vocabulary, shared)
     order = np.argsort([len(item) for item in items], kind="stable")
     chosen = order[:: max(1, len(items) // sample)]
@@ -114,7 +114,7 @@ def measure(
         return one_at_a_time(model, some)
 
     model.set_attn_implementation("sdpa")
-    one_at_a_time(model, some[::10])  # shapes are compiled once
+    one_at_a_time(model, some[::10])  # kernels are compiled once per shape
     seconds: dict[str, list[tuple[float, float]]] = {"ours": [], "batch_one": []}
     for _ in range(rounds):
         found, *taken = timed(ours, device)
@@ -126,7 +126,7 @@ def measure(
         raise SystemExit(f"scores differ by up to {worst:.2g} nats per token; allowed: {TOLERANCE:g}")
     kind = 0 if device.type == "cuda" else 1
     best = {name: min(values, key=lambda value: value[kind]) for name, values in seconds.items()}
-    # of each round, so that a machine that is busy for a while is so for both
+    # one ratio per round, so that a busy spell of the machine affects both
     ratios = [one[kind] / our[kind] for our, one in zip(*seconds.values())]
     conditions = {
         "rounds": [round(ratio, 2) for ratio in ratios],
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=50.0, help="tokens per second of speech; phone-raw has 11")
     parser.add_argument("--vocabulary", type=int, default=104)
-    parser.add_argument("--shared", type=float, default=0.25, help="share of a word that its non-word begins with too")
+    parser.add_argument("--shared", type=float, default=0.25, help="share of a word with which its non-word begins too")
     parser.add_argument("--sample", type=int, default=1000, help="items scored one at a time")
     parser.add_argument("--batch-tokens", type=int, help="scores.batch_tokens; default: 2048 on a CPU, 65536 on a GPU")
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,7 +1,8 @@
-"""The training half of benchmarks/lm.py: lm's steps against Hugging Face's Trainer and against the bare matrix product.
+"""The training half of benchmarks/lm.py: the steps of lm against the Trainer of Hugging Face and against bare matrix
+products, with the same model, documents and precision on the same device.
 
-The same model, documents and precision on the same device. On a CPU seconds are the process' own (its threads' too),
-which on a shared machine say more than the clock's; on a GPU they are the clock's.
+On a CPU, seconds are those of the process and its threads, which are more reliable than wall-clock time on a shared
+machine; on a GPU they are wall-clock seconds.
 """
 
 import tempfile
@@ -14,29 +15,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from speechladder.lm import checkpoint, flops
+from speechladder.lm import checkpoint, compute
 from speechladder.lm.attention import resolve_attention
 from speechladder.lm.batches import PAD, Batches
-from speechladder.lm.memory import fit
-from speechladder.lm.model import build, resolve_precision
-from speechladder.lm.prefetch import Micro, Prefetch
-from speechladder.lm.resume import pack
-from speechladder.lm.step import Trainee
+from speechladder.lm.compute import plan_memory
+from speechladder.lm.model import build_model, resolve_precision
+from speechladder.lm.prefetch import MicroBatch, Prefetch
+from speechladder.lm.step import TrainState
 from speechladder.settings import DIMENSIONS, LM
 
 SPECIAL = {"vocab_size": 2052, "pad_id": PAD, "bos_id": 1, "eos_id": 2}
 SIZES = {
-    "cpu": LM(precision="auto"),  # the default run's
+    "cpu": LM(precision="auto"),  # that of the default run
     "cuda": LM(model="tinyllama-1.1b", window=2048, batch_windows=32, checkpoint_every=1000, lr=4e-4),
 }
-STEPS = {"cpu": 8, "cuda": 10}  # of one round; three are taken of each, in turn
+STEPS = {"cpu": 8, "cuda": 10}  # of one round
 ROUNDS, WARM = 3, 3
-ROWS = 8  # of a batch of the Trainer: slamkit's per_device_train_batch_size
+ROWS = 8  # of a batch of the Trainer: per_device_train_batch_size of slamkit
 PAPER_STEP = 128 * 2048  # tokens
 
 
 class Documents:
-    """Documents of random tokens, as rungs.data.TokenData has them; lengths as of utterances of 2 to 30 s at 50 Hz."""
+    """Documents of random tokens in the form of rungs.data.TokenData, as long as utterances of 2 to 30 s at 50 Hz."""
 
     def __init__(self, count: int, mean: float, longest: int) -> None:
         rng = np.random.default_rng(0)
@@ -48,20 +48,20 @@ class Documents:
 
 
 class Clock:
-    """Seconds: of this process' CPU, or of the clock where a GPU works."""
+    """Seconds of this process's CPU, or of the wall clock on a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
 
     def now(self) -> float:
-        """Since some time."""
+        """Seconds since a fixed moment."""
         if self.cuda:
             torch.cuda.synchronize()
         return time.perf_counter() if self.cuda else time.process_time()
 
 
 class Bench:
-    """One device's measurements."""
+    """The measurements of one device."""
 
     def __init__(self, device: torch.device, mean: float, model: str | None = None) -> None:
         self.device, self.clock = device, Clock(device)
@@ -71,43 +71,43 @@ class Bench:
         self.documents = Documents(4000, mean, self.settings.window)
         lengths = self.documents.lengths.astype(np.float64)
         self.document = float((lengths**2).sum() / lengths.sum())
-        self.flops = flops.train_flops(self.settings, SPECIAL["vocab_size"], self.document)
-        self.ceiling = flops.matmul_ceiling(device.type, self.precision)
+        self.flops = compute.train_flops(self.settings, SPECIAL["vocab_size"], self.document)
+        self.ceiling = compute.matmul_ceiling(device.type, self.precision)
         memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-        self.fit = fit(self.settings, SPECIAL["vocab_size"], 1, self.precision == "bf16", memory)
+        self.memory = plan_memory(self.settings, SPECIAL["vocab_size"], 1, self.precision == "bf16", memory)
         head = self.settings.hidden_size // self.settings.heads
         self.flex = resolve_attention("auto", device, head) == "flex"
         self.steps = STEPS[device.type]
 
-    def trainee(self) -> Trainee:
-        """Our model with its optimiser."""
-        model = build(self.settings, SPECIAL, 0)
-        how = {"recompute": self.fit.recompute, "compiled": self.flex}
-        return Trainee(model, self.settings, self.device, self.precision, **how)
+    def train_state(self) -> TrainState:
+        """The model of lm with its optimiser."""
+        model = build_model(self.settings, SPECIAL, 0)
+        how = {"recompute": self.memory.recompute, "compiled": self.flex}
+        return TrainState(model, self.settings, self.device, self.precision, **how)
 
     def data(self) -> Prefetch:
-        """Our batches."""
+        """The batches of lm."""
         kind = torch.bfloat16 if self.precision == "bf16" else torch.float32
         batches = Batches(self.documents, 0, self.settings.window, self.settings.batch_windows)
-        return Prefetch(batches, 0, 0, 1, self.fit.micro, self.flex, kind, self.device.type == "cuda")
+        return Prefetch(batches, 0, 0, 1, self.memory.micro, self.flex, kind, self.device.type == "cuda")
 
     def ours(self) -> dict[str, Any]:
-        """Tokens/s of lm's step, with the share of it that waits for data and that the optimiser takes."""
-        trainee, per_step = self.trainee(), self.settings.window * self.settings.batch_windows
+        """Tokens/s of the step of lm, with the shares of waiting for data and of the optimiser."""
+        state, per_step = self.train_state(), self.settings.window * self.settings.batch_windows
         with self.data() as data:
             feed = iter(data)
             for _ in range(WARM):
-                trainee.step(next(feed), 1e-4)
+                state.train_step(next(feed), 1e-4)
             waited, begun = data.waited, self.clock.now()
             wall = time.perf_counter()
             for _ in range(self.steps):
-                trainee.step(next(feed), 1e-4)
+                state.train_step(next(feed), 1e-4)
             taken, wall = self.clock.now() - begun, time.perf_counter() - wall
             waited = data.waited - waited
         begun = self.clock.now()
         for _ in range(self.steps):
-            torch.nn.utils.clip_grad_norm_(trainee.model.parameters(), 1.0)
-            trainee.optimizer.step()
+            torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
+            state.optimizer.step()
         update = self.clock.now() - begun
         return {
             "tokens_per_second": self.steps * per_step / taken,
@@ -117,11 +117,11 @@ class Bench:
         }
 
     def trainer(self, padded: bool) -> float:
-        """Real tokens/s of transformers' Trainer, SDPA attention, AdamW fused, bf16 where ours is.
+        """Real tokens/s of the Trainer of transformers: SDPA attention, fused AdamW, bf16 if lm uses it.
 
-        `padded`: a document a row, ROWS rows padded to the longest, as slamkit feeds it where there is no
-        flash-attention (its DataCollatorForLanguageModeling). Else windows of documents end to end, a step as large as
-        ours, causal attention across documents: the fastest way to feed it, and not the same computation.
+        `padded`: one document per row, ROWS rows padded to the longest, as slamkit does without flash-attention (its
+        DataCollatorForLanguageModeling). Otherwise windows of documents end to end, with steps of the same size and
+        causal attention across documents: the fastest way to feed it, but not the same computation.
         """
         from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -134,7 +134,7 @@ class Bench:
         else:
             stream = np.concatenate([documents[i] for i in order]).astype(np.int64)
             rows = list(stream[: len(stream) // window * window].reshape(-1, window))
-            parts = -(-self.settings.batch_windows // self.fit.micro)
+            parts = -(-self.settings.batch_windows // self.memory.micro)
             batch = self.settings.batch_windows // parts
         rows = [rows[i % len(rows)] for i in range(batch * parts * total)]
 
@@ -158,7 +158,7 @@ class Bench:
                 if state.global_step == total:
                     self.ended = clock.now()
 
-        model, stop = build(self.settings, SPECIAL, 0), Stop()
+        model, stop = build_model(self.settings, SPECIAL, 0), Stop()
         model.set_attn_implementation("sdpa")
         with tempfile.TemporaryDirectory() as folder:
             cuda = self.device.type == "cuda"
@@ -179,52 +179,55 @@ class Bench:
                 save_strategy="no",
                 report_to=[],
                 disable_tqdm=True,
-                dataloader_num_workers=4 if cuda else 0,  # slamkit's 4; one core has no room for them
-                gradient_checkpointing=self.fit.recompute,
+                dataloader_num_workers=4 if cuda else 0,  # 4 as in slamkit; one core has no room for them
+                gradient_checkpointing=self.memory.recompute,
                 remove_unused_columns=False,
             )
             Trainer(model, arguments, data_collator=collate, train_dataset=rows, callbacks=[stop]).train()
-        # the sampler shuffles: the mean of all rows stands for the rows between the two looks
+        # the sampler shuffles, so the mean of all rows stands for the rows between the two readings
         return float(np.mean([len(row) for row in rows])) * batch * parts * (total - WARM) / (stop.ended - stop.began)
 
     def masking(self) -> float:
         """How much longer a step takes with document boundaries than with plain causal attention over the window."""
 
-        class Plain(Micro):
+        class Plain(MicroBatch):
             def to(self, device: torch.device) -> tuple[Any, ...]:
                 return *(t.to(device, non_blocking=True) for t in (self.inputs, self.targets, self.positions)), None
 
-        trainee = self.trainee()
+        state = self.train_state()
         with self.data() as data:
             work = [next(iter(data)) for _ in range(2)]
-        plain = [type(w)([Plain(m.inputs, m.targets, m.positions, []) for m in w.micros], w.predicted) for w in work]
+        plain = [
+            type(w)([Plain(m.inputs, m.targets, m.positions, m.starts, []) for m in w.batches], w.predicted)
+            for w in work
+        ]
         for kind in (work, plain):
-            trainee.step(kind[0], 1e-4)
+            state.train_step(kind[0], 1e-4)
         times: dict[str, list[float]] = {"within": [], "plain": []}
         for _ in range(ROUNDS * 2):
             for name, kind in (("within", work), ("plain", plain)):
                 begun = self.clock.now()
                 for one in kind:
-                    trainee.step(one, 1e-4)
+                    state.train_step(one, 1e-4)
                 times[name].append(self.clock.now() - begun)
         return median(times["within"]) / median(times["plain"]) - 1
 
     def checkpoints(self, rate: float) -> dict[str, float]:
-        """A checkpoint's seconds: those that training waits, and those that a thread writes and hashes beside it.
+        """The seconds of a checkpoint for which training waits, and those in which a thread writes and hashes it.
 
-        Shares of the time between two checkpoints, at our rate: of the copy, which training always waits for, and of
-        both, which it costs where no core is free.
+        The shares are of the time between two checkpoints at the given rate: that of the copy, for which training
+        always waits, and that of both, which is the cost if no core is free.
         """
-        trainee = self.trainee()
+        state = self.train_state()
         with self.data() as data:
-            trainee.step(next(iter(data)), 1e-4)
-        best = {k: v.detach().cpu().clone() for k, v in trainee.model.state_dict().items()}
+            state.train_step(next(iter(data)), 1e-4)
+        best = {k: v.detach().cpu().clone() for k, v in state.model.state_dict().items()}
         begun = self.clock.now()
-        tensors = pack(trainee, best, keep=True)
+        tensors = checkpoint.collect_tensors(state, best, keep=True)
         copied = self.clock.now() - begun
         with tempfile.TemporaryDirectory() as folder:
             wall, begun = time.perf_counter(), time.process_time()
-            checkpoint.save(Path(folder), 1, tensors, {}, {})
+            checkpoint.save_checkpoint(Path(folder), 1, tensors, {}, {})
             written = time.perf_counter() - wall if self.clock.cuda else time.process_time() - begun
             size = sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file())
         between = self.settings.checkpoint_every * self.settings.window * self.settings.batch_windows / rate
@@ -240,16 +243,16 @@ class Bench:
 
 
 def limit(figures: dict[str, Any]) -> str:
-    """What keeps the step from being faster, from its shares."""
+    """What limits the speed of the step, judged by its shares."""
     if figures["data_wait"] > 0.1:
         return "data: the step waits for batches"
     if figures["mfu"] > 0.45:
         return "compute: matrix products take most of the step"
-    return "memory and overhead: what is no matrix product (element-wise, attention, optimiser, launches) takes most"
+    return "memory and overhead: operations other than matrix products (element-wise, attention, optimiser) take most"
 
 
 def measure(device: torch.device, mean: float = 600.0, model: str | None = None) -> dict[str, Any]:
-    """All figures of a device, rounds of ours and of the Trainer's in turn; a ratio is the median of its rounds'."""
+    """All figures of a device. Rounds of lm and of the Trainer alternate; a ratio is the median over rounds."""
     bench = Bench(device, mean, model)
     rounds: list[dict[str, Any]] = []
     for _ in range(ROUNDS):
@@ -275,10 +278,10 @@ def measure(device: torch.device, mean: float = 600.0, model: str | None = None)
         "memory_gb": rounds[-1]["memory_gb"],
         "masking_cost": bench.masking(),
         "checkpoint": bench.checkpoints(rate),
-        "parameters": flops.parameters(bench.settings, SPECIAL["vocab_size"]),
+        "parameters": compute.parameters(bench.settings, SPECIAL["vocab_size"]),
         "window": bench.settings.window,
         "windows_per_step": bench.settings.batch_windows,
-        "windows_at_once": bench.fit.micro,
+        "windows_at_once": bench.memory.micro,
         "mean_document": float(bench.documents.lengths.mean()),
         "precision": bench.precision,
         "rounds": [{k: v for k, v in r.items() if v is not None} for r in rounds],

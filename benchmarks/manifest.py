@@ -80,7 +80,7 @@ def about() -> dict[str, Any]:
     """The machine and the version that were measured."""
     from hardware import processor
 
-    from speechladder.lm.card import commit
+    from speechladder.lm.output import commit
 
     hardware = f"{processor()}, {os.cpu_count()} threads"
     return {"hardware": hardware, "python": platform.python_version(), "commit": commit()}
@@ -209,14 +209,14 @@ def step(name: str, folder: Path) -> None:
     """Run one stage in this process."""
     cuts, alignment, units, rejected = files(folder)
     if name == "select":
-        from speechladder.rungs.utterances import select
+        from speechladder.rungs.utterances import select_utterances
 
-        select(cuts, alignment, units, folder / "utterances.parquet", folder / "rejected.jsonl", 0.5)
+        select_utterances(cuts, alignment, units, folder / "utterances.parquet", folder / "rejected.jsonl", 0.5)
     elif name.startswith("tokens"):
-        from speechladder.rungs.pack import pack
+        from speechladder.rungs.pack import pack_rung
         from speechladder.settings import Tokens
 
-        pack(name.split()[1], folder / "utterances.parquet", cuts, alignment, units, folder / name, Tokens(), 100)
+        pack_rung(name.split()[1], folder / "utterances.parquet", cuts, alignment, units, folder / name, Tokens(), 100)
     else:
         from speechladder.alignment.quality import alignment_quality
         from speechladder.settings import Alignment

@@ -1,4 +1,4 @@
-"""What models do in a second, on a CPU or a GPU: rates for benchmarks/rates.py."""
+"""The speed of models on a CPU or a GPU: rates for benchmarks/rates.py."""
 
 import tempfile
 import time
@@ -10,14 +10,14 @@ import transformers
 
 from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.decoding import generate
-from speechladder.lm import flops as lm_flops
+from speechladder.lm import compute
 from speechladder.lm.attention import resolve_attention
 from speechladder.lm.batches import Batches
+from speechladder.lm.compute import plan_memory
 from speechladder.lm.likelihood import sequence_nll
-from speechladder.lm.memory import fit
-from speechladder.lm.model import build, resolve_precision
+from speechladder.lm.model import build_model, resolve_precision
 from speechladder.lm.prefetch import Prefetch
-from speechladder.lm.step import Trainee
+from speechladder.lm.step import TrainState
 from speechladder.plan import rates as formulas
 from speechladder.settings import LM
 from speechladder.units.assign import assign
@@ -26,7 +26,7 @@ from speechladder.units.kmeans.fit import kmeans
 
 SPECIAL = {"vocab_size": 2052, "pad_id": 0, "bos_id": 1, "eos_id": 2}
 CLUSTERS = 500
-WARM = 2  # steps of training that are not counted: kernels are compiled and chosen in them
+WARM = 2  # steps of training that are not counted, because kernels are compiled and chosen in them
 SMALL = LM(model="30m", window=1024, batch_windows=1)
 BASE = LM(model="125m", window=2048, batch_windows=16)
 TINYLLAMA = LM(model="tinyllama-1.1b", window=2048, batch_windows=16)
@@ -34,12 +34,12 @@ Rates = dict[str, dict[str, Any]]
 
 
 def rate(value: float, unit: str, what: str) -> dict[str, object]:
-    """An entry of rates.json, four digits."""
+    """An entry of rates.json, with four digits."""
     return {"value": float(f"{value:.4g}"), "unit": unit, "what": what}
 
 
 class Clock:
-    """Seconds since it started: of this process' CPU, or of the clock where a GPU works."""
+    """Seconds since its start: of this process's CPU, or of the wall clock on a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
@@ -51,7 +51,7 @@ class Clock:
         return time.perf_counter() if self.cuda else time.process_time()
 
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return self._now() - self.begun
 
 
@@ -102,7 +102,7 @@ def clustering() -> Rates:
 
 
 class Random:
-    """Documents of random tokens, as rungs.data.TokenData has them."""
+    """Documents of random tokens, in the form of rungs.data.TokenData."""
 
     def __init__(self, documents: int, length: int) -> None:
         self.tokens = np.random.default_rng(0).integers(4, SPECIAL["vocab_size"], documents * length).astype(np.uint16)
@@ -116,22 +116,22 @@ def training(device: torch.device, settings: LM, name: str, steps: int) -> Rates
     precision, vocabulary = resolve_precision("auto", device), SPECIAL["vocab_size"]
     bf16 = precision == "bf16"
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-    layout = fit(settings, vocabulary, 1, bf16, memory)
-    model = build(settings, SPECIAL, 0)
+    layout = plan_memory(settings, vocabulary, 1, bf16, memory)
+    model = build_model(settings, SPECIAL, 0)
     flex = resolve_attention("auto", device, model.config.head_dim) == "flex"
-    trainee = Trainee(model, settings, device, precision, recompute=layout.recompute, compiled=flex)
+    state = TrainState(model, settings, device, precision, recompute=layout.recompute, compiled=flex)
     batches = Batches(Random(400, 600), 0, settings.window, settings.batch_windows)
     kind = torch.bfloat16 if bf16 else torch.float32
     with Prefetch(batches, 0, 0, 1, layout.micro, flex, kind, device.type == "cuda") as data:
         feed = iter(data)
         for _ in range(WARM):
-            trainee.step(next(feed), 1e-4)
+            state.train_step(next(feed), 1e-4)
         clock = Clock(device)
         for _ in range(steps):
-            trainee.step(next(feed), 1e-4)
+            state.train_step(next(feed), 1e-4)
         tokens, taken = steps * batches.tokens_per_step, clock.seconds()
-    flops = tokens * lm_flops.train_flops(settings, vocabulary, 600)
-    size = lm_flops.parameters(settings, vocabulary)
+    flops = tokens * compute.train_flops(settings, vocabulary, 600)
+    size = compute.parameters(settings, vocabulary)
     what = f"lm.train, {size / 1e6:.1f} M parameters, {precision}, {tokens / taken:,.0f} tokens/s"
     return {name: rate(flops / taken, "FLOP/s", what)}
 
@@ -139,20 +139,20 @@ def training(device: torch.device, settings: LM, name: str, steps: int) -> Rates
 def scoring(device: torch.device) -> Rates:
     """Layer-wise scoring in fp32 and generation in fp64 with the default model."""
     settings = LM()
-    model = build(settings, SPECIAL, 0).to(device).eval()
+    model = build_model(settings, SPECIAL, 0).to(device).eval()
     rng = np.random.default_rng(0)
     items = [rng.integers(4, SPECIAL["vocab_size"], 150).astype(np.uint16) for _ in range(200)]
     clock = Clock(device)
     sequence_nll(model, items, 4096, layers=True)
     scored = clock.seconds()
     size = SPECIAL["vocab_size"]
-    flops = sum(map(len, items)) * lm_flops.score_flops(settings, size, 150, layers=True)
+    flops = sum(map(len, items)) * compute.score_flops(settings, size, 150, layers=True)
     prompts = [[1, *rng.integers(4, size, 99).tolist()] for _ in range(12)]
     clock = Clock(device)
     done = [0.0]
     generate(model, prompts, rng.random((12, 3, 60)), 1.0, 0.9, 36, lambda n: done.__setitem__(0, done[0] + n))
     taken = clock.seconds()
-    new = (done[0] + 12 * 100) * 2 * lm_flops.active_parameters(settings, size)
+    new = (done[0] + 12 * 100) * 2 * compute.active_parameters(settings, size)
     return {
         "score_flops": rate(flops / scored, "FLOP/s", "scoring of every layer, fp32"),
         "generate_flops": rate(new / taken, "FLOP/s", "sampling, fp64, 36 rows"),

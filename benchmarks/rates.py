@@ -41,11 +41,11 @@ from speechladder.io.audio import encode_flac, read_audio
 from speechladder.io.files import read_json, write_json
 from speechladder.io.spans import as_rows
 from speechladder.io.tables import ALIGNMENT, UNITS, write_table
-from speechladder.lm.card import commit
 from speechladder.lm.model import prepare_torch
+from speechladder.lm.output import commit
 from speechladder.plan import rates as formulas
-from speechladder.rungs.pack import pack
-from speechladder.rungs.utterances import select
+from speechladder.rungs.pack import pack_rung
+from speechladder.rungs.utterances import select_utterances
 from speechladder.settings import LM, PAPER_RUNGS, Corpus, Tokens, as_options
 from speechladder.units.assign import assign
 from speechladder.units.encoders.transformers import TransformersEncoder
@@ -123,12 +123,12 @@ def packing(cuts: list[tuple[str, str, Path]], samples: dict[str, np.ndarray], f
             for (file,) in parts
         }
         clock = Clock(torch.device("cpu"))
-        select(*parts, folder / "utterances.parquet", folder / "rejected.jsonl", 1.0)
+        select_utterances(*parts, folder / "utterances.parquet", folder / "rejected.jsonl", 1.0)
         out["select"] = rate(3600 * hours / clock.seconds(), "x real time per core", "select_utterances")
         options = Tokens(text_vocab=256, phone_vocab=256)  # little text fills no larger vocabulary
         clock = Clock(torch.device("cpu"))
         for name in PAPER_RUNGS:
-            pack(name, folder / "utterances.parquet", *parts, folder / name, options, CLUSTERS)
+            pack_rung(name, folder / "utterances.parquet", *parts, folder / name, options, CLUSTERS)
         taken = clock.seconds() / len(PAPER_RUNGS)
     out["tokenize"] = rate(3600 * hours / taken, "x real time per core", "one rung, mean of six, BPE included")
     return out

@@ -16,7 +16,7 @@ from speechladder.plan.hours import KNOWN
 from speechladder.plan.jobs import jobs_by_rule, parse_jobs
 from speechladder.plan.machine import find_machine
 from speechladder.plan.rates import Rates
-from speechladder.settings import DIMENSIONS, HOW, PAPER_RUNGS, STAGES, Settings, load
+from speechladder.settings import DIMENSIONS, EXECUTION_FIELDS, PAPER_RUNGS, STAGES, Settings, load
 from speechladder.workflow.config import checked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +117,7 @@ def test_every_line_of_paper_is_written_out_not_left_to_a_default():
         fields = set(Settings.model_fields[section].annotation.model_fields)
         assert fields - paper[section].keys() <= NO_OTHER_RESULT, section
     assert paper["lm"]["model"] == "tinyllama-1.1b"  # which fixes its dimensions
-    machine = {"threads", *DIMENSIONS, *HOW} - {"checkpoint_every", "processes"}
+    machine = {"threads", *DIMENSIONS, *EXECUTION_FIELDS} - {"checkpoint_every", "processes"}
     assert set(Settings.model_fields["lm"].annotation.model_fields) - paper["lm"].keys() == machine
 
 

@@ -1,4 +1,4 @@
-"""A small corpus through select, pack and items: the same utterances on every rung, ids that come back."""
+"""A small corpus through select, pack and items: all rungs have the same utterances, and ids decode to symbols."""
 
 import random
 from itertools import pairwise
@@ -26,10 +26,10 @@ from speechladder.io.tables import (
 )
 from speechladder.rungs import registry
 from speechladder.rungs.data import TokenData
-from speechladder.rungs.pack import _sample_of_train, pack
+from speechladder.rungs.pack import _sample_of_train, pack_rung
 from speechladder.rungs.registry import Utterance
 from speechladder.rungs.tokenizers import BOS, EOS
-from speechladder.rungs.utterances import read_utterances, select
+from speechladder.rungs.utterances import read_utterances, select_utterances
 from speechladder.settings import Tokens
 
 CLUSTERS = 20
@@ -40,7 +40,7 @@ LEXICON = {
 
 
 class Corpus:
-    """Two shards of made-up utterances, and what a test may spoil."""
+    """Two shards of invented utterances, which a test may damage."""
 
     def __init__(self, folder: Path, per_shard: int = 30) -> None:
         self.folder = folder
@@ -81,12 +81,12 @@ class Corpus:
 
     def select(self, max_rejected: float = 0.5) -> Path:
         out = self.folder / "utterances.parquet"
-        select(*self.write(), out, self.folder / "rejected.jsonl", max_rejected)
+        select_utterances(*self.write(), out, self.folder / "rejected.jsonl", max_rejected)
         return out
 
     def pack(self, name: str, clusters: int = CLUSTERS) -> Path:
         out = self.folder / name
-        pack(name, self.folder / "utterances.parquet", *self.write(), out, OPTIONS, clusters)
+        pack_rung(name, self.folder / "utterances.parquet", *self.write(), out, OPTIONS, clusters)
         return out
 
 
@@ -96,7 +96,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 
 def test_every_rung_sees_the_same_utterances(corpus: Corpus) -> None:
-    del corpus.aligned[0][4], corpus.units[1][7]  # left out by an earlier stage: left out everywhere
+    del corpus.aligned[0][4], corpus.units[1][7]  # an utterance that an earlier stage left out is left out everywhere
     selected = read_table(corpus.select(), UTTERANCES)
     ids = selected.column("id").to_pylist()
     assert len(ids) == 58 and "u0-4" not in ids and "u1-7" not in ids
@@ -157,7 +157,7 @@ def test_rows_out_of_the_order_of_shards_are_refused(corpus: Corpus) -> None:
     read = read_utterances(table.take(list(range(len(table)))[::-1]), *corpus.write(), ["units"], OPTIONS)
     with pytest.raises(UserError, match="not in the order of the shards"):
         list(read)
-    with pytest.raises(UserError, match="knows shard 1, but 1 shards were given"):
+    with pytest.raises(UserError, match="names shard 1, but 1 shards were given"):
         list(read_utterances(table, *(paths[:1] for paths in corpus.write()), ["units"], OPTIONS))
 
 
@@ -208,11 +208,11 @@ def test_items_are_tokenized_as_the_corpus_is(corpus: Corpus) -> None:
     with pytest.raises(UserError, match=r"2 of 4 items cannot be said on rung text-raw.*'0' \(2\)"):
         tokenize_items(corpus.folder / "text-raw", items, units, out)
     write_table(units, [{"id": "1|good|a", "units": [3] * 23}], UNITS)
-    with pytest.raises(UserError, match="23 frames of units, its audio 24"):
+    with pytest.raises(UserError, match="23 frames of units, its audio has 24 frames"):
         tokenize_items(corpus.folder / "speech-hubert-dedup", items, units, out)
 
 
-def test_what_does_not_fit_together_is_rejected_with_its_reason(corpus: Corpus) -> None:
+def test_utterances_whose_parts_differ_are_rejected_with_the_reason(corpus: Corpus) -> None:
     corpus.units[0][0]["units"] += [0] * 5
     corpus.aligned[0][1]["seconds"] += 1
     corpus.aligned[0][2]["phones"][1]["label"] = "XX"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from speechladder.io.errors import UserError
-from speechladder.lm.nodes import Allocation, allocation, command
+from speechladder.lm.launch import Allocation, launch_command, read_allocation
 from speechladder.workflow.leftovers import cancel_leftovers, leftovers
 
 TRAINER = Path("scripts/train_lm.py")
@@ -14,7 +14,7 @@ ARGUMENTS = ["--tokens", "t", "--out", "o"]
 
 
 def _command(environ: dict[str, str], processes: int | None = None) -> str:
-    words = command(TRAINER, ARGUMENTS, allocation(environ), "node7", processes)
+    words = launch_command(TRAINER, ARGUMENTS, read_allocation(environ), "node7", processes)
     return " ".join(words).replace(sys.executable, "python")
 
 
@@ -44,7 +44,7 @@ TORCHRUN = "python -m torch.distributed.run --nproc-per-node={} --shutdown-timeo
             id="1 node, 4 GPUs",
         ),
         pytest.param(
-            # a step of one task within a job of two nodes: SLURM_NNODES is the step's
+            # a step of one task in a job of two nodes: SLURM_NNODES is that of the step
             {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "2", "SLURM_NNODES": "1", "SLURM_GPUS_ON_NODE": "8"}
             | {"SLURM_CPUS_PER_TASK": "32", "SLURM_RESTART_COUNT": "1"},
             None,
@@ -68,7 +68,7 @@ def test_the_command_fits_the_allocation(environ, processes, expected):
 
 def test_a_job_whose_variables_the_plugin_took_away_is_asked_for():
     text = "JobId=41 JobName=x Requeue=1 Restarts=2 NumNodes=2-2 NumCPUs=32 NumTasks=2 CPUs/Task=16 ReqB:S:C:T=0:0:*:*"
-    given = allocation({"SLURM_JOB_ID": "41", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, ask={"41": text}.get)
+    given = read_allocation({"SLURM_JOB_ID": "41", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, ask={"41": text}.get)
     assert given == Allocation(nodes=2, gpus=4, cpus=16, job="41", restarts="2")
 
 
@@ -76,7 +76,7 @@ def test_a_job_whose_variables_the_plugin_took_away_is_asked_for():
     ("environ", "processes", "message"),
     [
         ({}, 0, "at least one"),
-        ({"SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "2"}, 3, "cannot be shared out evenly over the job's 2 nodes"),
+        ({"SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "2"}, 3, "cannot be divided evenly among the job's 2 nodes"),
         ({"SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "1", "SLURM_GPUS_ON_NODE": "2"}, 4, "SPEECHLADDER_LM_GPUS"),
     ],
 )
@@ -145,7 +145,7 @@ def test_jobs_that_do_not_end_stop_the_run(tmp_path, queue):
 
 
 def test_a_training_of_a_job_over_nodes_is_started_on_each(monkeypatch, tmp_path):
-    """What the rule runs, train_lm.py with lm.processes: in a SLURM job of two nodes, srun and a torchrun on each."""
+    """In a SLURM job of two nodes, the rule starts srun and a torchrun on each by train_lm.py with lm.processes."""
     from speechladder.lm import launch
 
     started = []
@@ -163,7 +163,8 @@ def test_a_training_of_a_job_over_nodes_is_started_on_each(monkeypatch, tmp_path
     monkeypatch.setattr(launch.subprocess, "Popen", Srun)
     for name, value in {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "4"}.items():
         monkeypatch.setenv(name, value)
-    launch.launch(Path("train_lm.py"), ["--seed", "0"], 4, tmp_path)
+    (tmp_path / "train.json").touch()  # the training has ended
+    launch.launch_processes(Path("train_lm.py"), ["--seed", "0"], 4, tmp_path)
     (command,) = started
     assert command[0] == "srun" and "--nodes=2" in command
     assert "--nproc-per-node=4" in command and "--nnodes=2" in command

@@ -1,4 +1,4 @@
-"""One training in two processes (gloo, CPU): the same losses as in one, resumed on another number, never hanging."""
+"""One training in two processes (gloo, CPU) has the losses of one, resumes on another number, and never hangs."""
 
 import json
 import os
@@ -33,28 +33,28 @@ BASE = LM(
     precision="fp32",
 )
 
-# Both ranks of several trainings, one after the other: starting Python and torch takes longer than they do.
+# Each rank does several trainings in turn, because starting Python and torch takes longer than they do.
 WORKER = """
 import json, os, signal, sys
 from pathlib import Path
 from speechladder.lm import train as loop
-from speechladder.lm.step import Trainee
+from speechladder.lm.step import TrainState
 from speechladder.settings import LM
 
-step = Trainee.step
+step = TrainState.train_step
 for job in json.loads(sys.argv[1]):
     os.environ["MASTER_PORT"] = str(job["port"])
     done = []
 
-    def terminated(self, work, lr):
+    def terminated(self, data, lr):
         done.append(1)
         if len(done) == job["terminate"] and os.environ["RANK"] == "1":
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, work, lr)
+        return step(self, data, lr)
 
-    Trainee.step = terminated
+    TrainState.train_step = terminated
     try:
-        loop.train(Path(job["tokens"]), Path(job["out"]), 0, LM(**job["settings"]))
+        loop.train_lm(Path(job["tokens"]), Path(job["out"]), 0, LM(**job["settings"]))
     except SystemExit as stop:
         assert stop.code == 75 and job["terminate"], stop
 """
@@ -89,10 +89,10 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trainings by one process, and by two: ddp, fsdp, and one that SIGTERM to one of two interrupts."""
+    """Trainings by one process and by two: ddp, fsdp, a warm start, and one that SIGTERM to one process interrupts."""
     folder = tmp_path_factory.mktemp("distributed")
     tokens = write_rung(folder / "toy")
-    loop.train(tokens, folder / "alone", 0, BASE)
+    loop.train_lm(tokens, folder / "alone", 0, BASE)
     settings = LlamaConfig(
         vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
         intermediate_size=64, rms_norm_eps=1e-3, rope_parameters={"rope_type": "default", "rope_theta": 50.0},
@@ -132,7 +132,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_warm_start_by_fsdp_is_written_as_it_was_trained(folder):
-    """Rotary base and eps are the text LM's in config.json too, else what was trained is not what is scored."""
+    """config.json has the rotary base and epsilon of the text LM too, so that the scored model is the trained one."""
     found = AutoConfig.from_pretrained(folder / "warm")
     assert (found.rope_parameters["rope_theta"], found.rms_norm_eps) == (50.0, 1e-3)
     summary = json.loads((folder / "warm" / "train.json").read_text())
@@ -146,15 +146,15 @@ def test_two_processes_have_the_loss_curve_of_one(folder: Path, name: str) -> No
     assert_same_run(folder / "alone", folder / name)
 
 
-def test_sigterm_to_one_of_two_stops_both_at_one_step_and_one_goes_on(folder: Path) -> None:
-    """Two processes' checkpoint, resumed by one, which takes all windows at once."""
+def test_sigterm_to_one_of_two_stops_both_at_one_step_and_one_resumes(folder: Path) -> None:
+    """One process resumes the checkpoint of two, and takes all windows at once."""
     checkpoints = folder / "interrupted.checkpoints"
     assert not (folder / "interrupted").exists()
-    assert sorted(p.name for p in checkpoints.glob("step*"))[-1] == "step0000006"  # agreed one step after the signal
+    assert sorted(p.name for p in checkpoints.glob("step*"))[-1] == "step0000006"  # all agree one step later
     messages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "say", messages.append)
-        loop.train(folder / "toy", folder / "interrupted", 0, BASE)
+        loop.train_lm(folder / "toy", folder / "interrupted", 0, BASE)
     assert "resuming from step 6" in messages
     assert_same_run(folder / "alone", folder / "interrupted")
 
@@ -174,7 +174,7 @@ def test_a_dead_process_ends_the_training_with_its_reason_and_nothing_hangs(fold
     victim.kill()
     errors = started.communicate(timeout=60)[1]
     assert started.returncode == 2
-    assert f"exitcode  : -9 (pid: {victim.pid})" in errors  # torchrun's own report of the first that failed
+    assert f"exitcode  : -9 (pid: {victim.pid})" in errors  # the report of torchrun on the first process that failed
     assert "process 0 of 2 lost the others" in errors
     assert "train_lm.py: error: one of 2 processes failed" in errors
     assert not out.exists() and list(checkpoints.glob("step*"))

@@ -16,7 +16,7 @@ from speechladder.io.files import read_json, read_jsonl
 from speechladder.io.spans import Span, as_rows
 from speechladder.io.tables import ALIGNMENT, EXTERNAL_UNITS, ITEMS, UTTERANCES, read_table, write_table
 from speechladder.rungs import registry
-from speechladder.rungs.utterances import read_items, read_utterances, select
+from speechladder.rungs.utterances import read_items, read_utterances, select_utterances
 from speechladder.settings import Settings, Tokens, Units, load
 from speechladder.units.diagnostics.external import write_external_quality
 from speechladder.units.external import times
@@ -359,7 +359,7 @@ def test_the_rung_has_the_users_tokens_and_phones_keep_their_frames(tmp_path):
         for name, end in (("cuts", "jsonl.gz"), ("alignment", "parquet"))
     ]
     parts.append([tmp_path / f"{n}.parquet" for n in range(2)])
-    select(*parts, tmp_path / "utterances.parquet", tmp_path / "rejected.jsonl", 0.0)
+    select_utterances(*parts, tmp_path / "utterances.parquet", tmp_path / "rejected.jsonl", 0.0)
     assert read_jsonl(tmp_path / "rejected.jsonl")
     frames = dict(zip(*read_table(tmp_path / "utterances.parquet", UTTERANCES, ["id", "frames"]).to_pydict().values()))
     assert frames == {id: frame_count(round(16_000 * SECONDS[int(id[-1])])) for id in own}

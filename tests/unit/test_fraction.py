@@ -1,4 +1,4 @@
-"""A share of the training data: nested, the same utterances on every rung, validation untouched."""
+"""A fraction of the training data is nested, has the same utterances on every rung, and leaves validation alone."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from speechladder.io.files import read_json
 from speechladder.io.tables import TOKEN_INDEX, read_table, write_table
 from speechladder.lm.batches import Batches
 from speechladder.rungs.data import TokenData
-from speechladder.rungs.fraction import take
+from speechladder.rungs.fraction import write_fraction
 
 
 @pytest.fixture(scope="module")
@@ -21,24 +21,24 @@ def rung(tmp_path_factory):
 
 def shares(rung, folder, *fractions):
     for fraction in fractions:
-        take(rung, fraction, folder / str(fraction))
+        write_fraction(rung, fraction, folder / str(fraction))
     return [TokenData(folder / str(fraction), "train") for fraction in fractions]
 
 
-def test_a_smaller_share_lies_within_a_larger_one(rung, tmp_path):
+def test_a_smaller_fraction_lies_within_a_larger_one(rung, tmp_path):
     found = shares(rung, tmp_path, 0.1, 0.4, 0.8, 1.0)
     whole = TokenData(rung, "train")
     total = whole.seconds.sum()
     for smaller, larger in pairwise(found):
         assert set(smaller.ids) < set(larger.ids)
     for fraction, data in zip((0.1, 0.4, 0.8), found):
-        # up to the utterance with which it is reached
+        # up to the utterance that reaches it
         assert fraction * total <= data.seconds.sum() <= fraction * total + whole.seconds.max()
     assert found[-1].ids == whole.ids
-    assert [name for name in whole.ids if name in set(found[1].ids)] == found[1].ids  # in the corpus' order
+    assert [name for name in whole.ids if name in set(found[1].ids)] == found[1].ids  # in the order of the corpus
 
 
-def test_tokens_are_those_of_the_whole_and_no_copy_of_them(rung, tmp_path):
+def test_tokens_are_shared_with_the_whole(rung, tmp_path):
     (part,) = shares(rung, tmp_path, 0.4)
     whole = TokenData(rung, "train")
     for number, name in enumerate(part.ids):
@@ -51,7 +51,7 @@ def test_tokens_are_those_of_the_whole_and_no_copy_of_them(rung, tmp_path):
 
 
 def test_validation_and_tokenizer_are_those_of_the_whole(rung, tmp_path):
-    take(rung, 0.2, tmp_path / "part")
+    write_fraction(rung, 0.2, tmp_path / "part")
     for name in ("valid.bin", "valid.parquet", "tokenizer/tokenizer.json"):
         assert (tmp_path / "part" / name).read_bytes() == (rung / name).read_bytes()
     meta, before = read_json(tmp_path / "part" / "meta.json"), read_json(rung / "meta.json")
@@ -63,22 +63,22 @@ def test_validation_and_tokenizer_are_those_of_the_whole(rung, tmp_path):
 
 
 def test_the_same_utterances_on_every_rung(rung, tmp_path):
-    """Another rung has other tokens of the same utterances: half as many here."""
+    """Another rung has other tokens for the same utterances: half as many here."""
     other = tmp_path / "other"
     write_rung(other, seed=1)
     index, theirs = read_table(rung / "train.parquet", TOKEN_INDEX), read_table(other / "train.parquet", TOKEN_INDEX)
     seconds = index.column("seconds")
     at = theirs.schema.get_field_index("seconds")
     write_table(other / "train.parquet", theirs.set_column(at, TOKEN_INDEX.field(at), seconds), TOKEN_INDEX)
-    take(rung, 0.3, tmp_path / "a")
-    take(other, 0.3, tmp_path / "b")
+    write_fraction(rung, 0.3, tmp_path / "a")
+    write_fraction(other, 0.3, tmp_path / "b")
     one, two = TokenData(tmp_path / "a", "train"), TokenData(tmp_path / "b", "train")
     assert one.ids == two.ids
     assert not np.array_equal(one.lengths, two.lengths)
 
 
-def test_a_damaged_share_is_refused(rung, tmp_path):
-    take(rung, 0.5, tmp_path / "part")
+def test_a_damaged_fraction_is_refused(rung, tmp_path):
+    write_fraction(rung, 0.5, tmp_path / "part")
     path = tmp_path / "part" / "train.bin"
     content = path.read_bytes()
     path.unlink()  # the link, not the file
@@ -88,12 +88,12 @@ def test_a_damaged_share_is_refused(rung, tmp_path):
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.5])
-def test_no_share(rung, tmp_path, fraction):
+def test_a_fraction_outside_its_range_is_refused(rung, tmp_path, fraction):
     with pytest.raises(UserError, match="above 0, at most 1"):
-        take(rung, fraction, tmp_path / "part")
+        write_fraction(rung, fraction, tmp_path / "part")
 
 
-def test_no_share_of_a_share(rung, tmp_path):
-    take(rung, 0.5, tmp_path / "part")
+def test_a_fraction_of_a_fraction_is_refused(rung, tmp_path):
+    write_fraction(rung, 0.5, tmp_path / "part")
     with pytest.raises(UserError, match="of the whole"):
-        take(tmp_path / "part", 0.5, tmp_path / "quarter")
+        write_fraction(tmp_path / "part", 0.5, tmp_path / "quarter")

@@ -13,7 +13,7 @@ from speechladder.io.audio import encode_flac, frame_count
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_json
 from speechladder.io.tables import CONTINUATIONS, PROMPTS, UNITS, read_table, write_table
-from speechladder.lm.model import build
+from speechladder.lm.model import build_model
 from speechladder.rungs import registry, tokenizers
 from speechladder.rungs.registry import SPACE
 from speechladder.rungs.tokenizers import BOS, EOS, Codec
@@ -28,7 +28,7 @@ SEED = 3
 def model(window: int = 64, vocab: int = VOCAB) -> LlamaForCausalLM:
     """A Llama with grouped heads and large attention weights: fresh ones would give nearly the same everywhere."""
     size = LM(hidden_size=16, layers=2, heads=4, kv_heads=2, intermediate_size=24, window=window)
-    made = build(size, {"vocab_size": vocab, "pad_id": 0, "bos_id": 1, "eos_id": 2}, seed=1)
+    made = build_model(size, {"vocab_size": vocab, "pad_id": 0, "bos_id": 1, "eos_id": 2}, seed=1)
     with torch.no_grad():
         for weights in made.parameters():
             if weights.dim() == 2:

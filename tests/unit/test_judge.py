@@ -167,24 +167,24 @@ def test_the_runs_judge_is_a_rung_and_a_model(own, text):
 
 
 def test_a_judge_that_was_interrupted_goes_on_to_the_same_weights(own, text, tmp_path, monkeypatch):
-    from speechladder.lm.step import Trainee
+    from speechladder.lm.step import TrainState
 
     class StopError(Exception):
         pass
 
-    step, done = Trainee.step, []
+    step, done = TrainState.train_step, []
 
-    def until(trainee, work, lr):
+    def until(state, data, lr):
         done.append(lr)
         if len(done) == 8:
             raise StopError
-        return step(trainee, work, lr)
+        return step(state, data, lr)
 
-    monkeypatch.setattr(Trainee, "step", until)
+    monkeypatch.setattr(TrainState, "train_step", until)
     with pytest.raises(StopError):
         train_judge(text, tmp_path / "judge", OPTIONS, TINY, TOKENS)
     seen = []
-    monkeypatch.setattr(Trainee, "step", lambda trainee, work, lr: seen.append(lr) or step(trainee, work, lr))
+    monkeypatch.setattr(TrainState, "train_step", lambda state, data, lr: seen.append(lr) or step(state, data, lr))
     train_judge(text, tmp_path / "judge", OPTIONS, TINY, TOKENS)
     assert len(seen) == 5 and seen[:3] == done[5:]  # from the checkpoint of step 5 on
     weights = "model/model.safetensors"

@@ -55,18 +55,18 @@ def test_no_target_is_another_documents_start(data: SimpleNamespace) -> None:
         after = np.concatenate([batch.inputs.ravel()[1:], batches.at(step + 1).inputs.ravel()[:1]])
         expected = np.where(after == BOS, IGNORE, after)
         np.testing.assert_array_equal(batch.targets.ravel(), expected)
-        # what is ignored follows </s>, and nothing else is ignored
+        # exactly the targets after </s> are ignored
         np.testing.assert_array_equal(batch.targets == IGNORE, batch.inputs == EOS)
 
 
-def test_positions_begin_anew_at_documents_and_windows(data: SimpleNamespace) -> None:
+def test_positions_restart_at_documents_and_windows(data: SimpleNamespace) -> None:
     batch = Batches(data, 0, 10, 7).at(0)
     for tokens, positions, starts in zip(batch.inputs, batch.positions, batch.starts):
         at = 0
         for i, token in enumerate(tokens):
             at = i if token == BOS else at
             assert (positions[i], starts[i]) == (i - at, at)
-    assert (batch.inputs[:, 0] != BOS).any()  # some window begins inside a document
+    assert (batch.inputs[:, 0] != BOS).any()  # at least one window begins inside a document
 
 
 def test_by_length_takes_all_within_the_limit() -> None:

@@ -1,4 +1,4 @@
-"""How a training is laid out: models by name, what fits a GPU, windows dealt to processes, limits, flex_attention."""
+"""The layout of a training: models by name, memory, windows per process, limits, flex_attention."""
 
 from types import SimpleNamespace
 
@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import flex_attention
 
 from speechladder.io.errors import UserError
-from speechladder.lm.attention import FlexBlocks, resolve_attention, resolve_compile
-from speechladder.lm.batches import IGNORE, Batch, deal
-from speechladder.lm.flops import matmul_ceiling, parameters, train_flops
-from speechladder.lm.memory import fit
-from speechladder.lm.schedule import PLAN_SHARE, State, plan_hours, planned_steps
+from speechladder.lm.attention import flex_mask, resolve_attention, resolve_compile
+from speechladder.lm.batches import IGNORE, Batch, split_batch
+from speechladder.lm.compute import matmul_ceiling, parameters, plan_memory, train_flops
+from speechladder.lm.schedule import PLAN_SHARE, Counters, plan_hours, planned_steps
 from speechladder.settings import LM, MODELS, from_options, load
 from speechladder.settings.options import add_options, as_options
 
@@ -35,13 +34,13 @@ def test_tinyllama_is_tinyllama() -> None:
     }  # fmt: skip
 
 
-def test_what_is_left_out_is_micro() -> None:
+def test_missing_dimensions_are_those_of_micro() -> None:
     assert LM() == LM(model="custom", **MODELS["micro"])
     assert LM(layers=2).hidden_size == MODELS["micro"]["hidden_size"]
     assert LM(hidden_size=None, layers="6").layers == 6
 
 
-def test_a_name_and_another_dimension_is_an_error_and_its_own_is_none() -> None:
+def test_a_name_with_another_dimension_is_an_error() -> None:
     with pytest.raises(UserError, match=r"lm: model: 30m has other dimensions than layers: 9; set those to null"):
         load({"lm": {"model": "30m", "layers": 9}})
     assert load({"lm": {"model": "30m", "layers": 8, "heads": "8"}}).lm.hidden_size == 512
@@ -59,43 +58,43 @@ def test_a_model_by_name_reaches_the_script() -> None:
     assert from_options(parser.parse_args(shlex.split(as_options(wanted))), LM) == wanted
 
 
-# ---------------------------------------------------------------- what fits
+# ---------------------------------------------------------------- memory
 
 
 def test_the_papers_step_fits_one_gpu_by_accumulating() -> None:
-    found = fit(PAPER, 2048, 1, True, 80 * GB)
+    found = plan_memory(PAPER, 2048, 1, True, 80 * GB)
     assert (found.parallel, found.recompute) == ("none", False)
     assert 1 <= found.micro < 128 and found.needed < 80 * GB
 
 
-def test_the_more_memory_the_more_at_once_and_never_more_than_there_is() -> None:
-    sizes = [fit(PAPER, 2048, 4, True, gb * GB).micro for gb in (30, 40, 80, 140, 10_000)]
+def test_more_memory_allows_more_windows_at_once() -> None:
+    sizes = [plan_memory(PAPER, 2048, 4, True, gb * GB).micro for gb in (30, 40, 80, 140, 10_000)]
     assert sizes == sorted(sizes) and sizes[-1] == 32
 
 
-def test_a_model_is_cut_into_parts_only_where_it_does_not_fit() -> None:
-    assert fit(PAPER, 2048, 8, True, 80 * GB).parallel == "ddp"
-    small = fit(PAPER, 2048, 8, True, 16 * GB)
+def test_a_model_is_sharded_only_if_it_does_not_fit() -> None:
+    assert plan_memory(PAPER, 2048, 8, True, 80 * GB).parallel == "ddp"
+    small = plan_memory(PAPER, 2048, 8, True, 16 * GB)
     assert small.parallel == "fsdp" and small.needed < 16 * GB
-    assert fit(PAPER, 2048, 1, True, 16 * GB).parallel == "none"  # nothing to share with
-    assert fit(PAPER, 2048, 2, False, None).parallel == "ddp"  # a CPU
+    assert plan_memory(PAPER, 2048, 1, True, 16 * GB).parallel == "none"  # no other process to share with
+    assert plan_memory(PAPER, 2048, 2, False, None).parallel == "ddp"  # a CPU
 
 
-def test_activations_are_recomputed_only_where_one_window_does_not_fit_else() -> None:
-    tight = 20 * GB  # 18 for weights and optimiser
-    assert fit(PAPER, 2048, 1, True, 40 * GB).recompute is False
-    assert fit(PAPER, 2048, 1, True, tight).recompute is True
+def test_activations_are_recomputed_only_if_one_window_does_not_fit() -> None:
+    tight = 20 * GB  # weights and optimiser take 18
+    assert plan_memory(PAPER, 2048, 1, True, 40 * GB).recompute is False
+    assert plan_memory(PAPER, 2048, 1, True, tight).recompute is True
     never = PAPER.model_copy(update={"activation_checkpointing": "off"})
-    assert fit(never, 2048, 1, True, tight).recompute is False
+    assert plan_memory(never, 2048, 1, True, tight).recompute is False
 
 
-def test_windows_at_once_go_evenly() -> None:
-    assert fit(LM(batch_windows=5, micro_windows=4), 512, 1, False, None).micro == 3  # 3 and 2
-    assert fit(LM(), 512, 1, False, None).micro == 4  # the default run: all
-    assert fit(LM(batch_windows=64), 512, 1, False, None).micro == 16  # 16,384 tokens on a CPU
+def test_micro_batches_are_even() -> None:
+    assert plan_memory(LM(batch_windows=5, micro_windows=4), 512, 1, False, None).micro == 3  # 3 and 2
+    assert plan_memory(LM(), 512, 1, False, None).micro == 4  # the default run: all
+    assert plan_memory(LM(batch_windows=64), 512, 1, False, None).micro == 16  # 16,384 tokens on a CPU
 
 
-# ---------------------------------------------------------------- windows dealt
+# ---------------------------------------------------------------- windows per process
 
 
 def batch_of(windows: int) -> Batch:
@@ -106,16 +105,16 @@ def batch_of(windows: int) -> Batch:
 @pytest.mark.parametrize(
     ("windows", "ranks", "micro"), [(4, 1, 4), (5, 1, 2), (5, 2, 2), (7, 3, 2), (3, 4, 1), (8, 8, 9)]
 )
-def test_every_window_is_dealt_once_and_all_do_equally_much(windows: int, ranks: int, micro: int) -> None:
+def test_every_window_is_used_once_and_processes_do_the_same_work(windows: int, ranks: int, micro: int) -> None:
     batch = batch_of(windows)
-    dealt = [deal(batch, rank, ranks, micro) for rank in range(ranks)]
-    assert len({len(parts) for parts in dealt}) == 1
+    shares = [split_batch(batch, rank, ranks, micro) for rank in range(ranks)]
+    assert len({len(parts) for parts in shares}) == 1
     if ranks > 1:
-        assert len({part.inputs.shape for parts in dealt for part in parts}) == 1
-    assert all(len(part.inputs) <= micro for parts in dealt for part in parts)
-    real = [row for parts in dealt for part in parts for row in part.targets if (row != IGNORE).any()]
+        assert len({part.inputs.shape for parts in shares for part in parts}) == 1
+    assert all(len(part.inputs) <= micro for parts in shares for part in parts)
+    real = [row for parts in shares for part in parts for row in part.targets if (row != IGNORE).any()]
     np.testing.assert_array_equal(real, batch.targets)
-    assert sum((part.targets != IGNORE).sum() for parts in dealt for part in parts) == batch.targets.size
+    assert sum((part.targets != IGNORE).sum() for parts in shares for part in parts) == batch.targets.size
 
 
 # ---------------------------------------------------------------- limits
@@ -125,7 +124,7 @@ def batches(per_pass: int = 1000, per_step: int = 100) -> SimpleNamespace:
     return SimpleNamespace(tokens_per_pass=per_pass, tokens_per_step=per_step)
 
 
-def test_the_least_limit_ends_the_cosine() -> None:
+def test_the_smallest_limit_ends_the_cosine() -> None:
     settings = LM(max_steps=50, max_passes=4)
     assert planned_steps(settings, batches()) == 40
     assert planned_steps(settings.model_copy(update={"max_tokens": 1230}), batches()) == 13
@@ -135,17 +134,17 @@ def test_the_least_limit_ends_the_cosine() -> None:
 def test_hours_become_steps_once_the_rate_is_known() -> None:
     settings = LM(max_steps=100_000, max_hours=1.0)
     early = 3600 * PLAN_SHARE / 2
-    assert plan_hours(settings, State(step=30, seconds=early), 100_000) == 0
-    assert plan_hours(settings, State(step=10, seconds=60), 100_000) == 0
-    # 40 s of compiling in the first 5 steps, then 2 s a step: 3510 s are left after 30
-    assert plan_hours(settings, State(step=30, seconds=90, warm_seconds=40), 100_000) == 30 + int(0.97 * 3510 / 2)
-    assert plan_hours(settings, State(step=30, seconds=90, warm_seconds=40), 500) == 500
+    assert plan_hours(settings, Counters(step=30, seconds=early), 100_000) == 0
+    assert plan_hours(settings, Counters(step=10, seconds=60), 100_000) == 0
+    # the first 5 steps compile for 40 s, then a step takes 2 s; 3510 s remain after 30
+    assert plan_hours(settings, Counters(step=30, seconds=90, warm_seconds=40), 100_000) == 30 + int(0.97 * 3510 / 2)
+    assert plan_hours(settings, Counters(step=30, seconds=90, warm_seconds=40), 500) == 500
 
 
 # ---------------------------------------------------------------- operations
 
 
-def test_the_ceiling_is_what_a_product_reaches_and_draws_nothing() -> None:
+def test_measuring_the_ceiling_draws_no_random_number() -> None:
     before = torch.get_rng_state()
     assert matmul_ceiling("cpu", "fp32") > 1e8
     assert torch.equal(torch.get_rng_state(), before)
@@ -161,32 +160,30 @@ def test_operations_per_token_count_attention() -> None:
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("length", [384, 300, 100])
-def test_flex_attention_under_our_blocks_is_masked_attention(length: int) -> None:
-    """Eager on a CPU; its kernels need a GPU."""
+def test_flex_attention_with_its_mask_equals_masked_attention(length: int) -> None:
+    """Eager on a CPU, because its kernels need a GPU."""
     T = length
     rng, order = np.random.default_rng(T), np.arange(T)
     cuts = [[], [50, 140, 256], sorted(rng.integers(1, T, 4))]
     starts = np.array([np.maximum.accumulate(np.where(np.isin(order, c), order, 0)) for c in cuts])
-    blocks = FlexBlocks(starts).to(torch.device("cpu"))
+    blocks = flex_mask(torch.from_numpy(starts))
     q, k, v = torch.randn(3, 3, 2, T, 16, generator=torch.Generator().manual_seed(0))
     seen = torch.from_numpy((order <= order[:, None]) & (order >= starts[:, :, None]))[:, None]
     want = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
     torch.testing.assert_close(flex_attention(q, k, v, block_mask=blocks), want)
-    theirs = create_block_mask(blocks.mask_mod, 3, None, T, T, device="cpu")
-    assert torch.equal(blocks.to_dense(), theirs.to_dense())
-    if T % 128 == 0:
-        for name in ("kv_num_blocks", "full_kv_num_blocks", "q_num_blocks", "full_q_num_blocks"):
-            assert torch.equal(getattr(blocks, name), getattr(theirs, name)), name
+    dense = flex_mask(torch.from_numpy(starts)).to_dense().bool()
+    blocked = F.pad(seen, (0, -T % 128, 0, -T % 128)).unflatten(-1, (-1, 128)).unflatten(-3, (-1, 128)).any(-1).any(-2)
+    assert torch.equal(dense, blocked.expand_as(dense))
 
 
-def test_layers_are_compiled_with_flex_attention_alone() -> None:
+def test_layers_are_compiled_only_with_flex_attention() -> None:
     assert [resolve_compile("auto", flex) for flex in (True, False)] == [True, False]
     assert resolve_compile("off", True) is False
     with pytest.raises(UserError, match=r"lm\.compile: on needs flex_attention"):
         resolve_compile("on", False)
 
 
-def test_flex_attention_is_for_gpus_and_heads_that_it_takes() -> None:
+def test_flex_attention_is_for_gpus_and_heads_that_it_supports() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert [resolve_attention("auto", d, 64) for d in (cpu, cuda)] == ["packed", "flex"]
     assert resolve_attention("auto", cuda, 24) == "packed"

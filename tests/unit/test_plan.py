@@ -20,7 +20,7 @@ from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
 from speechladder.io.tables import UTTERANCES, write_table
-from speechladder.lm import flops
+from speechladder.lm import compute
 from speechladder.plan import costs, items, models, page, rates, report, stages
 from speechladder.plan.context import Context
 from speechladder.plan.downloads import File
@@ -136,23 +136,27 @@ def test_parameters_are_those_of_transformers(vocabulary):
     )
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
-    assert flops.parameters(TINY, vocabulary) == model.num_parameters()
-    assert flops.active_parameters(TINY, vocabulary) == model.num_parameters() - model.model.embed_tokens.weight.numel()
+    assert compute.parameters(TINY, vocabulary) == model.num_parameters()
+    assert (
+        compute.active_parameters(TINY, vocabulary) == model.num_parameters() - model.model.embed_tokens.weight.numel()
+    )
     assert costs.SAMPLE_SHARE == SHARE
 
 
 def test_tinyllama_with_its_own_vocabulary_has_the_parameters_of_its_name():
     paper = load(yaml.safe_load((ROOT / "presets/paper.yaml").read_text())).lm
-    assert flops.parameters(paper, 32_000) == 1_100_048_384  # as its card says
+    assert compute.parameters(paper, 32_000) == 1_100_048_384  # as its card says
 
 
 def test_training_operations_by_hand():
     # a block: q and o 2 x 64, k and v 2 x 8 x 4, feed-forward 3 x 8 x 16, norms 2 x 8; then the last norm, the head
-    assert flops.active_parameters(TINY, 32) == 2 * 592 + 8 + 256
-    assert flops.train_flops(TINY, 32, 6) == 6 * 1448 + 12 * 2 * 8 * 3  # a token sees three others of a document of six
-    assert flops.train_flops(TINY, 32, 600) == 6 * 1448 + 12 * 2 * 8 * 5  # never beyond the window of ten
-    assert flops.score_flops(TINY, 32, 6, layers=False) == flops.train_flops(TINY, 32, 6) / 3
-    extra = flops.score_flops(TINY, 32, 6, layers=True) - flops.score_flops(TINY, 32, 6, layers=False)
+    assert compute.active_parameters(TINY, 32) == 2 * 592 + 8 + 256
+    assert (
+        compute.train_flops(TINY, 32, 6) == 6 * 1448 + 12 * 2 * 8 * 3
+    )  # a token sees three others of a document of six
+    assert compute.train_flops(TINY, 32, 600) == 6 * 1448 + 12 * 2 * 8 * 5  # never beyond the window of ten
+    assert compute.score_flops(TINY, 32, 6, layers=False) == compute.train_flops(TINY, 32, 6) / 3
+    extra = compute.score_flops(TINY, 32, 6, layers=True) - compute.score_flops(TINY, 32, 6, layers=False)
     assert extra == 2 * 2 * 32 * 8  # the head once more for each layer
 
 
@@ -336,7 +340,7 @@ def test_the_plan_of_a_small_run_by_hand(book):
     assert model.cost.cpu.value == pytest.approx(speaking)
     train = row(plan, "train")
     assert train.jobs == 2
-    both = flops.parameters(lm := found.lm, 104) + flops.parameters(lm, 32)
+    both = compute.parameters(lm := found.lm, 104) + compute.parameters(lm, 32)
     assert train.cost.disk == Figure(4 * 2 * both, "derived")  # final weights and one snapshot
     assert train.wall.value == pytest.approx(max(m.hours for m in plan.models))  # at once, on two of four cores
 

@@ -1,4 +1,4 @@
-"""Each rung on an utterance written by hand, and what holds for any utterance."""
+"""Each rung on an utterance written by hand, and properties that hold for any utterance."""
 
 from itertools import groupby, pairwise
 

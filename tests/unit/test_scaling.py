@@ -17,7 +17,7 @@ from speechladder.io.files import write_json
 from speechladder.io.tables import SCORES, write_table
 from speechladder.report.scaling import draw_scaling
 from speechladder.rungs.data import TokenData
-from speechladder.rungs.fraction import take
+from speechladder.rungs.fraction import write_fraction
 from speechladder.settings import LM, Analysis, load
 
 FEW = Analysis(resamples=100)
@@ -42,7 +42,7 @@ def model(folder, seed, hidden=16, layers=2, vocabulary=20, rung="toy"):
 def points(tmp_path):
     """One size on half of the data and on all of it, with two seeds each."""
     whole = write_rung(tmp_path / "toy")
-    take(whole, 0.5, tmp_path / "half")
+    write_fraction(whole, 0.5, tmp_path / "half")
     found = []
     for fraction, tokens in ((0.5, tmp_path / "half"), (1.0, whole)):
         models = [model(tmp_path / f"s-{fraction}" / f"seed{seed}", seed) for seed in (0, 1)]

@@ -15,8 +15,8 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
 from speechladder.io.tables import ITEM_TOKENS, ITEMS, LEARNING, SCORES, read_table, write_table
 from speechladder.lm.likelihood import sequence_nll
-from speechladder.lm.model import build, load
-from speechladder.lm.train import train
+from speechladder.lm.model import build_model, load_model
+from speechladder.lm.train import train_lm
 from speechladder.settings import LM, Scores
 
 TINY = LM(
@@ -43,7 +43,7 @@ class Run:
         rung = write_rung(root / "tokens" / "toy")
         self.models = [root / "lm" / "toy" / f"seed{n}" for n in (0, 1)]
         for n, folder in enumerate(self.models):
-            train(rung, folder, n, TINY)
+            train_lm(rung, folder, n, TINY)
         rng, self.items, self.tokens = np.random.default_rng(7), {}, {}
         for task in TASKS:
             rows = []
@@ -177,7 +177,7 @@ def test_layers_and_learning_can_be_left_out(run: Run, scored: tuple, tmp_path: 
 def test_scoring_looks_back_no_further_than_training(run: Run) -> None:
     """With one layer, the score of a token depends on the last `window` tokens only."""
     meta = {"vocab_size": VOCAB, "pad_id": 0, "bos_id": 1, "eos_id": 2}
-    model = build(TINY.model_copy(update={"layers": 1, "window": 16}), meta, 0).eval()
+    model = build_model(TINY.model_copy(update={"layers": 1, "window": 16}), meta, 0).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.3)
@@ -196,7 +196,7 @@ def test_scoring_looks_back_no_further_than_training(run: Run) -> None:
 
 
 def test_a_lone_start_token_costs_nothing(run: Run) -> None:
-    model = load(run.models[0])
+    model = load_model(run.models[0])
     assert sequence_nll(model, [np.array([1], np.uint16)], 64, layers=True).tolist() == [[0.0] * 4]
 
 

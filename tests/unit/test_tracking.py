@@ -1,4 +1,4 @@
-"""Tracking: off by default, one run however often it is interrupted, never the end of a training."""
+"""Tracking is off by default, keeps one run over interruptions, and never ends a training."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -16,7 +16,7 @@ ROW = {"step": 10, "loss": 2.5, "lr": 1e-3, "note": "text", "diverged": float("n
 def wandb(monkeypatch):
     """A module that records its calls in place of wandb."""
     module, calls = ModuleType("wandb"), []
-    module.__spec__ = SimpleNamespace(name="wandb")  # what find_spec looks at
+    module.__spec__ = SimpleNamespace(name="wandb")  # find_spec reads it
 
     def init(**words):
         calls.append(("init", words))
@@ -37,7 +37,7 @@ def test_none_writes_nothing(tmp_path):
     assert not (tmp_path / "t").exists()
 
 
-def test_wandb_is_told_the_numbers(tmp_path, wandb):
+def test_wandb_receives_the_numbers(tmp_path, wandb):
     tracker = tracking.open_tracker("wandb", tmp_path / "t", "text-bpe seed 0", {"lr": 0.1})
     tracker.log(ROW, 10)
     tracker.close()
@@ -49,7 +49,7 @@ def test_wandb_is_told_the_numbers(tmp_path, wandb):
     assert finish == ("finish",)
 
 
-def test_a_training_that_goes_on_is_the_same_run_and_a_new_one_is_not(tmp_path, wandb, monkeypatch):
+def test_a_resumed_training_continues_its_run_and_a_new_one_does_not(tmp_path, wandb, monkeypatch):
     monkeypatch.setenv("WANDB_PROJECT", "mine")
     monkeypatch.setenv("WANDB_API_KEY", "no-key-of-anybody")
     for step in (0, 100, 0):
@@ -76,7 +76,7 @@ def test_a_failure_ends_tracking_and_not_training(tmp_path, wandb, capsys):
     assert said.count("lm.tracking: wandb failed (ConnectionError: gone)") == 1
 
 
-def test_what_does_not_start_is_said_before_training(tmp_path, wandb):
+def test_a_tracker_that_does_not_start_is_reported_before_training(tmp_path, wandb):
     def refuse(**words):
         raise ValueError("no API key")
 
@@ -86,23 +86,23 @@ def test_what_does_not_start_is_said_before_training(tmp_path, wandb):
 
 
 @pytest.mark.parametrize("kind", ["tensorboard", "wandb"])
-def test_a_missing_package_is_named_with_the_command_that_brings_it(kind, monkeypatch, tmp_path):
+def test_a_missing_package_is_named_with_its_install_command(kind, monkeypatch, tmp_path):
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=rf"lm\.tracking: {kind} needs .*pip install {kind}"):
-        tracking.check(kind)
+        tracking.check_tracking(kind)
     with pytest.raises(UserError, match="pip install"):
         tracking.open_tracker(kind, tmp_path / "t", "run", {})
     assert not (tmp_path / "t").exists()
-    tracking.check("none")
+    tracking.check_tracking("none")
 
 
-def test_another_word(tmp_path):
+def test_an_unknown_tracker_is_refused(tmp_path):
     with pytest.raises(UserError, match="allowed: none, tensorboard, wandb"):
         tracking.open_tracker("mlflow", tmp_path, "run", {})
 
 
 def test_tensorboard_has_each_step_once_after_a_kill(tmp_path):
-    """Steps 30 and 40 were logged, the checkpoint was at 20: they come again with other values."""
+    """Steps 30 and 40 were logged after the checkpoint at 20, so they are logged again with other values."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -122,5 +122,5 @@ def test_tensorboard_has_each_step_once_after_a_kill(tmp_path):
     assert [(e.step, e.value) for e in found.Scalars("loss")] == [(10, 1.0), (20, 1.0), (30, 2.0), (40, 2.0)]
     assert set(found.Tags()["scalars"]) == {"loss", "lr"}
     assert found.Tags()["tensors"] == ["settings/text_summary"]
-    tracking.open_tracker("tensorboard", folder, "run", {}).close()  # a new run: the old one's events are gone
+    tracking.open_tracker("tensorboard", folder, "run", {}).close()  # a new run deletes the events of the old one
     assert events().Tags()["scalars"] == []

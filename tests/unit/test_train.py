@@ -1,4 +1,4 @@
-"""The training loop: it learns, stops, resumes to the same bits, and keeps documents apart."""
+"""The training loop: it learns, stops, resumes to the same bits, and separates documents."""
 
 import json
 import os
@@ -18,15 +18,14 @@ from toy_rung import VOCAB, write_rung
 
 from speechladder.io.errors import UserError
 from speechladder.io.tables import TOKEN_INDEX, write_table
-from speechladder.lm import card, checkpoint
+from speechladder.lm import checkpoint, output
 from speechladder.lm import train as loop
 from speechladder.lm.attention import PackedAttention, attention_blocks
 from speechladder.lm.batches import Batches
-from speechladder.lm.model import build
+from speechladder.lm.model import build_model
 from speechladder.lm.prefetch import Prefetch
-from speechladder.lm.resume import fingerprint
 from speechladder.lm.schedule import learning_rate, planned_steps
-from speechladder.lm.step import Trainee
+from speechladder.lm.step import TrainState
 from speechladder.rungs.data import TokenData
 from speechladder.settings import LM
 
@@ -47,7 +46,7 @@ TINY = LM(
 )
 
 
-OF_THE_CLOCK = {"tokens_per_second", "mfu", "data_wait", "checkpoint_share", "memory_gb"}
+TIMES = {"tokens_per_second", "mfu", "data_wait", "checkpoint_share", "memory_gb"}
 
 
 def tiny(**changes: object) -> LM:
@@ -62,17 +61,17 @@ def rung(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(rung: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("lm") / "toy" / "seed0"
-    loop.train(rung, out, 0, TINY)
+    loop.train_lm(rung, out, 0, TINY)
     return out
 
 
 def log_of(folder: Path) -> list[dict]:
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in OF_THE_CLOCK} for row in rows]
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Weights and snapshots byte for byte, log but for the clock, figures."""
+    """Weights, snapshots and figures agree byte for byte, and the log except for times."""
     names = sorted(str(p.relative_to(one)) for p in one.rglob("*") if p.is_file())
     assert names == sorted(str(p.relative_to(other)) for p in other.rglob("*") if p.is_file())
     for name in names:
@@ -94,7 +93,7 @@ def test_learns_and_writes_an_hf_folder(trained: Path) -> None:
     assert sorted(int(p.stem) for p in (trained / "learning").iterdir()) == [7 * 96, 15 * 96]
     card = (trained / "README.md").read_text()
     assert "toy, seed 0" in card and f"{summary['valid_bits_per_token']:.4f} bits per token" in card
-    assert not checkpoint.folder_for(trained).exists()
+    assert not checkpoint.checkpoint_folder(trained).exists()
 
 
 def test_validation_figures_are_those_of_the_saved_weights(trained: Path, rung: Path) -> None:
@@ -114,9 +113,9 @@ def test_validation_figures_are_those_of_the_saved_weights(trained: Path, rung: 
 
 def test_documents_in_a_window_do_not_see_each_other(rung: Path) -> None:
     data = TokenData(rung, "train")
-    model = build(tiny(), data.meta, seed=1).eval()
+    model = build_model(tiny(), data.meta, seed=1).eval()
     with torch.no_grad():
-        for parameter in model.parameters():  # weights large enough that a leak would show
+        for parameter in model.parameters():  # large weights, so that a leak would show
             parameter.normal_(std=0.3)
     batch = Batches(data, 0, window=300, batch_windows=2).at(0)
     inputs, _, positions, starts = map(torch.from_numpy, batch)
@@ -152,9 +151,9 @@ def test_packed_attention_and_its_gradients_are_those_of_masked_attention() -> N
 
 
 def test_same_seed_same_bits_and_another_seed_others(trained: Path, rung: Path, tmp_path: Path) -> None:
-    loop.train(rung, tmp_path / "seed0", 0, TINY)
+    loop.train_lm(rung, tmp_path / "seed0", 0, TINY)
     assert_same_run(trained, tmp_path / "seed0")
-    loop.train(rung, tmp_path / "seed1", 1, TINY)
+    loop.train_lm(rung, tmp_path / "seed1", 1, TINY)
     assert (trained / "model.safetensors").read_bytes() != (tmp_path / "seed1" / "model.safetensors").read_bytes()
 
 
@@ -163,18 +162,18 @@ import json, os, shutil, signal, sys
 from pathlib import Path
 from speechladder.lm import checkpoint
 from speechladder.lm import train as loop
-from speechladder.lm.step import Trainee
+from speechladder.lm.step import TrainState
 from speechladder.settings import LM
 
 tokens, out, where, settings = *map(Path, sys.argv[1:3]), sys.argv[3], LM(**json.loads(sys.argv[4]))
-step, save_file, rmtree, done = Trainee.step, loop.save_file, shutil.rmtree, []
+step, save_file, rmtree, done = TrainState.train_step, loop.save_file, shutil.rmtree, []
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def in_a_step(*args):
     while len(done) == 25 and not (Path(f"{out}.checkpoints") / "step0000020").exists():
-        pass  # it is written aside
+        pass  # a thread writes it
     die() if len(done) == 25 else done.append(1)
     return step(*args)
 
@@ -198,19 +197,19 @@ def in_the_removal(path, *args, **options):
     rmtree(path, *args, **options)
 
 if where == "step":
-    Trainee.step = in_a_step
+    TrainState.train_step = in_a_step
 elif where == "checkpoint":
     checkpoint.save_file = in_a_checkpoint
 elif where == "snapshot":
     loop.save_file = in_a_snapshot
 else:
     shutil.rmtree = in_the_removal
-loop.train(tokens, out, 0, settings)
+loop.train_lm(tokens, out, 0, settings)
 """
 
 
 @pytest.mark.parametrize(("where", "resumed"), [("step", 20), ("checkpoint", 10), ("snapshot", 10), ("removal", None)])
-def test_killed_it_resumes_to_the_same_bits(
+def test_a_killed_run_resumes_to_the_same_bits(
     trained: Path, rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, resumed: int | None
 ) -> None:
     out = tmp_path / "seed0"
@@ -219,39 +218,39 @@ def test_killed_it_resumes_to_the_same_bits(
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert out.exists() == (where == "removal")
     if out.exists():
-        shutil.rmtree(out)  # as Snakemake does with the output of a job that did not end
+        shutil.rmtree(out)  # as Snakemake does with the output of an unfinished job
     else:
-        with (checkpoint.folder_for(out) / "log.jsonl").open("a") as log:  # what a killed process may leave
+        with (checkpoint.checkpoint_folder(out) / "log.jsonl").open("a") as log:  # by a killed process
             log.write('{"step": 99999, "tok')
     messages: list[str] = []
     monkeypatch.setattr(loop, "say", messages.append)
-    loop.train(rung, out, 0, TINY)
+    loop.train_lm(rung, out, 0, TINY)
     assert [m for m in messages if m.startswith("resuming")] == ([f"resuming from step {resumed}"] if resumed else [])
     assert_same_run(trained, out)
     assert [p.name for p in tmp_path.iterdir()] == ["seed0"]
 
 
-def test_a_checkpoint_without_its_snapshots_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_without_its_snapshots_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for step in (10, 20):
-        checkpoint.save(tmp_path, step, {"a": torch.zeros(1)}, {"step": step}, {})
+        checkpoint.save_checkpoint(tmp_path, step, {"a": torch.zeros(1)}, {"step": step}, {})
     (tmp_path / "learning").mkdir()
     (tmp_path / "learning" / "7.safetensors").touch()
     names = {7: "7.safetensors", 15: "15.safetensors", 30: "30.safetensors"}
-    assert checkpoint.find(tmp_path, {}, lambda state: names) == 10
+    assert checkpoint.find_checkpoint(tmp_path, {}, lambda state: names) == 10
     assert "step0000020: checkpoint without its snapshots 15.safetensors" in capsys.readouterr().err
     (tmp_path / "learning" / "15.safetensors").touch()
-    assert checkpoint.find(tmp_path, {}, lambda state: names) == 20
+    assert checkpoint.find_checkpoint(tmp_path, {}, lambda state: names) == 20
 
 
 def test_commit_is_that_of_this_checkout_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(card, "_git", lambda *words: "/elsewhere" if "rev-parse" in words else "0123")
-    assert card.commit() == "unknown"
+    monkeypatch.setattr(output, "_git", lambda *words: "/elsewhere" if "rev-parse" in words else "0123")
+    assert output.commit() == "unknown"
 
 
-def test_terminated_it_keeps_the_last_step(
+def test_sigterm_keeps_the_last_step(
     trained: Path, rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, done = Trainee.step, []
+    step, done = TrainState.train_step, []
 
     def terminated(*args: object) -> torch.Tensor:
         if len(done) == 12:
@@ -259,24 +258,24 @@ def test_terminated_it_keeps_the_last_step(
         done.append(1)
         return step(*args)
 
-    monkeypatch.setattr(Trainee, "step", terminated)
+    monkeypatch.setattr(TrainState, "train_step", terminated)
     with pytest.raises(SystemExit) as exit_:
-        loop.train(rung, tmp_path / "seed0", 0, TINY)
+        loop.train_lm(rung, tmp_path / "seed0", 0, TINY)
     assert exit_.value.code == 75
     assert (tmp_path / "seed0.checkpoints" / "step0000013").is_dir()
-    monkeypatch.setattr(Trainee, "step", step)
-    loop.train(rung, tmp_path / "seed0", 0, TINY)
+    monkeypatch.setattr(TrainState, "train_step", step)
+    loop.train_lm(rung, tmp_path / "seed0", 0, TINY)
     assert_same_run(trained, tmp_path / "seed0")
 
 
 def test_stops_when_validation_has_converged_and_keeps_the_best(tmp_path: Path) -> None:
-    rung = write_rung(tmp_path / "toy", noise=True)  # validation gets worse as training goes on
-    summary = loop.train(rung, tmp_path / "seed0", 0, tiny(max_steps=200, valid_every=5, patience=2))
+    rung = write_rung(tmp_path / "toy", noise=True)  # validation gets worse during training
+    summary = loop.train_lm(rung, tmp_path / "seed0", 0, tiny(max_steps=200, valid_every=5, patience=2))
     log = [row for row in log_of(tmp_path / "seed0") if "valid_bits_per_token" in row]
     assert summary["stopped"] == "converged" and summary["steps"] < 200
     best = min(log, key=lambda row: row["valid_bits_per_token"])
     assert summary["best_step"] == best["step"] == summary["steps"] - 2 * 5
-    assert summary["valid_bits_per_token"] == pytest.approx(best["valid_bits_per_token"], rel=5e-3)  # fp32, not bf16
+    assert summary["valid_bits_per_token"] == pytest.approx(best["valid_bits_per_token"], rel=5e-3)  # fp32 and bf16
 
 
 def test_pass_limit_shortens_the_cosine(rung: Path) -> None:
@@ -289,43 +288,43 @@ def test_pass_limit_shortens_the_cosine(rung: Path) -> None:
     assert rates[1:] == sorted(rates[1:], reverse=True)
 
 
-def test_damaged_checkpoints_are_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_checkpoints_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for step in (1, 2, 3):
-        checkpoint.save(tmp_path, step, {"a": torch.full((4,), float(step))}, {"step": step}, {"lm.lr": 1})
+        checkpoint.save_checkpoint(tmp_path, step, {"a": torch.full((4,), float(step))}, {"step": step}, {"lm.lr": 1})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step0000002", "step0000003"]
-    assert checkpoint.find(tmp_path, {"lm.lr": 1}) == 3
-    tensors, state = checkpoint.load(tmp_path, 3)
+    assert checkpoint.find_checkpoint(tmp_path, {"lm.lr": 1}) == 3
+    tensors, state = checkpoint.load_checkpoint(tmp_path, 3)
     assert state == {"step": 3} and tensors["a"][0] == 3
     path = tmp_path / "step0000003" / "state.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert checkpoint.find(tmp_path, {"lm.lr": 1}) == 2
+    assert checkpoint.find_checkpoint(tmp_path, {"lm.lr": 1}) == 2
     assert "step0000003: damaged checkpoint" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"lm\.lr was 1, is 2\..*lm\.resume: never"):
-        checkpoint.find(tmp_path, {"lm.lr": 2})
-    # what goes on from 2 takes the damaged one away: it would count as the newest, and push out the good one
-    checkpoint.start(tmp_path, 2)
+        checkpoint.find_checkpoint(tmp_path, {"lm.lr": 2})
+    # a run that resumes from 2 deletes the damaged one, which would count as the newest and displace the good one
+    checkpoint.prepare_folder(tmp_path, 2)
     assert [p.name for p in sorted(tmp_path.glob("step*"))] == ["step0000002"]
 
 
 def test_changed_data_and_settings_are_not_resumed(rung: Path, tmp_path: Path) -> None:
     data = TokenData(rung, "train")
     cpu = torch.device("cpu")
-    before = fingerprint(TINY, 0, "fp32", cpu, data)
+    before = checkpoint.fingerprint(TINY, 0, "fp32", cpu, data)
     how = {"checkpoint_every": 3, "micro_windows": 1, "processes": 2, "parallel": "fsdp", "resume": "never"}
-    assert fingerprint(tiny(seeds=[0, 1], **how), 0, "fp32", cpu, data) == before
-    assert fingerprint(tiny(lr=0.5), 0, "fp32", cpu, data) != before
+    assert checkpoint.fingerprint(tiny(seeds=[0, 1], **how), 0, "fp32", cpu, data) == before
+    assert checkpoint.fingerprint(tiny(lr=0.5), 0, "fp32", cpu, data) != before
     other = TokenData(write_rung(tmp_path / "toy", seed=5), "train")
-    assert fingerprint(TINY, 0, "fp32", cpu, other) != before
+    assert checkpoint.fingerprint(TINY, 0, "fp32", cpu, other) != before
 
 
-def test_no_validation_data_is_said(tmp_path: Path) -> None:
+def test_missing_validation_data_is_reported(tmp_path: Path) -> None:
     rung = write_rung(tmp_path / "toy")
     (rung / "valid.bin").write_bytes(b"")
     write_table(rung / "valid.parquet", [], TOKEN_INDEX)
     with pytest.raises(UserError, match=r"corpus\.valid_fraction"):
-        loop.train(rung, tmp_path / "seed0", 0, TINY)
+        loop.train_lm(rung, tmp_path / "seed0", 0, TINY)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -335,10 +334,10 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(rung: Path, tmp_path: Path) -> None:
-    """Windows have unequally many targets, so that a mean of means would be another loss."""
+    """Windows differ in their number of targets, so a mean of means would be another loss."""
     whole = tiny(batch_windows=5, precision="fp32")
-    loop.train(rung, tmp_path / "whole", 0, whole)
-    loop.train(rung, tmp_path / "parts", 0, whole.model_copy(update={"micro_windows": 2}))
+    loop.train_lm(rung, tmp_path / "whole", 0, whole)
+    loop.train_lm(rung, tmp_path / "parts", 0, whole.model_copy(update={"micro_windows": 2}))
     losses = [[row["loss"] for row in log_of(tmp_path / name)] for name in ("whole", "parts")]
     np.testing.assert_allclose(losses[1], losses[0], rtol=2e-5)
     parts = weights(tmp_path / "parts")
@@ -347,22 +346,22 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(rung: Path, tmp_path
 
 
 def test_recomputed_activations_change_nothing(trained: Path, rung: Path, tmp_path: Path) -> None:
-    loop.train(rung, tmp_path / "seed0", 0, tiny(activation_checkpointing="on"))
+    loop.train_lm(rung, tmp_path / "seed0", 0, tiny(activation_checkpointing="on"))
     assert (trained / "model.safetensors").read_bytes() == (tmp_path / "seed0" / "model.safetensors").read_bytes()
 
 
 def test_never_resume_starts_over(trained: Path, rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "seed0"
-    checkpoint.save(checkpoint.folder_for(out), 20, {"a": torch.zeros(1)}, {"step": 20}, {"lm.lr": 5})
+    checkpoint.save_checkpoint(checkpoint.checkpoint_folder(out), 20, {"a": torch.zeros(1)}, {"step": 20}, {"lm.lr": 5})
     with pytest.raises(UserError, match=r"lm\.lr was 5, is 0\.01"):
-        loop.train(rung, out, 0, TINY)
-    assert [p.name for p in checkpoint.folder_for(out).glob("step*")] == ["step0000020"]  # nothing is lost
-    loop.train(rung, out, 0, tiny(resume="never"))
+        loop.train_lm(rung, out, 0, TINY)
+    assert [p.name for p in checkpoint.checkpoint_folder(out).glob("step*")] == ["step0000020"]  # nothing is lost
+    loop.train_lm(rung, out, 0, tiny(resume="never"))
     assert_same_run(trained, out)
 
 
 class Clock:
-    """A hundredth of a second between two looks."""
+    """A clock that advances by a hundredth of a second at each reading."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -377,14 +376,14 @@ def test_hours_end_the_cosine_and_are_counted_over_interruptions(
 ) -> None:
     settings = tiny(max_hours=2 / 3600, max_steps=10**6, max_passes=10**6, patience=10**6, learning_points=3)
     monkeypatch.setattr(loop, "time", Clock())
-    summary = loop.train(rung, tmp_path / "whole", 0, settings)
-    # 20 steps take 0.2 s; of the 1.8 s left 97 % are 174 steps more, down to the cosine's end
+    summary = loop.train_lm(rung, tmp_path / "whole", 0, settings)
+    # 20 steps take 0.2 s; 97 % of the remaining 1.8 s are 174 more steps, to the end of the cosine
     assert (summary["stopped"], summary["steps"]) == ("limit", 194)
     assert log_of(tmp_path / "whole")[-1]["lr"] == pytest.approx(0.1 * settings.lr)
     learning = (tmp_path / "whole" / "learning").iterdir()
     assert sorted(int(p.stem) for p in learning) == [24 * 96, 48 * 96, 97 * 96]
 
-    step, done = Trainee.step, []
+    step, done = TrainState.train_step, []
 
     def terminated(*args: object) -> torch.Tensor:
         done.append(1)
@@ -392,19 +391,19 @@ def test_hours_end_the_cosine_and_are_counted_over_interruptions(
             os.kill(os.getpid(), signal.SIGTERM)
         return step(*args)
 
-    monkeypatch.setattr(Trainee, "step", terminated)
+    monkeypatch.setattr(TrainState, "train_step", terminated)
     with pytest.raises(SystemExit):
-        loop.train(rung, tmp_path / "parts", 0, settings)
+        loop.train_lm(rung, tmp_path / "parts", 0, settings)
     later = Clock()
     later.now = 50.0
     monkeypatch.setattr(loop, "time", later)
-    loop.train(rung, tmp_path / "parts", 0, settings)
+    loop.train_lm(rung, tmp_path / "parts", 0, settings)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_hours_that_are_over_end_the_training(rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "time", Clock())
-    summary = loop.train(rung, tmp_path / "seed0", 0, tiny(max_hours=0.15 / 3600))  # before a plan is made
+    summary = loop.train_lm(rung, tmp_path / "seed0", 0, tiny(max_hours=0.15 / 3600))  # ends before planning
     assert summary["stopped"] == "hours" and summary["steps"] in (15, 16)
     assert log_of(tmp_path / "seed0")[-1]["step"] == summary["best_step"] == summary["steps"]
 
@@ -412,16 +411,16 @@ def test_hours_that_are_over_end_the_training(rung: Path, tmp_path: Path, monkey
 def test_no_random_number_is_drawn_and_the_rate_is_logged(rung: Path, tmp_path: Path) -> None:
     states = []
     with pytest.MonkeyPatch.context() as patch:
-        step = Trainee.step
-        patch.setattr(Trainee, "step", lambda *a: states.append(torch.get_rng_state()) or step(*a))
-        loop.train(rung, tmp_path / "seed0", 0, TINY)
+        step = TrainState.train_step
+        patch.setattr(TrainState, "train_step", lambda *a: states.append(torch.get_rng_state()) or step(*a))
+        loop.train_lm(rung, tmp_path / "seed0", 0, TINY)
     assert all(torch.equal(state, states[0]) for state in states)
     rows = [json.loads(line) for line in (tmp_path / "seed0" / "log.jsonl").read_text().splitlines()]
-    assert all(row.keys() >= OF_THE_CLOCK for row in rows)
+    assert all(row.keys() >= TIMES for row in rows)
     assert all(0 < row["mfu"] < 1 and 0 <= row["data_wait"] <= 1 and row["memory_gb"] > 0 for row in rows)
 
 
-def test_what_goes_wrong_aside_is_raised(tmp_path: Path) -> None:
+def test_errors_in_threads_are_raised(tmp_path: Path) -> None:
     def full() -> None:
         raise OSError(28, "No space left on device")
 

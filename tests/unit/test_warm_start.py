@@ -1,4 +1,4 @@
-"""Warm start from a text LM: its blocks, the rung's words; and what is refused."""
+"""Warm start from a text LM: its blocks, the vocabulary of the rung, and the models that are refused."""
 
 import json
 import shutil
@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Llam
 
 from speechladder.io.errors import UserError
 from speechladder.lm import warm_start
-from speechladder.lm.model import build
-from speechladder.lm.train import train
+from speechladder.lm.model import build_model
+from speechladder.lm.train import train_lm
 from speechladder.settings import LM, load
 from speechladder.workflow.config import checked
 
@@ -23,7 +23,7 @@ RUN = {"window": 48, "batch_windows": 2, "max_steps": 4, "valid_every": 2, "warm
 
 @pytest.fixture(scope="module")
 def text_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random text LM with tied embeddings and a rotary base of its own."""
+    """A random text LM with tied embeddings and another rotary base."""
     folder = tmp_path_factory.mktemp("text") / "lm"
     torch.manual_seed(3)
     config = LlamaConfig(
@@ -34,14 +34,14 @@ def text_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_body_is_taken_and_the_words_are_drawn(text_lm: Path) -> None:
-    model, source = build(LM(init=str(text_lm)), META, seed=0), load_file(text_lm / "model.safetensors")
+def test_the_body_is_taken_and_the_embeddings_are_drawn(text_lm: Path) -> None:
+    model, source = build_model(LM(init=str(text_lm)), META, seed=0), load_file(text_lm / "model.safetensors")
     own = model.state_dict()
     body = [name for name in own if name not in ("model.embed_tokens.weight", "lm_head.weight")]
     assert body and all(torch.equal(own[name], source[name].float()) for name in body)
     assert own["model.embed_tokens.weight"].shape == own["lm_head.weight"].shape == (VOCAB, 16)
     assert not torch.equal(own["model.embed_tokens.weight"], own["lm_head.weight"])
-    other = build(LM(init=str(text_lm)), META, seed=1).state_dict()
+    other = build_model(LM(init=str(text_lm)), META, seed=1).state_dict()
     assert not torch.equal(own["lm_head.weight"], other["lm_head.weight"])
     assert model.config.rms_norm_eps == 1e-6
     theirs = AutoModelForCausalLM.from_pretrained(text_lm).model.rotary_emb.inv_freq
@@ -50,7 +50,7 @@ def test_the_body_is_taken_and_the_words_are_drawn(text_lm: Path) -> None:
 
 def test_a_warm_started_training_writes_a_plain_llama(text_lm: Path, tmp_path: Path) -> None:
     rung = write_rung(tmp_path / "toy")
-    summary = train(rung, tmp_path / "seed0", 0, LM(init=str(text_lm), **RUN))
+    summary = train_lm(rung, tmp_path / "seed0", 0, LM(init=str(text_lm), **RUN))
     assert summary["init"] == str(text_lm)
     found = AutoModelForCausalLM.from_pretrained(tmp_path / "seed0")
     assert isinstance(found, LlamaForCausalLM) and found.config.num_hidden_layers == 2
@@ -64,23 +64,23 @@ def test_other_weights_are_not_resumed(text_lm: Path, tmp_path: Path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr("speechladder.lm.train.write_output", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            train(rung, tmp_path / "seed0", 0, settings)
+            train_lm(rung, tmp_path / "seed0", 0, settings)
     model = LlamaForCausalLM.from_pretrained(source)
     with torch.no_grad():
         model.model.norm.weight += 1
     model.save_pretrained(source)
     with pytest.raises(UserError, match=r"lm\.init was \w{64}, is \w{64}\."):
-        train(rung, tmp_path / "seed0", 0, settings)
-    train(rung, tmp_path / "seed0", 0, settings.model_copy(update={"resume": "never"}))
+        train_lm(rung, tmp_path / "seed0", 0, settings)
+    train_lm(rung, tmp_path / "seed0", 0, settings.model_copy(update={"resume": "never"}))
 
 
 def test_dimensions_are_those_of_the_text_lm(text_lm: Path) -> None:
-    found = warm_start.sized(LM(init=str(text_lm)))
+    found = warm_start.with_init_dimensions(LM(init=str(text_lm)))
     assert (found.hidden_size, found.layers, found.heads, found.kv_heads, found.intermediate_size) == (16, 2, 4, 2, 24)
     with pytest.raises(UserError, match=r"lm\.init: .* has other dimensions than lm\.layers: 3 \(there 2\)"):
-        warm_start.sized(LM(init=str(text_lm), layers=3))
+        warm_start.with_init_dimensions(LM(init=str(text_lm), layers=3))
     with pytest.raises(UserError, match=r"lm\.hidden_size: 512"):
-        warm_start.sized(LM(init=str(text_lm), model="30m"))
+        warm_start.with_init_dimensions(LM(init=str(text_lm), model="30m"))
 
 
 def test_a_configuration_with_a_text_lm_is_checked_before_any_job(text_lm: Path, root: Path, tmp_path: Path) -> None:
@@ -93,17 +93,17 @@ def test_a_configuration_with_a_text_lm_is_checked_before_any_job(text_lm: Path,
         checked({"lm": {"init": str(tmp_path)}}, root)
 
 
-def test_what_is_no_llama_is_refused(text_lm: Path, tmp_path: Path) -> None:
+def test_other_models_are_refused(text_lm: Path, tmp_path: Path) -> None:
     GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2)).save_pretrained(tmp_path / "gpt2")
     with pytest.raises(UserError, match=r"is gpt2 \(GPT2LMHeadModel\).*name one"):
-        warm_start.config_of(str(tmp_path / "gpt2"))
+        warm_start.read_config(str(tmp_path / "gpt2"))
     config = json.loads((text_lm / "config.json").read_text())
     with pytest.raises(UserError, match=r"has attention_bias: True; name a plain Llama"):
-        warm_start.check_config(config | {"attention_bias": True}, "x")
+        warm_start.check_init_config(config | {"attention_bias": True}, "x")
     shutil.copytree(text_lm, tmp_path / "bare")
     (tmp_path / "bare" / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"holds no model\*\.safetensors"):
-        build(LM(init=str(tmp_path / "bare")), META, 0)
+        build_model(LM(init=str(tmp_path / "bare")), META, 0)
     (tmp_path / "bare" / "model.safetensors").write_bytes(b"half")
     with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
-        build(LM(init=str(tmp_path / "bare")), META, 0)
+        build_model(LM(init=str(tmp_path / "bare")), META, 0)

@@ -1,4 +1,4 @@
-"""A tiny rung in the artefact schemas, for tests of what reads tokens/{rung}."""
+"""A tiny rung in the schemas of the artefacts, for tests of the readers of tokens/{rung}."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ VOCAB = 20
 
 
 def toy_document(rng: np.random.Generator, longest: int = 40) -> list[int]:
-    """`<s>` tokens `</s>`, in which the next token is the last plus 1 or 2: there is something to learn."""
+    """`<s>` tokens `</s>`. The next token is the last plus 1 or 2, so there is something to learn."""
     ids, token = [], int(rng.integers(4, VOCAB))
     for _ in range(int(rng.integers(3, longest))):
         ids.append(token)
@@ -20,7 +20,7 @@ def toy_document(rng: np.random.Generator, longest: int = 40) -> list[int]:
 
 
 def write_rung(folder: Path, train: int = 60, valid: int = 12, seed: int = 0, noise: bool = False) -> Path:
-    """Write tokens/{rung} with toy documents; `noise` makes the validation documents unlike the training ones."""
+    """Write tokens/{rung} with toy documents; `noise` makes validation documents differ from training ones."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -21,6 +21,7 @@ rule train_lm:
     params:
         version=version("train_lm"),
         options=inputs.options("train_lm"),
+        corpus=S.corpus.name,  # for the model card
     shell:
         'python "$SCRIPTS"/train_lm.py --tokens {input.tokens} --out {output} --seed {wildcards.seed} {params.options}'
-        " 2>&1 | tee {log}"
+        " --corpus {params.corpus} 2>&1 | tee {log}"

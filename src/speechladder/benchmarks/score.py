@@ -18,8 +18,7 @@ from speechladder.io.files import read_json
 from speechladder.io.progress import progress
 from speechladder.io.tables import ITEM_TOKENS, ITEMS, LEARNING, SCORES, read_table, write_table
 from speechladder.lm.likelihood import sequence_nll
-from speechladder.lm.model import load, prepare_torch
-from speechladder.lm.train import load_snapshot
+from speechladder.lm.model import load_model, load_snapshot, prepare_torch
 from speechladder.settings import Scores
 
 COLUMNS = ["item", "id", "voice", "correct", "type", "split"]
@@ -90,7 +89,7 @@ def score_rung(
     scored: dict[str, list[Row]] = {task.name: [] for task in tasks}
     points: list[Row] = []
     for folder in map(Path, models):
-        about, model = read_json(folder / "train.json"), load(folder).to(device)
+        about, model = read_json(folder / "train.json"), load_model(folder).to(device)
         _check_vocabulary(folder, model, tasks)
         label = f"score {about['rung']} seed {about['seed']}"
         everything = [s for task in tasks for s in task.sequences]

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from transformers import AttentionInterface, LlamaForCausalLM
+from transformers import AttentionInterface, PreTrainedModel
 
-from speechladder.lm.attention import PackedAttention, attention_blocks
+from speechladder.lm.architectures.base import parts_of
+from speechladder.lm.attention import PackedAttention, attention_blocks, default_scale
 from speechladder.lm.batches import padded
 from speechladder.rungs.tokenizers import BOS, EOS, PAD, UNK
 
@@ -22,7 +23,7 @@ NEVER = [PAD, BOS, UNK]  # ids that are never sampled
 
 @torch.inference_mode()
 def generate(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     uniforms: np.ndarray,
     temperature: float,
@@ -52,7 +53,7 @@ def generate(
 
 
 def _decode(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     uniforms: np.ndarray,
     temperature: float,
@@ -60,18 +61,19 @@ def _decode(
     advance: Callable[[float], object],
 ) -> np.ndarray:
     """Ids (prompts x samples, tokens) of one batch; those after a row's first `</s>` are meaningless."""
-    device, (_, samples, steps) = model.lm_head.weight.device, uniforms.shape
+    parts, (_, samples, steps) = parts_of(model), uniforms.shape
+    device = parts.head.weight.device
     lengths = torch.tensor([len(p) for p in prompts], device=device)
     ids_PT = torch.from_numpy(padded([np.asarray(p) for p in prompts])).to(device)
     cache = _Cache(lengths, samples, steps, model.config.train_window)
-    states_PTC = model.model(input_ids=ids_PT, use_cache=False, cache=cache).last_hidden_state
+    states_PTC = parts.body(input_ids=ids_PT, use_cache=False, cache=cache).last_hidden_state
     # padding is on the right, so that causal attention ignores it and positions count from each prompt's `<s>`
     states_RC = states_PTC[torch.arange(len(prompts)), lengths - 1].repeat_interleave(samples, 0)
     numbers_RN = torch.from_numpy(uniforms.reshape(-1, steps)).to(device)
     positions_R, drawn = lengths.repeat_interleave(samples), []
     going_R = torch.ones(len(positions_R), dtype=torch.bool, device=device)
     for step in range(steps):
-        token_R = sample(model.lm_head(states_RC), numbers_RN[:, step], temperature, top_p)
+        token_R = sample(parts.head(states_RC), numbers_RN[:, step], temperature, top_p)
         drawn.append(token_R)
         advance(int(going_R.sum()))
         going_R &= token_R != EOS
@@ -79,7 +81,7 @@ def _decode(
             break
         cache.step = step
         position = (positions_R + step)[:, None]
-        result = model.model(input_ids=token_R[:, None], position_ids=position, use_cache=False, cache=cache)
+        result = parts.body(input_ids=token_R[:, None], position_ids=position, use_cache=False, cache=cache)
         states_RC = result.last_hidden_state[:, 0]
     return torch.stack(drawn, 1).cpu().numpy()
 
@@ -112,8 +114,9 @@ class _Cache:
     new: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
 
-def _attend(module, q, k, v, mask, cache=None, **_):
+def _attend(module, q, k, v, mask, cache=None, scaling=None, **_):
     """Attention with a _Cache, for transformers' AttentionInterface: q (rows, heads, T, d) -> (rows, T, heads, d)."""
+    q = default_scale(q, scaling)
     if cache.step is None:
         return _prefill(module, q, k, v, cache).transpose(1, 2), None
     (kp, vp), (kn, vn), now = cache.prompts[module.layer_idx], cache.new[module.layer_idx], cache.step

@@ -23,7 +23,7 @@ from speechladder.io.files import read_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.tables import CONTINUATIONS, PROMPTS, write_table
-from speechladder.lm.model import load, prepare_torch
+from speechladder.lm.model import load_model, prepare_torch
 from speechladder.rungs import registry
 from speechladder.rungs.tokenizers import BOS, UNK, Codec
 from speechladder.rungs.utterances import read_items
@@ -86,7 +86,7 @@ def continue_rung(
 def _load_model(folder: Path, rung: str, codec: Codec, tokens: Path) -> Any:
     """The model in `folder`. Raise UserError if it is not of this rung."""
     trained_on = read_json(folder / "train.json")["rung"]
-    model = load(folder)
+    model = load_model(folder)
     if trained_on != rung or model.config.vocab_size != codec.vocab_size:
         raise UserError(
             f"{folder}: a model of rung {trained_on} with {model.config.vocab_size} ids, but {tokens} is of {rung} "

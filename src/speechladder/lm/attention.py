@@ -1,34 +1,36 @@
 """Attention within documents that are packed into windows.
 
-A training window holds several documents end to end (or a part of one), and no token attends across documents. torch's
-own attention under a mask would spend most of a step on pairs that are masked (measured on one CPU thread, bf16, eight
-windows of 512: 62 ms per layer forward and backward against 20). So there are two that skip them: `PackedAttention`
-goes through the window in blocks of queries and touches only the keys from the start of the earliest document on, up
-to the block's end; on a GPU torch's compiled flex_attention does the same with a BlockMask. transformers' attention
-interface takes both in under the name "packed"; what is saved is an ordinary Llama.
+A training window holds several documents end to end (or a part of one), and no token attends across documents. The
+attention of torch under a mask would spend most of a step on pairs that are masked (measured on one CPU thread, bf16,
+eight windows of 512: 62 ms per layer forward and backward against 20). Two ways skip those pairs. `PackedAttention`
+goes through the window in blocks of queries; for each block it reads only the keys from the start of the earliest
+document to the end of the block. On a GPU, the compiled flex_attention of torch does the same with a BlockMask. Both
+are registered with the attention interface of transformers under the name "packed", so that any decoder that uses the
+interface can be trained, and the saved model is an ordinary one.
 
-Shapes: B windows, T tokens, H heads, D width of a head.
+Shapes: B windows, T tokens, H heads, D dimensions of a head.
 """
 
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.nn.attention.flex_attention import BlockMask, flex_attention
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface
 
 from speechladder.io.errors import UserError
 
-QUERY_BLOCK = 128  # fastest of 64, 128 and 256; flex_attention's own default too
-FLEX_HEAD = 16  # the least width of a head that flex_attention's kernels take; a power of two
+QUERY_BLOCK = 128  # the fastest of 64, 128 and 256; also the default of flex_attention
+FLEX_HEAD = 16  # the smallest head dimension that the kernels of flex_attention accept; it must be a power of two
+# Arguments of the attention interface that change the result and that "packed" does not implement.
+UNSUPPORTED = ("dropout", "sliding_window", "softcap", "s_aux")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Queries [first, last) of every window, which see keys [low, last) where `bias` (B, 1, queries, keys) is 0."""
+    """Queries [first, last) of every window. They see the keys [low, last) where `bias` (B, 1, queries, keys) is 0."""
 
     first: int
     last: int
@@ -36,7 +38,7 @@ class Block:
     bias: torch.Tensor
 
     def to(self, device: torch.device) -> "Block":
-        """The same on a device."""
+        """The same block on a device."""
         return replace(self, bias=self.bias.to(device, non_blocking=True))
 
 
@@ -44,14 +46,14 @@ Blocks = list[Block] | BlockMask
 
 
 def attention_blocks(starts: torch.Tensor, dtype: torch.dtype) -> list[Block]:
-    """Blocks for windows in which token t sees the tokens from starts[:, t] to itself; `starts` is (B, T)."""
+    """Blocks for windows in which token t sees the tokens from starts[:, t] to itself; `starts` is (B, T) int64."""
     T = starts.shape[1]
     order = torch.arange(T, device=starts.device)
     blocks = []
     for first in range(0, T, QUERY_BLOCK):
         last = min(first + QUERY_BLOCK, T)
         begins = starts[:, first:last, None]
-        # whole blocks of keys: oneDNN compiles and caches a kernel per shape, a thousand of them if every length occurs
+        # whole blocks of keys: oneDNN compiles and caches a kernel per shape, a thousand of them for arbitrary lengths
         low = int(begins.min()) // QUERY_BLOCK * QUERY_BLOCK
         keys = order[low:last]
         hidden = (keys > order[first:last, None]) | (keys < begins)
@@ -60,54 +62,14 @@ def attention_blocks(starts: torch.Tensor, dtype: torch.dtype) -> list[Block]:
     return blocks
 
 
-class FlexBlocks:
-    """What a BlockMask of such windows is made of, computed on the CPU so that a GPU has nothing to wait for.
+def flex_mask(starts: torch.Tensor) -> BlockMask:
+    """The BlockMask of windows in which token t sees the tokens from starts[:, t] to itself; `starts` is (B, T)."""
+    B, T = starts.shape
 
-    Of each block of 128 queries by 128 keys: does any query see any key, and does every one see all (then the kernel
-    needs no mask)?
-    """
+    def same_document(b: torch.Tensor, h: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        return (q >= k) & (k >= starts[b, q])
 
-    def __init__(self, starts: np.ndarray) -> None:
-        B, T = starts.shape
-        count = -(-T // QUERY_BLOCK)
-        rows = np.arange(count)
-        padding = np.full((B, count * QUERY_BLOCK - T), T)
-        edges = np.concatenate([starts, padding], 1).reshape(B, count, QUERY_BLOCK)
-        low = edges.min(-1) // QUERY_BLOCK  # (B, blocks of queries): the first block of keys that is seen
-        high = edges.max(-1)  # the latest start; a block that reaches beyond the window sees none wholly
-        columns = rows[None, None, :]
-        seen = (columns >= low[:, :, None]) & (columns <= rows[None, :, None])
-        full = seen & (columns < rows[None, :, None]) & (columns * QUERY_BLOCK >= high[:, :, None])
-        partly = torch.from_numpy(seen & ~full)[:, None]
-        wholly = torch.from_numpy(full)[:, None]
-        self.length = T
-        self.starts = torch.from_numpy(starts.astype(np.int32))
-        self.tensors = [*_dense_to_ordered(partly), *_dense_to_ordered(wholly)]
-        self.tensors += [*_dense_to_ordered(partly.mT), *_dense_to_ordered(wholly.mT)]
-
-    def pin_memory(self) -> "FlexBlocks":
-        """Its tensors in pinned memory, from which a GPU copies while it computes."""
-        self.starts, self.tensors = self.starts.pin_memory(), [t.pin_memory() for t in self.tensors]
-        return self
-
-    def to(self, device: torch.device) -> BlockMask:
-        """The BlockMask on a device."""
-        starts = self.starts.to(device, non_blocking=True)
-
-        def same_document(b: torch.Tensor, h: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-            return (q >= k) & (k >= starts[b, q])
-
-        names = ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices")
-        names += ("q_num_blocks", "q_indices", "full_q_num_blocks", "full_q_indices")
-        tensors = dict(zip(names, (t.to(device, non_blocking=True) for t in self.tensors)))
-        length = (self.length, self.length)
-        return BlockMask(length, **tensors, BLOCK_SIZE=(QUERY_BLOCK, QUERY_BLOCK), mask_mod=same_document)
-
-
-def _dense_to_ordered(seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(..., n, m) of truths: how many of each row, int32 (..., n), and their columns first, int32 (..., n, m)."""
-    columns = torch.argsort(seen.to(torch.int8), dim=-1, descending=True, stable=True)
-    return seen.sum(-1).to(torch.int32), columns.to(torch.int32).contiguous()
+    return create_block_mask(same_document, B, None, T, T, device=starts.device, BLOCK_SIZE=QUERY_BLOCK)
 
 
 @cache
@@ -150,19 +112,32 @@ class PackedAttention(torch.autograd.Function):
         return dq.mul_(q.shape[-1] ** -0.5), dk, dv, None
 
 
-FUSED = getattr(torch, "_softmax_backward_data", None)  # the kernel behind softmax's own backward
+FUSED = getattr(torch, "_softmax_backward_data", None)  # the kernel of softmax's own backward pass
 
 
-def _attend(module, q, k, v, mask, blocks=None, **_):
-    """transformers' attention interface: within documents with `blocks`, else causal over the whole row."""
+def default_scale(q: torch.Tensor, scaling: float | None) -> torch.Tensor:
+    """Queries that give under the default scale D**-0.5 the scores that `q` gives under `scaling`."""
+    default = q.shape[-1] ** -0.5
+    return q if scaling is None or scaling == default else q * (scaling / default)
+
+
+def _attend(module, q, k, v, mask, blocks=None, scaling=None, **options):
+    """The attention interface of transformers: within documents with `blocks`, otherwise causal over the whole row.
+
+    q (B, H, T, D) and k, v (B, groups, T, D) -> (B, T, H, D).
+    """
+    given = {name: options.get(name) for name in UNSUPPORTED}
+    if unsupported := [name for name, value in given.items() if torch.is_tensor(value) or value]:
+        raise UserError(f"lm.architecture: {type(module).__name__} needs {', '.join(unsupported)}, which packed lacks")
     q, k = q.to(v.dtype), k.to(v.dtype)  # under autocast the rotary embedding left them in fp32
-    shared = module.num_key_value_groups > 1
+    q = default_scale(q, scaling)
+    groups = q.shape[1] // k.shape[1]
     with torch.autocast(q.device.type, enabled=False):
         if isinstance(blocks, BlockMask):
             attend = _flex() if q.is_cuda else flex_attention
-            return attend(q, k, v, block_mask=blocks, enable_gqa=shared).transpose(1, 2), None
-        if shared:
-            k, v = (x.repeat_interleave(module.num_key_value_groups, dim=1) for x in (k, v))
+            return attend(q, k, v, block_mask=blocks, enable_gqa=groups > 1).transpose(1, 2), None
+        if groups > 1:
+            k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
         if blocks is None:
             out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
@@ -174,15 +149,21 @@ AttentionInterface.register("packed", _attend)
 
 
 def resolve_compile(compile: str, flex: bool) -> bool:
-    """Whether layers are compiled; auto: with flex_attention. PackedAttention, whose blocks have other shapes in each
-    batch, would be compiled anew for each."""
+    """Whether layers are compiled; auto: together with flex_attention.
+
+    PackedAttention has blocks of other shapes in each batch, so compiled layers would be compiled again for each.
+    Raise UserError if `compile` is on without flex_attention.
+    """
     if compile == "on" and not flex:
         raise UserError("lm.compile: on needs flex_attention, and so a GPU; set it to auto")
     return flex and compile != "off"
 
 
 def resolve_attention(attention: str, device: torch.device, head: int) -> str:
-    """'packed' or 'flex' for heads of width `head`; auto takes flex on a GPU where its kernels take such a head."""
+    """'packed' or 'flex' for heads of `head` dimensions; auto: flex on a GPU if its kernels accept such heads.
+
+    Raise UserError if `attention` is flex and the device or the heads do not allow it.
+    """
     fits = head >= FLEX_HEAD and head & (head - 1) == 0
     if attention == "auto":
         return "flex" if device.type == "cuda" and fits else "packed"

@@ -1,4 +1,4 @@
-"""Training windows out of packed tokens, and batches of whole sequences by length. No torch here."""
+"""Training windows out of packed tokens, and batches of whole sequences by length. Loads no torch."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -7,11 +7,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 PAD, BOS = 0, 1  # fixed for every rung (rungs.tokenizers)
-IGNORE = -100  # a target that is no prediction
+IGNORE = -100  # the target of a position whose next token is not predicted
 
 
 class Documents(Protocol):
-    """What is read of rungs.data.TokenData."""
+    """The fields of rungs.data.TokenData that are read here."""
 
     tokens: np.ndarray
     offsets: np.ndarray
@@ -19,19 +19,19 @@ class Documents(Protocol):
 
 
 class Batch(NamedTuple):
-    """Windows of one optimiser step; all (batch, window) int64."""
+    """The windows of one optimiser step; all arrays are (batch, window) int64."""
 
     inputs: np.ndarray
-    targets: np.ndarray  # the next token; IGNORE where that is another document's <s>
-    positions: np.ndarray  # in the document, from 0; a document cut by the window's edge begins at 0 again
-    starts: np.ndarray  # index in the window where the token's document begins
+    targets: np.ndarray  # the next token; IGNORE if that is the <s> of another document
+    positions: np.ndarray  # in the document, from 0; a document that the edge of a window cuts begins at 0 again
+    starts: np.ndarray  # index in the window at which the document of the token begins
 
 
 class Batches:
-    """Windows of the endless stream of passes; each pass is all documents, shuffled by (seed, pass), end to end.
+    """Windows of an endless stream of passes. Each pass is all documents end to end, shuffled by (seed, pass).
 
-    `at(step)` depends on the data, the seed and the step alone, so that a resumed run needs no more state than its
-    step. Tokens after the last whole window of a pass are not lost: windows run on into the next pass.
+    `at(step)` depends only on the data, the seed and the step, so a resumed run needs no state but its step. Tokens
+    after the last whole window of a pass are not lost: windows run on into the next pass.
     """
 
     def __init__(self, data: Documents, seed: int, window: int, batch_windows: int) -> None:
@@ -41,12 +41,12 @@ class Batches:
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def _shuffled(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Documents of pass `number` in order, and where each ends in the pass."""
+        """The documents of pass `number` in order, and where each ends in the pass."""
         order = np.random.default_rng([self.seed, number]).permutation(len(self.data.lengths))
         return order, np.cumsum(self.data.lengths[order], dtype=np.int64)
 
     def _read(self, first: int, count: int) -> np.ndarray:
-        """(count,) tokens of the stream from `first`."""
+        """(count,) int64 tokens of the stream from token `first`."""
         parts: list[np.ndarray] = []
         while count > 0:
             number, at = divmod(first, self.tokens_per_pass)
@@ -62,7 +62,7 @@ class Batches:
         return np.concatenate(parts).astype(np.int64)
 
     def at(self, step: int) -> Batch:
-        """The batch of step `step`, the first is 0."""
+        """The batch of step `step`; the first is 0."""
         tokens = self._read(step * self.tokens_per_step, self.tokens_per_step + 1)
         shape = (self.batch_windows, self.window)
         inputs, targets = tokens[:-1].reshape(shape), tokens[1:].reshape(shape)
@@ -71,11 +71,11 @@ class Batches:
         return Batch(inputs, np.where(targets == BOS, IGNORE, targets), index - starts, starts)
 
 
-def deal(batch: Batch, rank: int, ranks: int, micro: int) -> list[Batch]:
-    """A step's windows for process `rank` of `ranks`, in parts of at most `micro` windows, for gradients to accumulate.
+def split_batch(batch: Batch, rank: int, ranks: int, micro: int) -> list[Batch]:
+    """The windows of a step for process `rank` of `ranks`, in micro-batches of at most `micro` windows.
 
-    Every process gets equally many parts, of equal size where there are several processes; what is lacking for that
-    is made up by windows without targets, in which each token sees itself alone.
+    Every process gets the same number of micro-batches, of the same size if there are several processes. Windows
+    without targets, in which each token sees only itself, fill what is missing.
     """
     count, window = batch.inputs.shape
     share = -(-count // ranks)
@@ -91,7 +91,8 @@ def deal(batch: Batch, rank: int, ranks: int, micro: int) -> list[Batch]:
 
 
 def by_length(lengths: Sequence[int] | np.ndarray, batch_tokens: int) -> list[np.ndarray]:
-    """Indices in batches of similar length, longest first, each of one sequence or at most `batch_tokens`, padded."""
+    """Indices in batches of similar length, longest first. A batch holds at most `batch_tokens` tokens with padding,
+    or a single longer sequence."""
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths, kind="stable")
     batches, begin = [], 0

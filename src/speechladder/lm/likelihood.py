@@ -1,32 +1,33 @@
-"""Negative log-likelihood of whole sequences, and of every layer's hidden states read through the output head."""
+"""Negative log-likelihood of whole sequences, and of the hidden states of every layer read through the output head."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
+from speechladder.lm.architectures.base import parts_of
 from speechladder.lm.attention import attention_blocks
 from speechladder.lm.batches import by_length, padded
 
-HEAD_TOKENS = 4096  # tokens whose logits are in memory at a time
+HEAD_TOKENS = 4096  # tokens whose logits are in memory at once
 
 
 @torch.no_grad()
 def sequence_nll(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     sequences: Sequence[np.ndarray],
     batch_tokens: int,
     layers: bool = False,
     advance: Callable[[float], object] = lambda amount: None,
 ) -> np.ndarray:
-    """(n, 1) float64 nats: the sum over a sequence's tokens after the first, each given all before it.
+    """(n, 1) float64 nats: the sum over the tokens of a sequence after the first, each given all tokens before it.
 
-    With `layers` (n, layers + 1): each hidden state, the embeddings first, through the final norm and the output
+    With `layers` (n, layers + 1): each hidden state, the embeddings first, goes through the final norm and the output
     head; the last column is the model's own. A token looks back at most `config.train_window` tokens, as in
-    training: beyond it rotary attention was never trained. Batched by length with padding; padding and neighbours
-    change a result by rounding alone. `advance` is told the number of tokens done.
+    training, because longer distances were never trained. Sequences are batched by length with padding; padding and
+    neighbours change a result by rounding only. `advance` receives the number of tokens done.
     """
     model.eval()
     columns = model.config.num_hidden_layers + 1 if layers else 1
@@ -38,8 +39,10 @@ def sequence_nll(
     return out
 
 
-def _batch_nll(model: LlamaForCausalLM, sequences: list[np.ndarray], columns: int) -> np.ndarray:
-    device = model.lm_head.weight.device
+def _batch_nll(model: PreTrainedModel, sequences: list[np.ndarray], columns: int) -> np.ndarray:
+    """(batch, columns) float64 nats of one batch."""
+    parts = parts_of(model)
+    device = parts.head.weight.device
     tokens_BT = torch.from_numpy(padded(sequences)).to(device)
     inputs_BT, targets_BT = tokens_BT[:, :-1], tokens_BT[:, 1:]
     if inputs_BT.shape[1] == 0:
@@ -53,8 +56,8 @@ def _batch_nll(model: LlamaForCausalLM, sequences: list[np.ndarray], columns: in
         starts_BT = (order - window + 1).clamp(min=0).expand_as(inputs_BT)
         kind = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else model.dtype
         blocks = attention_blocks(starts_BT[:1], kind)
-    result = model.model(input_ids=inputs_BT, use_cache=False, output_hidden_states=columns > 1, blocks=blocks)
-    # transformers gives the last hidden state with the final norm already applied, the others without
+    result = parts.body(input_ids=inputs_BT, use_cache=False, output_hidden_states=columns > 1, blocks=blocks)
+    # transformers returns the last hidden state with the final norm already applied, and the others without it
     hidden = [*(result.hidden_states or ())[:-1], result.last_hidden_state]
     out = torch.zeros(len(sequences), columns, dtype=torch.float64, device=device)
     for column, states_BTC in enumerate(hidden):
@@ -62,7 +65,7 @@ def _batch_nll(model: LlamaForCausalLM, sequences: list[np.ndarray], columns: in
         normed = column == columns - 1
         for begin in range(0, len(targets), HEAD_TOKENS):
             part = slice(begin, begin + HEAD_TOKENS)
-            logits = model.lm_head(states_NC[part] if normed else model.model.norm(states_NC[part]))
+            logits = parts.head(states_NC[part] if normed else parts.norm(states_NC[part]))
             nll = F.cross_entropy(logits.float(), targets[part], reduction="none")
             out[:, column].index_add_(0, rows[part], nll.double())
     return out.cpu().numpy()

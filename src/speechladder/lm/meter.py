@@ -1,4 +1,4 @@
-"""What the log says about speed: tokens/s, model FLOP utilisation, memory, waiting for data, checkpoints."""
+"""The figures of speed in the log: tokens/s, model FLOP utilisation, memory, waiting for data, checkpoints."""
 
 import resource
 import time
@@ -12,17 +12,17 @@ from speechladder.lm.prefetch import Prefetch
 
 
 class Speed:
-    """Counts a training's time from log row to log row, validation and checkpoints apart."""
+    """Measures the time of a training from log row to log row, without validation and checkpoints."""
 
     def __init__(self, device: torch.device, flops: float, ceiling: float) -> None:
-        """`flops` of one token, by lm.flops.train_flops; `ceiling` FLOP/s of all processes' devices together."""
+        """`flops` of one token (lm.compute.train_flops); `ceiling` in FLOP/s of the devices of all processes."""
         self.device, self.flops, self.ceiling = device, flops, ceiling
         self.tokens, self.pause, self.saving = 0, 0.0, 0.0
         self.begun, self.waited = time.perf_counter(), 0.0
 
     @contextmanager
     def paused(self, saving: bool = False) -> Iterator[None]:
-        """What happens inside is no training; `saving`: it is a checkpoint."""
+        """Time in this context does not count as training; with `saving` it counts as checkpointing."""
         begun = time.perf_counter()
         yield
         spent = time.perf_counter() - begun
@@ -30,7 +30,7 @@ class Speed:
         self.saving += spent if saving else 0.0
 
     def row(self, data: Prefetch) -> dict[str, Any]:
-        """The figures since the last row; begins anew. Call it where the GPU has been waited for."""
+        """The figures since the last row; starts again. Call it after the GPU has been waited for."""
         whole = time.perf_counter() - self.begun
         spent = max(whole - self.pause, 1e-9)
         rate = self.tokens / spent
@@ -46,7 +46,7 @@ class Speed:
         return row
 
     def _memory(self) -> float:
-        """The peak so far in bytes: of this process' GPU, else of the process."""
+        """The peak so far in bytes: of the GPU of this process, or else of the process."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux

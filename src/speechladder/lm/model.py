@@ -1,4 +1,4 @@
-"""The language model: transformers' LlamaForCausalLM from random weights, and what its bits depend on."""
+"""Making and loading a language model, and the settings of torch that its bits depend on."""
 
 import os
 from contextlib import AbstractContextManager
@@ -6,58 +6,51 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+import transformers
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 import speechladder.lm.attention  # noqa: F401 - registers "packed"
 from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
 from speechladder.lm import warm_start
+from speechladder.lm.architectures.base import common_config, get_architecture
 from speechladder.settings import LM
 
-MAX_POSITIONS = 4096  # at least; rotary positions are relative and have no table, so this is a declaration
-INIT_STD = 0.02  # transformers' and TinyLlama's
 
+def build_model(settings: LM, meta: dict[str, Any], seed: int) -> PreTrainedModel:
+    """A model with weights drawn from `seed`, for the vocabulary and special ids of tokens/{rung}/meta.json.
 
-def build(settings: LM, meta: dict[str, Any], seed: int) -> LlamaForCausalLM:
-    """A Llama with weights drawn from `seed`, for the vocabulary and special ids of tokens/{rung}/meta.json.
-
-    With lm.init the blocks and the last norm are that model's (lm.warm_start); raises UserError where it has none.
+    With lm.init the blocks and the last norm are those of that model (lm.warm_start). Raise UserError if it lacks
+    them, or if lm.architecture is not known.
     """
     torch.manual_seed(seed)
-    settings = warm_start.resolved(settings)
+    settings = warm_start.resolve_init(settings)
+    architecture = get_architecture(settings.architecture)
     source = Path(settings.init) if settings.init else None
-    found = warm_start.config_of(settings.init) if source else {}
-    config = LlamaConfig(
-        vocab_size=meta["vocab_size"],
-        hidden_size=settings.hidden_size,
-        intermediate_size=settings.intermediate_size,
-        num_hidden_layers=settings.layers,
-        num_attention_heads=settings.heads,
-        num_key_value_heads=settings.kv_heads,
-        max_position_embeddings=max(MAX_POSITIONS, settings.window),
-        initializer_range=INIT_STD,
-        tie_word_embeddings=False,
-        use_cache=True,
-        pad_token_id=meta["pad_id"],
-        bos_token_id=meta["bos_id"],
-        eos_token_id=meta["eos_id"],
-        train_window=settings.window,  # ours: no prediction was trained on more context than this
-        **{"rms_norm_eps": 1e-5} | {k: found[k] for k in warm_start.KEPT if found.get(k) is not None},  # as TinyLlama
-    )
-    model = LlamaForCausalLM(config)
+    found = warm_start.read_config(settings.init, settings.architecture) if source else {}
+    inherited = {k: found[k] for k in architecture.inherited if found.get(k) is not None}
+    config = architecture.config(settings, common_config(settings, meta), inherited)
+    model = getattr(transformers, architecture.model_class)(config)
     if source:
-        fresh = {"model.embed_tokens.weight", "lm_head.weight"}
-        model.load_state_dict(warm_start.body(source, model.state_dict().keys() - fresh), strict=False)
+        drawn = {id(module.weight) for module in (model.get_input_embeddings(), model.get_output_embeddings())}
+        wanted = {name for name, parameter in model.named_parameters() if id(parameter) not in drawn}
+        model.load_state_dict(warm_start.read_body(source, wanted), strict=False)
     model.set_attn_implementation("packed")
     return model
 
 
-def load(folder: Path) -> LlamaForCausalLM:
+def load_model(folder: Path) -> PreTrainedModel:
     """A trained model in fp32, ready for `likelihood`."""
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     model.set_attn_implementation("packed")
     return model.eval()
+
+
+def load_snapshot(model: PreTrainedModel, path: Path) -> None:
+    """Put the weights of a learning snapshot into a model from `load_model`."""
+    model.load_state_dict(load_file(path))
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -77,11 +70,14 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 
 def prepare_torch(threads: int) -> torch.device:
-    """Fix what the bits depend on, and give the device: a GPU that no other job has (io.devices), or the CPU; under
-    torchrun, whose launcher has leased the GPUs (lm.launch), that of this process' local rank."""
+    """Set what the bits depend on, and return the device.
+
+    It is a GPU that no other job holds (io.devices), or the CPU. Under torchrun, whose launcher has leased the GPUs
+    (lm.launch), it is the GPU of this process's local rank. Raise UserError if there are fewer GPUs than processes.
+    """
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # denormals cost a hundred times a normal product on some CPUs
-    disable_progress_bar()  # transformers' bars for reading and writing one small file
+    torch.set_flush_denormal(True)  # on some CPUs denormal numbers cost a hundred times a normal product
+    disable_progress_bar()  # transformers shows bars for reading and writing one small file
     if not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32; bf16 is a setting

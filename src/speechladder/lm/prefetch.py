@@ -1,4 +1,4 @@
-"""The next steps' windows, read from the memmap and made into tensors by a thread while a step computes."""
+"""A thread that reads the windows of the next steps and makes tensors of them while a step computes."""
 
 import queue
 import threading
@@ -9,55 +9,56 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from speechladder.lm.attention import Block, Blocks, FlexBlocks, attention_blocks
-from speechladder.lm.batches import IGNORE, Batch, Batches, deal
+from speechladder.lm.attention import Block, Blocks, attention_blocks, flex_mask
+from speechladder.lm.batches import IGNORE, Batch, Batches, split_batch
 
 AHEAD = 2  # steps that are ready at most
 
 
 @dataclass
-class Micro:
-    """Some windows of a step: (B, T) int64 on the CPU, pinned for a GPU, and the blocks within which they attend."""
+class MicroBatch:
+    """Some windows of a step: (B, T) int64 on the CPU, pinned for a GPU, and the attention within their documents.
+
+    `blocks` are those of PackedAttention; None: flex_attention, whose mask the device makes of `starts`.
+    """
 
     inputs: torch.Tensor
     targets: torch.Tensor
     positions: torch.Tensor
-    blocks: list[Block] | FlexBlocks
+    starts: torch.Tensor
+    blocks: list[Block] | None
 
     def to(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Blocks]:
-        """All four on a device; a GPU copies while it computes."""
-        tensors = (t.to(device, non_blocking=True) for t in (self.inputs, self.targets, self.positions))
-        many = isinstance(self.blocks, list)
-        return *tensors, [b.to(device) for b in self.blocks] if many else self.blocks.to(device)
+        """Inputs, targets, positions and blocks on a device; a GPU copies while it computes."""
+        tensors = [t.to(device, non_blocking=True) for t in (self.inputs, self.targets, self.positions)]
+        if self.blocks is not None:
+            return *tensors, [b.to(device) for b in self.blocks]
+        return *tensors, flex_mask(self.starts.to(device, non_blocking=True))
 
 
 @dataclass
-class Work:
-    """What a process does in a step, and how many targets the whole step has, in all processes."""
+class Step:
+    """The part of a step that this process does, and the number of targets of the whole step in all processes."""
 
-    micros: list[Micro]
+    batches: list[MicroBatch]
     predicted: int
 
 
-def prepare(batch: Batch, flex: bool, dtype: torch.dtype, pin: bool) -> Micro:
-    """Windows as tensors, with blocks for flex_attention or for PackedAttention in `dtype`."""
+def prepare(batch: Batch, flex: bool, dtype: torch.dtype, pin: bool) -> MicroBatch:
+    """Windows as tensors, for flex_attention or with blocks for PackedAttention in `dtype`."""
     inputs, targets, positions, starts = map(torch.from_numpy, batch)
-    blocks = FlexBlocks(batch.starts) if flex else attention_blocks(starts, dtype)
-    micro = Micro(inputs, targets, positions, blocks)
+    blocks = None if flex else attention_blocks(starts, dtype)
     if pin:
-        micro.inputs, micro.targets, micro.positions = (t.pin_memory() for t in (inputs, targets, positions))
-        if flex:
-            blocks.pin_memory()
-        else:
-            micro.blocks = [Block(b.first, b.last, b.low, b.bias.pin_memory()) for b in blocks]
-    return micro
+        inputs, targets, positions, starts = (t.pin_memory() for t in (inputs, targets, positions, starts))
+        blocks = blocks and [Block(b.first, b.last, b.low, b.bias.pin_memory()) for b in blocks]
+    return MicroBatch(inputs, targets, positions, starts, blocks)
 
 
 class Prefetch:
-    """Iterates over the Work of steps `first`, `first` + 1, ... (0 is the first of a run) without end.
+    """Iterates without end over the Steps `first`, `first` + 1, ... (0 is the first of a run). A context manager.
 
-    `waited` counts the seconds that its user waited for data. Close it: a context manager. What goes wrong in the
-    thread is raised where its work is awaited.
+    `waited` counts the seconds that its user has waited for data. An error in the thread is raised where the user
+    waits for the step.
     """
 
     def __init__(
@@ -66,22 +67,22 @@ class Prefetch:
         self.batches, self.first, self.rank, self.ranks, self.micro = batches, first, rank, ranks, micro
         self.flex, self.dtype, self.pin = flex, dtype, pin
         self.waited = 0.0
-        self._ready: queue.Queue[Work | BaseException] = queue.Queue(AHEAD)
+        self._ready: queue.Queue[Step | BaseException] = queue.Queue(AHEAD)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="prefetch")
 
-    def work(self, step: int) -> Work:
-        """The work of one step."""
+    def read_step(self, step: int) -> Step:
+        """The data of one step."""
         batch = self.batches.at(step)
         predicted = int(np.count_nonzero(batch.targets != IGNORE))
-        parts = deal(batch, self.rank, self.ranks, self.micro)
-        return Work([prepare(part, self.flex, self.dtype, self.pin) for part in parts], predicted)
+        parts = split_batch(batch, self.rank, self.ranks, self.micro)
+        return Step([prepare(part, self.flex, self.dtype, self.pin) for part in parts], predicted)
 
     def _run(self) -> None:
         step = self.first
         while not self._closed.is_set():
             try:
-                made: Work | BaseException = self.work(step)
+                made: Step | BaseException = self.read_step(step)
             except BaseException as error:
                 made = error
             while not self._closed.is_set():
@@ -102,7 +103,7 @@ class Prefetch:
         self._closed.set()
         self._thread.join()
 
-    def __iter__(self) -> Iterator[Work]:
+    def __iter__(self) -> Iterator[Step]:
         while True:
             begun = time.perf_counter()
             found = self._ready.get()

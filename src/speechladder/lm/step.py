@@ -3,34 +3,35 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
+from speechladder.lm.architectures.base import parts_of
 from speechladder.lm.batches import IGNORE
-from speechladder.lm.distributed import apart, lay_out
+from speechladder.lm.distributed import gradient_sync, lay_out
 from speechladder.lm.model import autocast
-from speechladder.lm.prefetch import Work
+from speechladder.lm.prefetch import Step
 from speechladder.settings import LM
 
-BETAS = (0.9, 0.95)  # TinyLlama's
+BETAS = (0.9, 0.95)  # those of TinyLlama
 
 
-def make_optimizer(model: LlamaForCausalLM, settings: LM) -> torch.optim.AdamW:
-    """Fused AdamW with weight decay on matrices alone."""
+def make_optimizer(model: PreTrainedModel, settings: LM) -> torch.optim.AdamW:
+    """Fused AdamW with weight decay on matrices only."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings.lr, betas=BETAS, fused=True)
 
 
-class Trainee:
-    """A model with its optimiser, laid out over `ranks` processes on `device`, and the step that they do.
+class TrainState:
+    """A model with its optimiser, laid out over `ranks` processes on `device`, and the step that trains it.
 
-    `parallel` as in memory.Fit. `model` stays the plain LlamaForCausalLM (its parameters DTensors under fsdp).
+    `parallel` is as in compute.MemoryPlan. `model` stays the plain model (its parameters are DTensors under fsdp).
     """
 
     def __init__(
         self,
-        model: LlamaForCausalLM,
+        model: PreTrainedModel,
         settings: LM,
         device: torch.device,
         precision: str,
@@ -44,25 +45,25 @@ class Trainee:
         if recompute:
             model.activation_checkpointing_enable({"use_reentrant": False})
         if compiled:
-            # which would cut each compiled layer at DDP's buckets; layers are apart already
+            # DDP would otherwise cut each compiled layer at its buckets; layers are compiled separately anyway.
             torch._dynamo.config.optimize_ddp = False
-            for layer in model.model.layers:  # one compiled layer serves all: a fraction of compiling the whole model
+            for layer in parts_of(model).layers:  # one compiled layer serves all, much faster than the whole model
                 layer.compile()
         self.module: nn.Module = lay_out(model, parallel, precision == "bf16")
         self.optimizer = make_optimizer(model, settings)
 
-    def step(self, work: Work, lr: float) -> torch.Tensor:
-        """One step at rate `lr`; its loss in nats per target, this process' share of it: the shares add up.
+    def train_step(self, step: Step, lr: float) -> torch.Tensor:
+        """Do one step at rate `lr` and return this process's share of its loss in nats per target; the shares add up.
 
-        Each micro-batch's sum of losses is divided by the targets of the whole step, in all processes, so that dealing
-        windows otherwise changes nothing but rounding. Nothing here waits for a GPU.
+        The sum of losses of each micro-batch is divided by the targets of the whole step in all processes, so
+        distributing windows differently changes the result only by rounding. Nothing here waits for a GPU.
         """
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
-        for number, micro in enumerate(work.micros, 1):
-            inputs, targets, positions, blocks = micro.to(self.device)
-            with apart(self.module, last=number == len(work.micros)):
+        for number, batch in enumerate(step.batches, 1):
+            inputs, targets, positions, blocks = batch.to(self.device)
+            with gradient_sync(self.module, last=number == len(step.batches)):
                 with autocast(self.device, self.precision):
                     logits = self.module(
                         input_ids=inputs, position_ids=positions, use_cache=False, blocks=blocks
@@ -70,7 +71,7 @@ class Trainee:
                 losses = F.cross_entropy(
                     logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
                 )
-                loss = losses / work.predicted
+                loss = losses / step.predicted
                 # gradients are averaged over processes, whose shares of the loss add up
                 (loss * self.ranks if self.ranks > 1 else loss).backward()
             total += loss.detach()

@@ -1,11 +1,11 @@
-"""Weights & Biases or TensorBoard beside log.jsonl, off by default. Neither changes a training or can end one.
+"""Weights & Biases or TensorBoard in addition to log.jsonl, off by default. Neither can change or end a training.
 
 lm/{rung}/seed{n}.tracking/
-    run.json            the run's id, so that a training that goes on goes on in the same run
+    run.json            the id of the run, so that a resumed training continues the same run
     tensorboard/        event files: tensorboard --logdir results/lm shows every run
-    wandb/              what wandb keeps (with WANDB_MODE=offline, what `wandb sync` sends later)
-The folder lies beside the output, as the checkpoints do, and stays. Who logs in to Weights & Biases does so by `wandb
-login` or WANDB_API_KEY; nothing here reads, passes on or writes a key.
+    wandb/              the files of wandb (with WANDB_MODE=offline, those that `wandb sync` sends later)
+The folder lies beside the output, as the checkpoints do, and stays. Log in to Weights & Biases by `wandb login` or
+WANDB_API_KEY; nothing here reads, forwards or writes a key.
 """
 
 import json
@@ -13,6 +13,8 @@ import math
 import os
 import shutil
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from numbers import Real
 from pathlib import Path
@@ -24,57 +26,70 @@ from speechladder.io.progress import say
 
 Kind = Literal["none", "tensorboard", "wandb"]
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
-PROJECT = "speechladder"  # at Weights & Biases, where WANDB_PROJECT says no other
+PROJECT = "speechladder"  # at Weights & Biases, unless WANDB_PROJECT names another
 
 
 class Tracker(Protocol):
-    """What `open_tracker` gives."""
+    """The interface of what `open_tracker` returns."""
 
     def log(self, row: dict[str, Any], step: int) -> None:
         """Record the numbers of a row of log.jsonl at an optimiser step."""
 
     def close(self) -> None:
-        """Hand over what waits."""
+        """Send what is still waiting."""
 
 
-def folder_for(out: Path) -> Path:
-    """Where the tracking of the run that writes `out` lies."""
+def tracking_folder(out: Path) -> Path:
+    """The folder of the tracking of the run that writes `out`."""
     return out.with_name(out.name + ".tracking")
 
 
-def check(kind: str) -> None:
-    """Raise UserError where the package of `kind` is not installed; loads nothing."""
+def check_tracking(kind: str) -> None:
+    """Raise UserError if the package of `kind` is not installed. Loads nothing."""
     package = PACKAGES.get(kind)
     if package and find_spec(package) is None:
         raise UserError(f"lm.tracking: {kind} needs the package {package}; pip install {package}, or set it to none")
 
 
 def open_tracker(kind: str, folder: Path, name: str, config: dict[str, Any], step: int = 0) -> Tracker:
-    """A tracker of the run `name`, whose settings are `config` (of plain values).
+    """A tracker of the run `name`, whose settings are `config` (plain values).
 
-    `step` is the step that training goes on from. At 0 a new run begins and what `folder` holds of an earlier one is
-    removed; else the run in `folder` goes on under its id. Open it in one process of a training only.
-    Raises UserError naming lm.tracking where the package is missing or refuses to start.
+    `step` is the step from which training continues. At 0 a new run begins, and files of an earlier one in `folder`
+    are removed; otherwise the run in `folder` continues under its id. Open it in one process of a training only.
+    Raise UserError naming lm.tracking if the package is missing or does not start.
     """
     if kind == "none":
         return _Null()
     if kind not in PACKAGES:
         raise UserError(f"lm.tracking: {kind!r} is not allowed; allowed: none, {', '.join(PACKAGES)}")
-    check(kind)
+    check_tracking(kind)
     folder = Path(folder)
     if step == 0:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         opened = _TensorBoard(folder, config, step) if kind == "tensorboard" else _Wandb(folder, name, config)
-    except Exception as error:  # of either package, which have many
+    except Exception as error:  # each package has many kinds
         hint = "; log in by `wandb login`, or set WANDB_MODE=offline" if kind == "wandb" else ""
         raise UserError(f"lm.tracking: {kind} did not start ({type(error).__name__}: {error}){hint}") from error
     return _Guarded(opened, kind)
 
 
+@contextmanager
+def open_log(path: Path, tracker: Tracker) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield a function that appends a row to a log.jsonl and gives it to the tracker."""
+    with path.open("a") as file, closing(tracker):
+
+        def record(row: dict[str, Any]) -> None:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            tracker.log(row, row["step"])
+
+        yield record
+
+
 def _numbers(row: dict[str, Any]) -> dict[str, float]:
-    """The finite numbers of a row but its step, which is an axis."""
+    """The finite numbers of a row, without its step, which is an axis."""
     return {
         key: float(value)
         for key, value in row.items()
@@ -91,7 +106,7 @@ class _Null:
 
 
 class _Guarded:
-    """A tracker whose failure (a full disk, a network that is gone) is said once and ends tracking, not training."""
+    """A tracker whose failure (a full disk, a lost network) is reported once and ends tracking, not training."""
 
     def __init__(self, tracker: Tracker, kind: str) -> None:
         self._tracker, self._kind = tracker, kind
@@ -107,7 +122,8 @@ class _Guarded:
             getattr(self._tracker, method)(*arguments)
         except Exception as error:
             say(
-                f"warning: lm.tracking: {self._kind} failed ({type(error).__name__}: {error}); training goes on without"
+                f"warning: lm.tracking: {self._kind} failed ({type(error).__name__}: {error}); training continues "
+                "without it"
             )
             self._tracker = _Null()
 
@@ -116,7 +132,7 @@ class _TensorBoard:
     def __init__(self, folder: Path, config: dict[str, Any], step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # steps after the checkpoint that a killed training goes on from are done again, and shown once
+        # steps after the checkpoint from which a killed training resumes are done again, and shown once
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
         if not step:
             self._writer.add_text("settings", "```\n" + json.dumps(config, indent=2, default=str) + "\n```", 0)

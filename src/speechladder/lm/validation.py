@@ -1,10 +1,10 @@
-"""Validation: bits per token, and per second of speech, which compares rungs."""
+"""Validation in bits per token, and in bits per second of speech, which is comparable across rungs."""
 
 import math
 
 import numpy as np
 import torch
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from speechladder.lm.distributed import Ranks
 from speechladder.lm.likelihood import sequence_nll
@@ -14,28 +14,29 @@ BATCH_TOKENS = {"cpu": 4096, "cuda": 32_768}  # with padding
 
 
 class Validation:
-    """The validation documents: the same of every rung, since they are chosen by their seconds of speech."""
+    """The validation documents. They are chosen by their seconds of speech, so every rung has the same ones."""
 
     def __init__(self, data: TokenData, seconds: float) -> None:
         order = np.random.default_rng(0).permutation(len(data))
         before = np.cumsum(data.seconds[order]) - data.seconds[order]
         chosen = order[before < seconds]
         self.documents = [np.asarray(data.utterance(i)) for i in chosen]
-        self.tokens = sum(len(d) - 1 for d in self.documents)  # <s> is given
+        self.tokens = sum(len(d) - 1 for d in self.documents)  # <s> is given, not predicted
         self.seconds = float(data.seconds[chosen].sum())
 
-    def bits(self, model: LlamaForCausalLM, ranks: Ranks | None = None, dealt: bool = False) -> tuple[float, float]:
+    def bits(self, model: PreTrainedModel, ranks: Ranks | None = None, share: bool = False) -> tuple[float, float]:
         """Bits per predicted token (</s> included) and bits per second of speech.
 
-        Of several processes each reads its share where they are `dealt` (a whole model in each), else all of it (a
-        model in parts needs all processes for each batch). All get the same figures.
+        With `share`, each of several processes reads a part of the documents, which needs a whole model in each.
+        Otherwise each reads all of them: a model in parts needs all processes for each batch. All processes return
+        the same figures.
         """
-        mine = self.documents[ranks.rank :: ranks.size] if ranks and dealt else self.documents
-        device = model.lm_head.weight.device
+        mine = self.documents[ranks.rank :: ranks.size] if ranks and share else self.documents
+        device = model.get_output_embeddings().weight.device
         nats = sequence_nll(model, mine, BATCH_TOKENS.get(device.type, 4096)).sum()
-        if ranks and dealt:
+        if ranks and share:
             nats = ranks.total(torch.tensor([nats], dtype=torch.float64, device=device))[0]
         bits = float(nats) / math.log(2)
         if ranks:
-            (bits,) = ranks.told(bits)
+            (bits,) = ranks.broadcast(bits)
         return bits / self.tokens, bits / self.seconds

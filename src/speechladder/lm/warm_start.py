@@ -1,8 +1,9 @@
-"""Warm start from a text LM, TWIST's recipe (Hassid et al. 2023, arXiv 2305.13009): its body goes on, its words do not.
+"""Warm start from a text LM, the recipe of TWIST (Hassid et al. 2023, arXiv 2305.13009).
 
-Taken are the blocks and the last norm, with what they were computed with (dimensions, rotary base and scaling, norm's
-epsilon, width of a head). Embeddings and head are drawn anew from the seed, as wide as the rung's vocabulary: a rung's
-ids mean something else than a text LM's. What is written in the end is a plain LlamaForCausalLM.
+The blocks and the last norm are taken, with the fields of config.json that they were computed with (dimensions, rotary
+base and scaling, the norm's epsilon, head dimension). Embeddings and head are drawn from the seed for the vocabulary
+of the rung, because the ids of a rung mean something else than those of a text LM. The result is a plain model of the
+same architecture.
 """
 
 from pathlib import Path
@@ -11,24 +12,16 @@ from typing import Any
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.hashing import files_sha256
+from speechladder.lm.architectures.base import get_architecture
 from speechladder.settings import DIMENSIONS, LM
 
 FIELD = "lm.init"
-NAMES = {  # config.json's names of lm's dimensions
-    "hidden_size": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "kv_heads": "num_key_value_heads",
-    "intermediate_size": "intermediate_size",
-}
-KEPT = ("rope_theta", "rope_scaling", "rope_parameters", "rms_norm_eps", "head_dim")
-PLAIN = {"attention_bias": False, "mlp_bias": False, "hidden_act": "silu"}  # what this library's Llama has
 
 
-def config_of(init: str) -> dict[str, Any] | None:
-    """config.json of `lm.init`: of a folder, or of a hub's model in the cache; None where it has not been fetched.
+def read_config(init: str, architecture: str = "llama") -> dict[str, Any] | None:
+    """config.json of `lm.init`: of a folder, or of a model of the hub in the cache; None if it was never fetched.
 
-    Raises UserError where it is no Llama.
+    Raise UserError if the model is not of `architecture`.
     """
     folder = Path(init).expanduser()
     if folder.is_dir():
@@ -41,47 +34,51 @@ def config_of(init: str) -> dict[str, Any] | None:
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
 
+        missing = f"{FIELD}: no such folder: {init}; name a folder, or a model of the hub as OWNER/NAME"
         try:
             found = try_to_load_from_cache(init, "config.json")
         except HFValidationError:
-            raise UserError(f"{FIELD}: no such folder: {init}; name a folder, or a hub's model as OWNER/NAME") from None
+            raise UserError(missing) from None
         if not isinstance(found, str):
             if init.count("/") != 1:
-                raise UserError(f"{FIELD}: no such folder: {init}; name a folder, or a hub's model as OWNER/NAME")
+                raise UserError(missing)
             return None
         path = Path(found)
     config = read_json(path)
-    check_config(config, init)
+    check_init_config(config, init, architecture)
     return config
 
 
-def check_config(config: dict[str, Any], init: str) -> None:
-    """Raise UserError where a config.json is not that of a causal LM with Llama's blocks."""
-    kind = config.get("model_type")
-    if kind != "llama" or "LlamaForCausalLM" not in (config.get("architectures") or ["LlamaForCausalLM"]):
+def check_init_config(config: dict[str, Any], init: str, architecture: str = "llama") -> None:
+    """Raise UserError if a config.json is not that of a causal LM whose blocks are those of `architecture`."""
+    wanted, kind = get_architecture(architecture), config.get("model_type")
+    if kind != wanted.name or wanted.model_class not in (config.get("architectures") or [wanted.model_class]):
         raise UserError(
-            f"{FIELD}: {init} is {kind or 'of no type'} ({', '.join(config.get('architectures') or [])}); the rungs' "
-            "models are Llamas (LlamaForCausalLM), name one, as TinyLlama/TinyLlama_v1.1 is"
+            f"{FIELD}: {init} is {kind or 'of no type'} ({', '.join(config.get('architectures') or [])}); "
+            f"lm.architecture is {wanted.name} ({wanted.model_class}), name one of that kind, such as "
+            "TinyLlama/TinyLlama_v1.1 for llama"
         )
-    unlike = [f"{k}: {config[k]}" for k, plain in PLAIN.items() if config.get(k, plain) != plain]
-    missing = [name for name in NAMES.values() if name != "num_key_value_heads" and not config.get(name)]
+    unlike = [f"{k}: {config[k]}" for k, value in wanted.required.items() if config.get(k, value) != value]
+    optional = wanted.dimensions.get("kv_heads")
+    missing = [name for name in wanted.dimensions.values() if name != optional and not config.get(name)]
     if unlike or missing:
         what = f"has {', '.join(unlike)}" if unlike else f"lacks {', '.join(missing)} in its config.json"
-        raise UserError(f"{FIELD}: {init} {what}; name a plain Llama")
+        raise UserError(f"{FIELD}: {init} {what}; name a plain {wanted.name.capitalize()}")
 
 
-def sized(settings: LM, config: dict[str, Any] | None = None) -> LM:
-    """`settings` with the dimensions of lm.init's config.json; unchanged without lm.init, or where it is not there yet.
+def with_init_dimensions(settings: LM, config: dict[str, Any] | None = None) -> LM:
+    """`settings` with the dimensions in config.json of lm.init.
 
-    Raises UserError where a dimension that was given contradicts it.
+    They stay unchanged without lm.init, or if it has not been fetched yet. Raise UserError if a dimension in the
+    settings contradicts it.
     """
     if not settings.init:
         return settings
-    config = config or config_of(settings.init)
+    config = config or read_config(settings.init, settings.architecture)
     if config is None:
         return settings
-    found = {name: config.get(key) for name, key in NAMES.items()}
-    found["kv_heads"] = found["kv_heads"] or found["heads"]
+    found = {name: config.get(key) for name, key in get_architecture(settings.architecture).dimensions.items()}
+    found["kv_heads"] = found.get("kv_heads") or found["heads"]
     given = {name: getattr(settings, name) for name in DIMENSIONS}
     wrong = [f"lm.{k}: {v} (there {found[k]})" for k, v in given.items() if v is not None and v != found[k]]
     if wrong:
@@ -91,8 +88,8 @@ def sized(settings: LM, config: dict[str, Any] | None = None) -> LM:
     return settings.model_copy(update=found)
 
 
-def place(init: str) -> Path:
-    """The folder of lm.init's files; a hub's model is fetched. Raises UserError where it cannot be had."""
+def init_folder(init: str) -> Path:
+    """The folder of the files of lm.init; a model of the hub is fetched. Raise UserError if that fails."""
     folder = Path(init).expanduser()
     if folder.is_dir():
         return folder
@@ -100,47 +97,48 @@ def place(init: str) -> Path:
 
     try:
         return Path(snapshot_download(init, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # the hub's client raises a dozen kinds
+    except Exception as error:  # the client of the hub raises a dozen kinds
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{FIELD}: {init} cannot be fetched ({first}); fetch it where there is a network (hf download {init} "
+            f"{FIELD}: {init} cannot be fetched ({first}); fetch it on a machine with a network (hf download {init} "
             f"--local-dir FOLDER) and set {FIELD}: FOLDER"
         ) from None
 
 
-def resolved(settings: LM) -> LM:
-    """`settings` with lm.init a folder, fetched where it was a hub's, and with its dimensions."""
+def resolve_init(settings: LM) -> LM:
+    """`settings` with lm.init as a folder, fetched from the hub if needed, and with its dimensions."""
     if not settings.init:
         return settings
-    folder = str(place(settings.init))
-    return sized(settings, config_of(folder)).model_copy(update={"init": folder})
+    folder = str(init_folder(settings.init))
+    config = read_config(folder, settings.architecture)
+    return with_init_dimensions(settings, config).model_copy(update={"init": folder})
 
 
-def weights(folder: Path) -> list[Path]:
-    """A model's files of weights; raises UserError where there is none."""
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a model's weights. Raise UserError if there are none."""
     found = sorted(folder.glob("model*.safetensors"))
     if not found:
         raise UserError(f"{FIELD}: {folder} holds no model*.safetensors; fetch the model again, or convert it")
     return found
 
 
-def digest(folder: Path) -> str:
-    """SHA-256 over a model's weights: what a checkpoint of a warm start must agree on."""
-    return files_sha256(weights(folder))
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over the weights of a model: a resumed warm start must have begun with the same ones."""
+    return files_sha256(weight_files(folder))
 
 
-def body(folder: Path, wanted: set[str]) -> dict[str, Any]:
-    """The tensors of `wanted` names, float32. Raises UserError naming what is lacking or damaged."""
+def read_body(folder: Path, wanted: set[str]) -> dict[str, Any]:
+    """The tensors of the `wanted` names, float32. Raise UserError naming what is missing or damaged."""
     from safetensors import SafetensorError, safe_open
 
     out: dict[str, Any] = {}
-    for path in weights(folder):
+    for path in weight_files(folder):
         try:
             with safe_open(path, "pt") as file:
                 out |= {name: file.get_tensor(name).float() for name in file.keys() if name in wanted}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise UserError(f"{FIELD}: {path} cannot be read ({error}); fetch the model again") from None
-    lacking = sorted(wanted - out.keys())
-    if lacking:
-        raise UserError(f"{FIELD}: {folder} lacks {lacking[0]} and {len(lacking) - 1} more tensors; fetch it again")
+    missing = sorted(wanted - out.keys())
+    if missing:
+        raise UserError(f"{FIELD}: {folder} lacks {missing[0]} and {len(missing) - 1} more tensors; fetch it again")
     return out

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import FRAME_RATE
-from speechladder.lm.flops import active_parameters, score_flops, train_flops
+from speechladder.lm.compute import active_parameters, score_flops, train_flops
 from speechladder.plan.context import Context
 from speechladder.plan.figures import Cost, Figure, worst
 from speechladder.plan.items import all_items, task_items

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from speechladder.io.files import read_json
-from speechladder.lm.flops import parameters, train_flops
-from speechladder.lm.memory import fit
+from speechladder.lm.compute import parameters, plan_memory, train_flops
 from speechladder.lm.schedule import planned_steps
-from speechladder.lm.warm_start import sized
+from speechladder.lm.warm_start import with_init_dimensions
 from speechladder.plan.context import Context
 from speechladder.plan.figures import Cost, Figure, worst
 from speechladder.plan.measured import TOKENS, Measured
@@ -94,7 +93,11 @@ def plan_model(context: Context, rung: str, name: str = "") -> Model:
     It trains to the step limit of lm.schedule. An earlier end, by validation or by lm.max_hours, is not foreseen.
     """
     settings, hours = context.settings, context.hours
-    lm, rate, size = sized(settings.lm), token_rate(rung, settings, context.measured), vocabulary(rung, settings)
+    lm, rate, size = (
+        with_init_dimensions(settings.lm),
+        token_rate(rung, settings, context.measured),
+        vocabulary(rung, settings),
+    )
     count = parameters(lm, size)
     document = hours.utterance * rate.value + 2  # <s> and </s>
     pass_tokens = context.fraction * hours.train * 3600 / hours.utterance * document
@@ -126,8 +129,8 @@ def train_cost(context: Context, lm: LM, size: int, flops: Figure) -> Cost:
 
 def too_large(model: Model, settings: Settings, memory: float) -> str | None:
     """Return why a training does not fit into its GPUs of `memory` bytes each, whatever its layout; None if it fits."""
-    lm = sized(settings.lm)
-    found = fit(lm, model.vocabulary, lm.processes, lm.precision != "fp32", memory)
+    lm = with_init_dimensions(settings.lm)
+    found = plan_memory(lm, model.vocabulary, lm.processes, lm.precision != "fp32", memory)
     if found.needed <= memory:
         return None
     return (

@@ -1,4 +1,4 @@
-"""Reading packed tokens: what the language model trains on."""
+"""Reading packed tokens, the training data of the language models."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from speechladder.io.tables import TOKEN_INDEX, read_table
 class TokenData:
     """One split of tokens/{rung}.
 
-    `tokens` (n,) uint16 read-only memmap of `<s> tokens </s>` utterances end to end; `offsets` (m,) int64 and
-    `lengths` (m,) int32 of the utterances in tokens, specials included; `seconds` (m,) float64; `ids` their names;
-    `meta` the rung's meta.json. A folder that `rungs.fraction` wrote shares the memmap of the whole and indexes some of
-    its utterances only (`meta["fraction"]`). Raises UserError when files are missing or the memmap is not what the
-    index says.
+    `tokens` is a (n,) uint16 read-only memmap of `<s> tokens </s>` utterances end to end; `offsets` (m,) int64 and
+    `lengths` (m,) int32 are those of the utterances, in tokens, specials included; `seconds` is (m,) float64, `ids`
+    their names, `meta` the rung's meta.json. A folder that `rungs.fraction` wrote shares the memmap of the whole and
+    indexes only some of its utterances (`meta["fraction"]`). Raise UserError if files are missing or if the memmap and
+    its index disagree.
     """
 
     def __init__(self, folder: str | Path, split: str) -> None:
@@ -41,8 +41,8 @@ class TokenData:
             fits = np.array_equal(self.offsets, np.cumsum(self.lengths, dtype=np.int64) - self.lengths)
         if size != 2 * total or not fits:
             raise UserError(
-                f"{path}: {size} bytes, but its index {split}.parquet says {2 * total}; it is truncated or of another "
-                f"run; delete {folder} and run {'take_fraction' if part else 'tokenize_rung'} again"
+                f"{path}: {size} bytes, but its index {split}.parquet says {2 * total}; it is truncated or belongs to "
+                f"another run; delete {folder} and run {'take_fraction' if part else 'tokenize_rung'} again"
             )
         # an empty file cannot be mapped
         self.tokens: np.ndarray = np.memmap(path, np.uint16, "r") if total else np.empty(0, np.uint16)

@@ -1,4 +1,4 @@
-"""A share of a rung's training utterances, as a token folder of its own that the language model trains on."""
+"""A share of the training utterances of a rung, as a token folder of its own."""
 
 import os
 import shutil
@@ -13,21 +13,25 @@ from speechladder.io.hashing import stable_hash
 from speechladder.io.tables import TOKEN_INDEX, read_table, write_table
 
 
-def take(tokens: str | Path, fraction: float, out: str | Path) -> None:
-    """Write a folder as tokens/{rung} whose train split is `fraction` of that of `tokens`, by time.
+def write_fraction(tokens: Path, fraction: float, out: Path) -> None:
+    """Write a folder like tokens/{rung} whose train split is a share of that of `tokens`, by time.
 
-    Utterances are put in the order of their ids' hashes and taken up to the one with which the share is reached: a
-    smaller fraction lies within a larger one, and since every rung has the same utterances it is the same on each.
-    Their order in the index stays that of the corpus. Validation, test and tokenizer are those of `tokens`. No token
-    is copied: the binary files are hard links (copies across file systems), the index leaves out utterances.
-    Raises UserError on a fraction outside (0, 1], or a folder that is itself one.
+    Utterances are chosen in the order of the hashes of their ids until the share is reached. So a smaller fraction
+    lies within a larger one, and is the same on each rung. Their order in the index stays that of the corpus.
+    Validation, test and tokenizer are those of `tokens`. No token is copied: the binary files are hard links (copies
+    across file systems), and the index leaves out utterances. Raise UserError if the fraction is outside (0, 1], or if
+    `tokens` is itself a fraction.
+
+    Args:
+        tokens: folder tokens/{rung}
+        fraction: share of the training speech, above 0, at most 1
+        out: folder to write
     """
-    tokens = Path(tokens)
     if not 0 < fraction <= 1:
-        raise UserError(f"fraction {fraction:g}: above 0, at most 1")
+        raise UserError(f"--fraction: {fraction:g} is not allowed; allowed: above 0, at most 1")
     meta = read_json(tokens / "meta.json")
     if "fraction" in meta:
-        raise UserError(f"{tokens}: is a fraction itself; take it of the whole")
+        raise UserError(f"{tokens}: is itself a fraction; take the fraction of the whole tokens/{{rung}}")
     index = read_table(tokens / "train.parquet", TOKEN_INDEX)
     kept = _chosen(index.column("id").to_pylist(), index.column("seconds").to_numpy(), fraction)
     train = index.take(pa.array(kept))
@@ -48,11 +52,11 @@ def take(tokens: str | Path, fraction: float, out: str | Path) -> None:
 
 
 def _chosen(ids: list[str], seconds: np.ndarray, fraction: float) -> np.ndarray:
-    """Ascending rows of the utterances of a fraction."""
+    """The rows of the utterances of a fraction, ascending."""
     hashes = np.fromiter((stable_hash("fraction", name) for name in ids), np.uint64, len(ids))
     order = np.argsort(hashes, kind="stable")
     before = np.cumsum(seconds[order]) - seconds[order]
-    # by exact comparison the last of all would be lost to rounding at 1
+    # with an exact comparison, rounding would lose the last utterance at fraction 1
     return np.sort(order[before < fraction * seconds.sum() * (1 - 1e-12)])
 
 

@@ -1,6 +1,6 @@
-"""The rungs: one small pure function each, from text to speech (paper, section "evolving the modality").
+"""The rungs, from text to speech: one small pure function each (paper, section "evolving the modality").
 
-Add yours at the end: a function and the line `@rung(...)` above it (docs/adding-a-rung.md).
+To add a rung, write a function at the end with the line `@rung(...)` above it (docs/adding-a-rung.md).
 """
 
 from itertools import groupby
@@ -11,7 +11,7 @@ from speechladder.corpora.phones import ARPABET, SIL, VOWELS, strip_stress
 from speechladder.rungs.registry import SPACE, Utterance, rung
 from speechladder.settings import Tokens
 
-BOUNDARY = "|"  # between words, where tokens.word_boundary asks for it
+BOUNDARY = "|"  # between words, with tokens.word_boundary
 
 
 def characters(options: Tokens, clusters: int) -> list[str]:
@@ -20,7 +20,7 @@ def characters(options: Tokens, clusters: int) -> list[str]:
 
 
 def phone_alphabet(options: Tokens, clusters: int) -> list[str]:
-    """SIL, the boundary and ARPAbet: the inventory, not what the data shows; stressed vowels only where asked for."""
+    """SIL, the boundary and ARPAbet: the whole inventory, not only phones in the data; stressed vowels on request."""
     stressed = [f"{vowel}{digit}" for vowel in ARPABET if vowel in VOWELS for digit in "012"]
     return [SIL, BOUNDARY, *ARPABET, *(stressed if options.stress else [])]
 
@@ -31,13 +31,13 @@ def unit_alphabet(options: Tokens, clusters: int) -> list[str]:
 
 
 def phone_label(label: str, options: Tokens) -> str:
-    """An aligned label as the rungs write it: without its stress digit, unless tokens.stress."""
+    """An aligned label as the rungs write it: without its stress digit, unless tokens.stress is set."""
     return label if options.stress else strip_stress(label)
 
 
 def _phones(utterance: Utterance) -> list[str]:
-    """Phones in order. Neighbouring pauses are one SIL, none without tokens.silence; with tokens.word_boundary one
-    boundary between neighbouring words, before the pause if there is one."""
+    """Phones in order. Adjacent pauses become one SIL, or none without tokens.silence. With tokens.word_boundary one
+    boundary stands between adjacent words, before the pause if there is one."""
     options, out, word, spoken = utterance.options, [], 0, False
     for phone in utterance.phones:
         label = phone_label(phone.label, options)
@@ -57,7 +57,7 @@ def _phones(utterance: Utterance) -> list[str]:
 
 @rung("text-bpe", needs="text", alphabet=characters, bpe="text_vocab", transcribed_as="text")
 def text_bpe(utterance: Utterance) -> list[str]:
-    """Characters, for BPE to merge within words."""
+    """Characters, which BPE merges within words."""
     return list(utterance.text.replace(" ", SPACE))
 
 
@@ -76,7 +76,7 @@ def text_raw(utterance: Utterance) -> list[str]:
     transcribed_as="phones",
 )
 def phone_bpe(utterance: Utterance) -> list[str]:
-    """Phones, for BPE to merge between pauses; across words too, unless tokens.word_boundary shows them."""
+    """Phones, which BPE merges between pauses; across words too, unless tokens.word_boundary marks them."""
     return _phones(utterance)
 
 
@@ -88,7 +88,7 @@ def phone_raw(utterance: Utterance) -> list[str]:
 
 @rung("phone-repeat", needs="alignment", alphabet=phone_alphabet, transcribed_as="phone-frames")
 def phone_repeat(utterance: Utterance) -> list[str]:
-    """The phone at the centre of each 50 Hz frame: exactly as many symbols as the speech rung has."""
+    """The phone at the centre of each 50 Hz frame: exactly as many symbols as on the speech rung."""
     labels = frame_labels(utterance.phones, utterance.frames)
     return [phone_label(label, utterance.options) for label in labels]
 
@@ -101,5 +101,5 @@ def speech_hubert(utterance: Utterance) -> list[str]:
 
 @rung("speech-hubert-dedup", needs="units", alphabet=unit_alphabet, transcribed_as="unit-runs")
 def speech_hubert_dedup(utterance: Utterance) -> list[str]:
-    """Units, each run of the same one written once."""
+    """Units; each run of equal units is written once."""
     return [f"u{unit}" for unit, _ in groupby(utterance.units)]

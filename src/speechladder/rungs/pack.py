@@ -1,8 +1,9 @@
-"""A corpus as tokens of one rung: uint16 memmaps, their index, the tokenizer and its figures."""
+"""A corpus as tokens of one rung: uint16 memmaps, their index, the tokenizer and figures."""
 
+import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,35 +23,46 @@ from speechladder.rungs.tokenizers import BOS, EOS, PAD, UNK, Codec
 from speechladder.rungs.utterances import read_utterances
 from speechladder.settings import STAGES, Tokens
 
-BPE_SAMPLE = 200_000  # train utterances that BPE learns from at most, evenly spread; far above 50 h
-WAITING = 10_000  # rows of an index that wait to become columns
+BPE_SAMPLE = 200_000  # the most train utterances that BPE learns from, evenly spread; far above 50 h
+WAITING = 10_000  # rows of an index that are collected before they become columns
 
 
-def pack(
-    name: str,
-    utterances: str | Path,
-    cuts: Sequence[str | Path],
-    alignments: Sequence[str | Path],
-    units: Sequence[str | Path],
-    out: str | Path,
+def pack_rung(
+    rung: str,
+    utterances: Path,
+    cuts: list[Path],
+    alignment: list[Path],
+    units: list[Path],
+    out: Path,
     options: Tokens,
-    clusters: int,
+    clusters: int = Units().clusters,
 ) -> None:
-    """Write the folder tokens/{rung}: {split}.bin (uint16, each utterance `<s> tokens </s>`), {split}.parquet
-    (TOKEN_INDEX, offsets and lengths in tokens), tokenizer/ and meta.json; whole or not at all.
+    """Write a corpus as tokens of one rung: tokenizer, uint16 tokens per split, their index and figures.
 
-    Every utterance of `utterances` is in it, in that order. Holds one shard in memory (and the BPE sample).
-    Raises UserError when the rung meets a symbol outside its alphabet or the ids do not fit uint16.
+    The folder holds {split}.bin (uint16, each utterance `<s> tokens </s>`), {split}.parquet (TOKEN_INDEX, offsets and
+    lengths in tokens), tokenizer/ and meta.json; it is written whole or not at all. It has every utterance of
+    `utterances`, in that order. One shard is in memory at a time (and the BPE sample). Raise UserError if the rung
+    returns a symbol outside its alphabet, or if the ids do not fit uint16.
+
+    Args:
+        rung: name of a registered rung
+        utterances: tokens/utterances.parquet
+        cuts: corpus/cuts.{shard}.jsonl.gz, all shards in order
+        alignment: alignment/{shard}.parquet, in the same order
+        units: units/{shard}.parquet, in the same order
+        out: folder tokens/{rung} to write
+        clusters: units.clusters, the size of the codebook
     """
-    rung = registry.get(name)
-    shards = (cuts, alignments, units, rung.needs, options)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    chosen = registry.get(rung)
+    shards = (cuts, alignment, units, chosen.needs, options)
 
     def train_symbols() -> Iterator[list[str]]:
-        kept = _sample_of_train(utterances) if rung.bpe else utterances
-        return (rung.function(u) for split, u in read_utterances(kept, *shards) if split == "train")
+        kept = _sample_of_train(utterances) if chosen.bpe else utterances
+        return (chosen.function(u) for split, u in read_utterances(kept, *shards) if split == "train")
 
     total = pc.sum(read_table(utterances, UTTERANCES, ["seconds"]).column("seconds")).as_py() or 0
-    pack_utterances(rung, lambda: read_utterances(utterances, *shards), train_symbols, total, out, options, clusters)
+    pack_utterances(chosen, lambda: read_utterances(utterances, *shards), train_symbols, total, out, options, clusters)
 
 
 def _sample_of_train(utterances: str | Path) -> pa.Table:
@@ -74,9 +86,9 @@ def pack_utterances(
     options: Tokens,
     clusters: int = 0,
 ) -> None:
-    """Write a folder as `pack` does from (split, utterance) in their order; `seconds` is what all last, for progress.
+    """Write a folder like `pack_rung` from (split, utterance) in their order; `seconds` is their total, for progress.
 
-    `train_symbols()` gives what BPE, or an alphabet that is not declared, is learnt from.
+    `train_symbols()` returns the symbols from which BPE, or an alphabet that is not declared, is learnt.
     """
     with atomic_folder(out) as folder, ExitStack() as stack:
         alphabet = rung.alphabet(options, clusters) if rung.alphabet else tokenizers.learn_alphabet(train_symbols())
@@ -112,7 +124,7 @@ def pack_utterances(
 
 
 class _Index:
-    """The TOKEN_INDEX of a split, written as it grows; `tokens`, `utterances` and `seconds` are its totals."""
+    """The TOKEN_INDEX of a split, written while it grows; `tokens`, `utterances` and `seconds` are its totals."""
 
     TOTALS = ("tokens", "utterances", "seconds")
 
@@ -138,7 +150,7 @@ class _Index:
 def _encode_all(
     rung: Rung, codec: Codec, utterances: Iterable[tuple[str, Utterance]]
 ) -> Iterator[tuple[str, Utterance, list[int]]]:
-    """Ids of each utterance; raises UserError, after all of them, when some hold a symbol without an id."""
+    """Yield the ids of each utterance. Raise UserError, after all of them, if some hold a symbol without an id."""
     unknown: Counter[str] = Counter()
     first, count, known = "", 0, {*codec.symbols}
     for split, utterance in utterances:

@@ -1,6 +1,7 @@
-"""What a rung is, and the list of them: `@rung(...)` above a function Utterance -> symbols puts it on the ladder.
+"""The definition of a rung, and the list of all of them. Loads no torch.
 
-Light on purpose: `speechladder.settings` asks for the names when it validates a configuration.
+`@rung(...)` above a function Utterance -> symbols puts a rung on the ladder. The package fills the list by importing
+`rungs.functions`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from speechladder.settings import Tokens
 
 SPACE = "\u2581"  # a space between words as a symbol, as SentencePiece writes it
 NEEDS = ("text", "alignment", "units", "audio")
-# characters; phones; a phone per 50 Hz frame; a unit u0, u1, ... per 50 Hz frame; each run of the same unit once
+# characters; phones; a phone per 50 Hz frame; a unit u0, u1, ... per 50 Hz frame; each run of equal units once
 TRANSCRIBED_AS = ("text", "phones", "phone-frames", "units", "unit-runs")
 
 
@@ -23,9 +24,9 @@ class Utterance:
     """An utterance or a benchmark item as a rung sees it.
 
     `text` is normalised; `words` (no silences) and `phones` (ARPAbet as aligned, SIL, contiguous) are spans in
-    seconds; `units` is (frames,) uint16 at 50 Hz, the user's
-    own (units.source: external) as they were written; `options` are the settings under `tokens`; `audio()` reads
-    (n,) float32 at 16 kHz. What a rung does not name in its `needs` is empty or None.
+    seconds; `units` is (frames,) uint16 at 50 Hz, or the user's external units as they were written; `options` are
+    the settings under `tokens`; `audio()` reads (n,) float32 at 16 kHz. Fields that a rung does not name in its
+    `needs` are empty or None.
     """
 
     id: str
@@ -47,11 +48,11 @@ Alphabet = Callable[[Tokens, int], Sequence[str]]  # of the settings under `toke
 class Rung:
     """A registered rung.
 
-    `alphabet`: every symbol that the function may give, so that what training never showed still has an id; None takes
-    the symbols of the train split, sorted. `bpe`: the vocabulary of a SentencePiece BPE over the symbols, as a number
-    or as the name of a field of settings.Tokens; None makes each symbol a token. `isolated`: symbols that BPE never
-    merges with a neighbour. `transcribed_as`: the kind of its symbols (TRANSCRIBED_AS), by which a continuation becomes
-    words; None leaves the rung out of the continuation task.
+    `alphabet`: every symbol that the function may return, so that a symbol outside the training data still has an id;
+    None takes the symbols of the train split, sorted. `bpe`: the vocabulary size of a SentencePiece BPE over the
+    symbols, as a number or as the name of a field of settings.Tokens; None makes each symbol a token. `isolated`:
+    symbols that BPE never merges with a neighbour. `transcribed_as`: the kind of the symbols when a continuation is turned into
+    words (TRANSCRIBED_AS); None leaves the rung out of the continuation task.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Rung:
     transcribed_as: str | None = None
 
     def bpe_size(self, options: Tokens) -> int | None:
-        """Pieces of the BPE vocabulary, specials included; None where each symbol is a token."""
+        """Pieces of the BPE vocabulary, specials included; None if each symbol is a token."""
         return getattr(options, self.bpe) if isinstance(self.bpe, str) else self.bpe
 
 
@@ -81,8 +82,8 @@ def rung(
 ) -> Callable[[Symbolise], Symbolise]:
     """Register a function Utterance -> list of symbols as the rung `name`; the function itself is unchanged.
 
-    Symbols are non-empty strings without white space. See `Rung` for the arguments, docs/adding-a-rung.md for an
-    example. Raises ValueError when the name is taken or `needs` names something unknown.
+    Symbols are non-empty strings without white space. See `Rung` for the arguments and docs/adding-a-rung.md for an
+    example. Raise ValueError if the name is taken, or if `needs` or `heard` names something unknown.
     """
     wanted = (needs,) if isinstance(needs, str) else tuple(needs)
     if name in RUNGS:
@@ -100,9 +101,7 @@ def rung(
 
 
 def get(name: str) -> Rung:
-    """The rung of that name; raises UserError with the nearest spelling."""
-    import speechladder.rungs.functions  # noqa: F401 - fills RUNGS
-
+    """The rung of that name. Raise UserError with the nearest spelling if there is none."""
     if name not in RUNGS:
         hint = suggestion(name, RUNGS)
         raise UserError(f"rungs: no rung {name!r}; {hint}known: {', '.join(RUNGS)}")
@@ -110,7 +109,5 @@ def get(name: str) -> Rung:
 
 
 def names() -> tuple[str, ...]:
-    """Every registered rung, from text to speech."""
-    import speechladder.rungs.functions  # noqa: F401 - fills RUNGS
-
+    """The names of all registered rungs, from text to speech."""
     return tuple(RUNGS)

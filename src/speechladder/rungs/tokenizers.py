@@ -1,9 +1,9 @@
 """Symbols -> ids, as a folder that transformers.AutoTokenizer loads.
 
 Ids 0-3 are <pad> <s> </s> <unk>. A rung without BPE has one id per symbol. BPE is trained by the SentencePiece
-library over one character per symbol (letters are their own, a phone takes one of Unicode's private use) and
-converted to a `tokenizers` BPE; ids equal SentencePiece's own, whose model lies beside it as `sentencepiece.model`.
-Text pieces stay within words; pieces of other symbols are bounded by the rung's `isolated` symbols alone.
+library over one character per symbol (a letter is its own character, a phone takes one of Unicode's private use area)
+and converted to a `tokenizers` BPE. The ids equal those of SentencePiece, whose model lies beside it as
+`sentencepiece.model`. Text pieces stay within words; only the rung's `isolated` symbols bound pieces of other symbols.
 """
 
 import io
@@ -20,11 +20,11 @@ from speechladder.settings import Tokens
 PAD, BOS, EOS, UNK = range(4)
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 MAX_VOCAB = 2**16  # ids are stored as uint16
-MAX_PIECE = 16  # symbols in the longest BPE piece, SentencePiece's own default
+MAX_PIECE = 16  # symbols in the longest BPE piece; the default of SentencePiece
 
 
 def as_characters(alphabet: Sequence[str]) -> dict[str, str]:
-    """Map each symbol to one character: letters of a text to themselves, others to private use (BMP, then plane 15)."""
+    """Each symbol -> one character: letters of a text themselves, others of private use (BMP, then plane 15)."""
     if SPACE in alphabet:
         return {symbol: symbol for symbol in alphabet}
     return dict(zip(alphabet, map(chr, [*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE)])))
@@ -36,9 +36,9 @@ def learn_alphabet(train: Iterable[list[str]]) -> list[str]:
 
 
 def build(rung: Rung, alphabet: Sequence[str], options: Tokens, train: Iterable[list[str]], folder: str | Path) -> None:
-    """Write the tokenizer of `rung` into `folder`; `train` (symbols per train utterance) is read for BPE alone.
+    """Write the tokenizer of `rung` into `folder`; `train` (symbols per train utterance) is read only for BPE.
 
-    Raises UserError when a symbol is not usable or the vocabulary does not hold the alphabet or uint16.
+    Raise UserError if a symbol is not usable, if the alphabet does not fit the vocabulary, or if that exceeds uint16.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def build(rung: Rung, alphabet: Sequence[str], options: Tokens, train: Iterable[
     if bad or len(set(alphabet)) != len(alphabet):
         raise UserError(
             f"rung {rung.name}: symbols must be distinct, without white space, and single letters beside {SPACE!r}; "
-            f"not so: {bad[:5]}"
+            f"these are not: {bad[:5]}"
         )
     size = rung.bpe_size(options)
     wanted = max(size or 0, len(SPECIALS) + len(alphabet))
@@ -69,16 +69,17 @@ def build(rung: Rung, alphabet: Sequence[str], options: Tokens, train: Iterable[
 
 
 def train_bpe(train: Iterable[list[str]], alphabet: Sequence[str], isolated: Iterable[str], size: int) -> bytes:
-    """Train SentencePiece BPE and give its model file's bytes. Deterministic: one thread, nothing shuffled or sampled.
+    """Train SentencePiece BPE and return the bytes of its model file.
 
-    `size` counts specials; a corpus that has fewer pieces gives a smaller vocabulary.
+    It is deterministic: one thread, nothing shuffled or sampled. `size` counts specials; a corpus with fewer pieces
+    gives a smaller vocabulary.
     """
     import sentencepiece
 
     characters, text, model = as_characters(alphabet), SPACE in alphabet, io.BytesIO()
     isolated = [characters[s] for s in alphabet if s in set(isolated)]
     strings = ("".join(map(characters.__getitem__, symbols)) for symbols in train)
-    # SentencePiece gives ids to characters that it sees: it sees each of the alphabet once, alone
+    # SentencePiece gives ids only to characters that it sees, so it sees each one of the alphabet once, alone
     once = (c for c in characters.values() if c not in isolated)
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=(s for s in chain(strings, once) if s),
@@ -94,7 +95,7 @@ def train_bpe(train: Iterable[list[str]], alphabet: Sequence[str], isolated: Ite
         split_by_unicode_script=False,
         split_by_number=False,
         max_sentencepiece_length=MAX_PIECE,
-        max_sentence_length=2**24,  # bytes; longer lines would be dropped in silence
+        max_sentence_length=2**24,  # bytes; longer lines would be dropped silently
         num_threads=1,
         shuffle_input_sentence=False,
         pad_id=PAD,
@@ -107,10 +108,10 @@ def train_bpe(train: Iterable[list[str]], alphabet: Sequence[str], isolated: Ite
 
 
 def _bpe_tokenizer(model: bytes, alphabet: Sequence[str], isolated: Iterable[str]):
-    """SentencePiece's model as a `tokenizers` BPE.
+    """The model of SentencePiece as a `tokenizers` BPE.
 
-    SentencePiece merges whichever neighbours form the earliest learnt piece, the leftmost first; `tokenizers` merges
-    pairs by rank, the leftmost first. So each way to split a piece into two pieces becomes a merge, in order of pieces.
+    SentencePiece merges the neighbours that form the earliest learnt piece, the leftmost first; `tokenizers` merges
+    pairs by rank, the leftmost first. So each split of a piece into two pieces becomes a merge, in the order of pieces.
     """
     import sentencepiece
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -134,7 +135,7 @@ def _bpe_tokenizer(model: bytes, alphabet: Sequence[str], isolated: Iterable[str
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always", split=True)
         tokenizer.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always", split=True)
         return tokenizer
-    # "HH AH SIL" in and out: symbols become their characters (the longest first, so that N leaves NG whole) and back
+    # "HH AH SIL" in and out: symbols become characters (the longest first, so that N does not split NG) and back
     longest = sorted(characters.items(), key=lambda kv: -len(kv[0]))
     swaps = [normalizers.Replace(s, c) for s, c in longest if s != c]
     tokenizer.normalizer = normalizers.Sequence([*swaps, normalizers.Replace(Regex(r"\s+"), "")])
@@ -146,7 +147,7 @@ def _bpe_tokenizer(model: bytes, alphabet: Sequence[str], isolated: Iterable[str
 
 
 def _symbol_tokenizer(alphabet: Sequence[str]):
-    """One id per symbol: characters of a text, or symbols with spaces between."""
+    """One id per symbol: characters of a text, or symbols separated by spaces."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     vocab = {symbol: i for i, symbol in enumerate([*SPECIALS, *alphabet])}
@@ -161,7 +162,7 @@ def _symbol_tokenizer(alphabet: Sequence[str]):
 
 
 def _finish(tokenizer, folder: Path) -> None:
-    """Mark the specials, start each sequence with <s>, write the files that AutoTokenizer reads."""
+    """Mark the specials, start each sequence with <s>, and write the files that AutoTokenizer reads."""
     from tokenizers import AddedToken, processors
 
     tokenizer.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS])
@@ -177,9 +178,10 @@ def _finish(tokenizer, folder: Path) -> None:
 
 
 class Codec:
-    """Symbols -> ids and back by a tokenizer folder, faster than through strings: what packing and benchmarks use.
+    """Symbols -> ids and back by a tokenizer folder, faster than through strings.
 
-    The same ids as `AutoTokenizer.from_pretrained(folder)` gives for the symbols' string, without specials.
+    The ids are those that `AutoTokenizer.from_pretrained(folder)` returns for the string of the symbols, without
+    specials.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -193,7 +195,7 @@ class Codec:
             from tokenizers import Tokenizer, normalizers
 
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            self._tokenizer.normalizer = normalizers.Sequence([])  # symbols are clean, and already characters
+            self._tokenizer.normalizer = normalizers.Sequence([])  # symbols are already normalised characters
             self._characters = as_characters(self.symbols)
             self.vocab_size: int = self._tokenizer.get_vocab_size()
             symbol_of = {character: symbol for symbol, character in self._characters.items()}
@@ -206,21 +208,21 @@ class Codec:
             self.vocab_size = len(vocab)
 
     def encode(self, utterances: Iterable[list[str]]) -> Iterator[list[int]]:
-        """Ids of each utterance's symbols; UNK for what the alphabet lacks."""
+        """Yield the ids of each utterance's symbols; UNK for symbols outside the alphabet."""
         if not self.bpe:
             for symbols in utterances:
                 yield [self._ids.get(symbol, UNK) for symbol in symbols]
             return
         for symbols in utterances:
-            # U+FFFF is no character of any alphabet, so it becomes <unk>
+            # U+FFFF is in no alphabet, so it becomes <unk>
             string = "".join(self._characters.get(symbol, "\uffff") for symbol in symbols)
             yield self._tokenizer.encode(string, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The symbols of `ids`, the inverse of `encode`; specials are dropped.
 
-        BPE of a text begins with a space that encoding put there: one at the start is dropped. So what follows a
-        prompt is `decode(prompt + more)[len(decode(prompt)):]`, which keeps the space before a new word.
+        Encoding puts a space before BPE of a text, so one at the start is dropped. The continuation of a prompt is
+        therefore `decode(prompt + more)[len(decode(prompt)):]`, which keeps the space before a new word.
         """
         symbols = list(chain.from_iterable(self._pieces.get(i, ()) for i in ids))
         return symbols[1:] if self.bpe and symbols[:1] == [SPACE] else symbols

@@ -1,4 +1,4 @@
-"""The one list of utterances that every rung sees, and reading them shard by shard as rungs see them."""
+"""The list of utterances that all rungs share, and reading them shard by shard as rungs need them."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,37 +18,45 @@ from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_table
 from speechladder.rungs.functions import characters, phone_alphabet, phone_label
 from speechladder.rungs.registry import SPACE, Utterance
-from speechladder.settings import Tokens
+from speechladder.settings import Corpus, Tokens
 
-FRAME_TOLERANCE = 1  # frames that rounding of a window's ends may add or take away
-SECONDS_TOLERANCE = 0.05  # between the alignment's end and the cut's duration
+FRAME_TOLERANCE = 1  # frames that rounding at the ends of a window may add or remove
+SECONDS_TOLERANCE = 0.05  # between the end of the alignment and the duration of the cut
 LETTERS = set(characters(Tokens(), 0))
 
 
-def select(
-    cuts: Sequence[str | Path],
-    alignments: Sequence[str | Path],
-    units: Sequence[str | Path],
-    out: str | Path,
-    rejected: str | Path,
-    max_rejected: float,
+def select_utterances(
+    cuts: list[Path],
+    alignment: list[Path],
+    units: list[Path],
+    out: Path,
+    rejected: Path,
+    max_rejected: float = Corpus().max_rejected,
 ) -> None:
-    """Write the UTTERANCES table: those in cuts, alignment and units alike, in the order of the cuts.
+    """Select the utterances that every rung sees: those that have a transcript, an alignment and units.
 
-    The three lists name the shards in one order. What an earlier stage left out is left out; what does not fit
-    together (a duplicate id, frames that are not the audio's, an alignment of another length, a symbol that a built-in
-    rung lacks) is listed in `rejected`. Raises UserError where train or valid is left empty.
+    Writes the UTTERANCES table in the order of the cuts. Utterances that an earlier stage rejected are left out.
+    Utterances whose parts do not fit together (a duplicate id, another number of frames than the audio has, an
+    alignment of another length, a symbol that a built-in rung lacks) are listed in `rejected`. Raise UserError if train
+    or valid is left empty.
+
+    Args:
+        cuts: corpus/cuts.{shard}.jsonl.gz, all shards in order
+        alignment: alignment/{shard}.parquet, in the same order
+        units: units/{shard}.parquet, in the same order
+        out: tokens/utterances.parquet to write
+        rejected: tokens/rejected.jsonl to write
     """
-    _same_length(cuts, alignments, units)
+    _same_length(cuts, alignment, units)
     rejects, seen, total = Rejects(), SeenIds(), 0
     counts: Counter[str] = Counter()
     with growing_table(out, UTTERANCES) as table:
-        for shard, paths in enumerate(zip(cuts, alignments, units)):
+        for shard, paths in enumerate(zip(cuts, alignment, units)):
             made = _Made(*paths[1:])
             before, rows = seen.among(made.ids), _Rows(shard)
             for cut in read_cuts(paths[0]):
                 if cut.id not in made:
-                    continue  # in the rejects of the stage that left it out
+                    continue  # among the rejects of an earlier stage
                 total += 1
                 frames = made.frames(cut)
                 reason = _unfit(cut, made, frames)
@@ -66,17 +74,17 @@ def select(
             if not counts[split]:
                 raise UserError(
                     f"no utterance is left in split {split!r} (there are {dict(counts)}); raise corpus.valid_fraction "
-                    f"or give more speech; what was left out is in {rejected} and in the earlier stages' lists"
+                    f"or give more speech; {rejected} and the lists of the earlier stages name the rejected utterances"
                 )
 
 
 class _Made:
-    """What alignment and units have of a shard's utterances, as columns."""
+    """The alignment and units of the utterances of a shard, as columns."""
 
     def __init__(self, alignment: str | Path, units: str | Path) -> None:
         aligned = read_table(alignment, ALIGNMENT, ["id", "phones", "seconds"])
         encoded = read_table(units, UNITS)
-        self._row = _places(aligned)
+        self._row = _row_numbers(aligned)
         self._seconds = aligned.column("seconds").to_pylist()
         spans = SpanColumn(aligned.column("phones"))
         self._phones = spans.lengths.tolist()
@@ -94,7 +102,7 @@ class _Made:
         return name in self._row and name in self._frames
 
     def frames(self, cut: Cut) -> int:
-        """50 Hz frames: of the units, or of the audio where the user gave units, which were held against it there."""
+        """50 Hz frames: those of the units, or those of the audio if units are external, which were checked before."""
         found = self._frames[cut.id] or 0
         return frame_count(round(cut.duration * SAMPLE_RATE)) if self._given and found else found
 
@@ -102,7 +110,7 @@ class _Made:
         return self._seconds[self._row[name]]
 
     def strange(self, name: str) -> set[str]:
-        """Phones that phone rungs lack."""
+        """The phones of an utterance that phone rungs lack."""
         return {phone_label(label, Tokens()) for label in self._strange.get(self._row[name], ())}
 
     def has_phones(self, name: str) -> bool:
@@ -110,7 +118,7 @@ class _Made:
 
 
 class _Rows:
-    """The rows of a shard under UTTERANCES."""
+    """The rows of a shard in UTTERANCES."""
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
@@ -158,15 +166,15 @@ def read_utterances(
     needs: Sequence[str],
     options: Tokens,
 ) -> Iterator[tuple[str, Utterance]]:
-    """Yield (split, Utterance) for each row of `table` (UTTERANCES, or the file of it), holding a shard at a time.
+    """Yield (split, Utterance) for each row of `table` (UTTERANCES, or its file), with one shard in memory at a time.
 
-    Reads the files that `needs` names alone. Raises UserError when an utterance is not in its shard's files, or rows
-    are not in the order of the shards.
+    Reads only the files that `needs` names. Raise UserError if an utterance is missing from the files of its shard, or
+    if rows are not in the order of the shards.
     """
     _same_length(cuts, alignments, units)
     for shard, rows in _by_shard(table):
         if shard >= len(cuts):
-            raise UserError(f"the table of utterances knows shard {shard}, but {len(cuts)} shards were given")
+            raise UserError(f"the table of utterances names shard {shard}, but {len(cuts)} shards were given")
         paths, wanted = (cuts[shard], alignments[shard], units[shard]), {row["id"] for row in rows}
         spoken = {c.id: c for c in read_cuts(paths[0]) if c.id in wanted} if {"text", "audio"} & {*needs} else None
         aligned = _Aligned(paths[1]) if "alignment" in needs else None
@@ -194,7 +202,7 @@ def read_utterances(
 
 
 def _by_shard(table: pa.Table | str | Path) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """The rows of each shard that has any; a file is never held whole."""
+    """Yield the rows of each shard that has any; a file is never in memory as a whole."""
     columns = ["id", "split", "shard", "seconds", "frames"]
     if isinstance(table, pa.Table):
         parts: Iterable[pa.RecordBatch] = table.select(columns).to_batches()
@@ -207,7 +215,9 @@ def _by_shard(table: pa.Table | str | Path) -> Iterator[tuple[int, list[dict[str
                 if rows:
                     yield last, rows
                 if row["shard"] < last:
-                    raise UserError("the table of utterances is not in the order of the shards; select them again")
+                    raise UserError(
+                        "the table of utterances is not in the order of the shards; run select_utterances again"
+                    )
                 last, rows = row["shard"], []
             rows.append(row)
     if rows:
@@ -215,11 +225,11 @@ def _by_shard(table: pa.Table | str | Path) -> Iterator[tuple[int, list[dict[str
 
 
 class _Aligned:
-    """A shard's alignment, a row at a time."""
+    """The alignment of a shard, one row at a time."""
 
     def __init__(self, path: str | Path) -> None:
         table = read_table(path, ALIGNMENT, ["id", "words", "phones"])
-        self._row = _places(table)
+        self._row = _row_numbers(table)
         self._words, self._phones = (SpanColumn(table.column(name)) for name in ("words", "phones"))
 
     def __contains__(self, name: str) -> bool:
@@ -235,10 +245,10 @@ class _Aligned:
 def read_items(
     items: str | Path, units: str | Path | None, needs: Sequence[str], options: Tokens, schema: pa.Schema = ITEMS
 ) -> Iterator[Utterance]:
-    """Yield each benchmark item (ITEMS) or prompt (PROMPTS) as an Utterance whose id is `item`; `units` if needed.
+    """Yield each benchmark item (ITEMS) or prompt (PROMPTS) as an Utterance whose id is `item`, with units if needed.
 
-    Raises UserError when an item has no units, or not exactly as many as its audio has frames (units that the user gave
-    were held against the audio when they were taken).
+    Raise UserError if an item has no units, or not exactly as many as its audio has frames (external units were
+    checked against the audio when they were loaded).
     """
     columns = ["item", "text", "words", "phones", "seconds"] + ["audio"] * ("audio" in needs)
     encoded, given = {}, False
@@ -251,7 +261,9 @@ def read_items(
             own = encoded.get(name)
             if own is None or (len(own) != frames and not given):  # phone-repeat has exactly as many
                 got = "no units" if own is None else f"{len(own)} frames of units"
-                raise UserError(f"{units}: item {name!r} has {got}, its audio {frames} frames; encode the items again")
+                raise UserError(
+                    f"{units}: item {name!r} has {got}, its audio has {frames} frames; encode the items again"
+                )
         words, phones, flac = from_rows(row["words"]), from_rows(row["phones"]), row.get("audio")
         yield Utterance(
             id=name,
@@ -281,7 +293,7 @@ def read_units(path: str | Path) -> dict[str, np.ndarray]:
     return dict(zip(table.column("id").to_pylist(), np.split(flat, ends[:-1])))
 
 
-def _places(table: pa.Table) -> dict[str, int]:
+def _row_numbers(table: pa.Table) -> dict[str, int]:
     """The row of each id."""
     return {name: row for row, name in enumerate(table.column("id").to_pylist())}
 

@@ -9,7 +9,7 @@ Which stage reads which setting is listed in `STAGES`.
 from speechladder.settings.benchmarks import Analysis, Benchmarks, Scores
 from speechladder.settings.continuation import Continuation
 from speechladder.settings.corpus import CORPORA, WORLD_HOURS, Alignment, Corpus, Download, Downloads
-from speechladder.settings.lm import DIMENSIONS, HOW, LM, MODELS
+from speechladder.settings.lm import DIMENSIONS, EXECUTION_FIELDS, LM, MODELS
 from speechladder.settings.loading import load
 from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, tracked, untracked
 from speechladder.settings.points import Point, at, own, where
@@ -24,7 +24,7 @@ from speechladder.settings.units import Units
 __all__ = [
     "CORPORA",
     "DIMENSIONS",
-    "HOW",
+    "EXECUTION_FIELDS",
     "LM",
     "MODELS",
     "PAPER_RUNGS",

@@ -20,17 +20,21 @@ MODELS = {
     }.items()
 }
 DEFAULT_MODEL = "micro"
-# How a training is done, and who looks on. Its result is the same up to rounding, and nobody trains for a week anew because
-# he gave the second half to more GPUs: these are untracked (settings.options).
-HOW = (
+# Fields that say how a training is executed and observed. They change results only by rounding, so they trigger no rerun
+# (settings.options).
+EXECUTION_FIELDS = (
     *("checkpoint_every", "keep_checkpoints", "resume", "processes", "parallel", "micro_windows"),
     *("activation_checkpointing", "attention", "compile", "tracking"),
 )
 
 
 class LM(Section):
-    """One Llama per rung, from scratch or from a text LM."""
+    """One language model per rung, from scratch or from a text LM."""
 
+    architecture: str = Field(
+        "llama",
+        description="Kind of decoder, by its model_type in transformers: llama or qwen3 (docs/training.md says how to add one).",
+    )
     model: Literal["custom", "micro", "30m", "125m", "350m", "tinyllama-1.1b"] = Field(
         "custom",
         description="A model by name (docs/training.md lists the sizes). custom: the dimensions below; those that are null are "
@@ -47,8 +51,8 @@ class LM(Section):
     )
     init: str | None = Field(
         None,
-        description="Warm start (TWIST): a folder or OWNER/NAME of a Llama text LM whose body is taken, dimensions too; "
-        "embeddings and head are drawn anew for the rung's vocabulary. null: from scratch.",
+        description="Warm start (TWIST): a folder or OWNER/NAME of a text LM of the same architecture, whose body and "
+        "dimensions are taken; embeddings and head are drawn for the rung's vocabulary. null: from scratch.",
     )
     window: int = Field(
         1024, ge=8, description="Tokens in a training window. Attention never crosses the boundary of a document."

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from speechladder.io.errors import UserError
 from speechladder.settings.corpus import Corpus
-from speechladder.settings.lm import HOW
+from speechladder.settings.lm import EXECUTION_FIELDS
 from speechladder.settings.run import Settings
 from speechladder.settings.section import Section
 
@@ -22,7 +22,7 @@ _UNTRACKED = {
     "corpus": ("max_rejected",),
     "units": ("workers", "sample_gigabytes"),
     "continuation": ("batch",),
-    "lm": HOW,
+    "lm": EXECUTION_FIELDS,
 }
 # How files are downloaded: other addresses of the same file rerun nothing.
 DOWNLOADS = "SPEECHLADDER_DOWNLOADS"

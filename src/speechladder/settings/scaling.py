@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from speechladder.io.errors import suggestion
-from speechladder.settings.lm import DIMENSIONS, HOW
+from speechladder.settings.lm import DIMENSIONS, EXECUTION_FIELDS
 from speechladder.settings.section import Section
 
-EVERY_RUN = ("seeds", "init", *HOW)  # fields of lm that no size may change
+EVERY_RUN = ("seeds", "init", *EXECUTION_FIELDS)  # fields of lm that no size may change
 
 
 class Scaling(Section):

@@ -52,7 +52,7 @@ _KMEANS = (
 _ALIGNER = ("aligner", "beam")
 _ASR = ("asr", "whisper")
 _MODEL = (
-    *("model", "hidden_size", "layers", "heads", "kv_heads", "intermediate_size", "init", "window"),
+    *("architecture", "model", "hidden_size", "layers", "heads", "kv_heads", "intermediate_size", "init", "window"),
     *("batch_windows", "lr", "min_lr_ratio", "warmup_steps", "weight_decay", "clip", "max_passes", "patience"),
     *("valid_every", "valid_seconds", "precision", "threads"),
 )

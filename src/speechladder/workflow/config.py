@@ -8,7 +8,8 @@ from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError, suggestion
 from speechladder.io.files import read_json
 from speechladder.io.hub import is_hub_name
-from speechladder.lm.tracking import check as check_tracking
+from speechladder.lm.architectures.base import get_architecture
+from speechladder.lm.tracking import check_tracking
 from speechladder.settings import DIMENSIONS, LM, Settings, Units, load
 from speechladder.settings.loading import mistakes, not_allowed
 
@@ -130,6 +131,7 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     for task in TASKS:
         values["benchmarks"][task] = [place(f"benchmarks.{task}", p) for p in values["benchmarks"][task]]
     _place_models(values["continuation"], home)
+    _check_architectures(settings)
     if settings.lm.init:
         values["lm"] |= _init(settings, home)
     check_tracking(settings.lm.tracking)
@@ -181,15 +183,23 @@ def units_are_frames(settings: Settings) -> bool:
     return units.rate == 50 and (units.repeat or not has_durations(units.path))
 
 
+def _check_architectures(settings: Settings) -> None:
+    """Raise UserError if the architecture of the models, or of a size of `scaling`, is not known."""
+    get_architecture(settings.lm.architecture)
+    for size in settings.scaling.sizes:
+        name = size.get("architecture", settings.lm.architecture)
+        get_architecture(name, f"scaling.sizes.{size['name']}.architecture")
+
+
 def _init(settings: Settings, home: Path) -> dict[str, Any]:
     """`lm.init` as the stages take it, an absolute folder or a hub's OWNER/NAME, and its dimensions where it
     is there."""
-    from speechladder.lm.warm_start import sized, weights
+    from speechladder.lm.warm_start import weight_files, with_init_dimensions
 
     lm = settings.lm.model_copy(update={"init": _placed(settings.lm.init, home)})
-    found = sized(lm).model_dump(include={"init", *DIMENSIONS})
+    found = with_init_dimensions(lm).model_dump(include={"init", *DIMENSIONS})
     if Path(lm.init).is_dir():
-        weights(Path(lm.init))
+        weight_files(Path(lm.init))
     return found
 
 
@@ -289,10 +299,10 @@ def check_hubs(settings: Settings) -> None:
 
 
 def _check_init(file: dict[str, Any], lm: LM) -> None:
-    from speechladder.lm.warm_start import check_config, sized
+    from speechladder.lm.warm_start import check_init_config, with_init_dimensions
 
-    check_config(file, lm.init)
-    sized(lm, file)
+    check_init_config(file, lm.init, lm.architecture)
+    with_init_dimensions(lm, file)
 
 
 def _needs_durations(settings: Settings) -> bool:

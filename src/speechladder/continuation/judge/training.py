@@ -49,13 +49,15 @@ def train_judge(
         out: folder continuation/judge to write, with tokens and model
         seed: seed of the weights and of the order of the documents
     """
-    from speechladder.lm.train import train
-    from speechladder.lm.warm_start import sized
+    from speechladder.lm.train import train_lm
+    from speechladder.lm.warm_start import with_init_dimensions
 
     running = out.with_name(out.name + ".checkpoints")
     pack_judge_text(text, running / "tokens", tokens, load_normaliser(continuation))
-    lm = sized(lm).model_copy(update={"max_steps": continuation.judge_steps, "learning_points": 0, **FROM_SCRATCH})
-    summary = train(running / "tokens", running / "model", seed, lm.model_copy(update={"tracking": "none"}))
+    lm = with_init_dimensions(lm).model_copy(
+        update={"max_steps": continuation.judge_steps, "learning_points": 0, **FROM_SCRATCH}
+    )
+    summary = train_lm(running / "tokens", running / "model", seed, lm.model_copy(update={"tracking": "none"}))
     if out.exists():
         shutil.rmtree(out)
     running.replace(out)
