@@ -1,6 +1,6 @@
 """What a rung is, and the list of them: `@rung(...)` above a function Utterance -> symbols puts it on the ladder.
 
-Light on purpose: `speechladder.settings` asks for the names when it validates a configuration.
+Light on purpose: the workflow asks for the names when it checks a configuration.
 """
 
 from collections.abc import Callable, Iterable, Sequence
