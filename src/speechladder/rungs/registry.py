@@ -1,7 +1,11 @@
 """The definition of a rung, and the list of all of them. Loads no torch.
 
+<<<<<<< HEAD
 `@rung(...)` above a function Utterance -> symbols puts a rung on the ladder. The package fills the list by importing
 `rungs.functions`.
+=======
+Light on purpose: the workflow asks for the names when it checks a configuration.
+>>>>>>> room-rules
 """
 
 from collections.abc import Callable, Iterable, Sequence
