@@ -21,7 +21,7 @@ from speechladder.rungs import registry, tokenizers
 from speechladder.rungs.registry import Rung, Utterance
 from speechladder.rungs.tokenizers import BOS, EOS, PAD, UNK, Codec
 from speechladder.rungs.utterances import read_utterances
-from speechladder.settings import STAGES, Tokens
+from speechladder.settings import STAGES, Tokens, Units
 
 BPE_SAMPLE = 200_000  # the most train utterances that BPE learns from, evenly spread; far above 50 h
 WAITING = 10_000  # rows of an index that are collected before they become columns

@@ -1,11 +1,7 @@
 """The definition of a rung, and the list of all of them. Loads no torch.
 
-<<<<<<< HEAD
 `@rung(...)` above a function Utterance -> symbols puts a rung on the ladder. The package fills the list by importing
 `rungs.functions`.
-=======
-Light on purpose: the workflow asks for the names when it checks a configuration.
->>>>>>> room-rules
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -55,8 +51,8 @@ class Rung:
     `alphabet`: every symbol that the function may return, so that a symbol outside the training data still has an id;
     None takes the symbols of the train split, sorted. `bpe`: the vocabulary size of a SentencePiece BPE over the
     symbols, as a number or as the name of a field of settings.Tokens; None makes each symbol a token. `isolated`:
-    symbols that BPE never merges with a neighbour. `transcribed_as`: the kind of the symbols when a continuation is turned into
-    words (TRANSCRIBED_AS); None leaves the rung out of the continuation task.
+    symbols that BPE never merges with a neighbour. `transcribed_as`: the kind of the symbols when a continuation is
+    turned into words (TRANSCRIBED_AS); None leaves the rung out of the continuation task.
     """
 
     name: str
