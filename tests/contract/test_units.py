@@ -373,7 +373,7 @@ def test_the_provenance_says_how(corpus):
 
 def test_a_new_encoder_is_one_file_and_one_line(corpus, monkeypatch):
     """An encoder that is registered here goes from the sample over k-means and units to their quality."""
-    monkeypatch.setitem(factory.ENCODERS, "toy", "tests.unit.toy_encoder")
+    monkeypatch.setitem(factory.ENCODERS, "toy", "tests.unit.toy_encoder:open_encoder")
     corpus.settings = corpus.settings.model_copy(update={"source": "toy", "encoder": "toy", "layer": 12})
     corpus.write().train()
     rows = [row for shard in corpus.shards for row in corpus.extract(shard)]

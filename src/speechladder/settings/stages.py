@@ -101,7 +101,7 @@ STAGES: dict[str, Stage] = {
         | {
             "units": (
                 *_ENCODER,
-                *("sample_frames", "sampling", "sample_by_speaker", "sample_silence", "normalisation"),
+                *("sample_frames", "sample_by_speaker", "sample_silence", "normalisation"),
             )
         },
         gpu=True,

@@ -100,18 +100,13 @@ class Units(Section):
         description="Compile the transformer (torch.compile). This takes half a minute at the start, which is worth it on a GPU "
         "only.",
     )
-    sampling: Literal["share", "reservoir"] = Field(
-        "share",
-        description="How the sample is drawn. share: half of the frames of each utterance, utterances in the order of a hash. "
-        "reservoir: the same, with sample_by_speaker and sample_silence.",
-    )
     sample_by_speaker: bool = Field(
         False,
-        description="reservoir: take the same number of frames from every speaker, or all frames of a speaker who has fewer.",
+        description="Draw the same number of frames from every speaker; a speaker with fewer frames gives all of them.",
     )
     sample_silence: Fraction = Field(
         1.0,
-        description="reservoir: the largest share of the sample that frames aligned as SIL may have. 1 sets no limit.",
+        description="The largest share of the sample that frames aligned as SIL may have. 1 sets no limit.",
     )
     sample_gigabytes: float = Field(
         8.0,

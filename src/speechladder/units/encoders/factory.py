@@ -6,15 +6,15 @@ from speechladder.io.errors import UserError
 from speechladder.settings import Units
 from speechladder.units.encoders.base import Encoder
 
-_TRANSFORMERS = "speechladder.units.encoders.transformers"
+_TRANSFORMERS = "speechladder.units.encoders.transformers:open_encoder"
 
-# units.source -> the module whose `open_encoder(units, device)` opens it
+# units.source -> the function (units, device) -> Encoder that opens it, as module:name
 ENCODERS = {
     "auto": _TRANSFORMERS,
     "hubert": _TRANSFORMERS,
     "wavlm": _TRANSFORMERS,
     "wav2vec2": _TRANSFORMERS,
-    "s3prl": "speechladder.units.encoders.s3prl",
+    "s3prl": "speechladder.units.encoders.s3prl:open_encoder",
 }
 
 
@@ -25,4 +25,5 @@ def open_encoder(units: Units, device: str | None = None) -> Encoder:
     """
     if units.source not in ENCODERS:
         raise UserError(f"units.source: {units.source} has no encoder; its units come from units.path")
-    return import_module(ENCODERS[units.source]).open_encoder(units, device)
+    module, _, name = ENCODERS[units.source].partition(":")
+    return getattr(import_module(module), name)(units, device)
