@@ -19,6 +19,7 @@ TABLES = ("table.csv", "factors.csv", "layers.csv", "learning.csv", "continuatio
 # a training that lasts some ten seconds and more
 LONG = "lm={max_steps: 1500, max_passes: 1e6, valid_every: 500, patience: 100, checkpoint_every: 100000}"
 MODEL = "results/lm/text-bpe/seed0"
+TARGET = f"{MODEL}/train.json"
 
 
 class Run:
@@ -125,14 +126,14 @@ def uninterrupted(smoke, tmp_path_factory) -> Path:
     """A longer training, on this machine and in one go."""
     folder = tmp_path_factory.mktemp("local") / "run"
     shutil.copytree(smoke, folder, copy_function=shutil.copy2)
-    run(folder, "--config", LONG, "--", MODEL)
+    run(folder, "--config", LONG, "--", TARGET)
     return folder
 
 
 def test_a_training_survives_scancel_and_the_death_of_snakemake(cluster, smoke, uninterrupted, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(smoke, folder, copy_function=shutil.copy2)
-    words = ("--config", LONG, "--", MODEL)
+    words = ("--config", LONG, "--", TARGET)
     (folder / "results/logs/train_lm/text-bpe.seed0.log").unlink()  # of the model that is there
     log = folder / "results/logs/train_lm/text-bpe.seed0.log"
     going = Run(folder, *words)

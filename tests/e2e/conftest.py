@@ -42,9 +42,18 @@ def kill_all(process: subprocess.Popen) -> None:
     process.wait()
 
 
+def copy_run(run: Path, folder: Path) -> Path:
+    """A copy of a finished run, without what the runs of other tests may be writing there."""
+    shutil.copytree(run, folder, symlinks=True, ignore=shutil.ignore_patterns("log", "locks", "report.html"))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Path:
-    """The folder of one finished smoke run, shared by the workers: the first to ask makes it, the others wait."""
+    """The folder of one finished smoke run, shared by the workers: the first to ask makes it, the others wait.
+
+    A test that makes or changes results works in a copy of it (`copy_run`).
+    """
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent

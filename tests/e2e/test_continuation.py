@@ -10,7 +10,7 @@ import pytest
 from ..unit.test_asr import save_whisper
 from ..unit.test_judge import save_llama
 from ..unit.test_vocoder import PREDICTOR, save_hifigan
-from .conftest import run
+from .conftest import copy_run, run
 
 pytestmark = pytest.mark.e2e
 RUNGS = ["text-raw", "speech-hubert-dedup"]
@@ -38,9 +38,7 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
 
 
 def test_models_from_disk_from_prompt_to_table(smoke, models, tmp_path):
-    folder = tmp_path / "run"
-    # without files that another test's dry run may be writing
-    shutil.copytree(smoke, folder, symlinks=True, ignore=shutil.ignore_patterns("log", "report.html"))
+    folder = copy_run(smoke, tmp_path / "run")
     run(folder, *_words(models))
     table, said = _rows(folder / "results/table.csv"), _rows(folder / "results/continuation.csv")
     assert [*table] == RUNGS and [*said] == [*RUNGS, "true", "shuffled"]

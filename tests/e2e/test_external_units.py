@@ -11,7 +11,7 @@ import pytest
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.files import read_json
 
-from .conftest import run
+from .conftest import copy_run, run
 
 pytestmark = pytest.mark.e2e
 TOKENS = [f"tokens/speech-hubert/{split}.bin" for split in ("train", "valid", "test")]
@@ -37,7 +37,7 @@ def _rows(path: Path) -> list[tuple[str, dict]]:
 @pytest.fixture
 def world(smoke, tmp_path):
     """A copy of the smoke run, whose corpus, alignment and items another run uses."""
-    shutil.copytree(smoke, tmp_path / "run", symlinks=True)
+    copy_run(smoke, tmp_path / "run")
     for name in ("lm", "scores", "tokens"):
         shutil.rmtree(tmp_path / "run" / "results" / name)
     return tmp_path / "run"

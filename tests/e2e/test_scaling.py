@@ -3,11 +3,10 @@
 import csv
 import json
 import re
-import shutil
 
 import pytest
 
-from .conftest import run
+from .conftest import copy_run, run
 
 pytestmark = pytest.mark.e2e
 
@@ -19,9 +18,7 @@ def words(sizes: list[dict], *more: str) -> tuple[str, ...]:
 
 
 def test_models_of_the_run_are_taken_and_the_rest_is_trained(smoke, tmp_path):
-    folder = tmp_path / "run"
-    # not what another test's dry run may be writing there
-    shutil.copytree(smoke, folder, symlinks=True, ignore=shutil.ignore_patterns("log", "report.html"))
+    folder = copy_run(smoke, tmp_path / "run")
     said = run(folder, *words([{"name": "s", "layers": 1}, {"name": "own"}], "-n"))
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", said[said.index("Job stats:") : said.index("total")], re.M))
     assert jobs == {"take_fraction": "1", "train_lm": "3", "score_rung": "4", "scaling": "1"}

@@ -11,7 +11,7 @@ import pytest
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.settings import PAPER_RUNGS, STAGES
 
-from .conftest import ROOT, run
+from .conftest import ROOT, copy_run, run
 
 pytestmark = pytest.mark.e2e
 LADDER = list(PAPER_RUNGS)
@@ -20,6 +20,11 @@ LADDER = list(PAPER_RUNGS)
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open() as handle:
         return list(csv.DictReader(handle))
+
+
+def _files(folder: Path) -> dict[str, int]:
+    """Each file with the time of its last change."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 def _counts(out: str) -> dict[str, int]:
@@ -79,6 +84,44 @@ def test_the_other_results_are_there(smoke):
 
 def test_nothing_half_written_is_left(smoke):
     assert [p for p in (smoke / "results").rglob("*") if ".tmp-" in p.name or p.name.endswith(".checkpoints")] == []
+
+
+def test_a_model_is_a_folder_to_upload(smoke):
+    for path in (smoke / "results" / "lm").glob("*/seed*"):
+        assert {part.name for part in path.rglob("*") if part.suffix != ".safetensors"} == {
+            *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+            *("README.md", "log.jsonl", "train.json", "learning"),
+        }
+
+
+def test_a_model_that_is_trained_again_is_replaced_whole(smoke, tmp_path):
+    folder = copy_run(smoke, tmp_path / "run")
+    model = folder / "results" / "lm" / "text-bpe" / "seed0"
+    before = _files(model)
+    (model / "of-an-old-model").touch()
+    run(folder, "--config", "lm={max_steps: 2, learning_points: 0}", "--", "results/lm/text-bpe/seed0/train.json")
+    after = _files(model)
+    assert {name for name in before if not name.startswith("learning/")} == set(after)
+    assert not [name for name in after if after[name] == before[name]]
+    assert json.loads((model / "train.json").read_text())["steps"] == 2
+    assert [path.name for path in model.parent.iterdir()] == ["seed0"]
+
+
+def test_another_corpus_in_the_same_folder_stops_before_any_job(smoke):
+    record, before = json.loads((smoke / "results" / "run.json").read_text()), _files(smoke / "results")
+    assert record["settings"]["corpus"]["name"] == "world" and record["settings"]["rungs"] == LADDER
+    hours = record["settings"]["corpus"]["hours"]
+    for config, difference, asked in (
+        ("corpus={hours: 0.2}", f"corpus.hours: {hours} there, 0.2 here", ["--forceall"]),
+        ("seed=1", "seed: 0 there, 1 here", ["-R", "build_corpus"]),
+    ):
+        out = run(smoke, "--config", config, "--", "results/table.csv", check=False)
+        assert "holds a run on another corpus (world), which this run would replace" in out and difference in out
+        assert "--directory OTHER" in out and "-R build_corpus or --forceall" in out
+        assert "Traceback" not in out and "rule build_corpus:" not in out
+        assert _files(smoke / "results") == before
+        jobs = _jobs(run(smoke, "-n", *asked, "--config", config, "--", "results/table.csv"))
+        assert {"build_corpus", "align", "train_lm", "make_table"} <= jobs
 
 
 def test_a_second_run_does_nothing(smoke):
@@ -167,20 +210,21 @@ def test_a_raised_version_constant_reruns_the_stage(smoke, tmp_path):
     assert _jobs(run(smoke, *words)) == {"score_rung", "make_table"}
 
 
-def test_the_units_sweep_runs_beside_the_ladder(smoke):
+def test_the_units_sweep_runs_beside_the_ladder(smoke, tmp_path):
     """A codebook, units, tokens, a model and scores of its own; the run's models and units stay what they are."""
-    before = {path: path.stat().st_mtime_ns for path in (smoke / "results" / "lm").rglob("*") if path.is_file()}
+    folder = copy_run(smoke, tmp_path / "run")
+    before = _files(folder / "results" / "lm")
     sweep = "sweep={layers: [1], clusters: [16], normalisations: [utterance], dedup: [true], seeds: [1], minutes: 0.3}"
     words = ["results/units_sweep.csv", "--config", "units={abx_minutes: 0}"]
-    run(smoke, *words, sweep)
-    (row,) = _rows(smoke / "results" / "units_sweep.csv")
+    run(folder, *words, sweep)
+    (row,) = _rows(folder / "results" / "units_sweep.csv")
     assert row["point"] == "layer1-k16-utterance-seed1-dedup"
     assert 0 < float(row["phone_purity"]) < 1 and 0 < float(row["units_per_second"]) < 50
     assert float(row["valid_bits_per_second"]) > 0
     assert all(0 <= float(row[f"{task}_sum"]) <= 100 for task in TASKS)
-    assert (smoke / "results" / "figures" / "units_sweep.svg").is_file()
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-    more = _counts(run(smoke, "-n", *words, sweep.replace("seeds: [1]", "seeds: [1, 2]")))
+    assert (folder / "results" / "figures" / "units_sweep.svg").is_file()
+    assert _files(folder / "results" / "lm") == before
+    more = _counts(run(folder, "-n", *words, sweep.replace("seeds: [1]", "seeds: [1, 2]")))
     own = [more[rule] for rule in ("train_kmeans", "extract_units", "train_lm")]
     assert own == [1, 1, 1]  # what the new point has for itself
 

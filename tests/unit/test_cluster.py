@@ -155,6 +155,7 @@ def test_a_training_of_a_job_over_nodes_is_started_on_each(monkeypatch, tmp_path
             started.append(command)
 
         def wait(self):
+            (tmp_path / "train.json").write_text("{}")  # the training has ended
             return 0
 
         def poll(self):
@@ -163,7 +164,6 @@ def test_a_training_of_a_job_over_nodes_is_started_on_each(monkeypatch, tmp_path
     monkeypatch.setattr(launch.subprocess, "Popen", Srun)
     for name, value in {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "4"}.items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "train.json").touch()  # the training has ended
     launch.launch_processes(Path("train_lm.py"), ["--seed", "0"], 4, tmp_path)
     (command,) = started
     assert command[0] == "srun" and "--nodes=2" in command

@@ -1,6 +1,7 @@
 """Artefacts exist whole or not at all, and a broken one is named."""
 
 import gzip
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -36,6 +37,27 @@ def test_a_failed_folder_leaves_the_old_folder(tmp_path):
         raise RuntimeError
     assert [p.name for p in (tmp_path / "f").iterdir()] == ["x"]
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_folder_replaces_an_empty_and_an_old_one_at_once(tmp_path, monkeypatch):
+    """A job of Snakemake finds the folder of its declared file empty, or with the rest of an earlier output."""
+    path, moments = tmp_path / "f", []
+    remove = shutil.rmtree
+
+    def watched(folder, **how):
+        moments.append(sorted(p.name for p in path.iterdir()))  # while something is removed, the new folder is there
+        remove(folder, **how)
+
+    monkeypatch.setattr("shutil.rmtree", watched)
+    for old in ([], ["x", "y"]):
+        path.mkdir(exist_ok=True)
+        for name in old:
+            (path / name).write_text("old")
+        with atomic_folder(path) as temporary:
+            (temporary / "x").write_text("new")
+        assert [(p.name, p.read_text()) for p in path.iterdir()] == [("x", "new")]
+        assert [p.name for p in tmp_path.iterdir()] == ["f"]
+    assert {tuple(names) for names in moments} == {("x",)}
 
 
 def test_gzipped_lines_are_the_same_bytes_every_time(tmp_path):

@@ -270,7 +270,7 @@ rule align:
     wildcards: shard=1
 [Fri Jan  2 10:16:43 2026]
 rule train_lm:
-    output: results/lm/text-bpe/seed0
+    output: results/lm/text-bpe/seed0/train.json
     wildcards: rung=text-bpe, seed=0
 rule train_lm:
     wildcards: point=scaling/1e-05/xs/, rung=text-bpe, seed=0

@@ -94,7 +94,10 @@ def test_the_scaling_grid_is_rungs_by_sizes_by_fractions(root):
     grid = ScalingInputs(Inputs(S, root))
     models = grid.models(None)
     assert len(models) == 3 * 3 * 2 * 2
-    assert models[:2] == ["results/scaling/0.25/xs/lm/text-bpe/seed0", "results/scaling/0.25/xs/lm/text-bpe/seed1"]
-    assert models[10:12] == ["results/lm/text-bpe/seed0", "results/lm/text-bpe/seed1"]
+    point, run = "results/scaling/0.25/xs/lm/text-bpe", "results/lm/text-bpe"
+    assert models[:2] == [f"{point}/seed0/train.json", f"{point}/seed1/train.json"]
+    assert models[10:12] == [f"{run}/seed0/train.json", f"{run}/seed1/train.json"]
+    folders = Inputs(S, root).model_folders(None, SimpleNamespace(models=models))
+    assert folders[0] == f"{point}/seed0" and len(folders) == len(models)
     assert grid.tokens(None)[:2] == ["results/scaling/0.25/tokens/text-bpe", "results/tokens/text-bpe"]
     assert grid.scores(None)[0] == "results/scaling/0.25/xs/scores/text-bpe/swuggy.parquet"

@@ -73,10 +73,11 @@ rule score_rung:
         ENV
     params:
         version=version("score_rung"),
+        models=inputs.model_folders,
         split=SPLIT,
         options=inputs.options("score_rung"),
     shell:
-        'python "$SCRIPTS"/score_rung.py --models {input.models} --items {input.stimuli} --tokens {input.tokens}'
+        'python "$SCRIPTS"/score_rung.py --models {params.models} --items {input.stimuli} --tokens {input.tokens}'
         " --out {output.scores} --curve {output.learning} {params.split} {params.options} 2>&1 | tee {log}"
 
 

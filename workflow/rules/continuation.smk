@@ -41,9 +41,10 @@ rule continue_rung:
         ENV
     params:
         version=version("continue_rung"),
+        models=inputs.model_folders,
         options=inputs.options("continue_rung"),
     shell:
-        'python "$SCRIPTS"/continue_rung.py --models {input.models} --tokens {input.tokens}'
+        'python "$SCRIPTS"/continue_rung.py --models {params.models} --tokens {input.tokens}'
         " --prompts-file {input.prompts} --units {input.units} --out {output} {params.options} 2>&1 | tee {log}"
 
 

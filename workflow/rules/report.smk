@@ -7,7 +7,7 @@ SLM21 = ["results/slm21.csv"] if S.benchmarks.slm21 else []
 rule make_table:
     input:
         tokens=expand("results/tokens/{rung}", rung=S.rungs),
-        models=expand("results/lm/{rung}/seed{seed}", rung=S.rungs, seed=S.lm.seeds),
+        models=expand("results/lm/{rung}/seed{seed}/train.json", rung=S.rungs, seed=S.lm.seeds),
         scores=expand("results/scores/{rung}/{task}.parquet", rung=S.rungs, task=TASKS),
         learning=expand("results/scores/{rung}/learning.parquet", rung=S.rungs),
         utterances="results/tokens/utterances.parquet",

@@ -51,6 +51,7 @@ rule scaling:
         ENV
     params:
         version=version("scaling"),
+        models=inputs.model_folders,
         rungs=S.scaling.rungs,
         sizes=scaled.sizes,
         fractions=S.scaling.fractions,
@@ -59,5 +60,5 @@ rule scaling:
         options=inputs.options("scaling"),
     shell:
         'python "$SCRIPTS"/make_scaling.py --rungs {params.rungs} --sizes {params.sizes} --fractions {params.fractions}'
-        " --seeds {params.seeds} --tokens {input.tokens} --models {input.models} --scores {input.scores} {params.split}"
+        " --seeds {params.seeds} --tokens {input.tokens} --models {params.models} --scores {input.scores} {params.split}"
         " --out {output.table} --fits {output.fits} --figures results/figures {params.options} 2>&1 | tee {log}"

@@ -42,6 +42,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; it replaces `path` on success and is removed otherwise.
 
+    A folder that is there, even an empty one, is renamed first and then removed, so `path` never holds half of it.
     Folders that a killed writer of `path` left are removed first, which is safe because an output has one writer at a
     time.
     """
@@ -50,15 +51,17 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     # mkdtemp's part has no hyphen, so a folder that belongs to `a-b` is not taken for one of `a`
     _remove_remains(path, rf"\.tmp-{re.escape(path.name)}-[^-]+")
     temporary = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
+    old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
         for part in (temporary, *temporary.rglob("*")):
             _share(part)
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(old)
         temporary.replace(path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for remains in (temporary, old):
+            shutil.rmtree(remains, ignore_errors=True)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import psutil
 from speechladder.io.devices import acquire_gpus
 from speechladder.io.errors import UserError
 from speechladder.io.processes import RUNNER, runner
+from speechladder.lm.output import MARK
 
 INTERRUPTED = 75  # exit status after SIGTERM: a checkpoint is written, and the same command continues
 LAUNCHED = "SPEECHLADDER_LAUNCHED"  # environment variable: the launcher waits, so an interruption is not a failure
@@ -145,6 +146,8 @@ def launch_processes(script: Path, arguments: Sequence[str], processes: int, out
     torchrun = subprocess.Popen(command, env=env, start_new_session=True)
 
     came: list[int] = []
+    mark = out / MARK
+    earlier = mark.stat().st_mtime_ns if mark.is_file() else None  # of a model that this training replaces
 
     def forward(number: int, frame: object) -> None:
         came.append(number)
@@ -161,7 +164,7 @@ def launch_processes(script: Path, arguments: Sequence[str], processes: int, out
             for worker in _workers(torchrun.pid):
                 worker.kill()
             torchrun.kill()
-    finished = (out / "train.json").is_file()
+    finished = mark.is_file() and mark.stat().st_mtime_ns != earlier
     if came and not finished:
         raise SystemExit(INTERRUPTED)
     if status:

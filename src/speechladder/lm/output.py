@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechladder.io.files import atomic_folder, read_json, write_json
+from speechladder.io.hashing import files_sha256
 from speechladder.settings import EXECUTION_FIELDS, LM
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+MARK = "train.json"  # the file that a finished model has, and no other
 # The data sets of each corpus as the Hugging Face hub names them, and what the card says about them.
 DATASETS: dict[str, tuple[list[str], str]] = {
     "world": ([], "The speech is generated: sentences of a small grammar, spoken by espeak-ng.\n"),
@@ -33,7 +35,8 @@ def write_output(
 ) -> None:
     """Write HF model and tokenizer, card, train.json, and the log and snapshots from `running`: all or nothing.
 
-    `meta` is tokens/{rung}/meta.json, `summary` the content of train.json, `corpus` the name of the corpus or "".
+    `meta` is tokens/{rung}/meta.json, `corpus` the name of the corpus or "". The workflow knows a finished model by its
+    train.json: `summary`, and a digest of all weights, so that other weights are never taken for these.
     """
     with atomic_folder(out) as folder:
         model.save_pretrained(folder)
@@ -43,8 +46,9 @@ def write_output(
         shutil.copyfile(running / "log.jsonl", folder / "log.jsonl")
         if (running / "learning").is_dir():
             shutil.copytree(running / "learning", folder / "learning")
-        write_json(folder / "train.json", summary)
         (folder / "README.md").write_text(model_card(summary, settings, meta, corpus))
+        weights = files_sha256(sorted(folder.rglob("*.safetensors")))
+        write_json(folder / MARK, summary | {"weights_sha256": weights})
 
 
 def model_card(summary: dict[str, Any], settings: LM, meta: dict[str, Any], corpus: str = "") -> str:
@@ -92,8 +96,7 @@ A sequence begins with `<s>` (id {meta["bos_id"]}). No prediction was trained on
 speechladder look no further back.
 
 ## Upload
-Snakemake keeps a time stamp in this folder, which is not part of the model:
-`hf upload OWNER/NAME FOLDER . --exclude ".snakemake_timestamp"`. Check `license` above first.
+`hf upload OWNER/NAME FOLDER`. Check `license` above first.
 """
 
 

@@ -107,7 +107,7 @@ class ScalingInputs:
         return self._all(self.inputs.tokens)
 
     def models(self, wildcards: Any) -> list[str]:
-        """The models of each point, all seeds."""
+        """The models of each point, all seeds, by the file that each has when it is finished."""
         return self._all(self.inputs.models)
 
     def scores(self, wildcards: Any) -> list[str]:

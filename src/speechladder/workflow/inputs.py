@@ -111,9 +111,13 @@ class Inputs:
         return [f"{folder}/{task}/{wildcards.rung}.parquet" for task in self.tasks]
 
     def models(self, wildcards: Any) -> list[str]:
-        """The models of a rung, one per seed."""
+        """The models of a rung, one per seed, by the file that each has when it is finished."""
         folder = f"results/{self.prefix(wildcards, 'models')}lm/{wildcards.rung}"
-        return [f"{folder}/seed{seed}" for seed in self.at(wildcards).lm.seeds]
+        return [f"{folder}/seed{seed}/train.json" for seed in self.at(wildcards).lm.seeds]
+
+    def model_folders(self, wildcards: Any, input: Any) -> list[str]:
+        """The folders of these models, for the command line."""
+        return [str(Path(path).parent) for path in _paths(input.models)]
 
     # --- downloads, corpus and alignment ---
 
