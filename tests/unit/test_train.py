@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from toy_rung import VOCAB, write_rung
 
 from speechladder.io.errors import UserError
+from speechladder.io.hashing import files_sha256
 from speechladder.io.tables import TOKEN_INDEX, write_table
 from speechladder.lm import checkpoint, output
 from speechladder.lm import train as loop
@@ -94,6 +95,8 @@ def test_learns_and_writes_an_hf_folder(trained: Path) -> None:
     card = (trained / "README.md").read_text()
     assert "toy, seed 0" in card and f"{summary['valid_bits_per_token']:.4f} bits per token" in card
     assert not checkpoint.checkpoint_folder(trained).exists()
+    weights = [trained / "learning" / f"{15 * 96}.safetensors", trained / "learning" / f"{7 * 96}.safetensors"]
+    assert summary["weights_sha256"] == files_sha256([*weights, trained / "model.safetensors"])
 
 
 def test_validation_figures_are_those_of_the_saved_weights(trained: Path, rung: Path) -> None:
