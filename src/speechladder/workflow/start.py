@@ -23,8 +23,8 @@ def start(settings: Settings, home: Path, conda: bool, lock: str, replace: bool 
     The lock keeps a second run out of the folder until this one ends. results/ must hold no other corpus, unless the
     user asked to `replace` it or this run is itself a job of a run. Every model must be there or at its hub, the
     commands of aligner and encoder must exist, and downloads must fit the disk. Cluster jobs that an earlier run left
-    are cancelled. Then the settings are recorded in results/run.json. `home` is the checkout; `conda` says whether jobs run in the environments of their rules.
-    Raises UserError.
+    are cancelled. Then the settings are recorded in results/run.json. `home` is the checkout; `conda` says whether jobs
+    run in the environments of their rules. Raises UserError.
     """
     hold_lock(lock)
     check_same_corpus(RESULTS, settings, replace or RUNNER in os.environ)
