@@ -79,7 +79,7 @@ test-cluster: .work/slurm/.installed ## run the preset smoke through a real SLUR
 
 lint: $(VENV)/.installed-test ## check the style: ruff, snakefmt, snakemake --lint
 	ruff check .
-	ruff format --check src scripts tests
+	ruff format --check src scripts tests recipes benchmarks
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 

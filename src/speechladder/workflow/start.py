@@ -6,7 +6,7 @@ from speechladder.alignment.check import check_mfa_command
 from speechladder.fetch.download import check_room
 from speechladder.settings import Settings
 from speechladder.units.encoders.s3prl_environment import check_s3prl
-from speechladder.workflow.config import check_hubs
+from speechladder.workflow.checks import check_hubs
 from speechladder.workflow.leftovers import cancel_leftovers
 from speechladder.workflow.lock import hold_lock
 from speechladder.workflow.record import check_same_corpus, write_record
