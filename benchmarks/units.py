@@ -44,9 +44,9 @@ from speechladder.io.audio import read_audio
 from speechladder.io.files import write_json
 from speechladder.io.tables import ALIGNMENT, UNITS, read_table, write_table
 from speechladder.io.tensors import write_tensors
-from speechladder.plan.rates import HUBERT_BASE, HUBERT_LARGE, encoder_flops
 from speechladder.settings import Units
 from speechladder.units.decode import Wave
+from speechladder.units.encoders.compute import HUBERT_BASE, HUBERT_LARGE, encoder_flops
 from speechladder.units.encoders.factory import open_encoder
 from speechladder.units.encoders.models import read_model
 from speechladder.units.encoders.transformers import TransformersEncoder
