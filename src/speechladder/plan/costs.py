@@ -42,7 +42,6 @@ JUDGE_TOKENS = 3.8  # per second of speech: 2.7 words of 1.4 tokens, assumed
 JUDGED = 100  # tokens of a text, assumed
 UTTERANCE_BYTES = 30  # of id, offset, length and seconds beside a rung's tokens, assumed
 ITEM_CORES = 8  # of the aligner of an official benchmark (workflow/rules/official.smk)
-SPOKEN = ("phones", "phone-frames", "units", "unit-runs")  # of registry.TRANSCRIBED_AS, for an ASR
 
 
 @dataclass(frozen=True)
@@ -100,17 +99,9 @@ def plan_model(context: Context, rung: str, name: str = "") -> Model:
     validated = min(lm.valid_seconds, hours.other * 3600) * rate.value * math.ceil(steps / lm.valid_every)
     flops = Figure(train_flops(lm, size, document) * (steps * step + validated / 3), worst([rate.basis, hours.basis]))
     disk = Figure(4.0 * count * (1 + lm.learning_points), "derived")
-    return Model(
-        name=name or rung,
-        vocabulary=size,
-        rate=rate,
-        parameters=count,
-        pass_tokens=pass_tokens,
-        steps=steps,
-        tokens=float(steps * step),
-        cost=train_cost(context, lm, size, flops) + Cost(disk=disk),
-        while_training=float((lm.keep_checkpoints + 1) * ADAM * count),  # one more exists while it is written
-    )
+    beside = float((lm.keep_checkpoints + 1) * ADAM * count)  # one more exists while it is written
+    cost = train_cost(context, lm, size, flops) + Cost(disk=disk)
+    return Model(name or rung, size, rate, count, pass_tokens, steps, float(steps * step), cost, beside)
 
 
 def train_cost(context: Context, lm: LM, size: int, flops: Figure) -> Cost:
@@ -228,7 +219,7 @@ def _continue(c: Context, model: Model) -> Cost:
 
 
 def _transcribe(c: Context, job: Job) -> Work:
-    spoken = registry.get(job.rung).transcribed_as in SPOKEN
+    spoken = registry.get(job.rung).transcribed_as != "text"  # which needs no ASR
     speech = Figure(c.continuations * c.settings.continuation.seconds / 3600 * spoken, "derived")
     return Work(_recognise(c, speech) + c.start(), speech)
 
@@ -252,14 +243,6 @@ def _units(c: Context, speech: Figure) -> Cost:
     return c.encode(speech) + c.assign(speech) + c.start()
 
 
-def _mfa(c: Context) -> Figure:
-    return Figure(MFA_PASSES * min(c.settings.alignment.mfa_train_hours, c.hours.train), "assumed")
-
-
-def _report(c: Context, job: Job) -> Work:
-    return Work(Cost(cpu=Figure(c.rates.get("report").value, "assumed")))
-
-
 # Rule -> the cost of one of its jobs; jobs of other rules take seconds.
 COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "download": lambda c, job: Work(Cost(disk=c.fetched(job.name))),
@@ -272,7 +255,9 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "align": lambda c, job: Work(
         _align(c, c.shard) + c.disk(c.shard, "bytes_alignment") + c.start("start_light"), c.shard
     ),
-    "train_mfa": lambda c, job: Work(_align(c, _mfa(c)), cores=16),
+    "train_mfa": lambda c, job: Work(
+        _align(c, Figure(MFA_PASSES * min(c.settings.alignment.mfa_train_hours, c.hours.train), "assumed")), cores=16
+    ),
     "sample_features": lambda c, job: _sample(c),
     "train_kmeans": lambda c, job: Work(_kmeans(c)),
     "extract_units": lambda c, job: Work(_units(c, c.shard) + c.disk(c.shard, "bytes_units"), c.shard),
@@ -291,7 +276,7 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "train_vocoder": lambda c, job: Work(c.cpu(Figure(c.settings.continuation.vocoder_steps), "vocoder_steps", 3600)),
     "train_judge": lambda c, job: Work(_train_judge(c) + c.start()),
     "judge_continuations": lambda c, job: Work(_judge(c) + c.start()),
-    **dict.fromkeys(("make_table", "units_sweep", "scaling"), _report),
+    **dict.fromkeys(("make_table", "units_sweep", "scaling"), lambda c, job: Work(c.start("report").times(3600))),
 }
 NOT_ESTIMATED = ("variability_run",)  # runs of the whole workflow
 

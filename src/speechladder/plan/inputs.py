@@ -70,10 +70,8 @@ def find_machine(
         raise UserError(f"{file}: the line '# machine:' needs cpus=N gpus=N gpu=NAME; it has {values}") from None
     if out.cpus < 1 or out.gpus < 0:
         raise UserError(f"--cpus, --gpus: {out.cpus} cores and {out.gpus} GPUs are no machine")
-    if out.gpus and not out.gpu:
-        raise UserError(f"--gpu: is missing; known: {', '.join(rates.content['gpus'])}")
     if out.gpus:
-        rates.peak(out.gpu, "bf16")  # raises if it is not known
+        rates.peak(out.gpu or "", "bf16")  # raises, with the known names, if it is not one of them
     return out
 
 
@@ -133,10 +131,8 @@ def parse_jobs(text: str) -> list[Job]:
         line = _WILDCARDS.search(block)
         found = _pairs(line[1], ", ") if line else {}
         point = found.get("point", "")
-        if "layer" in found:
-            point = f"units_sweep/layer{found['layer']}/"
-        elif "fraction" in found:
-            point = f"scaling/{found['fraction']}/"
+        point = f"units_sweep/layer{found['layer']}/" if "layer" in found else point
+        point = f"scaling/{found['fraction']}/" if "fraction" in found else point
         out.append(Job(rule, found.get("rung", ""), found.get("file") or found.get("archive", ""), point))
     return out
 

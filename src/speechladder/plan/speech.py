@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.benchmarks.tasks.task import Task
@@ -153,21 +154,19 @@ def _hours(path: Path, count: int, whole: float, train: float) -> Hours:
     return Hours(train, whole - train, 3600 * whole / count, "measured", str(path))
 
 
-@dataclass(frozen=True)
-class Items:
+class Items(NamedTuple):
     """Items of a task or of all: their number, their hours of speech, and the hours that a synthesizer speaks."""
 
     count: float
     hours: Figure
     synthetic: Figure
 
-    def __add__(self, other: "Items") -> "Items":
-        return Items(self.count + other.count, self.hours + other.hours, self.synthetic + other.synthetic)
-
 
 def all_items(settings: Settings, measured: Measured) -> Items:
     """Return the items of all tasks together."""
-    return sum((task_items(settings, measured, task) for task in TASKS.values()), Items(0, Figure(), Figure()))
+    found = [task_items(settings, measured, task) for task in TASKS.values()]
+    hours, synthetic = (sum((getattr(items, name) for items in found), Figure()) for name in ("hours", "synthetic"))
+    return Items(sum(items.count for items in found), hours, synthetic)
 
 
 def task_items(settings: Settings, measured: Measured, task: Task) -> Items:

@@ -56,7 +56,7 @@ class Plan:
     @property
     def total(self) -> Stage:
         """All rows together; hours on the wall as if one stage followed the other."""
-        cost, wall = (sum((getattr(s, name) for s in self.stages), none) for name, none in _NOTHING.items())
+        cost, wall = sum((s.cost for s in self.stages), Cost()), sum((s.wall for s in self.stages), Figure())
         return Stage("total", sum(s.jobs for s in self.stages) + sum(self.unknown.values()), Figure(), cost, wall)
 
     @property
@@ -64,9 +64,6 @@ class Plan:
         """Bytes that are downloaded, as far as they are known, and bytes that the run writes beside them."""
         fetched = sum(stage.cost.disk.value for stage in self.stages if stage.name == "download")
         return {"downloads": fetched, "written": self.total.cost.disk.value - fetched}
-
-
-_NOTHING = {"cost": Cost(), "wall": Figure()}
 
 
 def plan_run(
