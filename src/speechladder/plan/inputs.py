@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,11 +135,6 @@ def parse_jobs(text: str) -> list[Job]:
         point = f"scaling/{found['fraction']}/" if "fraction" in found else point
         out.append(Job(rule, found.get("rung", ""), found.get("file") or found.get("archive", ""), point))
     return out
-
-
-def jobs_by_rule(jobs: Iterable[Job]) -> Counter[str]:
-    """Return how many jobs each rule has."""
-    return Counter(job.rule for job in jobs)
 
 
 @dataclass(frozen=True)
