@@ -127,7 +127,7 @@ class Rates:
             }
             if gpu in measured:
                 return replace(measured[gpu], unit="FLOP/s")
-            for there, rate in measured.items():
+            for there, rate in reversed(measured.items()):  # the latest first
                 share = rate.value / self.peak(there, precision)
                 return Rate(share * peak, "derived", f"{share:.0%} of peak: {rate.source}")
         found = self._rates.get(("cpu", f"{work}_utilisation"))
