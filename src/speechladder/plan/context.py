@@ -13,7 +13,7 @@ from speechladder.plan.speech import Hours, Items, Measured, all_items
 from speechladder.settings import Settings, at
 from speechladder.settings.points import Variation
 from speechladder.units.encoders.compute import HUBERT_BASE, HUBERT_LARGE, encoder_flops
-from speechladder.workflow.config import ASSETS, SHIPPED
+from speechladder.workflow.checks import ASSETS, SHIPPED
 
 HUB = {"facebook/hubert-base-ls960": HUBERT_BASE, "facebook/hubert-large-ll60k": HUBERT_LARGE}
 MAX_UTTERANCE = 30.0  # seconds; the encoder's attention is counted over no longer utterances

@@ -19,7 +19,7 @@ from speechladder.plan.rates import Cost, Figure, worst
 from speechladder.plan.speech import TOKENS, Measured, task_items
 from speechladder.rungs import registry
 from speechladder.settings import LM, Settings
-from speechladder.workflow.config import spoken_rungs
+from speechladder.workflow.rungs import spoken_rungs
 
 # Tokens per second of speech in the paper (arXiv 2412.17048, its table; vocabularies of 2048).
 PAPER_TOKENS = {

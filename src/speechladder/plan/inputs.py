@@ -15,8 +15,8 @@ from speechladder.io.errors import UserError
 from speechladder.io.hub import is_hub_name
 from speechladder.plan.rates import Rates
 from speechladder.settings import Settings
-from speechladder.workflow.config import needs_vocoder, spoken_rungs
 from speechladder.workflow.presets import HOME
+from speechladder.workflow.rungs import needs_vocoder, spoken_rungs
 from speechladder.workflow.sources import missing
 
 # Bytes, published, of files for which the presets give no exact number: Libri-Light's README; the file list of

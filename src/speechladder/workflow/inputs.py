@@ -15,7 +15,8 @@ from speechladder.corpora.local import audio_digest, transcript_files
 from speechladder.io.errors import UserError
 from speechladder.settings import DIMENSIONS, Settings, at, where
 from speechladder.units.encoders.s3prl_environment import split_encoder
-from speechladder.workflow.config import ASSETS, SHIPPED, needs_vocoder, reads_units
+from speechladder.workflow.checks import ASSETS, SHIPPED
+from speechladder.workflow.rungs import needs_vocoder, reads_units
 from speechladder.workflow.sources import audio_inputs, content, place, readable, tars, unpacked
 from speechladder.workflow.unread import read_options
 
