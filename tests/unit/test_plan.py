@@ -592,6 +592,15 @@ def test_a_run_without_a_record_measured_nothing(book, default_run):
     assert content["conflict"] is None
 
 
+def test_what_the_run_would_make_again_is_not_measured(book, default_run):
+    # the record is of the last run that started here, which need not have made every file anew
+    found = load({})
+    both = Measured(default_run, found, read_record(default_run), frozenset({("tokenize_rung", "text-bpe")}))
+    assert costs.token_rate("text-bpe", found, both).basis == "published"
+    assert both.reasons == ["tokenize_rung would make tokens/text-bpe/meta.json again"]
+    assert costs.token_rate("text-bpe", found, measured(found, default_run)).basis == "measured"
+
+
 def test_other_units_leave_the_rates_of_text_measured(book, default_run):
     _, content = shown(book, words=("units={clusters: 50}",))
     found = {model["name"]: model["rate"] for model in content["models"]}

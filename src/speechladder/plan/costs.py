@@ -67,7 +67,7 @@ def token_rate(rung: str, settings: Settings, measured: Measured) -> Figure:
     what the rung needs.
     """
     needs_units = "units" in registry.get(rung).needs
-    path = measured.file(f"tokens/{rung}/meta.json", *TOKENS, *(["units"] * needs_units))
+    path = measured.file(f"tokens/{rung}/meta.json", "tokenize_rung", *TOKENS, *(["units"] * needs_units), rung=rung)
     if path:
         return Figure(float(read_json(path)["tokens_per_second"]), "measured")
     if settings.units.source == "external" and settings.units.rate and needs_units:

@@ -37,20 +37,24 @@ SHOWN = 2  # differences that a reason lists
 class Measured:
     """The results folder of a planned run; `record` is what the last run there recorded of its settings, if anything.
 
-    `reasons` collects why files were not used, for the page.
+    `remade` lists the (rule, rung) of every job that Snakemake would run: what they make now is out of date, whatever
+    the record says. `reasons` collects why files were not used, for the page.
     """
 
     results: Path
     settings: Settings
     record: Record | None
+    remade: frozenset[tuple[str, str]] = frozenset()
     reasons: list[str] = field(default_factory=list)
 
-    def file(self, name: str, *sections: str) -> Path | None:
-        """Return an artefact's path, or None if it does not exist or was made with other settings in `sections`."""
+    def file(self, name: str, rule: str, *sections: str, rung: str = "") -> Path | None:
+        """Return the path of what `rule` makes, or None if it is missing or is of other settings in `sections`."""
         path, reason = self.results / name, "the run there left no record of its settings"
         if not path.is_file():
             return None
-        if self.record is not None:
+        if (rule, rung) in self.remade:
+            reason = f"{rule} would make {name} again"
+        elif self.record is not None:
             found = differences(self.record, self.settings, sections)
             if not found:
                 return path
@@ -133,7 +137,7 @@ def _audio_hours(folder: Path) -> float:
 
 def _counted(measured: Measured) -> Hours | None:
     """Return the hours that the tokens, the audit or the manifest of an earlier run list, whichever is the latest."""
-    path = measured.file("tokens/utterances.parquet", *SELECTED)
+    path = measured.file("tokens/utterances.parquet", "select_utterances", *SELECTED)
     if path:
         table = read_table(path, UTTERANCES, ["split", "seconds"])
         seconds, train = (table[name].to_numpy(zero_copy_only=False) for name in ("seconds", "split"))
@@ -141,8 +145,11 @@ def _counted(measured: Measured) -> Hours | None:
             return _hours(
                 path, len(seconds), float(seconds.sum()) / 3600, float(seconds[train == "train"].sum()) / 3600
             )
-    for name, key in {"corpus/audit.json": "splits", "corpus/manifest/summary.json": "after"}.items():
-        path = measured.file(name, *CORPUS)
+    for name, rule, key in (
+        ("corpus/audit.json", "audit_corpus", "splits"),
+        ("corpus/manifest/summary.json", "split_manifest", "after"),
+    ):
+        path = measured.file(name, rule, *CORPUS)
         splits = read_json(path)[key] if path else {}
         count, whole = (sum(row[column] for row in splits.values()) for column in ("utterances", "hours"))
         if count and whole:
@@ -173,7 +180,7 @@ def task_items(settings: Settings, measured: Measured, task: Task) -> Items:
     """Return the items of a task: as an earlier run made them, else as published or set."""
     bench = settings.benchmarks
     official = task.official if task.archive(bench) else None
-    path = measured.file(f"benchmarks/{task.name}/items.parquet", *CORPUS, "benchmarks")
+    path = measured.file(f"benchmarks/{task.name}/items.parquet", "make_items", *CORPUS, "benchmarks")
     if path:
         lengths = read_table(path, ITEMS, ["seconds"])["seconds"].to_numpy()
         count, hours = len(lengths), Figure(float(lengths.sum()) / 3600, "measured")

@@ -82,7 +82,8 @@ def plan_run(
         jobs = dry_run(files, words, target) if dry else Jobs(error="Snakemake was not asked")
     except UserError as error:
         jobs = Jobs(error=str(error))
-    measured = Measured(RESULTS, settings, read_record(RESULTS))
+    remade = frozenset((job.rule, job.rung) for job in jobs.counts if not job.point)
+    measured = Measured(RESULTS, settings, read_record(RESULTS), remade)
     context = Context(settings, find_hours(settings, measured), rates, machine, measured, downloads(settings))
     try:
         check_same_corpus(RESULTS, settings)
