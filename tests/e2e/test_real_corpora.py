@@ -152,7 +152,10 @@ def test_librispeech_is_fetched_unpacked_and_audited(served, tmp_path):
         ({"corpus": {"archives": ["smal.tar"]}}, "did you mean 'small.tar'"),
         ({"corpus": {"source": "/nowhere"}}, "corpus.source: /nowhere"),
         ({"downloads": {"files": {"small.tar": {"urls": ["ftp://x/small.tar"]}}}}, "small.tar"),
-        ({"downloads": {"files": {"small.tar": {"urls": ["http://x/small.tar"], "bytes": 10**18}}}}, "needs 1010000000 GB for small.tar"),
+        (
+            {"downloads": {"files": {"small.tar": {"urls": ["http://x/small.tar"], "bytes": 10**18}}}},
+            "needs 1010000000 GB for small.tar",
+        ),
         ({"alignment": {"aligner": "mfa"}}, "no `mfa` on PATH"),
         ({"alignment": {"aligner": "textgrids", "textgrids": "/nowhere"}}, "alignment.textgrids: /nowhere"),
         ({"benchmarks": {"slm21": "nowhere.zip"}}, "benchmarks.slm21: nowhere.zip"),
