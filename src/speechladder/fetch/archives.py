@@ -35,14 +35,7 @@ from speechladder.fetch.members import (
     rejects_summary,
 )
 from speechladder.io.errors import UserError
-from speechladder.io.files import (
-    atomic_folder,
-    files_below,
-    read_json,
-    read_jsonl,
-    write_json,
-    write_jsonl,
-)
+from speechladder.io.files import atomic_folder, files_below, read_json, read_jsonl, write_json, write_jsonl
 from speechladder.io.locks import wait_for_lock
 from speechladder.io.progress import progress, say, size_text
 from speechladder.io.rejects import Rejects

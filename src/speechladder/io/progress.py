@@ -8,14 +8,10 @@ from contextlib import contextmanager
 LOG_EVERY = 15.0  # seconds between lines if stderr is no terminal
 
 
-def _line(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
 def say(text: str) -> None:
     """Print one line to stderr: a warning, or a figure at the start of a step."""
-    _line(text)
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 class Meter:
@@ -39,7 +35,7 @@ class Meter:
         elif time.monotonic() - self.shown > LOG_EVERY:
             self.shown = time.monotonic()
             percent = "" if self.total is None else f" {100 * self.done / max(self.total, 1e-9):.0f} %,"
-            _line(f"{self.label}:{percent} {self._rate()}{self._left()}")
+            say(f"{self.label}:{percent} {self._rate()}{self._left()}")
 
     def _rate(self) -> str:
         rate = (self.done - self.first) * self.scale / max(time.monotonic() - self.begun, 1e-9)
@@ -119,4 +115,4 @@ def progress(
             yield meter
     else:
         yield meter
-        _line(f"{label}: done, {meter._rate()}, {time.monotonic() - meter.begun:.1f} s")
+        say(f"{label}: done, {meter._rate()}, {time.monotonic() - meter.begun:.1f} s")
