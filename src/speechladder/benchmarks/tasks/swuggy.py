@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 def _generate(settings: Benchmarks, seed: int, cuts: list[Path]) -> "list[Pair]":
     """Words of the world's lexicon or, with `cuts`, of their training text."""
-    from speechladder.benchmarks.generation.nonwords import swuggy_pairs
-    from speechladder.benchmarks.generation.vocabulary import training_words
+    from speechladder.benchmarks.generation.nonwords import swuggy_pairs, training_words
     from speechladder.corpora.speak import pronounce
 
     words, every = training_words(cuts)
