@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechladder.alignment.base import AlignmentError
-from speechladder.benchmarks.items import Speaker, Utterance
+from speechladder.benchmarks.spoken import Speaker, Utterance
 from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.prompt_table import PARTS, STORIES
 from speechladder.continuation.sample import rows_of

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from speechladder.alignment.pocketsphinx import DITHER, PADDING, bundled_dictionary
+from speechladder.alignment.pocketsphinx import PADDING, bundled_dictionary, pcm_bytes, write_dictionary
 from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.asr.adapt import adapt
 from speechladder.continuation.asr.text import english_normaliser
@@ -65,7 +65,8 @@ def build_asr(
         _write_trigrams(texts, folder / "lm.arpa")
         words = sorted({word for text in texts for word in text.split()})
         entries = {word: _pronunciations(word, said.get(word, []), corpus) for word in words}
-        _write_dictionary(entries, folder / "words.dict")
+        with (folder / "words.dict").open("w") as file:
+            write_dictionary(entries, file)
         chosen = _draw(aligned, minutes * 60)
         frames = 0
         if chosen:
@@ -106,7 +107,7 @@ def _read_speech(cuts: list[Cut], rows: dict[str, dict], meter: Any) -> Iterable
             samples = cut.samples()
         except AudioError:  # the file has changed since the alignment; one utterance less
             continue
-        yield _pcm(samples), from_rows(rows[cut.id]["phones"])
+        yield pcm_bytes(samples), from_rows(rows[cut.id]["phones"])
         meter.advance(cut.duration)
 
 
@@ -126,33 +127,14 @@ def _pronunciations(word: str, said: list[tuple], corpus: str) -> list[str]:
         return [" ".join(phones) for phones in said[:VARIANTS]]
     if corpus != "world" and word in bundled_dictionary():
         return bundled_dictionary()[word]
-    return [" ".join(strip_stress(p) for p in pronounce(word) if p != SIL)]
-
-
-def _write_dictionary(entries: dict[str, list[str]], file: Path) -> None:
-    with file.open("w") as handle:
-        for word, variants in entries.items():
-            for number, phones in enumerate((p for p in dict.fromkeys(variants) if p), 1):
-                handle.write(f"{word}({number}) {phones}\n" if number > 1 else f"{word} {phones}\n")
-
-
-def _pcm(samples: np.ndarray, pad: int = 0) -> bytes:
-    """16-bit samples, with `pad` samples of dither on both sides. The dither is always the same."""
-    padded = np.pad(samples.astype(np.float64), pad)
-    if pad:
-        padded += np.random.default_rng(0).normal(0, DITHER, len(padded))
-    return np.clip(np.round(padded * 32768), -32768, 32767).astype("<i2").tobytes()
+    phones = " ".join(strip_stress(p) for p in pronounce(word) if p != SIL)
+    return [phones] if phones else []
 
 
 class PocketSphinx:
     """The recogniser (`base.ASR`) in a folder that `build_asr` wrote."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._options = options
-        self.normalise = english_normaliser()
-
-    @classmethod
-    def from_folder(cls, folder: str | Path | None) -> "PocketSphinx":
+    def __init__(self, folder: str | Path | None) -> None:
         """Load the recogniser. Raise UserError if a file that `build_asr` writes is missing from `folder`."""
         folder = Path(folder or "")
         for name in FILES:
@@ -161,13 +143,8 @@ class PocketSphinx:
                     f"{folder}/{name}: no such file; run rule build_asr (scripts/build_asr.py), which writes the folder"
                 )
         adapted = {key: str(folder / name) for key, name in ADAPTED.items() if (folder / name).is_file()}
-        return cls({"lm": str(folder / "lm.arpa"), "dict": str(folder / "words.dict"), **WEIGHTS, **adapted})
-
-    def _decoder(self) -> Any:
-        from pocketsphinx import Decoder
-
-        # cmn="batch" subtracts the mean of the utterance itself
-        return Decoder(cmn="batch", loglevel="FATAL", **self._options)
+        self._options = {"lm": str(folder / "lm.arpa"), "dict": str(folder / "words.dict"), **WEIGHTS, **adapted}
+        self.normalise = english_normaliser()
 
     def transcribe(self, utterances: list[np.ndarray]) -> list[str]:
         """Return the text of each utterance, (n,) float32 at 16 kHz, in words of the dictionary; "" if none is found.
@@ -177,9 +154,12 @@ class PocketSphinx:
         return [self._decode(samples) if len(samples) else "" for samples in utterances]
 
     def _decode(self, samples: np.ndarray) -> str:
-        decoder = self._decoder()
+        from pocketsphinx import Decoder
+
+        # cmn="batch" subtracts the mean of the utterance itself
+        decoder = Decoder(cmn="batch", loglevel="FATAL", **self._options)
         decoder.start_utt()
-        decoder.process_raw(_pcm(samples, round(PADDING * SAMPLE_RATE)), full_utt=True)
+        decoder.process_raw(pcm_bytes(samples, round(PADDING * SAMPLE_RATE)), full_utt=True)
         try:
             decoder.end_utt()
         except RuntimeError:  # no path through the words: nothing was recognised

@@ -8,6 +8,7 @@ import json
 import random
 import re
 from collections.abc import Iterable, Iterator
+from itertools import groupby, zip_longest
 from pathlib import Path
 
 from speechladder.continuation.prompt_table import STORIES
@@ -124,36 +125,24 @@ def _transcripts(cuts: list[Path], seed: int) -> Iterator[str]:
 
 def _in_turn(sources: list[Iterator[str]]) -> Iterator[str]:
     """Yield a document of each file, then the next of each, so that every file has its share of judge_words."""
-    while sources:
-        left = []
-        for source in sources:
-            text = next(source, None)
-            if text is not None:
-                yield text
-                left.append(source)
-        sources = left
+    for texts in zip_longest(*sources):
+        yield from (text for text in texts if text is not None)
 
 
 def _paragraphs(path: Path) -> Iterator[str]:
     """Yield the blocks between blank lines. Raise UserError naming the file if it cannot be read."""
     if not path.name.lower().endswith(SUFFIXES):
         raise UserError(f"continuation.judge_text: {path} is not plain text; name files {' or '.join(SUFFIXES)}")
-    lines: list[str] = []
     try:
         opener = gzip.open if path.name.lower().endswith(".gz") else open
         with opener(path, "rt", encoding="utf-8-sig", errors="replace") as handle:
-            for line in handle:
-                if line.strip():
-                    lines.append(line.strip())
-                elif lines:
-                    yield " ".join(lines)
-                    lines = []
+            for filled, lines in groupby(handle, key=lambda line: bool(line.strip())):
+                if filled:
+                    yield " ".join(line.strip() for line in lines)
     except FileNotFoundError:
         raise UserError(f"continuation.judge_text: {path}: no such file") from None
     except (EOFError, OSError) as error:
         raise UserError(f"continuation.judge_text: {path} is not readable as text ({error})") from None
-    if lines:
-        yield " ".join(lines)
 
 
 def _file_documents(path: Path) -> Iterator[str]:
