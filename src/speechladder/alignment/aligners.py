@@ -20,13 +20,13 @@ from speechladder.alignment.base import (
     Answer,
     Request,
     audible_samples,
-    no_progress,
 )
 from speechladder.alignment.mfa.aligner import MFA
 from speechladder.alignment.pocketsphinx import UtteranceAligner
 from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
+from speechladder.io.progress import no_progress
 from speechladder.settings import Alignment
 
 AHEAD = 2  # utterances that are read ahead for each process, so that no process waits
