@@ -55,6 +55,18 @@ def test_names():
     assert not is_hub_name("run") and not is_hub_name("/data/models/llama") and not is_hub_name("a/b/c")
 
 
+@pytest.mark.parametrize(
+    "name", ["a/b", "a-b/c.d_e", "a/.b", "-a/b", "./b", "a/b-", "a/b--c", "a..b/c", "a/b.git", "a/"]
+)
+def test_names_are_those_that_the_hubs_client_takes(name):
+    try:
+        huggingface_hub.utils.validate_repo_id(name)
+    except huggingface_hub.errors.HFValidationError:
+        assert not is_hub_name(name)
+    else:
+        assert is_hub_name(name)
+
+
 def test_folders(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: 1 / 0)
     monkeypatch.setattr(models, "check_access", lambda name, field: None)

@@ -12,10 +12,9 @@ from speechladder.lm.architectures.base import get_architecture
 from speechladder.lm.tracking import check_tracking
 from speechladder.settings import DIMENSIONS, LM, Settings, Units, load
 from speechladder.settings.loading import mistakes, not_allowed
+from speechladder.settings.units import SHIPPED, encoder_folder
 
-SHIPPED = "hubert-micro"
 SOURCE = "the configuration (config/config.yaml, --configfile, --config)"
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
 def find(given: str, home: Path) -> str:
@@ -39,7 +38,7 @@ def _encoder(units: Units, home: Path) -> str:
     """
     if units.source == "s3prl":
         return _upstream(units.encoder, home)
-    given, folder = units.encoder, ASSETS / SHIPPED
+    given, folder = units.encoder, encoder_folder(units.encoder)
     if given != SHIPPED:
         try:
             folder = Path(find(given, home))
