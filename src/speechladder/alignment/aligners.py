@@ -3,8 +3,6 @@
 import functools
 import multiprocessing
 import os
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -26,6 +24,7 @@ from speechladder.alignment.pocketsphinx import UtteranceAligner
 from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
+from speechladder.io.processes import exit_when
 from speechladder.io.progress import no_progress
 from speechladder.settings import Alignment
 
@@ -109,10 +108,4 @@ def _align(
 
 def _end_with(parent: int) -> None:
     """End this process soon after its parent has ended, for whatever reason."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(137)
-
-    threading.Thread(target=watch, daemon=True, name="parent watch").start()
+    exit_when(lambda: os.getppid() != parent)

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -73,11 +73,6 @@ def _job(rule: str, wildcards: dict[str, str]) -> Job:
         point = f"scaling/{wildcards['fraction']}/"
     rung = wildcards.get("rung", "")
     return Job(rule, rung, wildcards.get("file") or wildcards.get("archive", ""), point)
-
-
-def jobs_by_rule(jobs: Iterable[Job]) -> Counter[str]:
-    """Return how many jobs each rule has."""
-    return Counter(job.rule for job in jobs)
 
 
 def jobs_of_a_new_run(settings: Settings, files: Sequence[File]) -> Counter[Job]:

@@ -118,15 +118,19 @@ def _curves(axes: Sequence[Axes], rows: list[dict[str, str]], x: str) -> list[st
     return rungs
 
 
+def _without_rows(figure: Figure, why: str) -> Figure:
+    for axis, task in zip(figure.axes, TASKS):
+        axis.set_title(TASKS[task].title)
+        note_no_rows(axis, why)
+    return figure
+
+
 def draw_layers(path: Path, folder: Path) -> Figure:
     """The accuracy (norm sum) of each layer through the final norm and the head; layer 0 is the embedding."""
     rows = read_csv(path, layers.COLUMNS)
     with open_figure(folder, "layers", _width(), 4.2, len(TASKS), sharey=True) as (figure, axes):
         if not rows:
-            for axis, task in zip(axes, TASKS):
-                axis.set_title(TASKS[task].title)
-                note_no_rows(axis, "layers were not scored\n(scores.layers: false)")
-            return figure
+            return _without_rows(figure, "layers were not scored\n(scores.layers: false)")
         rungs = _curves(axes, rows, "layer")
         for axis in axes:
             axis.set_xlabel("layer")
@@ -140,10 +144,7 @@ def draw_learning(path: Path, folder: Path) -> Figure:
     rows = read_csv(path, learning.COLUMNS)
     with open_figure(folder, "learning", _width(), 4.2, len(TASKS), sharey=True, sharex=True) as (figure, axes):
         if not rows:
-            for axis, task in zip(axes, TASKS):
-                axis.set_title(TASKS[task].title)
-                note_no_rows(axis, "the curve was not scored\n(scores.learning: false)")
-            return figure
+            return _without_rows(figure, "the curve was not scored\n(scores.learning: false)")
         rungs = _curves(axes, rows, "train_tokens")
         for axis in axes:
             axis.set_xlabel("training tokens")

@@ -148,7 +148,7 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     return settings
 
 
-def check_rungs(settings: Settings, source: str = SOURCE) -> None:
+def check_rungs(settings: Settings) -> None:
     """Raise UserError if a rung of the settings is not registered, with the nearest name and every allowed one."""
     from speechladder.rungs import registry
 
@@ -158,7 +158,7 @@ def check_rungs(settings: Settings, source: str = SOURCE) -> None:
         (f"{field}.{n}", rung) for field, rungs in given.items() for n, rung in enumerate(rungs) if rung not in names
     ]
     if wrong:
-        raise mistakes(source, [not_allowed(field, rung, names) for field, rung in wrong])
+        raise mistakes(SOURCE, [not_allowed(field, rung, names) for field, rung in wrong])
 
 
 def _check_units(units: Units) -> None:

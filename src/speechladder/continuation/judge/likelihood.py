@@ -61,7 +61,7 @@ class Judge:
         return self.tokenizer.encode(text, add_special_tokens=False) if text else []
 
 
-def load_judge(name: str | Path, own: bool = False, threads: int = 1) -> Judge:
+def load_judge(name: str | Path, own: bool = False) -> Judge:
     """Load the judge `name`, a folder or a hub's OWNER/NAME: in bf16 on a GPU, in fp32 on the CPU.
 
     The run's `own` judge is always in fp32. Raise UserError naming continuation.judge_model if the model cannot be
@@ -69,7 +69,7 @@ def load_judge(name: str | Path, own: bool = False, threads: int = 1) -> Judge:
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    device = prepare_torch(threads)
+    device = prepare_torch(threads=1)
     dtype = torch.bfloat16 if device.type == "cuda" and not own else torch.float32
     name = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else str(name)
     try:

@@ -162,13 +162,11 @@ def by_frame(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield name, values[row].values.to_numpy()
 
 
-def draw_utterances(
-    cuts: list[Path], units: list[Path], seed: int, read: ReadUnits = by_frame
-) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def draw_utterances(cuts: list[Path], units: list[Path], seed: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """(speakers, units) of utterances by id, in the order of a seeded hash of the id, up to FRAMES frames."""
     drawn: Draw[tuple[str, np.ndarray]] = Draw(FRAMES, "quality", seed)
     for path in units:
-        for name, values in read(path):
+        for name, values in by_frame(path):
             drawn.add(name, len(values), (name, values))
     found = dict(drawn.items())
     return {cut.id: cut.speaker for path in cuts for cut in read_cuts(path) if cut.id in found}, found
