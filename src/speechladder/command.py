@@ -107,13 +107,6 @@ def _is_section(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Section)
 
 
-def _without_none(hint: Any) -> Any:
-    """X for X | None, else the hint itself."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return next(kind for kind in typing.get_args(hint) if kind is not type(None))
-    return hint
-
-
 def _add(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, text: str) -> None:
     """Give `parser` the option of one parameter."""
     required = default is inspect.Parameter.empty

@@ -19,6 +19,7 @@ from speechladder.corpora.audit import write_audit
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
+from speechladder.io.progress import size_text
 from speechladder.io.tables import UTTERANCES, write_table
 from speechladder.lm import compute
 from speechladder.plan import costs, items, models, page, rates, report, stages
@@ -767,7 +768,7 @@ def test_a_mistake_in_the_settings_ends_the_plan_by_name(book, tmp_path):
 
 
 def test_sizes_and_counts_are_readable():
-    assert [page.size(n) for n in (3.05e12, 35e9, 2.5e6, 300)] == ["3.0 TB", "35.0 GB", "2.5 MB", "0 kB"]
+    assert [size_text(n) for n in (3.05e12, 350e9, 2.5e6, 300)] == ["3.0 TB", "350.0 GB", "2.5 MB", "300 bytes"]
     assert [page.count(n) for n in (1.1e9, 88e6, 3200, 45)] == ["1.1 B", "88.0 M", "3.2 k", "45"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from speechladder.fetch.disk import free_space
-from speechladder.io.progress import table_lines
+from speechladder.io.progress import size_text, table_lines
 from speechladder.plan.context import Context
 from speechladder.plan.downloads import hub_models
 from speechladder.plan.figures import BASES, Figure
@@ -111,7 +111,7 @@ def _stage_rows(plan: Plan) -> list[list[str]]:
         figures = stage.figures | {"disk_bytes": Figure()}
         cells = {name: _figure(figure) for name, figure in figures.items()}
         if stage.cost.disk.value:
-            cells["disk_bytes"] = f"{size(stage.cost.disk.value)} {LETTERS[stage.cost.disk.basis]}"
+            cells["disk_bytes"] = f"{size_text(stage.cost.disk.value)} {LETTERS[stage.cost.disk.basis]}"
         rows.append([stage.name, f"{stage.jobs:,}", *cells.values()])
     return rows
 
@@ -143,7 +143,7 @@ def _download_lines(report: Report) -> list[str]:
 
 
 def _sized(name: str, known: float | None) -> str:
-    return f"{name} ({size(known) if known else 'size not known'})"
+    return f"{name} ({size_text(known) if known else 'size not known'})"
 
 
 def _room_lines(report: Report) -> list[str]:
@@ -156,8 +156,8 @@ def _room_lines(report: Report) -> list[str]:
     lines = []
     for place, amount in needed.items():
         free = free_space(place)[1]
-        verdict = "enough" if free > amount else f"LACKS {size(amount - free)}"
-        lines += _wrapped(f"Disk of {place}: needs {size(amount)}, has {size(free)} free: {verdict}.")
+        verdict = "enough" if free > amount else f"LACKS {size_text(amount - free)}"
+        lines += _wrapped(f"Disk of {place}: needs {size_text(amount)}, has {size_text(free)} free: {verdict}.")
     return lines
 
 
@@ -170,11 +170,11 @@ def _notes(report: Report) -> list[str]:
         extra = max(model.while_training for model in plan.models)
         notes.append(
             "The models of this plan train to lm.max_steps, lm.max_passes or lm.max_tokens; validation may end them "
-            f"earlier. While one trains, its checkpoints take {size(extra)} more."
+            f"earlier. While one trains, its checkpoints take {size_text(extra)} more."
         )
     if context.settings.alignment.aligner == "mfa":
         extra = context.disk(context.shard, "bytes_mfa").disk.value
-        notes.append(f"While MFA aligns a shard, it takes some {size(extra)} more (assumed).")
+        notes.append(f"While MFA aligns a shard, it takes some {size_text(extra)} more (assumed).")
     if plan.unknown:
         listed = ", ".join(f"{rule} ({number})" for rule, number in plan.unknown.items())
         notes.append(f"Rules without an estimate, and their jobs: {listed}.")
@@ -214,14 +214,6 @@ def as_json(report: Report) -> dict[str, Any]:
         "free": {str(folder): free for folder, free in map(free_space, (report.downloads_folder, report.directory))},
         "rates": {name: asdict(rate) | {"unit": context.rates.unit(name)} for name, rate in context.rates.used.items()},
     }
-
-
-def size(number: float) -> str:
-    """Write a number of bytes to read: 1.2 GB."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if number >= factor:
-            return f"{_number(number / factor)} {unit}"
-    return f"{number / 1e3:.0f} kB"
 
 
 def count(number: float) -> str:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from speechladder.continuation.judge.checks import FIELD, check_judge_config
 from speechladder.io.errors import UserError, first_line
 from speechladder.io.hub import check_access, is_hub_name
+from speechladder.io.progress import no_progress
 from speechladder.lm.batches import by_length, padded
 from speechladder.lm.model import prepare_torch
 
@@ -106,7 +107,7 @@ def negative_log_likelihoods(
     judge: Judge,
     pairs: Sequence[tuple[str, str]],
     batch_tokens: int = BATCH_TOKENS,
-    advance: Callable[[float], object] = lambda amount: None,
+    advance: Callable[[float], object] = no_progress,
 ) -> list[tuple[float, int]]:
     """Return (nats, tokens of the judge) of each (prompt, continuation); (0.0, 0) for an empty continuation.
 
