@@ -79,7 +79,7 @@ test-cluster: .work/slurm/.installed ## the smoke run through a real SLURM on th
 
 lint: $(VENV)/.installed-test ## ruff, snakefmt, snakemake --lint
 	ruff check .
-	ruff format --check src scripts tests
+	ruff format --check src scripts tests recipes benchmarks
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 

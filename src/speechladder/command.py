@@ -107,6 +107,13 @@ def _is_section(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Section)
 
 
+def _without_none(hint: Any) -> Any:
+    """X for X | None, else the hint itself."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    return hint
+
+
 def _add(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, text: str) -> None:
     """Give `parser` the option of one parameter."""
     required = default is inspect.Parameter.empty
@@ -128,13 +135,6 @@ def _add(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, te
     if hint is not bool and not required and default not in (None, (), []):
         text += f" (default: {default})"
     parser.add_argument(f"--{name.replace('_', '-')}", help=text.replace("%", "%%"), **more)
-
-
-def _without_none(hint: Any) -> Any:
-    """X of the type hint X | None; any other hint as it is."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return next(kind for kind in typing.get_args(hint) if kind is not type(None))
-    return hint
 
 
 def _pair(kind: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:

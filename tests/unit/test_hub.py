@@ -15,7 +15,7 @@ from speechladder.io import hub as models
 from speechladder.io.errors import UserError
 from speechladder.io.hub import fetch_model, find_model_folder, find_weights, is_hub_name, read_model_config
 from speechladder.settings import load
-from speechladder.workflow.config import check_hubs
+from speechladder.workflow.checks import check_hubs
 
 
 class _Hub(BaseHTTPRequestHandler):

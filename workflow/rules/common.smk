@@ -11,7 +11,8 @@ from speechladder.settings.options import DOWNLOADS
 from speechladder.settings.points import CODEBOOKS, FRACTION, LAYERS, MODELS, SAMPLES
 from speechladder.units.encoders.s3prl_environment import interpreter
 from speechladder.workflow.caches import RUN, caches
-from speechladder.workflow.config import checked, spoken_rungs
+from speechladder.workflow.config import checked
+from speechladder.workflow.rungs import spoken_rungs
 from speechladder.workflow.grids import ScalingInputs, SweepInputs, variability_config
 from speechladder.workflow.inputs import Inputs, flags
 from speechladder.workflow.lock import unlock

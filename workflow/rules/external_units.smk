@@ -1,7 +1,7 @@
 # Units that the user's own tokenizer made (units.source: external), instead of units.smk: there is no encoder, no sample and no
 # codebook.
 from speechladder.units.external.read import files_of
-from speechladder.workflow.config import silent_rungs
+from speechladder.workflow.rungs import silent_rungs
 
 UNIT_FILES = list(map(str, files_of(S.units.path)))
 ITEM_UNIT_FILES = list(map(str, files_of(S.units.items_path or S.units.path)))

@@ -12,7 +12,7 @@ from speechladder.plan.items import all_items, task_items
 from speechladder.plan.jobs import Job
 from speechladder.plan.models import hub_parameters, plan_model, train_cost
 from speechladder.rungs import registry
-from speechladder.workflow.config import spoken_rungs
+from speechladder.workflow.rungs import spoken_rungs
 
 SAMPLE_SHARE = 0.5  # of an utterance's frames that the k-means sample takes (units.sample.SHARE, which imports torch)
 MFA_PASSES = 40  # of MFA's training over its speech

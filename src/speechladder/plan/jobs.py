@@ -12,8 +12,8 @@ from typing import NamedTuple
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.plan.downloads import File
 from speechladder.settings import Settings
-from speechladder.workflow.config import needs_vocoder, spoken_rungs
 from speechladder.workflow.presets import HOME
+from speechladder.workflow.rungs import needs_vocoder, spoken_rungs
 
 _JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", re.MULTILINE)
 _WILDCARDS = re.compile(r"^    wildcards: (.*)$", re.MULTILINE)

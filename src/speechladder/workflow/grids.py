@@ -8,7 +8,7 @@ from typing import Any
 
 from speechladder.io.errors import UserError
 from speechladder.settings import Point, Settings, own
-from speechladder.workflow.config import check_sweep
+from speechladder.workflow.checks import check_sweep
 from speechladder.workflow.inputs import Inputs
 
 

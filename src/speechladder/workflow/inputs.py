@@ -16,7 +16,7 @@ from speechladder.io.errors import UserError
 from speechladder.settings import DIMENSIONS, Settings, at, where
 from speechladder.settings.units import encoder_folder
 from speechladder.units.encoders.s3prl_environment import split_encoder
-from speechladder.workflow.config import needs_vocoder, reads_units
+from speechladder.workflow.rungs import needs_vocoder, reads_units
 from speechladder.workflow.sources import audio_inputs, content, place, readable, tars, unpacked
 from speechladder.workflow.unread import read_options
 

@@ -119,7 +119,7 @@ def pattern(names: list[str] | dict[str, object]) -> str:
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
-def check(settings: Settings) -> None:
+def check_sources(settings: Settings) -> None:
     """Raise UserError for mistakes in archives, manifests, corpus.source and downloads, before any job runs."""
     if downloads_folder(settings.downloads).resolve().is_relative_to(Path("results").resolve()):
         raise UserError(

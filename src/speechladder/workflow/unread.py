@@ -9,7 +9,7 @@ from typing import Any
 
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.settings import Settings, options
-from speechladder.workflow.config import needs_vocoder
+from speechladder.workflow.rungs import needs_vocoder
 
 Unread = Callable[[Settings, Any], Collection[str]]
 

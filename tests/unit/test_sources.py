@@ -17,7 +17,17 @@ from speechladder.fetch.download import check_room, fetch
 from speechladder.io.errors import UserError
 from speechladder.settings import Settings, load
 from speechladder.workflow import sources as places
-from speechladder.workflow.sources import audio_inputs, check, content, missing, place, readable, roots, tars, unpacked
+from speechladder.workflow.sources import (
+    audio_inputs,
+    check_sources,
+    content,
+    missing,
+    place,
+    readable,
+    roots,
+    tars,
+    unpacked,
+)
 from tests.http_server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +75,7 @@ def test_what_is_nowhere_is_downloaded():
         benchmarks={"slm21": "sLM21.zip"},
         alignment={"aligner": "textgrids", "textgrids": "grids.tgz"},
     )
-    check(settings)
+    check_sources(settings)
     assert place(settings, "small.tar", "x") == "results/downloads/small.tar"
     assert readable(settings, "sLM21.zip", "x") == "results/downloads/sLM21.zip"
     assert readable(settings, "grids.tgz", "x") == "results/unpacked/grids.tgz"
@@ -82,7 +92,7 @@ def test_compressed_and_unpacked_archives():
     settings = _settings(corpus={"archives": ["small.tar"], "unpack": True})
     assert (tars(settings), roots(settings)) == ({}, ["results/unpacked/small.tar"])
     settings = _settings("librispeech", corpus={"archives": ["train-clean-100.tar.gz", "dev-clean.tar.gz"]})
-    check(settings)
+    check_sources(settings)
     both = ["results/unpacked/train-clean-100.tar.gz", "results/unpacked/dev-clean.tar.gz"]
     assert tars(settings) == {}
     assert roots(settings) == audio_inputs(settings) == both
@@ -95,7 +105,7 @@ def test_files_of_the_disk_are_inputs_themselves(tmp_path):
     settings = _settings(
         corpus={"archives": [f"{mine}/small.tar", f"{mine}/medium.tar.gz"]}, benchmarks={"slm21": f"{mine}/sLM21"}
     )
-    check(settings)
+    check_sources(settings)
     assert tars(settings) == {"small.tar": f"{mine}/small.tar"}
     assert unpacked(settings) == {"medium.tar.gz": f"{mine}/medium.tar.gz"}
     assert roots(settings) == ["results/unpacked/medium.tar.gz"]
@@ -112,7 +122,7 @@ def test_a_name_is_a_download_even_where_a_file_is_called_so():
 
 def test_the_world_and_local_speech_wait_for_nothing(tmp_path):
     for settings in (_settings("world"), _settings("local", corpus={"path": str(tmp_path)})):
-        check(settings)
+        check_sources(settings)
         assert (tars(settings), roots(settings), audio_inputs(settings), unpacked(settings)) == ({}, [], [], {})
         assert missing(settings) == []
 
@@ -127,7 +137,7 @@ def test_librispeech_that_is_unpacked_already(tmp_path, below, inside):
     named = _settings(
         "librispeech", corpus={"source": source, "archives": ["train-clean-100.tar.gz", "dev-clean.tar.gz"]}
     )
-    check(named)
+    check_sources(named)
     assert roots(named) == [str(base / "train-clean-100"), str(base / "dev-clean")]  # and no other subset
     assert audio_inputs(named) == missing(named) == []
     assert unpacked(named) == {}
@@ -153,7 +163,7 @@ def test_a_source_that_holds_archives(tmp_path):
         settings = _settings(
             "librispeech", corpus={"source": str(tmp_path)} | corpus, benchmarks={"slm21": "sLM21.zip"}
         )
-        check(settings)
+        check_sources(settings)
         assert unpacked(settings) == {"train-clean-100.tar.gz": f"{tmp_path}/train-clean-100.tar.gz"}
         assert missing(settings) == []
     settings = _settings(corpus={"source": str(tmp_path)})
@@ -204,7 +214,7 @@ def test_a_mistake_is_named_before_a_job(tmp_path, sections, parts):
     sections = json.loads(json.dumps(sections).replace("{tmp}", str(tmp_path)))
     sections.setdefault("corpus", {"archives": ["small.tar"]})
     with pytest.raises(UserError) as error:
-        check(_settings(**sections))
+        check_sources(_settings(**sections))
     for part in parts:
         assert part in str(error.value)
     assert "geheim" not in str(error.value)
@@ -212,12 +222,12 @@ def test_a_mistake_is_named_before_a_job(tmp_path, sections, parts):
 
 def test_a_mistake_that_is_none(tmp_path):
     _touch(tmp_path / "small.tar")
-    check(
+    check_sources(
         _settings(
             corpus={"archives": ["small.tar"]}, files={"small.tar": {"urls": ["/nowhere", str(tmp_path / "small.tar")]}}
         )
     )
-    check(_settings(corpus={"archives": ["small.tar"]}, files={"unused.tar": {"urls": ["ftp://x"]}}))
+    check_sources(_settings(corpus={"archives": ["small.tar"]}, files={"unused.tar": {"urls": ["ftp://x"]}}))
     settings = _settings(corpus={"archives": ["small.tar"]})
     check_room(missing(settings), settings.downloads)
 
@@ -254,12 +264,12 @@ import os, sys
 from pathlib import Path
 HOME = Path({root!r})
 sys.path.insert(0, str(HOME / "src"))
-from speechladder.workflow.sources import audio_inputs, check, tars
+from speechladder.workflow.sources import audio_inputs, check_sources, tars
 from speechladder.settings import load, untracked, version
 from speechladder.workflow.inputs import Inputs
 configfile: "config.yaml"
 S = load(config)
-check(S)
+check_sources(S)
 inputs = Inputs(S, HOME)
 ENV = HOME / "envs" / "base.yaml"
 os.environ.update(untracked(S))
