@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from speechladder.plan.downloads import HUB_SIZES, SIZES
-from speechladder.plan.hours import KNOWN
-from speechladder.plan.jobs import parse_jobs
-from speechladder.plan.machine import find_machine
+from speechladder.plan.inputs import HUB_SIZES, SIZES, find_machine, parse_jobs
 from speechladder.plan.rates import Rates
+from speechladder.plan.speech import KNOWN
 from speechladder.settings import DIMENSIONS, EXECUTION_FIELDS, PAPER_RUNGS, STAGES, Settings, load
 from speechladder.workflow.config import checked
 
