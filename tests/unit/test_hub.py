@@ -10,6 +10,8 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 from speechladder.io import hub as models
 from speechladder.io.errors import UserError
@@ -60,8 +62,8 @@ def test_names():
 )
 def test_names_are_those_that_the_hubs_client_takes(name):
     try:
-        huggingface_hub.utils.validate_repo_id(name)
-    except huggingface_hub.errors.HFValidationError:
+        validate_repo_id(name)
+    except HFValidationError:
         assert not is_hub_name(name)
     else:
         assert is_hub_name(name)
