@@ -19,6 +19,7 @@ from speechladder.io.audio import AudioError, encode_flac, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, read_jsonl, write_json
 from speechladder.io.hashing import stable_hash
+from speechladder.io.progress import no_progress
 from speechladder.io.spans import Span, as_rows
 from speechladder.io.tables import ITEMS, read_table
 from speechladder.settings import Alignment, Benchmarks
@@ -96,7 +97,7 @@ class Recorded:
     def __init__(self, find) -> None:
         self.find, self.calls, self.asked = find, 0, []
 
-    def align_all(self, requests, advance=lambda seconds: None):
+    def align_all(self, requests, advance=no_progress):
         self.calls += 1
         self.asked = list(requests)
         for request in self.asked:
@@ -262,7 +263,7 @@ def test_recordings_are_read_when_needed_and_not_kept(monkeypatch):
     read, answered = [], []
 
     class OneByOne(Recorded):
-        def align_all(self, requests, advance=lambda seconds: None):
+        def align_all(self, requests, advance=no_progress):
             for request in requests:
                 yield request.id, evenly(["B"], request.text, len(request.samples()) / 16_000)
 

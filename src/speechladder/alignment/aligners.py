@@ -93,4 +93,4 @@ def _align(
 
 def _end_with(parent: int) -> None:
     """End this process soon after its parent has ended, for whatever reason."""
-    exit_when(lambda: os.getppid() != parent, every=0.5)
+    exit_when(lambda: os.getppid() != parent)

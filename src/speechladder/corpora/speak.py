@@ -216,7 +216,7 @@ def _alone(word: str, accent: str) -> tuple[tuple[str, int], ...]:
     return tuple((p.label, p.word) for p in phones if p.label != SIL)
 
 
-def pronounce(word: str, accent: str = "en-us") -> list[str]:
+def pronounce(word: str) -> list[str]:
     """The ARPAbet phones of a word, with stress digits, by espeak-ng's dictionary and letter-to-sound rules.
 
     >>> pronounce("blorf")
@@ -224,7 +224,7 @@ def pronounce(word: str, accent: str = "en-us") -> list[str]:
 
     Raises ValueError if the word has no letters.
     """
-    return [label for label, _ in _alone(word, accent)]
+    return [label for label, _ in _alone(word, "en-us")]
 
 
 def speak(text: str, voice: Voice, seed: int) -> Spoken:

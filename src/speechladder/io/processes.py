@@ -35,15 +35,15 @@ def alive(pid: int) -> bool:
     return True
 
 
-def exit_when(gone: Callable[[], bool], every: float) -> None:
-    """End this process soon after `gone()` is true. `every`: seconds between two checks."""
+def exit_when(ended: Callable[[], bool], every: float = 0.3) -> None:
+    """End this process soon after `ended()` is true, which a thread asks every `every` seconds."""
 
     def watch() -> None:
-        while not gone():
+        while not ended():
             time.sleep(every)
         os._exit(137)
 
-    threading.Thread(target=watch, daemon=True, name="exit watch").start()
+    threading.Thread(target=watch, daemon=True, name="watch").start()
 
 
 def die_with_runner() -> None:
@@ -55,6 +55,5 @@ def die_with_runner() -> None:
     """
     machine, _, number = os.environ.get(RUNNER, "").rpartition(":")
     pid = int(number or "0")
-    if not pid or pid == os.getpid() or machine != _machine():
-        return
-    exit_when(lambda: not alive(pid), every=0.3)
+    if pid and pid != os.getpid() and machine == _machine():
+        exit_when(lambda: not alive(pid))

@@ -77,7 +77,7 @@ def duration(seconds: float) -> str:
 
 def size_text(size: float) -> str:
     """A number of bytes as text: '35.2 GB', '12.3 MB', '512 bytes'."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if size >= unit:
             return f"{size / unit:.{1 if size < 1000 * unit else 0}f} {name}"
     return f"{size:.0f} bytes"

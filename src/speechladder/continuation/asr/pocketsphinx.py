@@ -1,6 +1,6 @@
 """PocketSphinx with a language model, a pronunciation dictionary and acoustic parameters made from the run's corpus."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +14,12 @@ from speechladder.continuation.asr.text import english_normaliser
 from speechladder.continuation.lexicon import observed_pronunciations
 from speechladder.continuation.sample import rows_of, train_sample
 from speechladder.corpora.cuts import Cut
+from speechladder.corpora.draw import Draw
 from speechladder.corpora.phones import SIL, strip_stress
 from speechladder.corpora.speak import pronounce
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, write_json
-from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT
@@ -67,7 +67,7 @@ def build_asr(
         entries = {word: _pronunciations(word, said.get(word, []), corpus) for word in words}
         with (folder / "words.dict").open("w") as file:
             write_dictionary(entries, file)
-        chosen = _draw(aligned, minutes * 60)
+        chosen = _draw(aligned, minutes * 60, "asr speech", lambda cut: cut.duration)
         frames = 0
         if chosen:
             with progress("adapt asr", sum(c.duration for c in chosen), "x real time") as meter:
@@ -79,26 +79,19 @@ def build_asr(
 
 def _choose_texts(train: list[Cut]) -> list[str]:
     """The texts of the utterances, in their order; of a sample of them if they have more than MAX_WORDS words."""
-    chosen, words = [], 0
-    for cut in sorted(train, key=lambda cut: stable_hash("asr text", cut.id)):
-        words += len(cut.text.split())
-        if chosen and words > MAX_WORDS:
-            say(f"asr: the language model is made of {len(chosen)} of {len(train)} texts, {MAX_WORDS:,} words")
-            break
-        chosen.append(cut)
+    chosen = _draw(train, MAX_WORDS, "asr text", lambda cut: len(cut.text.split()))
+    if len(chosen) < len(train):
+        say(f"asr: the language model is made of {len(chosen)} of {len(train)} texts, {MAX_WORDS:,} words")
     kept = {cut.id for cut in chosen}
     return [cut.text for cut in train if cut.id in kept]
 
 
-def _draw(cuts: list[Cut], seconds: float) -> list[Cut]:
-    """A draw of cuts of up to `seconds` of speech."""
-    chosen, total = [], 0.0
-    for cut in sorted(cuts, key=lambda cut: stable_hash("asr speech", cut.id)):
-        if chosen and total + cut.duration > seconds:
-            break
-        chosen.append(cut)
-        total += cut.duration
-    return chosen
+def _draw(cuts: list[Cut], wanted: float, key: str, size: Callable[[Cut], float]) -> list[Cut]:
+    """A draw of cuts whose sizes are at most `wanted` together, but of one cut at least."""
+    drawn: Draw[Cut] = Draw(wanted, key)
+    for cut in cuts:
+        drawn.add(cut.id, size(cut), cut)
+    return drawn.items(within=True)
 
 
 def _read_speech(cuts: list[Cut], rows: dict[str, dict], meter: Any) -> Iterable[tuple[bytes, list[Span]]]:

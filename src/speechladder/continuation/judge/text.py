@@ -13,12 +13,12 @@ from pathlib import Path
 
 from speechladder.continuation.prompt_table import STORIES
 from speechladder.corpora.cuts import read_cuts
+from speechladder.corpora.draw import hash_order
 from speechladder.corpora.text import normalise
 from speechladder.corpora.world.grammar import scene
 from speechladder.corpora.world.stories import HELD_OUT, document, story, written
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder
-from speechladder.io.hashing import share
 from speechladder.io.progress import say
 from speechladder.io.tables import PROMPTS, read_table
 from speechladder.settings import Continuation
@@ -61,7 +61,7 @@ def judge_documents(
             break
         documents.append(text)
         words += len(text.split())
-    order = sorted(set(documents), key=lambda text: (share(seed, "judge", text), text))
+    order = hash_order(sorted(set(documents)), seed, "judge", name=str)
     if len(order) < 2:
         where = ", ".join(map(str, files or cuts)) or "the world"
         raise UserError(
@@ -117,10 +117,8 @@ def _world_documents(seed: int, forbidden: set[str]) -> Iterator[str]:
 
 
 def _transcripts(cuts: list[Path], seed: int) -> Iterator[str]:
-    texts = [
-        (share(seed, "judge", cut.id), cut.text) for path in cuts for cut in read_cuts(path) if cut.split == "train"
-    ]
-    return (text for _, text in sorted(texts))
+    texts = ((cut.id, cut.text) for path in cuts for cut in read_cuts(path) if cut.split == "train")
+    return (text for _, text in hash_order(texts, seed, "judge", name=lambda row: row[0]))
 
 
 def _in_turn(sources: list[Iterator[str]]) -> Iterator[str]:
