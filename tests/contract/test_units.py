@@ -230,6 +230,12 @@ def test_a_codebook_of_another_encoder_is_never_used(corpus, tmp_path):
             corpus.extract(0)
 
 
+def drawn(encoder, cuts, alignment, units, seed):
+    rows = []
+    said = draw_sample(encoder, cuts, alignment, units, seed, Normaliser.none(), rows.append)
+    return np.concatenate(rows), said
+
+
 def test_the_sample_is_a_share_of_the_train_split(corpus):
     corpus.write()
     encoder = TransformersEncoder.load(corpus.settings.encoder, 2)
@@ -237,30 +243,30 @@ def test_the_sample_is_a_share_of_the_train_split(corpus):
     paths = corpus.paths("cuts"), corpus.paths("alignment")
     train = [cut for shard in corpus.shards for cut in corpus.cuts[shard] if cut.split == "train"]
     total = sum(frame_count(len(cut.samples())) for cut in train)
-    features, said = draw_sample(encoder, *paths, few, seed=0)
+    features, said = drawn(encoder, *paths, few, seed=0)
     assert features.shape == (100, 16) == (said["frames"], encoder.dim)
     assert said["frames_in_split"] == total
     assert 100 / 25 / 0.5 - 2 < said["utterances"] < len(train)  # half of each, no more utterances than needed
-    every, said = draw_sample(encoder, *paths, few.model_copy(update={"sample_frames": 10**6}), seed=0)
+    every, said = drawn(encoder, *paths, few.model_copy(update={"sample_frames": 10**6}), seed=0)
     assert len(every) == total
     assert said["utterances"] == len(train)
     assert said["speakers"] == len({cut.speaker for cut in train})
     wanted = np.concatenate([encoder.encode([cut.samples()])[0] for cut in train])
     # every frame once, none of another split
     assert sorted(map(tuple, every)) == sorted(map(tuple, wanted))
-    assert (draw_sample(encoder, *paths, few, seed=0)[0] == features).all()
-    assert (draw_sample(encoder, *paths, few, seed=1)[0] != features).any()
+    assert (drawn(encoder, *paths, few, seed=0)[0] == features).all()
+    assert (drawn(encoder, *paths, few, seed=1)[0] != features).any()
 
 
 def test_the_sample_does_not_depend_on_the_division_into_shards(corpus):
     corpus.write()
     encoder = TransformersEncoder.load(corpus.settings.encoder, 2)
     few = corpus.settings.model_copy(update={"sample_frames": 100})
-    two = draw_sample(encoder, corpus.paths("cuts"), corpus.paths("alignment"), few, seed=0)[0]
+    two = drawn(encoder, corpus.paths("cuts"), corpus.paths("alignment"), few, seed=0)[0]
     corpus.cuts[0], corpus.cuts[1] = [], corpus.cuts[1] + corpus.cuts[0]
     corpus.rows[0], corpus.rows[1] = [], corpus.rows[1] + corpus.rows[0]
     corpus.write()
-    one = draw_sample(encoder, corpus.paths("cuts"), corpus.paths("alignment"), few, seed=0)[0]
+    one = drawn(encoder, corpus.paths("cuts"), corpus.paths("alignment"), few, seed=0)[0]
     assert (one == two).all()
 
 

@@ -15,7 +15,9 @@ from speechladder.io.files import read_json
 
 ALLOWED = "a folder, or a hub's model as OWNER/NAME"
 
-_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # of a model as transformers saves it
+
+_NAME = re.compile(r"(?!.*(--|\.\.|\.git$))\w([\w.-]*\w)?/\w([\w.-]*\w)?")
 
 
 def is_hub_name(name: str) -> bool:
@@ -58,7 +60,7 @@ def fetch_model(name: str, field: str, patterns: Sequence[str], allowed: str = A
 
 
 def fetch_config(name: str, field: str) -> dict[str, Any]:
-    """Return the contents of config.json of a hub's model. Raise UserError if the model or the file cannot be had."""
+    """Return config.json of a hub's model. Raise UserError if the model or the file cannot be had."""
     check_access(name, field)
     from huggingface_hub import hf_hub_download
 
@@ -103,15 +105,26 @@ def cached_config(name: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
+def find_config(name: str, field: str) -> dict[str, Any] | None:
+    """Return config.json of a folder, or of a hub's model in the cache; None if it has not been fetched yet.
+
+    Raise UserError as `find_model_folder` and `read_model_config` do.
+    """
+    if folder := find_model_folder(name, field):
+        return read_model_config(folder, field)
+    file = cached_config(name)
+    return _read_config(file, field) if file else None
+
+
 def read_model_config(folder: Path, field: str) -> dict[str, Any]:
-    """Return the contents of config.json in a model's folder. Raise UserError if it is missing or unreadable."""
+    """Return config.json of a model's folder. Raise UserError if it is missing or unreadable."""
     file = folder / "config.json"
     if not file.is_file():
         raise UserError(f"{field}: {folder} has no config.json; name a folder as transformers saves it")
     return _read_config(file, field)
 
 
-def find_weights(folder: Path, field: str, patterns: Sequence[str]) -> list[Path]:
+def find_weights(folder: Path, field: str, patterns: Sequence[str] = WEIGHTS) -> list[Path]:
     """Return the sorted files in `folder` that match the first of `patterns` that any file matches.
 
     Raise UserError if no file matches.
@@ -119,7 +132,9 @@ def find_weights(folder: Path, field: str, patterns: Sequence[str]) -> list[Path
     for pattern in patterns:
         if files := sorted(folder.glob(pattern)):
             return files
-    raise UserError(f"{field}: {folder} holds no weights ({' or '.join(patterns)}); fetch the model again")
+    raise UserError(
+        f"{field}: {folder} holds no weights ({' or '.join(patterns)}); fetch the model again, or convert it"
+    )
 
 
 def _read_config(file: Path, field: str) -> dict[str, Any]:
