@@ -10,7 +10,7 @@ from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import read_cuts
 from speechladder.io.audio import AudioError, read_audio
 from speechladder.io.columns import batches
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, paired
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.tables import ALIGNMENT, ITEMS, read_table
@@ -34,7 +34,7 @@ def _head(rows: list, seconds: float) -> list:
 
 def _of_corpus(cuts: Sequence[Path], alignment: Sequence[Path], seconds: float, seed: int) -> Spoken:
     held: Spoken = defaultdict(list)
-    for path, aligned_path in zip(cuts, alignment, strict=True):
+    for path, aligned_path in paired(cuts=cuts, alignment=alignment):
         aligned = set(read_table(aligned_path, ALIGNMENT, columns=["id"])["id"].to_pylist())
         touched = set()
         for cut in read_cuts(path):

@@ -10,6 +10,7 @@ import numpy as np
 from speechladder.constants import RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.io.audio import AudioError, frame_count
+from speechladder.io.errors import paired
 from speechladder.io.files import write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import Span, from_rows
@@ -48,7 +49,7 @@ def _draw(cuts: list[Path], alignment: list[Path], minutes: float, seed: int) ->
     and the cuts of those speakers are in memory.
     """
     held: dict[str, list[tuple[int, Cut]]] = {}
-    for shard, (path, aligned) in enumerate(zip(cuts, alignment, strict=True)):
+    for shard, (path, aligned) in enumerate(paired(cuts=cuts, alignment=alignment)):
         known = set(read_table(aligned, ALIGNMENT, columns=["id"])["id"].to_pylist())
         for cut in read_cuts(path):
             if cut.id not in known:

@@ -12,7 +12,7 @@ from speechladder.alignment.frames import frame_labels
 from speechladder.constants import FRAME_RATE
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.phones import SIL, strip_stress
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, paired
 from speechladder.io.files import read_json, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import from_rows
@@ -168,7 +168,7 @@ def draw_utterances(
     """(speakers, units) of utterances by id, in the order of a seeded hash of the id, up to FRAMES frames."""
     speakers: dict[str, str] = {}
     found: list[tuple[int, str, np.ndarray]] = []
-    for cuts_path, path in zip(cuts, units, strict=True):
+    for cuts_path, path in paired(cuts=cuts, units=units):
         rows = [(stable_hash("quality", seed, i), i, u) for i, u in read(path)]
         found = sorted(found + rows, key=lambda row: row[:2])
         ends = np.cumsum([len(u) for *_, u in found])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, paired
 from speechladder.io.files import write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
@@ -54,7 +54,7 @@ def open_codebooks(encoder: Encoder, paths: Mapping[str, Path], speakers: Iterab
 def draw_cuts(cuts: list[Path], alignment: list[Path], seconds: float, seed: int) -> list[Cut]:
     """Aligned utterances of every split, in the same order of a hash of seed and id as for units/quality.json."""
     found: list[tuple[int, Cut]] = []
-    for path, aligned_path in zip(cuts, alignment, strict=True):
+    for path, aligned_path in paired(cuts=cuts, alignment=alignment):
         aligned = set(read_table(aligned_path, ALIGNMENT, columns=["id"])["id"].to_pylist())
         found += [(stable_hash("quality", seed, cut.id), cut) for cut in read_cuts(path) if cut.id in aligned]
         found.sort(key=lambda row: (row[0], row[1].id))
