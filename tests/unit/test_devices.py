@@ -13,12 +13,19 @@ import pytest
 from speechladder.io import devices
 
 
+def release_gpus():
+    """End the leases of this process, as its end does."""
+    for locks in devices._held.values():
+        locks.close()
+    devices._held.clear()
+
+
 @pytest.fixture(autouse=True)
 def locks(tmp_path, monkeypatch):
     monkeypatch.setenv(devices.LOCKS, str(tmp_path))
     monkeypatch.delenv(devices.SHARE, raising=False)
     yield tmp_path
-    devices.release_gpus()
+    release_gpus()
 
 
 HOLD = "import sys, time\nfrom speechladder.io.devices import acquire_gpu\n"
@@ -57,7 +64,7 @@ def test_the_same_card_under_another_number_is_the_same_card():
     try:
         assert has == "cuda:0"
         assert devices.acquire_gpu(["a", "b"]) == "cuda:0"
-        devices.release_gpus()
+        release_gpus()
         assert devices.acquire_gpu(["b2", "b"]) == "cuda:0"
     finally:
         job.kill()
@@ -87,7 +94,7 @@ def test_several_are_leased_together_or_none(capsys):
     try:
         assert has == "cuda:0"
         assert devices.acquire_gpus(2, ["a", "b", "c"]) == ["a", "c"]
-        devices.release_gpus()
+        release_gpus()
         got = []
         waiting = threading.Thread(target=lambda: got.append(devices.acquire_gpus(2, ["a", "b"], every=0.02)))
         waiting.start()
@@ -106,7 +113,7 @@ def test_several_are_leased_together_or_none(capsys):
 def test_a_job_of_several_takes_what_there_is(monkeypatch):
     assert devices.acquire_gpus(4, []) == []
     assert devices.acquire_gpus(4, ["a", "b"]) == ["a", "b"]
-    devices.release_gpus()
+    release_gpus()
     monkeypatch.setenv(devices.SHARE, "1")
     assert devices.acquire_gpus(2, ["a", "b"]) == []
 
@@ -125,7 +132,7 @@ def test_locks_lie_in_the_runtime_folder_and_in_the_temporary_one(tmp_path, monk
     runtime, temporary = places(monkeypatch, tmp_path / "run", tmp_path / "tmp")
     assert devices.acquire_gpu(["a"]) == "cuda:0"
     assert runtime.read_text() == temporary.read_text() == str(os.getpid())
-    devices.release_gpus()
+    release_gpus()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "of another machine"))  # a scheduler may pass such a value on
     assert devices.acquire_gpu(["a"]) == "cuda:0"
     assert not (tmp_path / "of another machine").exists()
@@ -143,7 +150,7 @@ def test_jobs_that_share_either_folder_know_of_each_other(shared, tmp_path, monk
         own = {"run": "run2", "tmp": "tmp2"} | {shared: shared}
         places(monkeypatch, tmp_path / own["run"], tmp_path / own["tmp"])
         assert devices.acquire_gpu(["a", "b"]) == "cuda:1"  # not a, and nothing waits
-        devices.release_gpus()
+        release_gpus()
         waiting = threading.Thread(target=lambda: devices.acquire_gpu(["a"], every=0.02))
         waiting.start()
         time.sleep(0.2)

@@ -67,13 +67,6 @@ def acquire_gpus(count: int, names: Sequence[str], every: float = 0.5) -> list[s
     return list(leased)
 
 
-def release_gpus() -> None:
-    """End the leases of this process."""
-    for locks in _held.values():
-        locks.close()
-    _held.clear()
-
-
 def _shared() -> bool:
     return os.environ.get(SHARE, "0") not in ("", "0")
 

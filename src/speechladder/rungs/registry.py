@@ -83,7 +83,7 @@ def rung(
     """Register a function Utterance -> list of symbols as the rung `name`; the function itself is unchanged.
 
     Symbols are non-empty strings without white space. See `Rung` for the arguments and docs/adding-a-rung.md for an
-    example. Raise ValueError if the name is taken, or if `needs` or `heard` names something unknown.
+    example. Raise ValueError if the name is taken, or if `needs` or `transcribed_as` names something unknown.
     """
     wanted = (needs,) if isinstance(needs, str) else tuple(needs)
     if name in RUNGS:
