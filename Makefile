@@ -43,41 +43,41 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 	$(BIN)/python -m pip --python $(S3PRL_VENV)/bin/python install -q -r requirements-s3prl.lock
 	@touch $@
 
-# Beside the environment: installed into it, the plugin would cost each start of Snakemake 10 s where SLURM's commands are and no
-# controller. --no-deps: all that it needs is in requirements.lock.
+# The plugin is not installed into the environment: there it would cost each start of Snakemake 10 s on a machine that has SLURM's
+# commands but no controller. --no-deps: all that it needs is in requirements.lock.
 .work/slurm/.installed: requirements-cluster.lock $(VENV)/.installed-test
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target .work/slurm -r requirements-cluster.lock
 	@touch $@
 
-table: $(VENV)/.installed ## the default run: results/table.csv and figures (about 14 minutes on 2 cores)
+table: $(VENV)/.installed ## run the default: results/table.csv and figures (about 14 minutes on 2 cores)
 	snakemake results/table.csv --cores $(CORES)
 	@python scripts/print_table.py --results results
 
-smoke: $(VENV)/.installed ## the same workflow in under two minutes, for a first look (results in .work/smoke)
+smoke: $(VENV)/.installed ## run the same workflow in under two minutes, for a first look (results in .work/smoke)
 	snakemake results/table.csv --cores $(CORES) --configfile presets/smoke.yaml --directory .work/smoke
 	@python scripts/print_table.py --results .work/smoke/results
 
-plan: $(VENV)/.installed ## what a run would take, before anything is spent: make plan PRESET=paper
+plan: $(VENV)/.installed ## say what a run would take, before anything is spent: make plan PRESET=paper
 	@python scripts/plan.py $(if $(PRESET),--preset $(PRESET)) $(ARGS)
 
-audit: $(VENV)/.installed ## hold a corpus against the disk: make audit PRESET=libriheavy-small [ARGS="--config ..."]
+audit: $(VENV)/.installed ## compare a corpus with the disk: make audit PRESET=libriheavy-small [ARGS="--config ..."]
 	snakemake results/corpus/audit.json --cores $(CORES) $(if $(PRESET),--configfile presets/$(PRESET).yaml) $(ARGS)
 
-stages: $(VENV)/.installed ## each stage with what it makes and needs: make stages [PRESET=paper] [ARGS="--config ..."]
+stages: $(VENV)/.installed ## list each stage with what it makes and needs: make stages [PRESET=paper] [ARGS="--config ..."]
 	@python scripts/list_stages.py $(if $(PRESET),--preset $(PRESET)) $(ARGS)
 
-s3prl: $(S3PRL_VENV)/.installed ## the environment of units.source: s3prl, in .venv-s3prl
+s3prl: $(S3PRL_VENV)/.installed ## install the environment of units.source: s3prl into .venv-s3prl
 
-test: $(VENV)/.installed-test ## every test (at most 10 minutes on 2 cores)
+test: $(VENV)/.installed-test ## run every test (at most 10 minutes on 2 cores)
 	python -m pytest -n 2 --dist loadgroup tests
 
-test-s3prl: $(S3PRL_VENV)/.installed $(VENV)/.installed-test ## s3prl against transformers, in both environments
+test-s3prl: $(S3PRL_VENV)/.installed $(VENV)/.installed-test ## compare s3prl with transformers, in both environments
 	S3PRL_PYTHON=$(abspath $(S3PRL_VENV)/bin/python) python -m pytest tests/e2e/test_s3prl.py
 
-test-cluster: .work/slurm/.installed ## the smoke run through a real SLURM on this machine (root; apt-get install slurm-wlm munge)
+test-cluster: .work/slurm/.installed ## run the preset smoke through a real SLURM on this machine (root; apt-get install slurm-wlm munge)
 	PYTHONPATH=$(abspath .work/slurm) SPEECHLADDER_TEST_CLUSTER=1 python -m pytest tests/cluster
 
-lint: $(VENV)/.installed-test ## ruff, snakefmt, snakemake --lint
+lint: $(VENV)/.installed-test ## check the style: ruff, snakefmt, snakemake --lint
 	ruff check .
 	ruff format --check src scripts tests recipes benchmarks
 	snakefmt --check Snakefile workflow
@@ -86,7 +86,7 @@ lint: $(VENV)/.installed-test ## ruff, snakefmt, snakemake --lint
 configuration: $(VENV)/.installed ## write config/config.yaml and its documentation from the settings
 	python scripts/make_config_docs.py
 
-report: $(VENV)/.installed ## results/report.html, from a finished run
+report: $(VENV)/.installed ## write results/report.html from a finished run
 	snakemake results/table.csv --cores $(CORES) --report results/report.html
 
 clean: ## remove the default run's results

@@ -18,9 +18,9 @@ from speechladder.lm.likelihood import sequence_nll
 from speechladder.lm.model import build_model, resolve_precision
 from speechladder.lm.prefetch import Prefetch
 from speechladder.lm.step import TrainState
-from speechladder.plan import rates as formulas
 from speechladder.settings import LM
 from speechladder.units.assign import assign
+from speechladder.units.encoders.compute import HUBERT_LARGE, encoder_flops
 from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.kmeans.fit import kmeans
 
@@ -57,7 +57,7 @@ class Clock:
 
 def encoding(samples: dict[str, np.ndarray], device: torch.device) -> Rates:
     """A HuBERT-Large of random weights, all layers, and hubert-micro, as extraction runs them."""
-    config = transformers.HubertConfig(**formulas.HUBERT_LARGE)
+    config = transformers.HubertConfig(**HUBERT_LARGE)
     layers = config.num_hidden_layers
     with tempfile.TemporaryDirectory() as folder:
         transformers.HubertModel(config).save_pretrained(folder)
@@ -71,7 +71,7 @@ def encoding(samples: dict[str, np.ndarray], device: torch.device) -> Rates:
     large.encode(few)
     taken = clock.seconds()
     seconds = sum(map(len, few)) / SAMPLE_RATE
-    flops = formulas.encoder_flops(formulas.HUBERT_LARGE, layers, seconds / len(few)) * seconds
+    flops = encoder_flops(HUBERT_LARGE, layers, seconds / len(few)) * seconds
     clock = Clock(device)
     micro.encode(chosen)
     return {

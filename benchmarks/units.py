@@ -14,7 +14,7 @@ other ways, on the same files, random weights, layer, centroids and number of th
 Both decode FLAC in the same process, as those tools do. Every way runs once to warm up, then they take turns. A ratio
 is the median over the rounds of their time divided by ours. The ratio of CPU seconds is printed too; other work on the
 machine affects it less. On a GPU the benchmark also measures the encoder alone, its share of the card's measured bf16
-matrix rate (FLOP by plan.rates.encoder_flops, attention included), and k-means of 10 M frames. --audio is a folder in
+matrix rate (FLOP by units.encoders.compute, attention included), and k-means of 10 M frames. --audio is a folder in
 LibriSpeech layout; without one the speech is noise of the same durations.
 """
 
@@ -44,9 +44,9 @@ from speechladder.io.audio import read_audio
 from speechladder.io.files import write_json
 from speechladder.io.tables import ALIGNMENT, UNITS, read_table, write_table
 from speechladder.io.tensors import write_tensors
-from speechladder.plan.rates import HUBERT_BASE, HUBERT_LARGE, encoder_flops
 from speechladder.settings import Units
 from speechladder.units.decode import Wave
+from speechladder.units.encoders.compute import HUBERT_BASE, HUBERT_LARGE, encoder_flops
 from speechladder.units.encoders.factory import open_encoder
 from speechladder.units.encoders.models import read_model
 from speechladder.units.encoders.transformers import TransformersEncoder

@@ -140,13 +140,6 @@ def _add(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, te
     parser.add_argument(f"--{name.replace('_', '-')}", help=text.replace("%", "%%"), **more)
 
 
-def _without_none(hint: Any) -> Any:
-    """X of the type hint X | None; any other hint as it is."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return next(kind for kind in typing.get_args(hint) if kind is not type(None))
-    return hint
-
-
 def _pair(kind: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:
     def pair(word: str) -> tuple[str, Any]:
         name, equals, value = word.partition("=")

@@ -6,16 +6,15 @@ import re
 import resource
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
-from speechladder.plan.downloads import HUB_SIZES, SIZES
-from speechladder.plan.hours import KNOWN
-from speechladder.plan.jobs import jobs_by_rule, parse_jobs
-from speechladder.plan.machine import find_machine
+from speechladder.plan.inputs import HUB_SIZES, SIZES, find_machine, parse_jobs
 from speechladder.plan.rates import Rates
+from speechladder.plan.speech import KNOWN
 from speechladder.settings import DIMENSIONS, EXECUTION_FIELDS, PAPER_RUNGS, STAGES, Settings, load
 from speechladder.workflow.config import checked
 
@@ -186,7 +185,7 @@ def test_the_dag_is_built_within_thirty_seconds(name, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, timeout=300)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    jobs, shards = jobs_by_rule(parse_jobs(done.stdout)), read(name).corpus.shards
+    jobs, shards = Counter(job.rule for job in parse_jobs(done.stdout)), read(name).corpus.shards
     assert [jobs[rule] for rule in ("build_corpus", "align", "extract_units")] == [shards] * 3
     assert jobs["download"] == len(read(name).downloads.files)
     assert jobs.keys() <= STAGES.keys()  # each has a row in the plan

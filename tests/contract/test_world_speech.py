@@ -88,6 +88,16 @@ def test_lhotse_loads_the_cuts(shard):
     assert not ours
 
 
+def test_lhotse_decomposes_the_cuts_with_their_times(shard):
+    """docs/artefacts.md promises it: in the cuts a supervision starts at 0, in their recordings at the cut."""
+    lhotse = pytest.importorskip("lhotse")
+    cuts = list(lhotse.load_manifest_lazy(shard[0]))
+    _, supervisions, _ = lhotse.CutSet.from_cuts(cuts).decompose()
+    assert {s.id: s.start for s in supervisions} == {cut.id: cut.start for cut in cuts}
+    assert any(cut.start > 0 for cut in cuts)
+    assert all(cut.supervisions[0].start == 0 for cut in cuts)
+
+
 def test_same_arguments_same_bytes(tmp_path, monkeypatch, shard):
     small = Corpus(hours=0.05, shards=1)
     results = []

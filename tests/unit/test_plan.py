@@ -21,15 +21,13 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
 from speechladder.io.tables import UTTERANCES, write_table
 from speechladder.lm import compute
-from speechladder.plan import costs, items, models, page, rates, report, stages
+from speechladder.plan import costs, page, rates, speech, stages
 from speechladder.plan.context import Context
-from speechladder.plan.downloads import File
-from speechladder.plan.figures import Figure
-from speechladder.plan.hours import Hours, find_hours
-from speechladder.plan.jobs import Job, Jobs, jobs_by_rule, parse_jobs
-from speechladder.plan.machine import Machine, find_machine
-from speechladder.plan.measured import Measured
+from speechladder.plan.inputs import File, Job, Jobs, Machine, find_machine, parse_jobs
+from speechladder.plan.rates import Figure
+from speechladder.plan.speech import Hours, Measured, find_hours
 from speechladder.settings import LM, STAGES, load
+from speechladder.units.encoders.compute import HUBERT_LARGE, encoder_flops
 from speechladder.workflow.presets import configuration, preset_file
 from speechladder.workflow.record import read_record, write_record
 
@@ -172,10 +170,10 @@ def test_encoder_operations_by_hand_and_of_hubert_large():
     }
     front = 2 * 10 * 1 * 2 * 100 + 2 * 5 * 2 * 3 * 50 + 2 * 3 * 4 * 50 + 2 * 6 * 2 * 4 * 50
     layer = (2 * (4 * 16 + 2 * 32) + 4 * 4 * 100) * 50  # two seconds are a hundred frames
-    assert rates.encoder_flops(tiny, 3, 2.0) == front + 3 * layer
+    assert encoder_flops(tiny, 3, 2.0) == front + 3 * layer
     # "about 36 GFLOP per second of audio through all 24 layers", attention left out
-    assert rates.encoder_flops(rates.HUBERT_LARGE, 24, 0.0) == pytest.approx(36e9, rel=0.05)
-    assert rates.encoder_flops(rates.HUBERT_LARGE, 12, 10.0) < rates.encoder_flops(rates.HUBERT_LARGE, 24, 10.0)
+    assert encoder_flops(HUBERT_LARGE, 24, 0.0) == pytest.approx(36e9, rel=0.05)
+    assert encoder_flops(HUBERT_LARGE, 12, 10.0) < encoder_flops(HUBERT_LARGE, 24, 10.0)
 
 
 def test_the_longest_job_decides_what_many_places_cannot_shorten():
@@ -300,7 +298,6 @@ def test_jobs_are_read_from_snakemakes_dry_run():
         Job("sweep_quality", point="units_sweep/layer2/"),
         Job("make_table"),
     ]
-    assert jobs_by_rule(jobs)["align"] == 2
     assert parse_jobs("Nothing to be done (all requested files are present and up to date).") == []
 
 
@@ -342,7 +339,9 @@ def test_the_plan_of_a_small_run_by_hand(book):
     assert train.jobs == 2
     both = compute.parameters(lm := found.lm, 104) + compute.parameters(lm, 32)
     assert train.cost.disk == Figure(4 * 2 * both, "derived")  # final weights and one snapshot
-    assert train.wall.value == pytest.approx(max(m.hours for m in plan.models))  # at once, on two of four cores
+    assert train.wall.value == pytest.approx(
+        max(m.cost.hours.value for m in plan.models)
+    )  # at once, on two of four cores
 
     assert plan.total.jobs == sum(stage.jobs for stage in plan.stages)
     assert plan.total.cost.cpu.value == pytest.approx(sum(stage.cost.cpu.value for stage in plan.stages))
@@ -353,7 +352,7 @@ def test_gpus_take_over_what_models_do_and_leave_the_rest_to_cores(book):
     found = settings(units={"encoder": "facebook/hubert-large-ll60k", "layer": 24, "clusters": 2048})
     on_cpu, on_gpu = (planned(book, found, gpus=n) for n in (0, 2))
     units = row(on_gpu, "units")
-    each = rates.encoder_flops(rates.HUBERT_LARGE, 24, 12.3)
+    each = encoder_flops(HUBERT_LARGE, 24, 12.3)
     share, assigning = (book.content["assumed"][f"{n}_flops_utilisation"]["value"] for n in ("encoder", "assign"))
     encoded = 106 * each / (share * 100e12)  # in bf16, and centroids are ranked in fp32
     assigned = 106 * 2 * 2048 * 1024 * 50 / (assigning * 10e12)
@@ -407,7 +406,7 @@ def test_statistics_of_speakers_are_jobs_of_the_stages_that_wait_for_them(book):
 def test_passes_end_a_short_rung_before_the_steps_do(book):
     found = settings(lm={"max_steps": 10_000, "max_passes": 2})
     one = context(book, found, Machine(1, 0, None))
-    text, speech = (models.plan_model(one, name) for name in ("text-bpe", "speech-hubert"))
+    text, speech = (costs.plan_model(one, name) for name in ("text-bpe", "speech-hubert"))
     assert text.steps == -(-2 * text.pass_tokens // (1024 * 4)) < speech.steps
     assert text.rate == Figure(4.45, "published")
 
@@ -417,13 +416,13 @@ def test_a_rungs_own_token_rate_goes_before_the_papers(tmp_path):
     (tmp_path / "tokens" / "text-bpe" / "meta.json").write_text('{"tokens_per_second": 5.5}')
     found = settings()
     write_record(tmp_path, found)
-    assert models.token_rate("text-bpe", found, measured(found, tmp_path)) == Figure(5.5, "measured")
-    assert models.token_rate("speech-hubert-dedup", found, measured(found, tmp_path)) == Figure(50.0, "assumed")
+    assert costs.token_rate("text-bpe", found, measured(found, tmp_path)) == Figure(5.5, "measured")
+    assert costs.token_rate("speech-hubert-dedup", found, measured(found, tmp_path)) == Figure(50.0, "assumed")
 
 
 def test_vocabularies_are_the_tokenizers():
     found = settings(tokens={"stress": True, "text_vocab": 300}, units={"clusters": 77})
-    sizes = {name: models.vocabulary(name, found) for name in ("text-bpe", "text-raw", "phone-raw", "speech-hubert")}
+    sizes = {name: costs.vocabulary(name, found) for name in ("text-bpe", "text-raw", "phone-raw", "speech-hubert")}
     assert sizes == {"text-bpe": 300, "text-raw": 32, "phone-raw": 90, "speech-hubert": 81}
 
 
@@ -435,7 +434,7 @@ def test_a_training_that_fits_no_gpu_is_said(book):
     def verdict(memory: float, **lm: object) -> str | None:
         asked = load(paper | {"lm": paper["lm"] | lm})
         one = Context(asked, length, book, machine, measured(asked))
-        return models.too_large(models.plan_model(one, "text-bpe"), asked, memory)
+        return costs.too_large(costs.plan_model(one, "text-bpe"), asked, memory)
 
     assert verdict(80e9) is None  # gradients accumulate to the 128 windows
     assert verdict(80e9, processes=1) is None
@@ -447,7 +446,7 @@ def test_a_training_that_fits_no_gpu_is_said(book):
 def test_processes_share_a_models_hours(book):
     one, two = (planned(book, settings(lm={"processes": n}), gpus=2) for n in (1, 2))
     assert row(two, "train").cost == row(one, "train").cost
-    assert row(two, "train").wall.value == pytest.approx(sum(m.hours for m in two.models) / 2)
+    assert row(two, "train").wall.value == pytest.approx(sum(m.cost.hours.value for m in two.models) / 2)
 
 
 def test_official_items_are_counted_and_capped():
@@ -455,16 +454,16 @@ def test_official_items_are_counted_and_capped():
     urls = {"urls": ["http://nowhere.test/x"]}
     files = settings().downloads.model_dump()["files"] | dict.fromkeys(official.values(), urls)
 
-    def count(**more: object) -> items.Items:
+    def count(**more: object) -> speech.Items:
         found = settings(benchmarks=official | more, downloads={"files": files})
-        return items.all_items(found, measured(found))
+        return speech.all_items(found, measured(found))
 
     assert count().count == 40_000 + 50_400 + 3_742
     assert count(slm21_splits=["dev", "test"]).count == 200_000 + 554_400 + 3_742
     assert count(max_pairs=10).count == 80 + 80 + 20
     assert count().hours.basis == "assumed"
     found = settings(benchmarks=official, downloads={"files": files})
-    assert items.task_items(found, measured(found), TASKS["topic"]).hours.value == pytest.approx(3_742 * 14 / 3600)
+    assert speech.task_items(found, measured(found), TASKS["topic"]).hours.value == pytest.approx(3_742 * 14 / 3600)
 
 
 # ---------------------------------------------------------------- hours
@@ -560,7 +559,7 @@ def default_run(tmp_path, monkeypatch) -> Path:
 def shown(book: rates.Rates, preset: str = "", words: tuple[str, ...] = ()) -> tuple[str, dict]:
     """The page and the JSON of a plan in the working directory."""
     files = [preset_file(preset)] if preset else []
-    found = report.plan_run(files, words, book, Machine(1, 1, "A100-80GB"), "results/table.csv", dry=False)
+    found = stages.plan_run(files, words, book, Machine(1, 1, "A100-80GB"), "results/table.csv", dry=False)
     return page.as_text(found), page.as_json(found)
 
 
@@ -591,6 +590,15 @@ def test_a_run_without_a_record_measured_nothing(book, default_run):
     assert (content["hours"]["train"], content["hours"]["basis"]) == (pytest.approx(0.94 * 4.0), "derived")
     assert "the run there left no record of its settings" in text.replace("\n", " ")
     assert content["conflict"] is None
+
+
+def test_what_the_run_would_make_again_is_not_measured(book, default_run):
+    # the record is of the last run that started here, which need not have made every file anew
+    found = load({})
+    both = Measured(default_run, found, read_record(default_run), frozenset({("tokenize_rung", "text-bpe")}))
+    assert costs.token_rate("text-bpe", found, both).basis == "published"
+    assert both.reasons == ["tokenize_rung would make tokens/text-bpe/meta.json again"]
+    assert costs.token_rate("text-bpe", found, measured(found, default_run)).basis == "measured"
 
 
 def test_other_units_leave_the_rates_of_text_measured(book, default_run):
@@ -635,10 +643,10 @@ def test_a_larger_model_on_more_data_costs_more_and_a_point_costs_its_own(book):
     own, quarter, whole = plan.models
     assert [model.name for model in plan.models] == ["text-raw", "text-raw 0.25/xs", "text-raw 1.0/xs"]
     assert quarter.tokens == pytest.approx(whole.tokens / 4, rel=0.01)
-    assert quarter.hours < whole.hours < own.hours
+    assert quarter.cost.hours.value < whole.cost.hours.value < own.cost.hours.value
     train = row(plan, "train")
     assert train.jobs == 5
-    each = own.hours + 2 * quarter.hours + 2 * whole.hours
+    each = (own.cost + quarter.cost.times(2) + whole.cost.times(2)).cpu.value
     assert train.cost.cpu.value == pytest.approx(each + 5 * 3.6 / 3600)
     points = [row(planned(book, found, Jobs(Counter([job]))), "k-means") for job in jobs if job.rule == "train_kmeans"]
     assert points[1].cost.cpu.value == pytest.approx(4 * points[0].cost.cpu.value, rel=0.01)
@@ -718,7 +726,7 @@ def pages(tmp_path_factory):
     try:
         for name in ("paper", "libriheavy-small", "librispeech-100"):
             book, file = rates.Rates.load(), preset_file(name)
-            found = report.plan_run([file], [], book, find_machine(file, book), "results/table.csv", dry=False)
+            found = stages.plan_run([file], [], book, find_machine(file, book), "results/table.csv", dry=False)
             out[name] = (page.as_text(found), json.loads(json.dumps(page.as_json(found))))
     finally:
         os.chdir(here)
@@ -753,17 +761,17 @@ def test_the_page_says_what_is_downloaded_and_whether_the_disk_has_room(pages):
 def test_a_failed_dry_run_is_shown_and_planned_around(book, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.yaml").write_text("units: {encoder: ./no-such-folder}\n")
-    found = report.plan_run([tmp_path / "p.yaml"], [], book, Machine(2, 0, None), "results/table.csv")
+    found = stages.plan_run([tmp_path / "p.yaml"], [], book, Machine(2, 0, None), "results/table.csv")
     text = page.as_text(found)
     assert "no-such-folder" in text
     assert "These are the jobs of results/table.csv in a new folder" in text
-    assert row(found.plan, "align").jobs == 5
+    assert row(found, "align").jobs == 5
 
 
 def test_a_mistake_in_the_settings_ends_the_plan_by_name(book, tmp_path):
     (tmp_path / "p.yaml").write_text("corpus: {shard: 3}\n")
     with pytest.raises(UserError, match=r"corpus.shard: unknown key; did you mean 'corpus.shards'"):
-        report.plan_run([tmp_path / "p.yaml"], [], book, Machine(2, 0, None), "results/table.csv")
+        stages.plan_run([tmp_path / "p.yaml"], [], book, Machine(2, 0, None), "results/table.csv")
 
 
 def test_sizes_and_counts_are_readable():

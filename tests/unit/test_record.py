@@ -87,9 +87,16 @@ def test_another_corpus_is_refused_with_what_differs_and_how_to_go_on(results):
         ({"corpus": {"variability": 0}}, "corpus.variability: 3 there, 0 here"),
     ],
 )
-def test_any_setting_of_the_corpus_makes_it_another(results, changes, line):
+def test_other_speech_makes_it_another_corpus(results, changes, line):
     with pytest.raises(UserError, match=line):
         check_same_corpus(results, load(changes))
+
+
+def test_settings_that_are_raised_in_place_make_no_other_corpus(results):
+    check_same_corpus(results, load({"corpus": {"test_fraction": 0.1, "max_seconds": 20}}))
+    write_record(results, load(LIBRISPEECH))  # which depends on no seed, and whose items alone have voices
+    check_same_corpus(results, load(LIBRISPEECH | {"seed": 1}))
+    check_same_corpus(results, load({**LIBRISPEECH, "corpus": LIBRISPEECH["corpus"] | {"variability": 0}}))
 
 
 def test_a_corpus_is_replaced_on_purpose(results):
@@ -115,9 +122,9 @@ def test_a_field_that_an_older_record_lacks_counts_as_its_default():
 
 
 def test_many_and_long_differences_are_cut_short(results):
-    far = {"max_seconds": 20, "hours": 9, "shards": 9, "variability": 1, "test_fraction": 0.1}
+    far = {"name": "local", "path": "speech", "hours": 9, "shards": 9, "text": "asr"}
     with pytest.raises(UserError, match="and 1 more settings"):
-        check_same_corpus(results, load({"corpus": far}))
+        check_same_corpus(results, load({"corpus": far, "alignment": {"aligner": "pocketsphinx"}}))
     long = load(
         {"corpus": LIBRISPEECH["corpus"] | {"archives": ["x" * 100 + ".tar"]}} | {"alignment": {"aligner": "mfa"}}
     )

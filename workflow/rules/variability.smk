@@ -45,5 +45,5 @@ rule variability:
         version=version("variability"),
         level=LEVELS,
     shell:
-        'python "$SCRIPTS"/make_variability.py --tables {input} --dial {params.level} --out {output.table}'
+        'python "$SCRIPTS"/make_variability.py --tables {input} --levels {params.level} --out {output.table}'
         " --figures results/figures 2>&1 | tee {log}"

@@ -1,4 +1,4 @@
-"""What every stage of a plan counts with: settings, hours, rates, machine, and the operations that stages share."""
+"""What every row of a plan counts with: settings, hours, rates, machine, and the operations that rules share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,14 +7,12 @@ from typing import Any
 
 from speechladder.constants import FRAME_RATE
 from speechladder.io.files import read_json
-from speechladder.plan.downloads import File
-from speechladder.plan.figures import Cost, Figure
-from speechladder.plan.hours import Hours
-from speechladder.plan.machine import Machine
-from speechladder.plan.measured import Measured
-from speechladder.plan.rates import HUBERT_BASE, HUBERT_LARGE, Rates, encoder_flops
+from speechladder.plan.inputs import File, Machine
+from speechladder.plan.rates import Cost, Figure, Rates
+from speechladder.plan.speech import Hours, Items, Measured, all_items
 from speechladder.settings import Settings, at
 from speechladder.settings.points import Variation
+from speechladder.units.encoders.compute import HUBERT_BASE, HUBERT_LARGE, encoder_flops
 from speechladder.workflow.checks import ASSETS, SHIPPED
 
 HUB = {"facebook/hubert-base-ls960": HUBERT_BASE, "facebook/hubert-large-ll60k": HUBERT_LARGE}
@@ -43,6 +41,25 @@ class Context:
         """Hours of speech of a shard."""
         return self.speech / self.settings.corpus.shards
 
+    @property
+    def items(self) -> Items:
+        """The items of all tasks."""
+        return all_items(self.settings, self.measured)
+
+    @property
+    def sampled(self) -> float:
+        """Frames of the k-means sample."""
+        return min(self.settings.units.sample_frames, self.hours.train * 3600 * FRAME_RATE)
+
+    @property
+    def continuations(self) -> int:
+        """Continuations of a rung."""
+        return self.settings.continuation.prompts * self.settings.continuation.samples * len(self.settings.lm.seeds)
+
+    def fetched(self, name: str) -> Figure:
+        """Return the bytes of a download, 0 if they are not known."""
+        return Figure(next((file.bytes or 0.0 for file in self.files if file.name == name), 0.0), "published")
+
     def at_point(self, point: str) -> "Context":
         """Return the context of a point by its prefix: its settings differ from the run's."""
         if not point:
@@ -55,10 +72,6 @@ class Context:
         """Return the core-hours of an amount, such as hours of speech, at a rate per `unit` hours."""
         found = self.rates.get(rate)
         return Cost(cpu=amount.times(1 / found.value / unit, found.basis))
-
-    def gpu(self, speech: Figure, rate: str) -> Cost:
-        """Return the GPU-hours of hours of speech at a rate in times real time."""
-        return Cost(gpu=self.cpu(speech, rate).cpu)
 
     def disk(self, speech: Figure, rate: str) -> Cost:
         """Return the bytes of hours of speech at a rate in bytes per hour."""

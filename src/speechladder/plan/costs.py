@@ -1,32 +1,133 @@
-"""What a job of each rule costs: hours of speech times rates, and the operations of models."""
+"""What a job of each rule costs: amounts of speech, tokens or operations times rates, in one table, COSTS."""
 
+import math
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import FRAME_RATE
-from speechladder.lm.compute import active_parameters, score_flops, train_flops
+from speechladder.io.files import read_json
+from speechladder.lm.compute import active_parameters, parameters, plan_memory, score_flops, train_flops
+from speechladder.lm.schedule import planned_steps
+from speechladder.lm.warm_start import with_init_dimensions
 from speechladder.plan.context import Context
-from speechladder.plan.figures import Cost, Figure, worst
-from speechladder.plan.items import all_items, task_items
-from speechladder.plan.jobs import Job
-from speechladder.plan.models import hub_parameters, plan_model, train_cost
+from speechladder.plan.inputs import Job
+from speechladder.plan.rates import Cost, Figure, worst
+from speechladder.plan.speech import TOKENS, Measured, task_items
 from speechladder.rungs import registry
+from speechladder.settings import LM, Settings
 from speechladder.workflow.rungs import spoken_rungs
 
-SAMPLE_SHARE = 0.5  # of an utterance's frames that the k-means sample takes (units.sample.SHARE, which imports torch)
+# Tokens per second of speech in the paper (arXiv 2412.17048, its table; vocabularies of 2048).
+PAPER_TOKENS = {
+    "text-bpe": 4.45, "text-raw": 14.53, "phone-bpe": 4.04, "phone-raw": 9.97, "phone-repeat": 50.0,
+    "speech-hubert": 50.0,
+}  # fmt: skip
+USUAL_TOKENS = {"text": 14.5, "alignment": 10.0, "units": 50.0, "audio": 50.0}  # of a rung by what it needs
+SPECIALS = 4  # <pad>, <s>, </s>, <unk>
+ALPHABET = 500  # symbols of a rung that learns its alphabet, assumed
+LARGE, SMALL, MEDIUM = (
+    500_000_000,
+    50_000_000,
+    10_000_000,
+)  # parameters from which a GPU, a GPU, a CPU reach more FLOP/s
+ADAM = 16  # bytes per parameter of a checkpoint: weights, best weights, two moments, in fp32
+SAMPLE_SHARE = 0.5  # of an utterance's frames that the k-means sample takes (units.kmeans.bottom_k.SHARE)
 MFA_PASSES = 40  # of MFA's training over its speech
 MANIFEST_PASSES = 3  # over the cuts of a natural corpus: written to shards, checked against the audio, counted
 JUDGE_TOKENS = 3.8  # per second of speech: 2.7 words of 1.4 tokens, assumed
 JUDGED = 100  # tokens of a text, assumed
 UTTERANCE_BYTES = 30  # of id, offset, length and seconds beside a rung's tokens, assumed
 ITEM_CORES = 8  # of the aligner of an official benchmark (workflow/rules/official.smk)
-SPOKEN = (
-    "phones",
-    "phone-frames",
-    "units",
-    "unit-runs",
-)  # of registry.TRANSCRIBED_AS, for an ASR
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of one rung and one seed; `name` is the rung, and the point of the sweep or of the scaling grid."""
+
+    name: str
+    vocabulary: int
+    rate: Figure  # tokens per second of speech
+    parameters: int
+    pass_tokens: float  # tokens of the training data
+    steps: int
+    tokens: float  # tokens that it is trained on
+    cost: Cost  # hours of one core or one GPU, and the bytes that stay
+    while_training: float  # bytes of checkpoints beside them
+
+
+def token_rate(rung: str, settings: Settings, measured: Measured) -> Figure:
+    """Return a rung's tokens per second of speech.
+
+    The first of these that exists: the rate in meta.json of an earlier run with the same settings; for units of the
+    user's own, their frames per second, which is the most that it can be; the paper's rate; a rate that is usual for
+    what the rung needs.
+    """
+    needs_units = "units" in registry.get(rung).needs
+    path = measured.file(f"tokens/{rung}/meta.json", "tokenize_rung", *TOKENS, *(["units"] * needs_units), rung=rung)
+    if path:
+        return Figure(float(read_json(path)["tokens_per_second"]), "measured")
+    if settings.units.source == "external" and settings.units.rate and needs_units:
+        return Figure(settings.units.rate, "assumed")
+    if rung in PAPER_TOKENS:
+        return Figure(PAPER_TOKENS[rung], "published")
+    return Figure(max(USUAL_TOKENS[need] for need in registry.get(rung).needs), "assumed")
+
+
+def vocabulary(rung: str, settings: Settings) -> int:
+    """Return the size of a rung's vocabulary, special tokens included."""
+    found = registry.get(rung)
+    symbols = len(found.alphabet(settings.tokens, settings.units.clusters)) if found.alphabet else ALPHABET
+    return found.bpe_size(settings.tokens) or symbols + SPECIALS
+
+
+def plan_model(context: Context, rung: str, name: str = "") -> Model:
+    """Return the model of a rung at a context's settings.
+
+    It trains to the step limit of lm.schedule. An earlier end, by validation or by lm.max_hours, is not foreseen.
+    """
+    settings, hours, lm = context.settings, context.hours, with_init_dimensions(context.settings.lm)
+    rate, size = token_rate(rung, settings, context.measured), vocabulary(rung, settings)
+    count = parameters(lm, size)
+    document = hours.utterance * rate.value + 2  # <s> and </s>
+    pass_tokens = context.fraction * hours.train * 3600 / hours.utterance * document
+    step = lm.window * lm.batch_windows
+    steps = planned_steps(lm, SimpleNamespace(tokens_per_pass=pass_tokens, tokens_per_step=step))
+    validated = min(lm.valid_seconds, hours.other * 3600) * rate.value * math.ceil(steps / lm.valid_every)
+    flops = Figure(train_flops(lm, size, document) * (steps * step + validated / 3), worst([rate.basis, hours.basis]))
+    disk = Figure(4.0 * count * (1 + lm.learning_points), "derived")
+    beside = float((lm.keep_checkpoints + 1) * ADAM * count)  # one more exists while it is written
+    cost = train_cost(context, lm, size, flops) + Cost(disk=disk)
+    return Model(name or rung, size, rate, count, pass_tokens, steps, float(steps * step), cost, beside)
+
+
+def train_cost(context: Context, lm: LM, size: int, flops: Figure) -> Cost:
+    """Return the hours of so many FLOP of training a model with a vocabulary of `size`."""
+    count = parameters(lm, size)
+    cpu = "lm_flops_30m" if count >= MEDIUM else "lm_flops"
+    gpu = "lm_flops_1b" if count >= LARGE else "lm_flops_small" if count < SMALL else "lm_flops"
+    return context.flops(flops, cpu, "fp32" if lm.precision == "fp32" else "bf16", gpu)
+
+
+def too_large(model: Model, settings: Settings, memory: float) -> str | None:
+    """Return why a training does not fit into its GPUs of `memory` bytes each, whatever its layout; None if it fits."""
+    lm = with_init_dimensions(settings.lm)
+    found = plan_memory(lm, model.vocabulary, lm.processes, lm.precision != "fp32", memory)
+    if found.needed <= memory:
+        return None
+    return (
+        f"A model of {model.parameters / 1e9:.2g} B parameters needs some {found.needed / 1e9:,.0f} GB on each of "
+        f"{lm.processes} GPUs that have {memory / 1e9:.0f} GB, {found}: raise lm.processes, with lm.parallel: fsdp."
+    )
+
+
+def hub_parameters(name: str) -> float:
+    """Return the parameters of a hub's model by the size in its name (8B, 1.4b, 410m), else a billion."""
+    found = re.search(r"(\d+(?:\.\d+)?)([bm])(?![a-z])", name.lower())
+    return float(found[1]) * {"b": 1e9, "m": 1e6}[found[2]] if found else 1e9
 
 
 class Work(NamedTuple):
@@ -37,68 +138,53 @@ class Work(NamedTuple):
     cores: int = 1
 
 
-def _file(c: Context, job: Job) -> Figure:
-    """Return the bytes of the download that a job names, 0 if they are not known."""
-    return Figure(next((file.bytes or 0.0 for file in c.files if file.name == job.name), 0.0), "published")
-
-
-def _make_cuts(c: Context, speech: Figure) -> Cost:
-    """Return the cost of cuts: the world is spoken, a natural corpus is read from its manifests."""
+def _make_cuts(c: Context) -> Cost:
+    """The world is spoken, a natural corpus is read from its manifests."""
     if c.settings.corpus.name == "world":
-        return c.cpu(speech, "speak") + c.disk(speech, "bytes_world")
-    cuts = speech.times(3600 / c.hours.utterance, "derived")
+        return c.cpu(c.shard, "speak") + c.disk(c.shard, "bytes_world")
+    cuts = c.shard.times(3600 / c.hours.utterance, "derived")
     written = c.disk(cuts, "bytes_manifest") if c.settings.corpus.name == "libriheavy" else Cost()
     return written + c.cpu(cuts.times(MANIFEST_PASSES), "manifest", 3600)
 
 
 def _align(c: Context, speech: Figure) -> Cost:
-    """Return the cost of the aligner; `truth` and `textgrids` have nothing to compute."""
+    """The aligners `truth` and `textgrids` have nothing to compute."""
     aligner = c.settings.alignment.aligner
     return c.cpu(speech, f"align_{aligner}") if aligner in ("mfa", "pocketsphinx") else Cost()
 
 
 def _recognise(c: Context, speech: Figure) -> Cost:
-    """Return the cost of the run's ASR."""
     if c.settings.continuation.asr == "pocketsphinx":
         return c.cpu(speech, "transcribe_pocketsphinx")
-    return c.gpu(speech, "transcribe_gpu") if c.machine.gpus else c.cpu(speech, "transcribe_cpu")
+    return Cost(gpu=c.cpu(speech, "transcribe_gpu").cpu) if c.machine.gpus else c.cpu(speech, "transcribe_cpu")
 
 
-def _items(c: Context) -> Figure:
-    return all_items(c.settings, c.measured).hours
-
-
-def _make_items(c: Context, job: Job) -> Work:
-    """Take each task as a third of all items."""
-    found, aligner = all_items(c.settings, c.measured), c.settings.alignment.aligner
+def _make_items(c: Context) -> Work:
+    """Each task is taken as a third of all items."""
+    found, aligner = c.items, c.settings.alignment.aligner
     cost = c.disk(found.hours, "bytes_audio") + c.cpu(found.synthetic, "speak") + _align(c, found.hours)
     cores = ITEM_CORES if found.synthetic.value < found.hours.value or aligner == "mfa" else 1
     return Work(cost.times(1 / len(TASKS)) + c.start(), found.hours / len(TASKS), cores)
 
 
-def _sample(c: Context, job: Job) -> Work:
-    units = c.settings.units
-    speech = Figure(min(c.hours.train, units.sample_frames / FRAME_RATE / 3600 / SAMPLE_SHARE), "derived")
-    return Work(c.encode(speech) + Cost(disk=Figure(4.0 * c.width * _frames(c), "derived")), speech)
+def _sample(c: Context) -> Work:
+    frames = c.settings.units.sample_frames
+    speech = Figure(min(c.hours.train, frames / FRAME_RATE / 3600 / SAMPLE_SHARE), "derived")
+    return Work(c.encode(speech) + Cost(disk=Figure(4.0 * c.width * c.sampled, "derived")), speech)
 
 
-def _frames(c: Context) -> float:
-    """Return the frames of the k-means sample."""
-    return min(c.settings.units.sample_frames, c.hours.train * 3600 * FRAME_RATE)
-
-
-def _kmeans(c: Context, job: Job) -> Work:
+def _kmeans(c: Context) -> Cost:
     """Every iteration compares every frame with every centroid."""
     units = c.settings.units
-    frames = min(_frames(c), units.clusters * units.max_points_per_centroid)
+    frames = min(c.sampled, units.clusters * units.max_points_per_centroid)
     flops = Figure(2.0 * frames * units.clusters * c.width * units.iterations * units.kmeans_restarts, "derived")
     if units.kmeans in ("torch", "faiss-gpu"):
-        return Work(c.flops(flops, "kmeans_flops", "fp32") + c.start())
+        return c.flops(flops, "kmeans_flops", "fp32") + c.start()
     # also for auto: whether faiss finds a GPU is not known here
-    return Work(c.cpu(flops, "kmeans_flops", 3600) + c.start("start_light"))
+    return c.cpu(flops, "kmeans_flops", 3600) + c.start("start_light")
 
 
-def _sweep_quality(c: Context, job: Job) -> Work:
+def _sweep_quality(c: Context) -> Work:
     """Speech is encoded once and assigned to every codebook of the layer."""
     sweep = c.settings.sweep
     speech = Figure(min(sweep.minutes / 60, c.hours.total), "derived")
@@ -106,16 +192,14 @@ def _sweep_quality(c: Context, job: Job) -> Work:
     return Work(c.encode(speech) + each.times(len(sweep.normalisations) * len(sweep.seeds)) + c.start(), speech)
 
 
-def _tokenize(c: Context, job: Job) -> Work:
-    model = plan_model(c, job.rung)
+def _tokens(c: Context, model: Model) -> Cost:
     tokens = Figure(2.0 * model.pass_tokens * c.hours.total / c.hours.train, worst([model.rate.basis, c.hours.basis]))
-    listed = Figure(UTTERANCE_BYTES * c.hours.total * 3600 / c.hours.utterance, "assumed")
-    return Work(c.cpu(c.speech, "tokenize") + Cost(disk=tokens + listed), c.speech)
+    return Cost(disk=tokens + Figure(UTTERANCE_BYTES * c.hours.total * 3600 / c.hours.utterance, "assumed"))
 
 
-def _score(c: Context, job: Job) -> Work:
+def _score(c: Context, model: Model) -> Cost:
     """Every item by every model, layer by layer, and the learning curve's pairs by every snapshot."""
-    s, found, model = c.settings, all_items(c.settings, c.measured), plan_model(c, job.rung)
+    s, found = c.settings, c.items
     length = found.hours.value * 3600 / max(found.count, 1) * model.rate.value + 1
     points = s.lm.learning_points if s.scores.learning else 0
     curve = min(found.count, 2 * s.scores.learning_pairs * len(TASKS) or found.count) * points
@@ -124,51 +208,49 @@ def _score(c: Context, job: Job) -> Work:
     columns = (s.lm.layers + 1) * s.scores.layers + 2
     disk = Figure(8.0 * columns * found.count * len(s.lm.seeds), found.hours.basis)
     basis = worst([found.hours.basis, model.rate.basis])
-    return Work(c.flops(Figure(flops, basis), "score_flops", "fp32") + Cost(disk=disk) + c.start())
+    return c.flops(Figure(flops, basis), "score_flops", "fp32") + Cost(disk=disk)
 
 
-def _continuations(c: Context) -> int:
-    """Return how many continuations a rung has."""
-    return c.settings.continuation.prompts * c.settings.continuation.samples * len(c.settings.lm.seeds)
-
-
-def _continue(c: Context, job: Job) -> Work:
-    wanted, model = c.settings.continuation, plan_model(c, job.rung)
-    seconds = _continuations(c) * wanted.seconds + wanted.prompts * wanted.prompt_seconds
+def _continue(c: Context, model: Model) -> Cost:
+    wanted = c.settings.continuation
+    seconds = c.continuations * wanted.seconds + wanted.prompts * wanted.prompt_seconds
     flops = model.rate.times(2 * active_parameters(c.settings.lm, model.vocabulary) * seconds)
-    return Work(c.flops(flops, "generate_flops", "fp64") + c.start())
+    return c.flops(flops, "generate_flops", "fp64")
 
 
 def _transcribe(c: Context, job: Job) -> Work:
-    spoken = registry.get(job.rung).transcribed_as in SPOKEN
-    speech = Figure(_continuations(c) * c.settings.continuation.seconds / 3600 * spoken, "derived")
+    spoken = registry.get(job.rung).transcribed_as != "text"  # which needs no ASR
+    speech = Figure(c.continuations * c.settings.continuation.seconds / 3600 * spoken, "derived")
     return Work(_recognise(c, speech) + c.start(), speech)
 
 
-def _train_judge(c: Context, job: Job) -> Work:
-    s = c.settings
-    steps = s.continuation.judge_steps * s.lm.window * s.lm.batch_windows
-    flops = Figure(train_flops(s.lm, s.tokens.text_vocab, s.lm.window) * steps)
-    return Work(train_cost(c, s.lm, s.tokens.text_vocab, flops) + c.start())
+def _train_judge(c: Context) -> Cost:
+    lm, size = c.settings.lm, c.settings.tokens.text_vocab
+    tokens = c.settings.continuation.judge_steps * lm.window * lm.batch_windows
+    return train_cost(c, lm, size, Figure(train_flops(lm, size, lm.window) * tokens))
 
 
-def _judge(c: Context, job: Job) -> Work:
+def _judge(c: Context) -> Cost:
     s, wanted = c.settings, c.settings.continuation
-    seconds = _continuations(c) * len(spoken_rungs(s)) * (wanted.seconds + wanted.prompt_seconds)
+    seconds = c.continuations * len(spoken_rungs(s)) * (wanted.seconds + wanted.prompt_seconds)
     each, precision = score_flops(s.lm, s.tokens.text_vocab, JUDGED, False), "fp32"
     if wanted.judge == "hf":
-        each, precision = 2 * hub_parameters(wanted.judge_model).value, "bf16"
-    return Work(c.flops(Figure(each * seconds * JUDGE_TOKENS, "assumed"), "score_flops", precision) + c.start())
+        each, precision = 2 * hub_parameters(wanted.judge_model), "bf16"
+    return c.flops(Figure(each * seconds * JUDGE_TOKENS, "assumed"), "score_flops", precision)
+
+
+def _units(c: Context, speech: Figure) -> Cost:
+    return c.encode(speech) + c.assign(speech) + c.start()
 
 
 # Rule -> the cost of one of its jobs; jobs of other rules take seconds.
 COSTS: dict[str, Callable[[Context, Job], Work]] = {
-    "download": lambda c, job: Work(Cost(disk=_file(c, job))),
+    "download": lambda c, job: Work(Cost(disk=c.fetched(job.name))),
     "unpack_archive": lambda c, job: Work(
-        c.cpu(_file(c, job), "unpack", 3600) + Cost(disk=_file(c, job).times(1, "assumed"))
+        c.cpu(c.fetched(job.name), "unpack", 3600) + Cost(disk=c.fetched(job.name).times(1, "assumed"))
     ),
     "build_corpus": lambda c, job: Work(
-        _make_cuts(c, c.shard) + c.disk(c.shard, "bytes_cuts") + c.start("start_light"), c.shard, 2
+        _make_cuts(c) + c.disk(c.shard, "bytes_cuts") + c.start("start_light"), c.shard, 2
     ),
     "align": lambda c, job: Work(
         _align(c, c.shard) + c.disk(c.shard, "bytes_alignment") + c.start("start_light"), c.shard
@@ -176,30 +258,25 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "train_mfa": lambda c, job: Work(
         _align(c, Figure(MFA_PASSES * min(c.settings.alignment.mfa_train_hours, c.hours.train), "assumed")), cores=16
     ),
-    "sample_features": _sample,
-    "train_kmeans": _kmeans,
-    "extract_units": lambda c, job: Work(
-        c.encode(c.shard) + c.assign(c.shard) + c.disk(c.shard, "bytes_units") + c.start(), c.shard
-    ),
-    "sweep_quality": _sweep_quality,
+    "sample_features": lambda c, job: _sample(c),
+    "train_kmeans": lambda c, job: Work(_kmeans(c)),
+    "extract_units": lambda c, job: Work(_units(c, c.shard) + c.disk(c.shard, "bytes_units"), c.shard),
+    "sweep_quality": lambda c, job: _sweep_quality(c),
     "select_utterances": lambda c, job: Work(c.cpu(c.speech, "select")),
-    "tokenize_rung": _tokenize,
+    "tokenize_rung": lambda c, job: Work(c.cpu(c.speech, "tokenize") + _tokens(c, plan_model(c, job.rung)), c.speech),
     "take_fraction": lambda c, job: Work(Cost(disk=Figure(2.0 * plan_model(c, job.rung).pass_tokens, "derived"))),
     "train_lm": lambda c, job: Work(plan_model(c, job.rung).cost + c.start()),
-    "make_items": _make_items,
+    "make_items": lambda c, job: _make_items(c),
     "transcribe_stories": lambda c, job: Work(_recognise(c, task_items(c.settings, c.measured, TASKS["topic"]).hours)),
-    "extract_item_units": lambda c, job: Work(c.encode(_items(c)) + c.assign(_items(c)) + c.start()),
+    "extract_item_units": lambda c, job: Work(_units(c, c.items.hours)),
     "tokenize_items": lambda c, job: Work(c.start()),
-    "score_rung": _score,
-    "continue_rung": _continue,
+    "score_rung": lambda c, job: Work(_score(c, plan_model(c, job.rung)) + c.start()),
+    "continue_rung": lambda c, job: Work(_continue(c, plan_model(c, job.rung)) + c.start()),
     "transcribe_rung": _transcribe,
     "train_vocoder": lambda c, job: Work(c.cpu(Figure(c.settings.continuation.vocoder_steps), "vocoder_steps", 3600)),
-    "train_judge": _train_judge,
-    "judge_continuations": _judge,
-    **dict.fromkeys(
-        ("make_table", "units_sweep", "scaling"),
-        lambda c, job: Work(Cost(cpu=Figure(c.rates.get("report").value, "assumed"))),
-    ),
+    "train_judge": lambda c, job: Work(_train_judge(c) + c.start()),
+    "judge_continuations": lambda c, job: Work(_judge(c) + c.start()),
+    **dict.fromkeys(("make_table", "units_sweep", "scaling"), lambda c, job: Work(c.start("report").times(3600))),
 }
 NOT_ESTIMATED = ("variability_run",)  # runs of the whole workflow
 

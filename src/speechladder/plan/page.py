@@ -3,30 +3,29 @@
 import os
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 from typing import Any
 
 from speechladder.fetch.disk import free_space
+from speechladder.fetch.download import downloads_folder
 from speechladder.io.progress import table_lines
-from speechladder.plan.context import Context
-from speechladder.plan.downloads import hub_models
-from speechladder.plan.figures import BASES, Figure
-from speechladder.plan.machine import find_machine
-from speechladder.plan.models import too_large
-from speechladder.plan.rates import FILE, Rates
-from speechladder.plan.report import Report, plan_run
-from speechladder.plan.stages import Plan
+from speechladder.plan.costs import too_large
+from speechladder.plan.inputs import find_machine, hub_models
+from speechladder.plan.rates import BASES, FILE, Figure, Rates
+from speechladder.plan.stages import Plan, plan_run
 from speechladder.workflow.presets import preset_file
 
 WIDTH = 100
-LETTERS = {"measured": "m", "published": "p", "derived": "d", "assumed": "a"}
+SIZES, COUNTS = {"TB": 1e12, "GB": 1e9, "MB": 1e6}, {"B": 1e9, "M": 1e6, "k": 1e3}
 LEGEND = "m measured, p published, d derived by a formula, a assumed; a figure shows the weakest of its terms."
 WALL = (
     "Hours on the wall: each stage is spread over all GPUs or cores, and one stage follows the other. CPU-hours leave "
     "out the core that waits for a GPU."
 )
+Rows = list[list[str]]
 
 
 def print_plan(
@@ -66,143 +65,147 @@ def print_plan(
     if directory:
         directory.mkdir(parents=True, exist_ok=True)
         os.chdir(directory)
-    report = plan_run(files, config, book, machine, target)
+    plan = plan_run(files, config, book, machine, target)
     try:
-        print(dumps(as_json(report), indent=2) if json else as_text(report), flush=True)  # noqa: T201
+        print(dumps(as_json(plan), indent=2) if json else as_text(plan), flush=True)  # noqa: T201
     except BrokenPipeError:  # of `| head`; Python would fail again when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def as_text(report: Report) -> str:
+def as_text(plan: Plan) -> str:
     """Return the page."""
-    context, plan = report.context, report.plan
+    return "\n".join(line for part in _parts(plan) for line in _lines(part))
+
+
+def _lines(part: str | Rows) -> list[str]:
+    """Lay out a table, or wrap a paragraph; one that is indented, further from its second line on."""
+    if not isinstance(part, str):
+        return table_lines(part)
+    indent = "    " if part.startswith(" ") else ""
+    out = textwrap.wrap(part, WIDTH, break_long_words=False, break_on_hyphens=False, subsequent_indent=indent)
+    return out or [""]
+
+
+def _parts(plan: Plan) -> Iterator[str | Rows]:
+    """Yield the paragraphs and tables of the page."""
+    context, measured = plan.context, plan.context.measured
     hours = context.hours
-    lines = [
-        *_wrapped(f"{report.title}, on {context.machine}: nothing has been started."),
-        *_wrapped(
-            f"{_number(hours.total)} h of speech, {_number(hours.train)} of them to train on "
-            f"({hours.basis}: {hours.source})."
-        ),
-    ]
-    for reason in context.measured.reasons:
-        lines += _wrapped(f"Figures in {context.measured.results}/ do not count as measured: {reason}.")
-    if report.conflict:
-        lines += ["", "The run would not start in this folder:", *_indented(report.conflict)]
-    if report.jobs.error:
-        lines += ["", "Snakemake could not build the DAG. These are the jobs of results/table.csv in a new folder:"]
-        lines += _indented(report.jobs.error)
+    yield f"{plan.title}, on {context.machine}: nothing has been started."
+    total, train = map(_number, (hours.total, hours.train))
+    yield f"{total} h of speech, {train} of them to train on ({hours.basis}: {hours.source})."
+    for reason in measured.reasons:
+        yield f"Figures in {measured.results}/ do not count as measured: {reason}."
+    for title, text in {
+        "The run would not start in this folder:": plan.conflict,
+        "Snakemake could not build the DAG. These are the jobs of results/table.csv in a new folder:": plan.error,
+    }.items():
+        if text:
+            yield from ("", title, *(f"  {line.strip()}" for line in text.splitlines()))
+    yield ""
     if not plan.stages and not plan.unknown:
-        return "\n".join([*lines, "", "Nothing is left to be done."])
-    lines += ["", *table_lines(_stage_rows(plan))]
+        yield "Nothing is left to be done."
+        return
+    yield _stage_rows(plan)
     if plan.models:
-        lines += ["", *_model_table(report)]
-    lines += ["", *_download_lines(report), "", *_room_lines(report), "", LEGEND, *_wrapped(WALL), *_notes(report)]
-    return "\n".join([*lines, "", *_rate_lines(context)])
+        yield from ("", _model_rows(plan))
+    yield from ("", *_downloads(plan), "", *_room(plan), "", LEGEND, WALL, *_notes(plan), "", *_rates(plan))
 
 
-def _indented(text: str) -> list[str]:
-    lines = (line.strip() for line in text.splitlines())
-    return [part for line in lines for part in _wrapped(line, initial_indent="  ", subsequent_indent="    ")]
-
-
-def _stage_rows(plan: Plan) -> list[list[str]]:
+def _stage_rows(plan: Plan) -> Rows:
     rows = [["stage", "jobs", "h of speech", "disk", "CPU-hours", "GPU-hours", "hours on the wall"]]
     for stage in (*plan.stages, plan.total):
-        figures = stage.figures | {"disk_bytes": Figure()}
-        cells = {name: _figure(figure) for name, figure in figures.items()}
-        if stage.cost.disk.value:
-            cells["disk_bytes"] = f"{size(stage.cost.disk.value)} {LETTERS[stage.cost.disk.basis]}"
-        rows.append([stage.name, f"{stage.jobs:,}", *cells.values()])
+        cells = [_figure(figure, name == "disk_bytes") for name, figure in stage.figures.items()]
+        rows.append([stage.name, f"{stage.jobs:,}", *cells])
     return rows
 
 
-def _model_table(report: Report) -> list[str]:
-    """Return a line for each model; if names are long, without tokens per second and per pass."""
-    kind = "GPU" if report.context.machine.gpus else "CPU"
+def _model_rows(plan: Plan) -> Rows:
+    """Return a row for each model; if names are long, without tokens per second and per pass."""
+    kind = "GPU" if plan.context.machine.gpus else "CPU"
     rows = [["model", "parameters", "vocabulary", "tokens/s", "tokens a pass", "steps", "tokens", f"{kind}-hours each"]]
-    for m in report.plan.models:
+    for m in plan.models:
         rows.append(
             [m.name, count(m.parameters), f"{m.vocabulary:,}", _figure(m.rate), count(m.pass_tokens), f"{m.steps:,}",
              count(m.tokens), _figure(m.cost.hours)]
         )  # fmt: skip
-    lines = table_lines(rows)
-    return lines if max(map(len, lines)) <= WIDTH else table_lines([row[:3] + row[5:] for row in rows])
+    return rows if max(map(len, table_lines(rows))) <= WIDTH else [row[:3] + row[5:] for row in rows]
 
 
-def _download_lines(report: Report) -> list[str]:
-    files, names = report.context.files, hub_models(report.context.settings)
-    absent = [_sized(file.name, file.bytes) for file in files if not file.there]
+def _downloads(plan: Plan) -> Iterator[str]:
+    files, names = plan.context.files, hub_models(plan.context.settings)
+    absent = _sized({file.name: file.bytes for file in files if not file.there})
     if absent:
-        lines = _wrapped(f"To be downloaded, {len(absent)} of {len(files)} files: {', '.join(absent)}.")
+        yield f"To be downloaded, {len(absent)} of {len(files)} files: {', '.join(absent)}."
     else:
-        lines = ["All downloads are there." if files else "Nothing is downloaded."]
+        yield "All downloads are there." if files else "Nothing is downloaded."
     if names:
-        listed = ", ".join(_sized(*item) for item in names.items())
-        lines += _wrapped(f"From the model hub, unless they are in its cache: {listed}.")
-    return lines
+        yield f"From the model hub, unless they are in its cache: {', '.join(_sized(names))}."
 
 
-def _sized(name: str, known: float | None) -> str:
-    return f"{name} ({size(known) if known else 'size not known'})"
+def _sized(files: dict[str, float | None]) -> list[str]:
+    return [f"{name} ({size(known) if known else 'size not known'})" for name, known in files.items()]
 
 
-def _room_lines(report: Report) -> list[str]:
-    """Return a line for each file system that the run fills."""
-    room, needed = report.plan.room, {}
-    for folder, amount in ((report.downloads_folder, room["downloads"]), (report.directory, room["written"])):
-        place = free_space(folder)[0]
-        same = next((other for other in needed if other.stat().st_dev == place.stat().st_dev), place)
-        needed[same] = needed.get(same, 0.0) + amount
-    lines = []
-    for place, amount in needed.items():
+def _folders(plan: Plan) -> dict[str, Path]:
+    """Return the folders that the run fills, by what it writes there."""
+    return {"downloads": downloads_folder(plan.context.settings.downloads), "written": Path.cwd()}
+
+
+def _room(plan: Plan) -> Iterator[str]:
+    """Yield a line for each file system that the run fills."""
+    disks: dict[int, tuple[Path, float]] = {}
+    for kind, folder in _folders(plan).items():
+        place, _ = free_space(folder)
+        first, needed = disks.get(place.stat().st_dev, (place, 0.0))
+        disks[place.stat().st_dev] = first, needed + plan.room[kind]
+    for place, needed in disks.values():
         free = free_space(place)[1]
-        verdict = "enough" if free > amount else f"LACKS {size(amount - free)}"
-        lines += _wrapped(f"Disk of {place}: needs {size(amount)}, has {size(free)} free: {verdict}.")
-    return lines
+        verdict = "enough" if free > needed else f"LACKS {size(needed - free)}"
+        yield f"Disk of {place}: needs {size(needed)}, has {size(free)} free: {verdict}."
 
 
-def _notes(report: Report) -> list[str]:
-    context, plan, notes = report.context, report.plan, []
-    if context.machine.gpus and plan.models:
-        memory = float(context.rates.content["gpus"][context.machine.gpu]["memory"])
-        notes += filter(None, [too_large(plan.models[0], context.settings, memory)])
+def _notes(plan: Plan) -> Iterator[str]:
+    context = plan.context
     if plan.models:
+        memory = float(context.rates.content["gpus"][context.machine.gpu]["memory"]) if context.machine.gpus else None
+        too_much = memory and too_large(plan.models[0], context.settings, memory)
+        if too_much:
+            yield too_much
         extra = max(model.while_training for model in plan.models)
-        notes.append(
+        yield (
             "The models of this plan train to lm.max_steps, lm.max_passes or lm.max_tokens; validation may end them "
             f"earlier. While one trains, its checkpoints take {size(extra)} more."
         )
     if context.settings.alignment.aligner == "mfa":
         extra = context.disk(context.shard, "bytes_mfa").disk.value
-        notes.append(f"While MFA aligns a shard, it takes some {size(extra)} more (assumed).")
+        yield f"While MFA aligns a shard, it takes some {size(extra)} more (assumed)."
     if plan.unknown:
         listed = ", ".join(f"{rule} ({number})" for rule, number in plan.unknown.items())
-        notes.append(f"Rules without an estimate, and their jobs: {listed}.")
-    return [line for note in notes for line in _wrapped(note)]
+        yield f"Rules without an estimate, and their jobs: {listed}."
 
 
-def _rate_lines(context: Context) -> list[str]:
-    """Return every rate that the plan counts with, grouped by its source."""
-    lines = [f"Rates in {context.rates.path.name}; `python benchmarks/rates.py` measures them on your machine:"]
+def _rates(plan: Plan) -> Iterator[str]:
+    """Yield every rate that the plan counts with, grouped by its source."""
+    rates = plan.context.rates
+    yield f"Rates in {rates.path.name}; `python benchmarks/rates.py` measures them on your machine:"
     by_source: dict[tuple[str, str], list[str]] = {}
-    for name, rate in sorted(context.rates.used.items(), key=lambda item: (BASES.index(item[1].basis), item[0])):
+    for name, rate in sorted(rates.used.items(), key=lambda item: (BASES.index(item[1].basis), item[0])):
         listed = by_source.setdefault((rate.basis, rate.source), [])
-        listed.append(f"{name} {_number(rate.value)} {context.rates.unit(name)}".rstrip())
+        listed.append(f"{name} {_number(rate.value)} {rate.unit}".rstrip())
     for (basis, source), listed in by_source.items():
-        lines += _indented(f"{LETTERS[basis]} {'; '.join(listed)} ({source})")
-    return lines
+        yield f"  {basis[0]} {'; '.join(listed)} ({source})"
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(plan: Plan) -> dict[str, Any]:
     """Return the same figures, in bytes and hours, each with its basis."""
-    context, plan = report.context, report.plan
+    context = plan.context
     return {
-        "plan": report.title,
+        "plan": plan.title,
         "machine": asdict(context.machine),
         "hours": asdict(context.hours),
         "not_measured": context.measured.reasons,
-        "conflict": report.conflict or None,
-        "dry_run_error": report.jobs.error or None,
+        "conflict": plan.conflict or None,
+        "dry_run_error": plan.error or None,
         "stages": [
             {"stage": stage.name, "jobs": stage.jobs} | {name: asdict(f) for name, f in stage.figures.items()}
             for stage in (*plan.stages, plan.total)
@@ -211,29 +214,28 @@ def as_json(report: Report) -> dict[str, Any]:
         "models": [asdict(model) for model in plan.models],
         "downloads": [asdict(file) for file in context.files],
         "bytes": plan.room,
-        "free": {str(folder): free for folder, free in map(free_space, (report.downloads_folder, report.directory))},
-        "rates": {name: asdict(rate) | {"unit": context.rates.unit(name)} for name, rate in context.rates.used.items()},
+        "free": {str(place): free for place, free in map(free_space, _folders(plan).values())},
+        "rates": {name: asdict(rate) for name, rate in context.rates.used.items()},
     }
 
 
 def size(number: float) -> str:
     """Write a number of bytes to read: 1.2 GB."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if number >= factor:
-            return f"{_number(number / factor)} {unit}"
-    return f"{number / 1e3:.0f} kB"
+    return _scaled(number, SIZES) or f"{number / 1e3:.0f} kB"
 
 
 def count(number: float) -> str:
     """Write a number to read: 1.1 B, 88.0 M, 3.2 k."""
-    for unit, factor in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= factor:
-            return f"{_number(number / factor)} {unit}"
-    return f"{number:.0f}"
+    return _scaled(number, COUNTS) or f"{number:.0f}"
 
 
-def _figure(figure: Figure) -> str:
-    return f"{_number(figure.value)} {LETTERS[figure.basis]}" if figure.value else "-"
+def _scaled(number: float, units: dict[str, float]) -> str:
+    return next((f"{_number(number / factor)} {unit}" for unit, factor in units.items() if number >= factor), "")
+
+
+def _figure(figure: Figure, is_bytes: bool = False) -> str:
+    """Write a figure with the first letter of its basis, as the legend explains."""
+    return f"{(size if is_bytes else _number)(figure.value)} {figure.basis[0]}" if figure.value else "-"
 
 
 def _number(value: float) -> str:
@@ -242,7 +244,3 @@ def _number(value: float) -> str:
     if value >= 1e9:
         return f"{value:.3g}"
     return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
-
-
-def _wrapped(text: str, **indents: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False, **indents)

@@ -2,15 +2,22 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from speechladder.io.errors import UserError
 from speechladder.plan.context import Context
-from speechladder.plan.costs import NOT_ESTIMATED, Work, job_cost
-from speechladder.plan.figures import Cost, Figure
-from speechladder.plan.jobs import Job, Jobs, jobs_of_a_new_run
-from speechladder.plan.models import Model, plan_model
-from speechladder.settings import STAGES
+from speechladder.plan.costs import NOT_ESTIMATED, Model, job_cost, plan_model
+from speechladder.plan.inputs import Job, Jobs, Machine, downloads, dry_run, jobs_of_a_new_run
+from speechladder.plan.rates import Cost, Figure, Rates
+from speechladder.plan.speech import Measured, find_hours
+from speechladder.settings import STAGES, load
+from speechladder.workflow.config import checked
+from speechladder.workflow.presets import HOME, configuration
+from speechladder.workflow.record import check_same_corpus, read_record
+
+RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
@@ -26,25 +33,30 @@ class Stage:
     @property
     def figures(self) -> dict[str, Figure]:
         """The figures of the row by name."""
-        cost = self.cost
-        return {"hours_of_speech": self.hours, "disk_bytes": cost.disk, "cpu_hours": cost.cpu, "gpu_hours": cost.gpu,
-                "wall_hours": self.wall}  # fmt: skip
+        values = (self.hours, self.cost.disk, self.cost.cpu, self.cost.gpu, self.wall)
+        return dict(zip(("hours_of_speech", "disk_bytes", "cpu_hours", "gpu_hours", "wall_hours"), values))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The rows, the jobs by rule of rules that belong to no row, and the models that are trained."""
+    """What is printed.
 
+    `stages` are the rows, `unknown` the jobs of rules that belong to no row, `models` those that are trained. `error`
+    is why Snakemake did not list the jobs, `conflict` why the run would not start in this folder.
+    """
+
+    context: Context
     stages: list[Stage]
     unknown: dict[str, int]
     models: list[Model]
+    error: str = ""
+    title: str = ""
+    conflict: str = ""
 
     @property
     def total(self) -> Stage:
         """All rows together; hours on the wall as if one stage followed the other."""
-        cost, wall = Cost(), Figure()
-        for stage in self.stages:
-            cost, wall = cost + stage.cost, wall + stage.wall
+        cost, wall = sum((s.cost for s in self.stages), Cost()), sum((s.wall for s in self.stages), Figure())
         return Stage("total", sum(s.jobs for s in self.stages) + sum(self.unknown.values()), Figure(), cost, wall)
 
     @property
@@ -52,6 +64,33 @@ class Plan:
         """Bytes that are downloaded, as far as they are known, and bytes that the run writes beside them."""
         fetched = sum(stage.cost.disk.value for stage in self.stages if stage.name == "download")
         return {"downloads": fetched, "written": self.total.cost.disk.value - fetched}
+
+
+def plan_run(
+    files: Sequence[Path], words: Sequence[str], rates: Rates, machine: Machine, target: str, dry: bool = True
+) -> Plan:
+    """Plan the run of `target` in the working directory with config.yaml, `files` and --config `words`.
+
+    If paths of the configuration do not exist on this machine, the plan counts with the settings as they are written
+    and says what Snakemake says. Raise UserError for mistakes in the settings themselves, and for hours that are not
+    known. `dry`: ask Snakemake for the jobs; else plan a run that has not begun.
+    """
+    config, conflict = configuration(files, words), ""
+    settings = load(config, " and ".join(map(str, files)) or "config.yaml")
+    try:
+        settings = checked(config, HOME)
+        jobs = dry_run(files, words, target) if dry else Jobs(error="Snakemake was not asked")
+    except UserError as error:
+        jobs = Jobs(error=str(error))
+    remade = frozenset((job.rule, job.rung) for job in jobs.counts if not job.point)
+    measured = Measured(RESULTS, settings, read_record(RESULTS), remade)
+    context = Context(settings, find_hours(settings, measured), rates, machine, measured, downloads(settings))
+    try:
+        check_same_corpus(RESULTS, settings)
+    except UserError as error:
+        conflict = str(error)
+    title = " ".join(["Plan of", ", ".join(path.stem for path in files) or "the default run", *words])
+    return replace(make(context, jobs), title=title, conflict=conflict)
 
 
 def make(context: Context, jobs: Jobs) -> Plan:
@@ -65,35 +104,10 @@ def make(context: Context, jobs: Jobs) -> Plan:
         elif job.rule != "all":
             unknown[job.rule] += count
     rungs = list(context.settings.rungs)
-    models = sorted(by_stage["train"], key=lambda job: (job.point, [*rungs, job.rung].index(job.rung)))
-    stages = [_stage(name, context, found) for name, found in by_stage.items() if found]
-    return Plan(stages, dict(unknown), [_model(context, job) for job in models])
-
-
-def _stage(name: str, context: Context, jobs: Mapping[Job, int]) -> Stage:
-    """Return the row of some jobs."""
-    speech, cost, wall = Figure(), Cost(), Figure()
-    by_rule: dict[str, list[tuple[Work, int]]] = {}
-    for job, count in jobs.items():
-        work = job_cost(context, job)
-        by_rule.setdefault(job.rule, []).append((work, count))
-        speech, cost = speech + work.speech.times(count), cost + work.cost.times(count)
-    for works in by_rule.values():
-        wall += _wall(context, works)
-    if name == "train":
-        wall = _training_wall(context, jobs)
-    elif name == "download":
-        wall = context.cpu(cost.disk, "download", 3600).cpu
-    return Stage(name, sum(jobs.values()), speech, cost, wall)
-
-
-def _wall(context: Context, works: Iterable[tuple[Work, int]]) -> Figure:
-    """Return the hours on the wall of a rule's jobs, spread over the GPUs if they use one, else over the cores."""
-    hours, cores, on_gpu = Figure(), 0, False
-    for work, count in works:
-        hours, cores = hours + work.cost.hours.times(count), cores + work.cores * count
-        on_gpu = on_gpu or work.cost.gpu.value > 0
-    return hours.times(1 / min(cores, context.machine.gpus if on_gpu else context.machine.cpus))
+    trained = sorted(by_stage["train"], key=lambda job: (job.point, [*rungs, job.rung].index(job.rung)))
+    models = {job: _model(context, job) for job in trained}
+    stages = [_stage(name, context, found, models) for name, found in by_stage.items() if found]
+    return Plan(context, stages, dict(unknown), list(models.values()), jobs.error)
 
 
 def _model(context: Context, job: Job) -> Model:
@@ -101,7 +115,26 @@ def _model(context: Context, job: Job) -> Model:
     return plan_model(context.at_point(job.point), job.rung, name)
 
 
-def _training_wall(context: Context, jobs: Mapping[Job, int]) -> Figure:
+def _stage(name: str, context: Context, jobs: Mapping[Job, int], models: Mapping[Job, Model]) -> Stage:
+    """Return the row of some jobs. A rule's jobs are spread over the GPUs if they use one, else over the cores."""
+    speech, cost, wall = Figure(), Cost(), Figure()
+    spread: dict[str, tuple[Figure, int, int]] = {}  # by rule: hours, cores, places
+    for job, count in jobs.items():
+        work = job_cost(context, job)
+        speech, cost = speech + work.speech.times(count), cost + work.cost.times(count)
+        hours, cores, places = spread.get(job.rule, (Figure(), 0, context.machine.cpus))
+        places = context.machine.gpus if work.cost.gpu.value else places
+        spread[job.rule] = hours + work.cost.hours.times(count), cores + work.cores * count, places
+    for hours, cores, places in spread.values():
+        wall += hours.times(1 / min(cores, places))
+    if name == "train":
+        wall = _training_wall(context, [models[job] for job, count in jobs.items() for _ in range(count)])
+    elif name == "download":
+        wall = context.cpu(cost.disk, "download", 3600).cpu
+    return Stage(name, sum(jobs.values()), speech, cost, wall)
+
+
+def _training_wall(context: Context, models: Sequence[Model]) -> Figure:
     """Return the hours on the wall of the trainings, the longest first.
 
     Each takes lm.processes GPUs, or lm.processes times lm.threads cores. Communication of processes is not counted.
@@ -109,10 +142,8 @@ def _training_wall(context: Context, jobs: Mapping[Job, int]) -> Figure:
     lm, machine = context.settings.lm, context.machine
     places = max(1, machine.gpus or machine.cpus // lm.threads)
     together = min(lm.processes, places)
-    models = [(_model(context, job), count) for job, count in jobs.items()]
-    hours = [model.hours / together for model, count in models for _ in range(count)]
-    basis = sum((model.cost.hours for model, _ in models), Figure()).basis
-    return Figure(makespan(hours, places // together), basis)
+    hours = [model.cost.hours for model in models]
+    return Figure(makespan([h.value / together for h in hours], places // together), sum(hours, Figure()).basis)
 
 
 def makespan(hours: Iterable[float], lanes: int) -> float:

@@ -16,6 +16,9 @@ from speechladder.settings import Settings, tracked
 FILE = "run.json"
 SCHEMA = 1  # of the file; raise it when its fields change meaning
 CORPUS = ("seed", "corpus")  # settings that decide which speech a run has
+# Settings that make it another corpus. Others are changed in place: a rerun with a larger test split is no accident.
+IDENTITY = ("name", "path", "manifests", "archives", "text", "shards", "hours")
+WORLD_IDENTITY = ("seed", "corpus.variability")  # natural speech does not depend on them
 SHOWN = 4  # differences that an error lists
 
 Record = Mapping[str, Any]  # settings by name, as `tracked` gives them
@@ -65,13 +68,17 @@ def differences(record: Record, settings: Settings, sections: tuple[str, ...]) -
 def check_same_corpus(results: Path, settings: Settings, replace: bool = False) -> None:
     """Raise UserError if `results` holds the corpus of another run, which this run would replace.
 
-    The message says what differs and how to go on. `replace` says that the user asked to make the corpus again. A
+    The message says what differs and how to go on. `replace` says that the corpus is to be made again on purpose. A
     folder without a corpus or without a record passes.
     """
+    identity = {f"corpus.{field}" for field in IDENTITY}
+    if settings.corpus.name == "world":
+        identity |= set(WORLD_IDENTITY)
     if replace or not any((results / "corpus").glob("*")):
         return
     record = read_record(results)
     found = differences(record, settings, CORPUS) if record is not None else []
+    found = [line for line in found if line.partition(":")[0] in identity]
     if not found:
         return
     more = [f"and {len(found) - SHOWN} more settings"] if len(found) > SHOWN else []
