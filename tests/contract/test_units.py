@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,7 +16,6 @@ from speechladder.io.audio import encode_flac, frame_count, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, read_jsonl
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table, write_table
-from speechladder.io.tensors import read_tensor
 from speechladder.settings import Units
 from speechladder.units.codebook import load_codebook, train_codebook
 from speechladder.units.decode import Job, Wave
@@ -26,7 +24,7 @@ from speechladder.units.encoders import factory
 from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.extract import extract_items, extract_shard
 from speechladder.units.normalise import Normaliser
-from speechladder.units.sample import write_sample
+from speechladder.units.sample import draw_sample, write_sample
 from speechladder.units.stream import Quantiser, units_of
 from tests import tiny_hubert
 
@@ -89,12 +87,6 @@ class Corpus:
         write_sample(self.paths("cuts"), self.paths("alignment"), sample, s, seed=0)
         train_codebook(sample, self.centroids, s, seed=0)
         return self
-
-    def sample(self, units: Units, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
-        """The features of the k-means sample, and what is said of them."""
-        out = self.root / "drawn.safetensors"
-        write_sample(self.paths("cuts"), self.paths("alignment"), out, units, seed)
-        return read_tensor(out, "features")
 
     @property
     def centroids(self) -> Path:
@@ -238,35 +230,43 @@ def test_a_codebook_of_another_encoder_is_never_used(corpus, tmp_path):
             corpus.extract(0)
 
 
+def drawn(encoder, cuts, alignment, units, seed):
+    rows = []
+    said = draw_sample(encoder, cuts, alignment, units, seed, Normaliser.none(), rows.append)
+    return np.concatenate(rows), said
+
+
 def test_the_sample_is_a_share_of_the_train_split(corpus):
     corpus.write()
     encoder = TransformersEncoder.load(corpus.settings.encoder, 2)
     few = corpus.settings.model_copy(update={"sample_frames": 100})
+    paths = corpus.paths("cuts"), corpus.paths("alignment")
     train = [cut for shard in corpus.shards for cut in corpus.cuts[shard] if cut.split == "train"]
     total = sum(frame_count(len(cut.samples())) for cut in train)
-    features, said = corpus.sample(few, seed=0)
+    features, said = drawn(encoder, *paths, few, seed=0)
     assert features.shape == (100, 16) == (said["frames"], encoder.dim)
     assert said["frames_in_split"] == total
     assert 100 / 25 / 0.5 - 2 < said["utterances"] < len(train)  # half of each, no more utterances than needed
-    every, said = corpus.sample(few.model_copy(update={"sample_frames": 10**6}), seed=0)
+    every, said = drawn(encoder, *paths, few.model_copy(update={"sample_frames": 10**6}), seed=0)
     assert len(every) == total
     assert said["utterances"] == len(train)
     assert said["speakers"] == len({cut.speaker for cut in train})
     wanted = np.concatenate([encoder.encode([cut.samples()])[0] for cut in train])
     # every frame once, none of another split
     assert sorted(map(tuple, every)) == sorted(map(tuple, wanted))
-    assert (corpus.sample(few, seed=0)[0] == features).all()
-    assert (corpus.sample(few, seed=1)[0] != features).any()
+    assert (drawn(encoder, *paths, few, seed=0)[0] == features).all()
+    assert (drawn(encoder, *paths, few, seed=1)[0] != features).any()
 
 
 def test_the_sample_does_not_depend_on_the_division_into_shards(corpus):
     corpus.write()
+    encoder = TransformersEncoder.load(corpus.settings.encoder, 2)
     few = corpus.settings.model_copy(update={"sample_frames": 100})
-    two = corpus.sample(few, seed=0)[0]
+    two = drawn(encoder, corpus.paths("cuts"), corpus.paths("alignment"), few, seed=0)[0]
     corpus.cuts[0], corpus.cuts[1] = [], corpus.cuts[1] + corpus.cuts[0]
     corpus.rows[0], corpus.rows[1] = [], corpus.rows[1] + corpus.rows[0]
     corpus.write()
-    one = corpus.sample(few, seed=0)[0]
+    one = drawn(encoder, corpus.paths("cuts"), corpus.paths("alignment"), few, seed=0)[0]
     assert (one == two).all()
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from speechladder.alignment import cuts as alignment_cuts
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.tables import ALIGNMENT, write_table
 from speechladder.units.diagnostics import abx_run
@@ -41,15 +42,18 @@ def test_shards_are_read_one_by_one_and_phones_only_of_those_that_speak(corpus, 
     cuts, alignments = save(tmp_path / "corpus", corpus)
     read = []
 
-    def noting(name, real):
+    def noting(module, name):
+        real = getattr(module, name)
+
         def call(path, *args, **columns):
             read.append((name, path, columns.get("columns")))
             return real(path, *args, **columns)
 
-        monkeypatch.setattr(abx_run, name, call)
+        monkeypatch.setattr(module, name, call)
 
-    noting("read_table", abx_run.read_table)
-    noting("read_cuts", abx_run.read_cuts)
+    noting(alignment_cuts, "read_table")
+    noting(alignment_cuts, "read_cuts")
+    noting(abx_run, "read_table")
     speech = abx_run.draw_speech(cuts, alignments, 1.0, seed=0)
     ids = [("read_table", path, ["id"]) for path in alignments]
     wanted = [row for pair in zip(ids, [("read_cuts", path, None) for path in cuts], strict=True) for row in pair]

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from speechladder.alignment.pocketsphinx import pcm_bytes
 from speechladder.continuation.asr import check_asr, load_asr, load_normaliser
 from speechladder.continuation.asr import whisper as asr_whisper
 from speechladder.continuation.asr.adapt import CODEBOOKS, Parameters, features, model_folder
 from speechladder.continuation.asr.checks import SIZES
-from speechladder.continuation.asr.pocketsphinx import PocketSphinx, _pcm, build_asr
+from speechladder.continuation.asr.pocketsphinx import PocketSphinx, build_asr
 from speechladder.continuation.asr.text import english_normaliser, wer
 from speechladder.continuation.asr.whisper import LONGEST, divided
 from speechladder.corpora.cuts import Cut, write_cuts
@@ -73,15 +74,15 @@ def test_held_out_sentences_of_a_tiny_corpus_are_recognised(folder, speech) -> N
 def test_a_transcript_depends_on_its_audio_alone(folder, speech) -> None:
     noise = np.random.default_rng(0).normal(0, 0.3, 20_000).astype(np.float32)
     utterances = [noise, *speech, speech[0][:9000], 0.1 * speech[1]]
-    asr = PocketSphinx.from_folder(folder)
+    asr = PocketSphinx(folder)
     together = asr.transcribe(utterances)
     assert asr.transcribe(utterances[::-1])[::-1] == together
-    assert [PocketSphinx.from_folder(folder).transcribe([x])[0] for x in utterances] == together
+    assert [PocketSphinx(folder).transcribe([x])[0] for x in utterances] == together
 
 
 @pytest.mark.parametrize("samples", [0, 1, 100, 700])
 def test_almost_no_audio_gives_no_text(folder, samples) -> None:
-    assert PocketSphinx.from_folder(folder).transcribe([np.zeros(samples, np.float32)]) == [""]
+    assert PocketSphinx(folder).transcribe([np.zeros(samples, np.float32)]) == [""]
 
 
 def test_a_folder_is_the_same_twice(corpus, folder, tmp_path) -> None:
@@ -98,14 +99,14 @@ def test_pronunciations_come_from_the_corpus_or_from_dictionaries(corpus, folder
     local = (tmp_path / "local" / "words.dict").read_text()
     assert "the DH AH\nthe(2) DH IY\n" in local  # the bundled dictionary's variants
     assert not (tmp_path / "local" / "means").exists()
-    PocketSphinx.from_folder(tmp_path / "local").transcribe([np.zeros(8000, np.float32)])
+    PocketSphinx(tmp_path / "local").transcribe([np.zeros(8000, np.float32)])
 
 
 def test_a_corpus_of_one_word(tmp_path) -> None:
     cuts, table = save_corpus(tmp_path, ["zorble"])
     build_asr([cuts], tmp_path / "asr", [table], "local")
     said = speak("zorble", voices(1)[0], seed=3).samples
-    assert PocketSphinx.from_folder(tmp_path / "asr").transcribe([said]) == ["zorble"]
+    assert PocketSphinx(tmp_path / "asr").transcribe([said]) == ["zorble"]
 
 
 def test_no_train_split_and_no_folder_are_user_errors(corpus, tmp_path) -> None:
@@ -128,11 +129,11 @@ def test_parameters_are_written_as_they_were_read(tmp_path) -> None:
 
 
 def test_features_have_a_frame_each_10_ms_and_slopes(speech) -> None:
-    first = features(_pcm(speech[0]))
+    first = features(pcm_bytes(speech[0]))
     assert abs(len(first) - len(speech[0]) / 160) < 3 and first.shape[1:] == (3, 13)
     assert np.allclose(first[:, 0].mean(axis=0), 0, atol=1e-3)
-    features(_pcm(speech[1]))
-    assert np.array_equal(features(_pcm(speech[0])), first)  # whatever came before
+    features(pcm_bytes(speech[1]))
+    assert np.array_equal(features(pcm_bytes(speech[0])), first)  # whatever came before
     assert np.allclose(first[2:-2, 1], first[4:, 0] - first[:-4, 0], atol=1e-6)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from speechladder.corpora.audit import audit_text, reason_kind, write_audit
+from speechladder.corpora.audit import audit_corpus, audit_text, reason_kind
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json, write_jsonl
@@ -39,7 +39,7 @@ def shards(tmp_path: Path) -> tuple[list[Path], list[Path]]:
 
 
 def test_counts_by_split_reason_speaker_and_recording(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
-    figures = write_audit(*shards, tmp_path / "audit.json", tmp_path / "audit.tsv", 0.2)
+    figures = audit_corpus(*shards, tmp_path / "audit.json", tmp_path / "audit.tsv", 0.2)
     assert figures == read_json(tmp_path / "audit.json")
     assert (figures["utterances"], figures["rejected"]) == (30, 5)
     assert figures["share"] == pytest.approx(1 / 7, abs=1e-6)
@@ -61,7 +61,7 @@ def test_counts_by_split_reason_speaker_and_recording(shards: tuple[list[Path], 
 
 
 def test_the_list_has_a_line_for_each_utterance_left_out(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
-    write_audit(*shards, tmp_path / "audit.json", tmp_path / "audit.tsv", 0.2)
+    audit_corpus(*shards, tmp_path / "audit.json", tmp_path / "audit.tsv", 0.2)
     rows = [line.split("\t") for line in (tmp_path / "audit.tsv").read_text().splitlines()]
     assert rows[0] == ["id", "reason", "source"]
     assert sorted(row[0] for row in rows[1:]) == ["a", "b", "c", "d e", "m.jsonl:7"]
@@ -73,14 +73,14 @@ def test_the_list_has_a_line_for_each_utterance_left_out(shards: tuple[list[Path
 def test_too_many_rejects_fail_and_keep_the_list(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     out = tmp_path / "audit.json", tmp_path / "audit.tsv"
     with pytest.raises(UserError) as error:
-        write_audit(*shards, *out, 0.1)
+        audit_corpus(*shards, *out, 0.1)
     message = str(error.value)
     assert "5 of 35 utterances (14.3 %) are left out, more than corpus.max_rejected = 0.1 allows" in message
     assert "(2 missing recording, " in message and str(tmp_path / "audit.failed.tsv") in message
     assert not any(path.exists() for path in out)  # Snakemake would remove them anyway
     assert len((tmp_path / "audit.failed.tsv").read_text().splitlines()) == 6
     assert read_json(tmp_path / "audit.failed.json")["rejected"] == 5
-    write_audit(*shards, *out, 0.2)
+    audit_corpus(*shards, *out, 0.2)
     assert all(path.exists() for path in out) and not list(tmp_path.glob("*failed*"))
 
 
@@ -88,17 +88,17 @@ def test_a_corpus_of_nothing_is_an_error(tmp_path: Path) -> None:
     write_cuts(tmp_path / "cuts", [])
     write_jsonl(tmp_path / "rejected", [_lost("a", "missing recording: x")])
     with pytest.raises(UserError, match=r"all of 1 utterances are left out \(1 missing recording\)"):
-        write_audit([tmp_path / "cuts"], [tmp_path / "rejected"], tmp_path / "a.json", tmp_path / "a.tsv", 1.0)
+        audit_corpus([tmp_path / "cuts"], [tmp_path / "rejected"], tmp_path / "a.json", tmp_path / "a.tsv", 1.0)
 
 
 def test_the_manifests_summary_is_among_the_figures(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     write_json(tmp_path / "manifest" / "summary.json", {"after": {"train": {"utterances": 33}}})
-    figures = write_audit(*shards, tmp_path / "a.json", tmp_path / "a.tsv", 0.2, tmp_path / "manifest")
+    figures = audit_corpus(*shards, tmp_path / "a.json", tmp_path / "a.tsv", 0.2, tmp_path / "manifest")
     assert figures["manifest"]["after"]["train"]["utterances"] == 33
 
 
 def test_the_table_is_aligned(shards: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
-    text = audit_text(write_audit(*shards, tmp_path / "a.json", tmp_path / "a.tsv", 0.2))
+    text = audit_text(audit_corpus(*shards, tmp_path / "a.json", tmp_path / "a.tsv", 0.2))
     blocks = [block.splitlines() for block in text.split("\n\n")]
     assert [block[0].split()[0] for block in blocks] == ["split", "left", "noted"]
     assert all(len({len(line) for line in block}) == 1 for block in blocks)

@@ -13,10 +13,10 @@ import pytest
 from speechladder.io import devices
 
 
-def release_gpus():
-    """End the leases of this process, as its end does."""
-    for locks in devices._held.values():
-        locks.close()
+def release_gpus() -> None:
+    """End the leases of this process."""
+    for held in devices._held.values():
+        held.close()
     devices._held.clear()
 
 

@@ -252,5 +252,6 @@ def test_hub_id_without_network_says_how_to_get_it(monkeypatch):
         raise ConnectionError("no network")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", no_network)
-    with pytest.raises(UserError, match="hf download someone/hubert --local-dir"):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"units\.encoder: someone/hubert .*hf download someone/hubert --local-dir"):
         TransformersEncoder.load("someone/hubert", 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ladder_results import SHAPE, make
 
-from speechladder.analysis import continuation, factors, layers, learning, table, variability
+from speechladder.analysis import continuation, curves, factors, table, variability
 from speechladder.analysis.csv_tables import read_csv, write_csv
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
@@ -22,7 +22,7 @@ NAMES = ("ladder", "factors", "layers", "learning", "lengths", "continuation")
 def tables(results, rungs, **options):
     make(results, rungs, ids=15, **options)
     scores = table.read_scores(results, rungs)
-    for write in (table.write_table, factors.write_factors, layers.write_layers, learning.write_learning):
+    for write in (table.write_table, factors.write_factors, curves.write_layers, curves.write_learning):
         write(results, rungs, scores, 0, Analysis(resamples=100))
     continuation.write_continuation(results, [], 0, Analysis(resamples=100))
     return results
@@ -210,8 +210,8 @@ def test_variability_shows_every_level(ladder, tmp_path):
 
 def test_empty_tables_say_why(tmp_path):
     for name, columns, draw, text in (
-        ("layers", layers.COLUMNS, figures.draw_layers, "scores.layers: false"),
-        ("learning", learning.COLUMNS, figures.draw_learning, "scores.learning: false"),
+        ("layers", curves.LAYERS_COLUMNS, figures.draw_layers, "scores.layers: false"),
+        ("learning", curves.LEARNING_COLUMNS, figures.draw_learning, "scores.learning: false"),
         ("continuation", continuation.COLUMNS, figures.draw_continuation, "continuation.enabled: false"),
         ("factors", factors.COLUMNS, figures.draw_factors, "no step has both rungs"),
     ):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 from speechladder.io import hub as models
 from speechladder.io.errors import UserError
@@ -53,6 +55,18 @@ def _ask(name, tmp_path, **environment):
 def test_names():
     assert is_hub_name("meta-llama/Llama-3.1-8B")
     assert not is_hub_name("run") and not is_hub_name("/data/models/llama") and not is_hub_name("a/b/c")
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "a-b/c.d_e", "a/.b", "-a/b", "./b", "a/b-", "a/b--c", "a..b/c", "a/b.git", "a/"]
+)
+def test_names_are_those_that_the_hubs_client_takes(name):
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        assert not is_hub_name(name)
+    else:
+        assert is_hub_name(name)
 
 
 def test_folders(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from speechladder.alignment.base import Aligned, AlignmentError
 from speechladder.alignment.durations import Durations
 from speechladder.benchmarks import items, spoken
 from speechladder.benchmarks.generation import sentences
-from speechladder.benchmarks.generation.vocabulary import training_words
+from speechladder.benchmarks.generation.nonwords import training_words
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.speak import speak, voices
@@ -19,6 +19,7 @@ from speechladder.io.audio import AudioError, encode_flac, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, read_jsonl, write_json
 from speechladder.io.hashing import stable_hash
+from speechladder.io.progress import no_progress
 from speechladder.io.spans import Span, as_rows
 from speechladder.io.tables import ITEMS, read_table
 from speechladder.settings import Alignment, Benchmarks
@@ -29,8 +30,8 @@ def _build(folder: Path, rows: int, max_rejected: float, **settings: int) -> lis
     pairs = folder / "pairs.csv"
     pairs.write_text("good,bad\n" + "".join(f"dog {'a' * n},cat {'a' * n}\n" for n in range(1, rows + 1)) + "x,x\n" * 5)
     paths = (folder / "items.parquet", folder / "rejected.jsonl")
-    options, speaker = Benchmarks(max_pairs=2, **settings), items.Speaker(Alignment())
-    items.build_items("sblimp", options, speaker, 0, 0, *paths, max_rejected, items.Sources(pairs=[pairs]))
+    given = {"pairs": [pairs], "variability": 0, "max_rejected": max_rejected}
+    items.make_items("sblimp", Benchmarks(max_pairs=2, **settings), Alignment(), *paths, **given)
     return [json.loads(line) for line in paths[1].read_text().splitlines()]
 
 
@@ -68,7 +69,7 @@ def test_generated_items_are_the_synthesizers_speech(tmp_path, monkeypatch, task
     monkeypatch.setattr(items, "GROUP", 3)  # several groups, the last one short
     options = Benchmarks(swuggy_pairs=5, topic_pairs=2, voices=2)
     paths = [tmp_path / name for name in ("items.parquet", "rejected.jsonl")]
-    items.build_items(task, options, items.Speaker(Alignment()), 3, 7, *paths, 0.0, about=tmp_path / "about.json")
+    items.make_items(task, options, Alignment(), *paths, tmp_path / "about.json", seed=7, max_rejected=0.0)
     pairs = sentences.topic_pairs(7, 2) if task == "topic" else TASKS["swuggy"].generate(options, 7, [])
     expected, count, pool = [], 1 if task == "topic" else 2, voices(3)
     for number, pair in enumerate(pairs):
@@ -96,7 +97,7 @@ class Recorded:
     def __init__(self, find) -> None:
         self.find, self.calls, self.asked = find, 0, []
 
-    def align_all(self, requests, advance=lambda seconds: None):
+    def align_all(self, requests, advance=no_progress):
         self.calls += 1
         self.asked = list(requests)
         for request in self.asked:
@@ -121,9 +122,8 @@ def official(tmp_path, monkeypatch, task, settings, find, stress=True, **sources
     monkeypatch.setattr(spoken, "load_aligner", lambda *args: aligner)
     write_json(tmp_path / "durations.json", {"mean": 0.1, "stress": stress, "phones": {}})
     out = [tmp_path / name for name in ("out/items.parquet", "out/rejected.jsonl")]
-    given = items.Sources(durations=tmp_path / "durations.json", **sources)
-    speaker = items.Speaker(Alignment(), work=tmp_path / "out")
-    items.build_items(task, settings, speaker, 0, 0, *out, 0.9, given, tmp_path / "about.json")
+    given = {"durations": tmp_path / "durations.json", "variability": 0, "max_rejected": 0.9} | sources
+    items.make_items(task, settings, Alignment(), *out, tmp_path / "about.json", **given)
     rows = read_table(out[0], ITEMS).to_pylist()
     return aligner, rows, list(read_jsonl(out[1])), read_json(tmp_path / "about.json")
 
@@ -250,9 +250,9 @@ def test_pocketsphinx_finds_the_gold_phones(tmp_path):
     """The real aligner aligns a word and a non-word, whose phones are in no dictionary."""
     mini = mini_slm21.make(splits=("dev",), words=mini_slm21.WORDS[:1], speakers=1, faults=False)
     path = mini_slm21.write(mini, tmp_path / "slm21")
-    speaker, out = items.Speaker(Alignment()), tmp_path / "items.parquet"
-    options, about = Benchmarks(slm21=str(path)), tmp_path / "about.json"
-    items.build_items("swuggy", options, speaker, 0, 0, out, tmp_path / "rejected.jsonl", 0.0, about=about)
+    out, options, about = tmp_path / "items.parquet", Benchmarks(slm21=str(path)), tmp_path / "about.json"
+    paths = (out, tmp_path / "rejected.jsonl", about)
+    items.make_items("swuggy", options, Alignment(), *paths, variability=0, max_rejected=0.0)
     assert read_json(about)["times"] == {"aligner": 2}
     for row, phones in zip(read_table(out, ITEMS).to_pylist(), ("B R IH1 K", "B L IH1 K")):
         assert [p["label"] for p in row["phones"] if p["label"] != "SIL"] == phones.split()
@@ -263,7 +263,7 @@ def test_recordings_are_read_when_needed_and_not_kept(monkeypatch):
     read, answered = [], []
 
     class OneByOne(Recorded):
-        def align_all(self, requests, advance=lambda seconds: None):
+        def align_all(self, requests, advance=no_progress):
             for request in requests:
                 yield request.id, evenly(["B"], request.text, len(request.samples()) / 16_000)
 

@@ -14,13 +14,19 @@ from speechladder.io.errors import UserError
 from speechladder.workflow.lock import hold_lock, unlock
 
 
-def test_a_lock_is_gone_with_its_holder(tmp_path):
-    lock = tmp_path / ".snakemake" / "lock"
+def start_holder(lock):
+    """A process that holds the lock until it is killed."""
     code = (
         f"from speechladder.workflow.lock import hold_lock as h; h({str(lock)!r}); print('held', flush=True); input()"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_a_lock_is_gone_with_its_holder(tmp_path):
+    lock = tmp_path / ".snakemake" / "lock"
+    holder = start_holder(lock)
     with pytest.raises(UserError, match=f"process {holder.pid}"):
         hold_lock(lock)
     holder.send_signal(signal.SIGKILL)
@@ -75,11 +81,7 @@ def test_unlock_takes_the_lock_of_a_dead_machine_and_not_of_a_living_run(tmp_pat
     lock.write_text("4711 node17")
     unlock(lock)
     assert not lock.exists()
-    code = (
-        f"from speechladder.workflow.lock import hold_lock as h; h({str(lock)!r}); print('held', flush=True); input()"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert holder.stdout.readline() == "held\n"
+    holder = start_holder(lock)
     with pytest.raises(UserError, match=f"process {holder.pid}"):
         unlock(lock)
     holder.kill()

@@ -15,7 +15,7 @@ import yaml
 
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.command import parse
-from speechladder.corpora.audit import write_audit
+from speechladder.corpora.audit import audit_corpus
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
@@ -478,7 +478,7 @@ def _audited(corpus: Path, seconds: dict[str, int]) -> None:
     ]
     write_cuts(corpus / "cuts.0.jsonl.gz", cuts)
     write_jsonl(corpus / "rejected.0.jsonl", [{"id": "x", "reason": "silent", "source": "", "split": "train"}])
-    write_audit(
+    audit_corpus(
         [corpus / "cuts.0.jsonl.gz"], [corpus / "rejected.0.jsonl"], corpus / "audit.json", corpus / "a.tsv", 0.5
     )
 

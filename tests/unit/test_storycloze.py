@@ -5,7 +5,7 @@ import json
 import pytest
 
 from speechladder.benchmarks.storycloze import paired, read_storycloze, read_texts
-from speechladder.continuation.stories import asr_name, write_story_transcripts
+from speechladder.continuation.stories import asr_name, transcribe_stories
 from speechladder.fetch.archives import open_store
 from speechladder.io.errors import UserError
 from speechladder.io.rejects import Rejects
@@ -105,10 +105,11 @@ class LengthRecogniser:
         ]
 
 
-def test_transcripts_replace_texts(tmp_path, capsys):
+def test_transcripts_replace_texts(tmp_path, capsys, monkeypatch):
     files = make(SAID[:2], faults=False) | {"9_tSC_correct.wav": b"broken"}
     folder, out = write(files, tmp_path / "tSC"), tmp_path / "transcripts.jsonl"
-    write_story_transcripts(folder, LengthRecogniser(), "Whisper tiny", out)
+    monkeypatch.setattr("speechladder.continuation.stories.load_asr", lambda *_: LengthRecogniser())
+    transcribe_stories(folder, out, Continuation(asr="whisper", whisper="tiny"))
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["filename"] for row in rows] == sorted(name.removesuffix(".wav") for name in files)
     assert {row["asr"] for row in rows} == {"Whisper tiny"}
@@ -117,8 +118,9 @@ def test_transcripts_replace_texts(tmp_path, capsys):
     found = read_storycloze(open_store(folder), str(folder), out, 0, Rejects(), recogniser=rows[0]["asr"])
     assert len(found.voiced) == 2
     assert found.notes[1] == "its texts were transcribed by Whisper tiny, so text and phone rungs read its transcripts"
+    monkeypatch.setattr("speechladder.continuation.stories.load_asr", lambda *_: LengthRecogniser(""))
     with pytest.raises(UserError, match="recognised nothing in 5 recordings"):
-        write_story_transcripts(folder, LengthRecogniser(""), "x", tmp_path / "none.jsonl")
+        transcribe_stories(folder, tmp_path / "none.jsonl", Continuation())
     assert not (tmp_path / "none.jsonl").exists()
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 from ladder_results import SHAPE, make
 
-from speechladder.analysis import layers, learning, table, variability
+from speechladder.analysis import curves, table, variability
 from speechladder.analysis.accuracy import accuracy, generator
 from speechladder.analysis.csv_tables import fixed, read_csv
 from speechladder.io.errors import UserError
@@ -27,7 +27,7 @@ def results(tmp_path):
 
 def write_all(results, seed=0):
     scores = table.read_scores(results, RUNGS)
-    for write in (table.write_table, layers.write_layers, learning.write_learning):
+    for write in (table.write_table, curves.write_layers, curves.write_learning):
         write(results, RUNGS, scores, seed, ANALYSIS)
     return scores
 
@@ -77,14 +77,14 @@ def test_a_seed_that_was_not_scored_does_not_count(results):
 
 def test_layers_and_learning(results):
     scores = write_all(results)
-    rows = read_csv(results / "layers.csv", layers.COLUMNS)
+    rows = read_csv(results / "layers.csv", curves.LAYERS_COLUMNS)
     assert len(rows) == len(RUNGS) * 3 * 2 * 3
     row = next(r for r in rows if (r["rung"], r["task"], r["norm"], r["layer"]) == ("text-bpe", "topic", "mean", "2"))
     expected = accuracy(scores["text-bpe", "topic"].outcomes("mean", 2), 0.95, 200, generator(0)).value
     assert row["accuracy"] == f"{100 * expected:.2f}"
     curve = [
         row
-        for row in read_csv(results / "learning.csv", learning.COLUMNS)
+        for row in read_csv(results / "learning.csv", curves.LEARNING_COLUMNS)
         if (row["rung"], row["task"], row["norm"]) == ("text-bpe", "swuggy", "sum")
     ]
     assert [row["train_tokens"] for row in curve] == [
@@ -111,7 +111,7 @@ def test_seeds_that_stopped_at_different_steps_share_the_steps_of_both(tmp_path)
     rows += [*point(1, 100, False, 2), *point(1, 200, False, 3), *point(1, 250, True, 3)]
     write_parquet(rung / "learning.parquet", rows, LEARNING)
     scores = table.read_scores(tmp_path, ["phone-raw"])
-    learning.write_learning(tmp_path, ["phone-raw"], scores, 0, ANALYSIS)
+    curves.write_learning(tmp_path, ["phone-raw"], scores, 0, ANALYSIS)
     found = [row for row in read_csv(tmp_path / "learning.csv") if row["norm"] == "sum"]
     assert [(row["task"], row["train_tokens"], row["accuracy"]) for row in found] == [
         ("topic", "100", "37.50"),
@@ -123,8 +123,8 @@ def test_seeds_that_stopped_at_different_steps_share_the_steps_of_both(tmp_path)
 def test_without_layers_and_curve_the_tables_have_only_headers(tmp_path):
     make(tmp_path, RUNGS, ids=10, layers=0, learning=0)
     write_all(tmp_path)
-    assert read_csv(tmp_path / "layers.csv", layers.COLUMNS) == []
-    assert read_csv(tmp_path / "learning.csv", learning.COLUMNS) == []
+    assert read_csv(tmp_path / "layers.csv", curves.LAYERS_COLUMNS) == []
+    assert read_csv(tmp_path / "learning.csv", curves.LEARNING_COLUMNS) == []
 
 
 def test_a_missing_field_is_named(results):
@@ -208,7 +208,7 @@ def test_no_minus_zero():
 def test_a_snapshot_is_one_point_of_the_curve():
     import pyarrow as pa
 
-    from speechladder.analysis.learning import curve_points
+    from speechladder.analysis.curves import curve_points
     from speechladder.io.tables import LEARNING
 
     rows = [

@@ -13,7 +13,7 @@ from toy_task import TASK, ToyBenchmarks
 
 from speechladder.analysis import run, table
 from speechladder.analysis.csv_tables import read_csv
-from speechladder.benchmarks.items import Speaker, build_items
+from speechladder.benchmarks.items import make_items
 from speechladder.benchmarks.score import score_rung
 from speechladder.benchmarks.tasks.registry import TASKS, get_task, register
 from speechladder.benchmarks.tokens import tokenize_tasks
@@ -107,8 +107,8 @@ def model_of(folder, vocabulary):
 def test_a_new_task_from_generation_to_the_figure(toy, tmp_path):
     # items: four pairs in two voices, spoken
     items, about = tmp_path / "items.parquet", tmp_path / "about.json"
-    settings, speaker = ToyBenchmarks(toy_pairs=4), Speaker(Alignment())
-    build_items("toy", settings, speaker, 3, 0, items, tmp_path / "rejected.jsonl", 0.0, about=about)
+    settings, paths = ToyBenchmarks(toy_pairs=4), (items, tmp_path / "rejected.jsonl", about)
+    make_items("toy", settings, Alignment(), *paths, max_rejected=0.0)
     rows = read_table(items, ITEMS).to_pylist()
     assert [row["text"] for row in rows[:2]] == ["water", "retaw"] and len(rows) == 4 * 2 * 2
     assert json.loads(about.read_text())["source"] == "generated"

@@ -11,12 +11,20 @@ import pytest
 from speechladder.continuation import transcribe
 from speechladder.continuation.asr.text import english_normaliser
 from speechladder.continuation.lexicon import Lexicon
-from speechladder.continuation.transcribe import PAUSE, corpus_lexicon, write_reference, write_transcripts
-from speechladder.continuation.transcriber import Transcriber, collapse_runs, drop_partial_word
+from speechladder.continuation.transcribe import (
+    PAUSE,
+    Transcriber,
+    collapse_runs,
+    corpus_lexicon,
+    drop_partial_word,
+    transcribe_reference,
+    transcribe_rung,
+)
 from speechladder.corpora.speak import pronounce
 from speechladder.io.audio import encode_flac, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.tables import CONTINUATIONS, PROMPTS, REFERENCE, TRANSCRIPTS, UNITS, read_table, write_table
+from speechladder.settings import Continuation
 from tests.unit.test_asr import TEXTS, save_corpus
 
 PHONES = ["DH", "AH", "K", "AW", "SIL"]
@@ -85,11 +93,21 @@ def save_said(folder: Path, rung: str, ids: tuple[str, ...] = ("a/1", "b"), ende
     return folder / "tokens.parquet"
 
 
-def transcript_rows(rung: str, prompts: Path, folder: Path, asr: FakeASR, examples: int = 1) -> list[dict]:
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch) -> None:
+    """A vocoder and a lexicon for every rung; `transcript_rows` sets the ASR."""
     lexicon = Lexicon.from_words(["the", "cow", "farmer"], pronounce)
+    monkeypatch.setattr(transcribe, "load_vocoder", lambda *_: FakeVocoder())
+    monkeypatch.setattr(transcribe, "corpus_lexicon", lambda *_: lexicon)
+
+
+def transcript_rows(rung: str, prompts: Path, folder: Path, asr: FakeASR, examples: int = 1) -> list[dict]:
     said = save_said(folder, rung)
-    out = folder / "transcripts.parquet"
-    write_transcripts(rung, said, prompts, asr, FakeVocoder(), lexicon, out, folder / "examples", examples, 0)
+    out, options = folder / "transcripts.parquet", Continuation(examples=examples)
+    more = {"vocoder_folder": folder / "vocoder", "cuts": [folder / "cuts"]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transcribe, "load_asr", lambda *_: asr)
+        transcribe_rung(rung, said, prompts, out, folder / "examples", options, **more)
     return read_table(out, TRANSCRIPTS).to_pylist()
 
 
@@ -145,22 +163,22 @@ def test_the_same_symbols_sound_the_same_alone_or_among_others(prompts, tmp_path
     assert all(np.array_equal(a, b) for a, b in zip(one.given, many.given, strict=True))
 
 
-def test_inputs_that_do_not_match_are_user_errors(prompts, tmp_path) -> None:
-    for rung, vocoder, said, what in (
-        ("speech-hubert", None, save_said(tmp_path, "speech-hubert"), "vocoder"),
-        ("text-bpe", None, save_said(tmp_path, "text-bpe", ids=("c",)), "'c' is not in"),
+def test_inputs_that_do_not_match_are_user_errors(prompts, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(transcribe, "load_asr", lambda *_: FakeASR())
+    for rung, said, what in (
+        ("speech-hubert", save_said(tmp_path, "speech-hubert"), "vocoder"),
+        ("text-bpe", save_said(tmp_path, "text-bpe", ids=("c",)), "'c' is not in"),
     ):
         with pytest.raises(UserError, match=what):
-            write_transcripts(
-                rung, said, prompts, FakeASR(), vocoder, None, tmp_path / "h", tmp_path / "e", 4, 0
-            )  # fmt: skip
+            transcribe_rung(rung, said, prompts, tmp_path / "h", tmp_path / "e", Continuation())
 
 
-def test_text_whose_time_was_up_is_read_up_to_its_last_whole_word(prompts, tmp_path) -> None:
+def test_text_whose_time_was_up_is_read_up_to_its_last_whole_word(prompts, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(transcribe, "load_asr", lambda *_: FakeASR())
     said = save_said(tmp_path, "text-bpe", ended=False)  # "two cows", which for a model may be "two cowsheds"
-    args = (FakeASR(), None, None, tmp_path / "transcripts.parquet", tmp_path / "examples", 0, 0)
-    write_transcripts("text-bpe", said, prompts, *args)
-    found = {(r["seed"], r["sample"]): r["transcript"] for r in read_table(args[3], TRANSCRIPTS).to_pylist()}
+    out = tmp_path / "transcripts.parquet"
+    transcribe_rung("text-bpe", said, prompts, out, tmp_path / "examples", Continuation())
+    found = {(r["seed"], r["sample"]): r["transcript"] for r in read_table(out, TRANSCRIPTS).to_pylist()}
     assert found == {(-1, -1): "2 cows", (4, 0): "2", (4, 1): ""}
     assert drop_partial_word(["\u2581", *"cow"]) == ["\u2581", *"cow"]  # a single word is kept
 
@@ -172,23 +190,24 @@ def test_runs_and_pauses_alone() -> None:
     assert texts == ["", ""] and [len(x) for x in audio] == [0, 0]
 
 
-def test_true_continuations_on_three_paths(prompts, tmp_path) -> None:
+def test_true_continuations_on_three_paths(prompts, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(transcribe, "load_asr", lambda *_: FakeASR())
+    with_units = {"units": tmp_path / "units.parquet", "vocoder_folder": tmp_path / "vocoder"}
     rows = [{"id": f"{id}|{part}", "units": [k % 5 for k in range(n)]} for id in ("a/1", "b")
             for part, n in (("prompt", 49), ("whole", 99))]  # fmt: skip
     write_table(tmp_path / "units.parquet", rows, UNITS)
-    asr = FakeASR()
-    write_reference(prompts, asr, FakeVocoder(), tmp_path / "units.parquet", tmp_path / "out.parquet", 0)
+    transcribe_reference(prompts, tmp_path / "out.parquet", Continuation(), **with_units)
     found = read_table(tmp_path / "out.parquet", REFERENCE).to_pylist()
     assert [(r["path"], r["id"]) for r in found] == [
         (path, id) for path in ("natural", "tts", "resynthesis") for id in ("a/1", "b")
     ]
     assert {r["reference"] for r in found} == {"sees a cow"}
     assert found[0]["transcript"] == "16000 samples" and found[4]["transcript"] == f"{50 * 320} samples"
-    write_reference(prompts, asr, None, None, tmp_path / "out.parquet", 0)
+    transcribe_reference(prompts, tmp_path / "out.parquet", Continuation())
     assert len(read_table(tmp_path / "out.parquet", REFERENCE)) == 4
     write_table(tmp_path / "units.parquet", rows[:1], UNITS)
     with pytest.raises(UserError, match=r"lack 'a/1\|whole'"):
-        write_reference(prompts, asr, FakeVocoder(), tmp_path / "units.parquet", tmp_path / "out.parquet", 0)
+        transcribe_reference(prompts, tmp_path / "out.parquet", Continuation(), **with_units)
 
 
 def test_scripts_transcribe_a_rung_of_phones_without_torch(prompts, tmp_path, root) -> None:

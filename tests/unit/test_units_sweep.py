@@ -128,8 +128,9 @@ def corpus(tmp_path_factory):
     known, voices = root / "speakers.safetensors", root / "voices.safetensors"
     write_speaker_statistics(units, known, *paths)
     write_speaker_statistics(units, voices, items=[root / "items.parquet"], speakers=known)
-    also = {kind: root / f"{kind}.safetensors" for kind in ("utterance", "speaker")}
-    write_sample(*paths, root / "none.safetensors", units, 0, [root / "speakers.safetensors"], also)
+    for kind in ("none", "utterance", "speaker"):
+        normalised = units.model_copy(update={"normalisation": kind})
+        write_sample(*paths, root / f"{kind}.safetensors", normalised, 0, [known])
     write_features_abx(*paths, root / "abx.json", units, 0)
     books = []
     for kind, clusters in (("none", 4), ("utterance", 4), ("speaker", 4), ("none", 7)):

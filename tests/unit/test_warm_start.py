@@ -102,7 +102,7 @@ def test_other_models_are_refused(text_lm: Path, tmp_path: Path) -> None:
         warm_start.check_init_config(config | {"attention_bias": True}, "x")
     shutil.copytree(text_lm, tmp_path / "bare")
     (tmp_path / "bare" / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"holds no model\*\.safetensors"):
+    with pytest.raises(UserError, match=r"lm\.init: .*holds no weights \(model\*\.safetensors\)"):
         build_model(LM(init=str(tmp_path / "bare")), META, 0)
     (tmp_path / "bare" / "model.safetensors").write_bytes(b"half")
     with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):

@@ -3,30 +3,22 @@
 import functools
 import multiprocessing
 import os
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
-from speechladder.alignment.base import (
-    Aligned,
-    Aligner,
-    AlignmentError,
-    Answer,
-    Request,
-    audible_samples,
-    no_progress,
-)
+from speechladder.alignment.base import Aligned, Aligner, AlignmentError, Answer, Request, audible_samples
 from speechladder.alignment.mfa.aligner import MFA
 from speechladder.alignment.pocketsphinx import UtteranceAligner
 from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
+from speechladder.io.processes import exit_when
+from speechladder.io.progress import no_progress
 from speechladder.settings import Alignment
 
 AHEAD = 2  # utterances that are read ahead for each process, so that no process waits
@@ -58,7 +50,17 @@ class PocketSphinx:
     ) -> Iterator[Answer]:
         """As `base.Aligner` describes."""
         waiting: deque[tuple[str, float, Future | Aligned | AlignmentError | AudioError]] = deque()
-        with self._pool() as pool:
+
+        def first_answer() -> Answer:
+            name, seconds, answer = waiting.popleft()
+            found = answer.result() if isinstance(answer, Future) else answer
+            advance(seconds)
+            return name, found
+
+        context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        pooled = self.jobs > 1  # one job aligns in this process
+        workers = ProcessPoolExecutor(self.jobs, context, _end_with, (os.getpid(),)) if pooled else nullcontext()
+        with workers as pool:
             for request in requests:
                 try:
                     samples = audible_samples(request)
@@ -69,27 +71,9 @@ class PocketSphinx:
                     answer = pool.submit(_align, *work) if pool else _align(*work)
                     waiting.append((request.id, len(samples) / SAMPLE_RATE, answer))
                 while len(waiting) > (AHEAD * self.jobs if pool else 0):
-                    yield _answered(*waiting.popleft(), advance)
+                    yield first_answer()
             while waiting:
-                yield _answered(*waiting.popleft(), advance)
-
-    def _pool(self) -> AbstractContextManager[ProcessPoolExecutor | None]:
-        """The processes that align, or None for one job, which aligns in this process."""
-        if self.jobs == 1:
-            return nullcontext()
-        context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-        return ProcessPoolExecutor(self.jobs, context, _end_with, (os.getpid(),))
-
-
-def _answered(
-    name: str,
-    seconds: float,
-    answer: Future | Aligned | AlignmentError | AudioError,
-    advance: Callable[[float], None],
-) -> Answer:
-    found = answer.result() if isinstance(answer, Future) else answer
-    advance(seconds)
-    return name, found
+                yield first_answer()
 
 
 @functools.cache
@@ -109,10 +93,4 @@ def _align(
 
 def _end_with(parent: int) -> None:
     """End this process soon after its parent has ended, for whatever reason."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(137)
-
-    threading.Thread(target=watch, daemon=True, name="parent watch").start()
+    exit_when(lambda: os.getppid() != parent)

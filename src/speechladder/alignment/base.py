@@ -11,6 +11,7 @@ import soundfile
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut
 from speechladder.io.audio import AudioError
+from speechladder.io.progress import no_progress
 from speechladder.io.spans import Span
 
 MIN_PEAK = 1e-3  # -60 dB of full scale, 33 steps of 16 bit: quieter audio holds no speech to align
@@ -48,10 +49,6 @@ class Aligned:
 
 
 Answer = tuple[str, Aligned | AlignmentError | AudioError]  # id of the request, its alignment or why there is none
-
-
-def no_progress(seconds: float) -> None:
-    """No-op progress callback."""
 
 
 class Aligner(Protocol):

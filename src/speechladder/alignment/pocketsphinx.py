@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -63,6 +63,21 @@ def bundled_dictionary() -> dict[str, list[str]]:
     return words
 
 
+def write_dictionary(entries: dict[str, list[str]], file: IO[str]) -> None:
+    """Write words with their pronunciations ('HH AH L OW') as PocketSphinx reads them."""
+    for word, variants in entries.items():
+        for number, phones in enumerate(variants, 1):
+            file.write(f"{word}({number}) {phones}\n" if number > 1 else f"{word} {phones}\n")
+
+
+def pcm_bytes(samples: np.ndarray, pad: int = 0) -> bytes:
+    """(n,) float32 as 16-bit samples, with `pad` samples of dither on both sides. The dither is always the same."""
+    padded = np.pad(samples.astype(np.float64), pad)
+    if pad:
+        padded += np.random.default_rng(0).normal(0, DITHER, len(padded))
+    return np.clip(np.round(padded * 32768), -32768, 32767).astype("<i2").tobytes()
+
+
 class UtteranceAligner:
     """Aligns one utterance at a time, each with a new decoder and a dictionary of the utterance's words.
 
@@ -101,10 +116,7 @@ class UtteranceAligner:
         if len(samples) < 3 * FRAME * SAMPLE_RATE * len(words):  # a phone has three states of a frame each
             raise AlignmentError("too fast: fewer frames than the words need")
         entries = {word: _pronunciations(word, (pronunciations or {}).get(word)) for word in dict.fromkeys(words)}
-        pad = round(PADDING * SAMPLE_RATE)
-        padded = np.pad(samples.astype(np.float64), pad)
-        padded += np.random.default_rng(0).normal(0, DITHER, len(padded))
-        pcm = np.clip(np.round(padded * 32768), -32768, 32767).astype("<i2").tobytes()
+        pcm = pcm_bytes(samples, round(PADDING * SAMPLE_RATE))
         decoder = self._decoder(entries)
         try:
             decoder.set_align_text(text)
@@ -122,9 +134,7 @@ class UtteranceAligner:
         from pocketsphinx import Decoder
 
         with tempfile.NamedTemporaryFile("w", suffix=".dict") as file:
-            for word, variants in entries.items():
-                for number, phones in enumerate(variants, 1):
-                    file.write(f"{word}({number}) {phones}\n" if number > 1 else f"{word} {phones}\n")
+            write_dictionary(entries, file)
             file.flush()
             beams = dict.fromkeys(("beam", "pbeam", "wbeam"), self.beam)
             # bestpath drops the last word; cmn="batch" normalises by the mean of this utterance

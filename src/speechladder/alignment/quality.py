@@ -159,38 +159,26 @@ def alignment_quality(
     own aligner aligned them, or as PocketSphinx aligns them here if the run uses the truth. If there is none, the
     figures are statistics without a reference. Raises UserError if there is no held-out utterance, or no truth for one.
     """
-    read, reasons = Counter(), _reasons(row["reason"] for path in rejected for row in read_jsonl(path))
+    read, lost = Counter(), _reasons(row["reason"] for path in rejected for row in read_jsonl(path))
     chosen = sample_cuts(_counted(cuts, read), settings.sample_utterances if truth else 0)
     run = {
         "aligner": settings.aligner,
         "utterances": read["cuts"],
-        "rejected": sum(reasons.values()),
-        "rejected_share": round(sum(reasons.values()) / read["cuts"], 4) if read["cuts"] else None,
-        "reasons": reasons,
+        "rejected": sum(lost.values()),
+        "rejected_share": round(sum(lost.values()) / read["cuts"], 4) if read["cuts"] else None,
+        "reasons": lost,
     }
     if not truth:
-        found = PhoneStatistics()
+        statistics = PhoneStatistics()
         for path in alignment:
-            found.add(SpanColumn(read_table(path, ALIGNMENT, ["phones"]).column("phones")))
+            statistics.add(SpanColumn(read_table(path, ALIGNMENT, ["phones"]).column("phones")))
         return {
             "reference": None,
             "note": "no reference for this corpus: rates and durations, not accuracy",
             "aligner": settings.aligner,
             "run": run,
-            "statistics": found.figures(),
+            "statistics": statistics.figures(),
         }
-    return _against_truth(chosen, cuts, truth, alignment, rejected, settings) | {"run": run}
-
-
-def _against_truth(
-    chosen: list[Cut],
-    cuts: Sequence[Path],
-    truth: Sequence[Path],
-    alignment: Sequence[Path],
-    rejected: Sequence[Path],
-    settings: Alignment,
-) -> dict[str, Any]:
-    """The errors of the alignment of the chosen utterances against the truth tables."""
     if not chosen:
         raise UserError(f"{cuts[0]}: no utterance in the test and valid splits; raise corpus.hours or test_fraction")
     ids = {cut.id for cut in chosen}
@@ -210,6 +198,7 @@ def _against_truth(
         "rejected": len(chosen) - len(found),
         "rejected_share": round(1 - len(found) / len(chosen), 4),
         "reasons": _reasons(reasons),
+        "run": run,
     }
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from speechladder.alignment.aligners import load_aligner
 from speechladder.alignment.base import Aligned, Answer, request_of
+from speechladder.alignment.check import check_aligner_files
 from speechladder.alignment.textgrid_archive import TextGridArchive
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.io.errors import UserError
@@ -96,8 +97,7 @@ def _row(cut: Cut, found: Aligned, name: str) -> dict:
 
 
 def _from_textgrids(cuts: Path, settings: Alignment, rejects: Rejects) -> tuple[pa.Table, int]:
-    if not settings.textgrids:
-        raise UserError("alignment.textgrids: is missing; name the folder, .zip or .tar with the TextGrids")
+    check_aligner_files(settings)
     ids = (cut.id for cut in read_cuts(cuts))
     with TextGridArchive(settings.textgrids, ids) as archive, _progress(cuts) as meter:
         return _rows(read_cuts(cuts), archive.align_all(read_cuts(cuts), meter.advance), archive.name, rejects)

@@ -6,12 +6,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from speechladder.alignment.base import Aligned, AlignmentError, Answer, no_progress
+from speechladder.alignment.base import Aligned, AlignmentError, Answer
 from speechladder.alignment.textgrid import match_transcript, parse_textgrid
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut
 from speechladder.fetch.archives import open_store
 from speechladder.io.errors import UserError
+from speechladder.io.progress import no_progress
 
 SUFFIX = ".textgrid"  # whatever the case
 CONDENSED = ".alignment.txt"

@@ -116,10 +116,9 @@ def write_continuation(results: Path, rungs: Sequence[str], seed: int, analysis:
 
 
 def _said(values: dict[str, float | None]) -> dict[str, str]:
-    cells = {name: "" if values[name] is None else fixed(values[name], 3) for name in SAID}
-    return cells | {"empty": "" if values["empty"] is None else percent(values["empty"])}
+    return {name: fixed(values[name], 3) for name in SAID} | {"empty": percent(values["empty"])}
 
 
 def cell(value: float) -> str:
-    """Two decimals, or nothing if the value is not a finite number."""
-    return fixed(value, 2) if math.isfinite(value) else ""
+    """A perplexity with two decimals, or nothing if it is not a finite number."""
+    return fixed(value, 2)

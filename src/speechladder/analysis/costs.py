@@ -79,8 +79,8 @@ def write_costs(results: Path, jobs: Collection[str]) -> None:
         cpu = [job["cpu_time"] for job in found if not math.isnan(job["cpu_time"])]
         memory = [job["max_rss"] for job in found if not math.isnan(job["max_rss"])]
         spoken = folder.name in SPEECH_STAGES and seconds > 0
-        values = [folder.name, len(found), fixed(wall, 1), fixed(sum(cpu), 1) if cpu else ""]
-        values += [fixed(max(memory), 0) if memory else ""]
+        values = [folder.name, len(found), fixed(wall, 1), fixed(sum(cpu) if cpu else None, 1)]
+        values += [fixed(max(memory, default=None), 0)]
         values += [fixed(seconds, 1), fixed(wall / seconds, 4)] if spoken else ["", ""]
         rows.append(dict(zip(COLUMNS, values)))
     write_csv(results / "costs.csv", COLUMNS, rows)

@@ -1,6 +1,7 @@
 """The report's tables as CSV: fixed columns, fixed decimals, the same bytes for the same values."""
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,15 @@ def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, st
     return rows
 
 
-def percent(share: float) -> str:
-    """A share as percent with two decimals: 0.853 is '85.30'."""
-    return fixed(100 * share, 2)
+def percent(share: float | None) -> str:
+    """A share as percent with two decimals: 0.853 is '85.30'; '' for None."""
+    return fixed(None if share is None else 100 * share, 2)
 
 
-def fixed(value: float, decimals: int) -> str:
-    """`value` with this many decimals, without a minus sign before zero."""
+def fixed(value: float | None, decimals: int) -> str:
+    """`value` with this many decimals, without a minus sign before zero; '' for None and what is not finite."""
+    if value is None or not math.isfinite(value):
+        return ""
     text = f"{value:.{decimals}f}"
     return text.removeprefix("-") if not float(text) else text
 

@@ -15,6 +15,7 @@ of 9 points and 5 parameters are smaller than the noise by sqrt(4 / 9), and the 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -75,7 +76,7 @@ def fit(loss: np.ndarray, axes: Sequence[np.ndarray], confidence: float = 0.95) 
     if any(len(np.unique(x)) < 3 for x in problem.axes):
         raise ValueError("an exponent needs three values on its axis")
     edges = (np.log(LOWEST), np.log(HIGHEST))
-    least, at = _minimise(lambda points: problem.squares(points), 1, axes_count, *edges)
+    least, at = _minimise(problem.squares, 1, axes_count, *edges)
     least, logs = float(least[0]), at[0]
     coefficients, _ = problem.solve(np.exp(logs)[None])
     coefficients = coefficients[0]
@@ -85,8 +86,7 @@ def fit(loss: np.ndarray, axes: Sequence[np.ndarray], confidence: float = 0.95) 
         return _bounds(profile, grid, best, limit) if limit is not None else (None, None)
 
     def floor_profile(values: np.ndarray) -> np.ndarray:
-        squares = lambda points: problem.squares(points, values)  # noqa: E731
-        return _minimise(squares, len(values), axes_count, *edges)[0]
+        return _minimise(partial(problem.squares, floors=values), len(values), axes_count, *edges)[0]
 
     floors = np.linspace(0, 1.2 * problem.loss.min(), GRID)
     low, high = bounds(floor_profile, floors, coefficients[0])

@@ -184,4 +184,4 @@ def write_fits(table: Path, out: Path, confidence: float) -> None:
 
 def _cells(name: str, interval: Interval) -> dict[str, str]:
     cells = zip(interval_columns(name), (interval.value, interval.low, interval.high))
-    return {column: "" if value is None else fixed(value, 4) for column, value in cells}
+    return {column: fixed(value, 4) for column, value in cells}

@@ -38,10 +38,6 @@ def sweep_columns() -> tuple[str, ...]:
     return (*CHOICES, *QUALITY, *trained_columns())
 
 
-def _cell(value: float | None, decimals: int) -> str:
-    return "" if value is None else fixed(value, decimals)
-
-
 def quality_cells(figures: Mapping[str, Any], dedup: bool) -> dict[str, str]:
     """The columns QUALITY from the figures of a codebook; rates and ABX are those of the point."""
     rates = figures["dedup"] if dedup else figures | {"units_per_second": float(FRAME_RATE)}
@@ -54,16 +50,16 @@ def quality_cells(figures: Mapping[str, Any], dedup: bool) -> dict[str, str]:
     out = {
         "phone_purity": fixed(figures["phone_purity"], 4),
         "cluster_purity": fixed(figures["cluster_purity"], 4),
-        "pnmi": _cell(figures["pnmi"], 4),
+        "pnmi": fixed(figures["pnmi"], 4),
         "dead_clusters": fixed(figures["dead_clusters"], 0),
         "units_per_second": fixed(rates["units_per_second"], 2),
         "entropy_bits": fixed(rates["entropy_bits"], 3),
         "bits_per_second": fixed(rates["bits_per_second"], 1),
-        "speaker_bits": _cell((figures["speaker"] or {}).get("mi_excess_bits"), 4),
+        "speaker_bits": fixed((figures["speaker"] or {}).get("mi_excess_bits"), 4),
     }
     for of, errors in found.items():
         for kind in ("within", "across"):
-            out[f"abx_{of}_{kind}"] = _cell((errors or {}).get(kind), 2)
+            out[f"abx_{of}_{kind}"] = fixed((errors or {}).get(kind), 2)
     return out
 
 

@@ -7,7 +7,6 @@ their own recordings. The synthesizer speaks pairs that have no audio. benchmark
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,6 @@ from speechladder.alignment.durations import Durations
 from speechladder.benchmarks.pairs import Pair, read_pairs, spread
 from speechladder.benchmarks.spoken import ESTIMATED, GIVEN, Half, Speaker, Stimuli, Utterance, VoicedPair
 from speechladder.benchmarks.tasks.registry import get_task
-from speechladder.benchmarks.tasks.task import Task
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.speak import Voice, speak, voices
 from speechladder.corpora.text import normalise
@@ -33,26 +31,7 @@ from speechladder.io.spans import as_rows
 from speechladder.io.tables import ITEMS
 from speechladder.settings import Alignment, Benchmarks, Corpus
 
-__all__ = ["Sources", "Speaker", "Utterance", "build_items", "make_items", "voices_of"]
-
 GROUP = 256  # items that are written together: about 20 MB
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The files that items are made from.
-
-    Attributes:
-        pairs: pairs files
-        cuts: the cuts whose training words a task takes (Task.corpus_words)
-        durations: mean durations of the training phones, for official benchmarks
-        transcripts: texts of official recordings that come without texts, from a speech recogniser
-    """
-
-    pairs: Sequence[Path] = ()
-    cuts: Sequence[Path] = ()
-    durations: Path | None = None
-    transcripts: Path | None = None
 
 
 def make_items(
@@ -74,6 +53,11 @@ def make_items(
 ) -> None:
     """Make the items of one task: generated, from pairs files or official, spoken, with words and phones in time.
 
+    If one half of a pair cannot be spoken, read or aligned in a voice, both halves are left out in that voice.
+    Recordings of official benchmarks are never left out because an alignment fails: see `spoken.Half`. The table is
+    written group by group, so memory does not grow with the benchmark. Raises UserError if more than `max_rejected` of
+    the pairs, voice by voice, are lost, or if none is left.
+
     Args:
         task: the name of a registered task (benchmarks.tasks)
         out: benchmarks/{task}/items.parquet to write
@@ -88,40 +72,25 @@ def make_items(
         seed: the seed of the run
         jobs: processes of the aligner
     """
-    speaker = Speaker(alignment, work=out.parent, models=models, jobs=jobs)
-    sources = Sources(pairs, cuts, durations, transcripts)
-    build_items(task, benchmarks, speaker, variability, seed, out, rejected, max_rejected, sources, about)
-
-
-def build_items(
-    name: str,
-    settings: Benchmarks,
-    speaker: Speaker,
-    variability: int,
-    seed: int,
-    out: Path,
-    rejected: Path,
-    max_rejected: float,
-    sources: Sources = Sources(),
-    about: Path | None = None,
-) -> None:
-    """Write benchmarks/{task}/items.parquet (io.tables.ITEMS), the rejected pairs with reasons, and about.json.
-
-    If one half of a pair cannot be spoken, read or aligned in a voice, both halves are left out in that voice.
-    Recordings of official benchmarks are never left out because an alignment fails: see `spoken.Half`. The table is
-    written group by group, so memory does not grow with the benchmark. Raises UserError if more than `max_rejected` of
-    the pairs, voice by voice, are lost, or if none is left.
-    """
-    rejects = Rejects()
-    if sources.durations:
-        speaker.durations = Durations.load(sources.durations)
-    stimuli = _gather(get_task(name), settings, variability, seed, sources, speaker, rejects)
+    known, rejects = get_task(task), Rejects()
+    speaker = Speaker(alignment, Durations.load(durations) if durations else None, out.parent, models, jobs)
+    if known.archive(benchmarks):
+        stimuli = known.official.read(benchmarks, transcripts, rejects)
+        stimuli.source = known.official.title
+    else:
+        source, count = "pairs files" if pairs else "generated", known.voices(benchmarks)
+        if pairs:
+            found = _from_files(pairs, benchmarks.max_pairs, rejects)
+        else:
+            found = known.generate(benchmarks, seed, list(cuts))
+        voiced = [v for n, pair in enumerate(found) for v in _voiced(pair, n, count, variability, seed, speaker)]
+        stimuli = Stimuli(voiced, facts={"files": list(map(str, pairs))}, source=source)
     times: Counter[str] = Counter()
-    pairs: set[str] = set()
+    used: set[str] = set()
 
     def rows() -> Iterator[dict[str, object]]:
         utterances = speaker.utter([half for pair in stimuli.voiced for half in pair])
-        with progress(f"items of {name}", len(stimuli.voiced), "pairs/s") as meter:
+        with progress(f"items of {task}", len(stimuli.voiced), "pairs/s") as meter:
             for pair in stimuli.voiced:
                 spoken = list(islice(utterances, len(pair)))
                 fault = next((found for found in spoken if isinstance(found, Exception)), None)
@@ -129,7 +98,7 @@ def build_items(
                     rejects.add(f"{pair[0].id}|{pair[0].voice}", str(fault), stimuli.archive)
                 else:
                     times.update(utterance.times for utterance in spoken)
-                    pairs.add(pair[0].id)
+                    used.add(pair[0].id)
                     yield from map(_row, pair, spoken)
                 meter.advance(1)
 
@@ -137,34 +106,11 @@ def build_items(
     with growing_table(out, ITEMS.with_metadata(stimuli.metadata or None), GROUP) as table:
         while group := list(islice(made, GROUP)):
             table.append({name: [row[name] for row in group] for name in ITEMS.names})
-        if not pairs:
-            raise UserError(f"{name}: no pair could be used; the first reasons: {rejects.rows[:3]}")
+        if not used:
+            raise UserError(f"{task}: no pair could be used; the first reasons: {rejects.rows[:3]}")
     rejects.write(rejected, len(stimuli.voiced) + stimuli.lost, max_rejected)
     if about:
-        write_json(about, _about(name, stimuli, len(pairs), times, speaker, len(rejects.rows)))
-
-
-def _gather(
-    task: Task,
-    settings: Benchmarks,
-    variability: int,
-    seed: int,
-    sources: Sources,
-    speaker: Speaker,
-    rejects: Rejects,
-) -> Stimuli:
-    """The pairs of a task from the source that the settings name, voice by voice."""
-    if task.archive(settings):
-        stimuli = task.official.read(settings, sources.transcripts, rejects)
-        stimuli.source = task.official.title
-        return stimuli
-    if sources.pairs:
-        pairs, source = _from_files(sources.pairs, settings.max_pairs, rejects), "pairs files"
-    else:
-        pairs, source = task.generate(settings, seed, list(sources.cuts)), "generated"
-    count = task.voices(settings)
-    voiced = [v for n, pair in enumerate(pairs) for v in _voiced(pair, n, count, variability, seed, speaker)]
-    return Stimuli(voiced, facts={"files": list(map(str, sources.pairs))}, source=source)
+        write_json(about, _about(task, stimuli, len(used), times, speaker, len(rejects.rows)))
 
 
 def _from_files(files: Sequence[Path], max_pairs: int, rejects: Rejects) -> list[Pair]:
@@ -187,31 +133,21 @@ def _voiced(pair: Pair, number: int, count: int, variability: int, seed: int, sp
 
     Both halves have the same voice in the same style and the same seed of the synthesizer: only the words differ.
     """
-    texts = ((True, pair.good), (False, pair.bad))
+
+    def half(correct: bool, voice: str, **way: Callable) -> Half:
+        item, text = f"{pair.id}|{'good' if correct else 'bad'}|{voice}", pair.good if correct else pair.bad
+        return Half(item, pair.id, voice, correct, pair.type, text, **way)
+
     if pair.good_audio and pair.bad_audio:
-        audio = (pair.good_audio, pair.bad_audio)
-        yield tuple(_half(pair, GIVEN, *text, partial(read_audio, Path(a))) for text, a in zip(texts, audio))
+        recordings = ((True, pair.good_audio), (False, pair.bad_audio))
+        yield tuple(half(correct, GIVEN, read=partial(read_audio, Path(audio))) for correct, audio in recordings)
         return
     for voice in voices_of(number, count, variability):
         draw = stable_hash(seed, "item", pair.id, voice.name) % 2**31
         styled = voice.jittered(random.Random(draw))
-        if speaker.truth:
-            ways = [(None, partial(speaker.synthesize, text, styled, draw)) for _, text in texts]
-        else:
-            ways = [(partial(_wave, text, styled, draw), None) for _, text in texts]
-        yield tuple(_half(pair, voice.name, *text, *way) for text, way in zip(texts, ways))
-
-
-def _half(
-    pair: Pair,
-    voice: str,
-    correct: bool,
-    text: str,
-    read: Callable[[], np.ndarray] | None,
-    speak: Callable[[], Utterance] | None = None,
-) -> Half:
-    item = f"{pair.id}|{'good' if correct else 'bad'}|{voice}"
-    return Half(item, pair.id, voice, correct, pair.type, text, read, speak)
+        way, say = ("speak", speaker.synthesize) if speaker.truth else ("read", _wave)
+        texts = ((True, pair.good), (False, pair.bad))
+        yield tuple(half(correct, voice.name, **{way: partial(say, text, styled, draw)}) for correct, text in texts)
 
 
 def _wave(text: str, voice: Voice, seed: int) -> np.ndarray:

@@ -37,6 +37,8 @@ NO_BAND = "no frequency"  # such pairs count in the overall score and in no band
 LENGTHS = "lengths"  # metadata of items.parquet: JSON, pair -> number of phones of the word in the gold table
 _FLAGS = {"1": True, "0": False, "1.0": True, "0.0": False, "true": True, "false": False}
 
+Readers = dict[str, Callable[[], np.ndarray]]  # name of a recording without suffix -> what reads it
+
 
 def band(frequency: float | None) -> str:
     """zerospeech's frequency band.
@@ -51,19 +53,22 @@ def band(frequency: float | None) -> str:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of a gold table. `pair` and `voice` say where it belongs; `problem` says why it is unusable, or is ""."""
+    """A row of a gold table as half of a pair; `problem` says why it is unusable, or is "".
+
+    `half.correct` is None if its flag cannot be read, and the word's band is the `half.type` of the correct row alone.
+    """
 
     number: int
     name: str
-    pair: str
-    voice: str
-    correct: bool | None
-    type: str
-    text: str
-    phones: tuple[str, ...] | None
+    half: Half
     length: int | None
     spelt: bool  # whether the text was made from the phones
     problem: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The pair and the voice that the row belongs to."""
+        return self.half.id, self.half.voice
 
 
 def folder_of(store: Store, part: str, split: str, where: str) -> str:
@@ -101,14 +106,14 @@ def read_slm21(store: Store, where: str, part: str, splits: Sequence[str], max_p
     for split in splits:
         folder = folder_of(store, part, split, where)
         source = f"{where}: {folder}gold.csv"
-        members = recordings(store, folder)
+        readers = {name: partial(read_member, store, path) for name, path in recordings(store, folder).items()}
         table = _table(store.read(f"{folder}gold.csv"), FIELDS[part], source)
         notation = detect((cells["phones"] for _, cells in table), source) if part == LEXICAL else None
         if notation:
             notations[notation.name + (" with stress" if notation.stress else "")] = None
-        rows = [_row(number, cells, split, notation, members) for number, cells in table]
+        rows = [_row(number, cells, split, notation, readers) for number, cells in table]
         spelt += sum(row.spelt for row in rows)
-        found, gone = _pair_up(rows, split, partial(read_member, store), members, source, rejects)
+        found, gone = _pair_up(rows, readers, source, rejects)
         pairs += spread_over_types(found, max_pairs)
         lost += gone
     counts = {split: sum(pair.voiced[0][0].split == split for pair in pairs) for split in splits}
@@ -138,7 +143,7 @@ def _table(content: bytes, fields: Sequence[str], source: str) -> list[tuple[int
         raise UserError(f"{source}: not readable as CSV ({error}); download the archive again") from None
 
 
-def _row(number: int, cells: dict[str, str], split: str, notation: Notation | None, members: dict[str, str]) -> _Row:
+def _row(number: int, cells: dict[str, str], split: str, notation: Notation | None, readers: Readers) -> _Row:
     """One row, with the first problem that it has."""
     name = re.sub(r"\.wav$", "", cells["filename"], flags=re.IGNORECASE)
     correct = _FLAGS.get(cells["correct"].lower())
@@ -163,11 +168,12 @@ def _row(number: int, cells: dict[str, str], split: str, notation: Notation | No
                 problems.append(f"unreadable frequency: '{cells['frequency']}'")
     if not normalise(text):
         problems.append(f"empty text: '{text}'")
-    if name not in members:
+    if name not in readers:
         problems.append(f"missing recording: {name}.wav")
+    own = f"{split}/{name}", pair, id_part(cells["voice"]), correct, group, text, readers.get(name)
+    half = Half(*own, split=split, phones=phones, official=True)
     length = None if length is None else round(length)
-    first = problems[0] if problems else ""
-    return _Row(number, name, pair, id_part(cells["voice"]), correct, group, text, phones, length, spelt, first)
+    return _Row(number, name, half, length, spelt, problems[0] if problems else "")
 
 
 def _number(text: str) -> float | None:
@@ -178,40 +184,31 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def _pair_up(
-    rows: list[_Row],
-    split: str,
-    read: Callable[[str], np.ndarray],
-    members: dict[str, str],
-    source: str,
-    rejects: Rejects,
-) -> tuple[list[OfficialPair], int]:
+def _pair_up(rows: list[_Row], readers: Readers, source: str, rejects: Rejects) -> tuple[list[OfficialPair], int]:
     """The pairs that the rows form, in the order of the table, and the number of voiced pairs that were lost."""
     places: dict[tuple[str, str], list[_Row]] = {}
     known: dict[str, _Row] = {}
     for row in rows:
         at = f"{source}, row {row.number}"
         same = known.setdefault(row.name, row)
-        if not row.pair or not row.name:
+        if not row.half.id or not row.name:
             rejects.mention(f"row {row.number}", f"no {'id' if row.name else 'filename'}", at)
-        elif same is not row and (same.pair, same.voice, same.correct) == (row.pair, row.voice, row.correct):
+        elif same is not row and (same.place, same.half.correct) == (row.place, row.half.correct):
             rejects.mention(row.name, f"duplicate row: '{row.name}' is in row {same.number} too", at)
         else:
             problem = row.problem or (f"duplicate filename: row {same.number} has it too" if same is not row else "")
-            places.setdefault((row.pair, row.voice), []).append(replace(row, problem=problem))
-    for name in sorted(set(members) - set(known)):
+            places.setdefault(row.place, []).append(replace(row, problem=problem))
+    for name in sorted(set(readers) - set(known)):
         rejects.mention(name, "recording without a row in gold.csv", source)
     found: dict[str, list[VoicedPair]] = {}
     lengths: dict[str, int | None] = {}
     lost = 0
     for (pair, voice), own in places.items():
-        halves = {row.correct: row for row in own if not row.problem}
+        halves = {row.half.correct: row for row in own if not row.problem}
         if len(own) == 2 and halves.keys() == {True, False}:
             good, bad = halves[True], halves[False]
             lengths.setdefault(pair, good.length)
-            found.setdefault(pair, []).append(
-                tuple(_half(row, good.type, split, partial(read, members[row.name])) for row in (good, bad))
-            )
+            found.setdefault(pair, []).append((good.half, replace(bad.half, type=good.half.type)))
             continue
         lost += 1
         wrong = next((row for row in own if row.problem), own[-1])
@@ -222,20 +219,5 @@ def _pair_up(
 
 def _unpaired(rows: list[_Row]) -> str:
     if len(rows) == 1:
-        return f"half missing: no {'incorrect' if rows[0].correct else 'correct'} row"
-    return f"not a pair: {sum(bool(row.correct) for row in rows)} correct of {len(rows)} rows"
-
-
-def _half(row: _Row, kind: str, split: str, read: Callable[[], np.ndarray]) -> Half:
-    return Half(
-        item=f"{split}/{row.name}",
-        id=row.pair,
-        voice=row.voice,
-        correct=bool(row.correct),
-        type=kind,
-        text=row.text,
-        read=read,
-        split=split,
-        phones=row.phones,
-        official=True,
-    )
+        return f"half missing: no {'incorrect' if rows[0].half.correct else 'correct'} row"
+    return f"not a pair: {sum(bool(row.half.correct) for row in rows)} correct of {len(rows)} rows"

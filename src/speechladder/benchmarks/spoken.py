@@ -55,7 +55,7 @@ class Half:
     correct: bool
     type: str
     text: str
-    read: Callable[[], np.ndarray]
+    read: Callable[[], np.ndarray] | None = None
     speak: Callable[[], Utterance] | None = None
     split: str = ""
     phones: tuple[str, ...] | None = None
@@ -143,9 +143,8 @@ class Speaker:
             answers = aligner.align_all(requests) if aligner else iter(())
             for number, half in enumerate(halves):
                 try:
-                    found = (
-                        half.speak() if half.speak else self._timed(half, next(answers)[1], lambda n=number: read(n))
-                    )
+                    timed = functools.partial(self._timed, half, read=functools.partial(read, number))
+                    found = half.speak() if half.speak else timed(next(answers)[1])
                 except (AlignmentError, AudioError) as error:
                     found = error
                 yield found

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 
+from speechladder.io.progress import no_progress
 from speechladder.lm.architectures.base import parts_of
 from speechladder.lm.attention import PackedAttention, attention_blocks, default_scale
 from speechladder.lm.batches import padded
@@ -29,7 +30,7 @@ def generate(
     temperature: float,
     top_p: float,
     batch: int,
-    advance: Callable[[float], object] = lambda amount: None,
+    advance: Callable[[float], object] = no_progress,
 ) -> list[list[tuple[list[int], bool]]]:
     """Sample continuations: for each prompt and sample the new ids, and whether `</s>` ended them (it is not included).
 

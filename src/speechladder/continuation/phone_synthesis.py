@@ -114,7 +114,8 @@ def warp(audio: np.ndarray, edges: np.ndarray, goal: np.ndarray) -> tuple[np.nda
     goal = goal - goal[0] + edges[0]
     tail = len(audio) - edges[-1]
     length, hop = int(goal[-1] + tail), WINDOW // 2
-    new, old = _increasing(np.array([0, *goal, length])), np.array([0, *edges, len(audio)])
+    new, old = np.array([0, *goal, length]), np.array([0, *edges, len(audio)])
+    new = new + 1e-6 * np.arange(len(new))  # a phone without duration gets an inaudibly short one
     centres = np.arange(0, length + hop, hop)
     at = np.round(np.interp(centres, new, old)).astype(int)
     room = WINDOW + SEARCH
@@ -133,11 +134,6 @@ def warp(audio: np.ndarray, edges: np.ndarray, goal: np.ndarray) -> tuple[np.nda
         out[k * hop : k * hop + WINDOW] += window * source[begin + best : begin + best + WINDOW]
         follows = centre + best + hop
     return out[hop : hop + length], goal
-
-
-def _increasing(edges: np.ndarray) -> np.ndarray:
-    """Edges as strictly increasing floats: a phone without duration gets an inaudibly short one."""
-    return edges + 1e-6 * np.arange(len(edges))
 
 
 def _joined(pieces: list[tuple[int, np.ndarray]], total: int, seed: int) -> np.ndarray:

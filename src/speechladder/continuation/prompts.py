@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechladder.alignment.base import AlignmentError
-from speechladder.benchmarks.items import Speaker, Utterance
+from speechladder.benchmarks.spoken import Speaker, Utterance
 from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.prompt_table import PARTS, STORIES
 from speechladder.continuation.sample import rows_of
 from speechladder.corpora.cuts import Cut, read_cuts
+from speechladder.corpora.draw import hash_order
 from speechladder.corpora.phones import SIL
 from speechladder.corpora.speak import Voice, speak, voices
 from speechladder.corpora.world.grammar import scene
@@ -240,8 +241,8 @@ def _natural_prompts(settings: Continuation, seed: int, cuts: list[Path], alignm
 def _alternate_speakers(cuts: list[Cut], seed: int) -> Iterator[Cut]:
     """Yield one utterance of each speaker, then a second one of each, and so on, in an order drawn by hash."""
     speakers: dict[str, list[Cut]] = defaultdict(list)
-    for cut in sorted(cuts, key=lambda c: (stable_hash(seed, "prompt", c.id), c.id)):
+    for cut in hash_order(cuts, seed, "prompt", name=lambda cut: cut.id):
         speakers[cut.speaker].append(cut)
     for turn in range(max(map(len, speakers.values()), default=0)):
-        order = sorted(speakers, key=lambda s: stable_hash(seed, "prompt speaker", turn, s))
+        order = hash_order(speakers, seed, "prompt speaker", turn, name=str)
         yield from (speakers[s][turn] for s in order if turn < len(speakers[s]))

@@ -3,7 +3,6 @@
 The cuts are read as a stream, because 50,000 hours are eleven million of them.
 """
 
-import heapq
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.io.hashing import stable_hash
+from speechladder.corpora.draw import Draw
 from speechladder.io.tables import read_table
 
 MAX_UTTERANCES = 50_000  # some 150 hours and a million and a half words
@@ -20,9 +19,10 @@ MAX_UTTERANCES = 50_000  # some 150 hours and a million and a half words
 
 def train_sample(cuts: Sequence[str | Path], *key: object, most: int = MAX_UTTERANCES) -> list[Cut]:
     """Return at most `most` cuts of the train split, in the order of the hash of `key` and their id."""
-    train = (cut for path in cuts for cut in read_cuts(path) if cut.split == "train")
-    drawn = heapq.nsmallest(most, ((stable_hash(*key, cut.id), cut.id, n, cut) for n, cut in enumerate(train)))
-    return [cut for *_, cut in drawn]
+    drawn: Draw[Cut] = Draw(most, *key)
+    for cut in (cut for path in cuts for cut in read_cuts(path) if cut.split == "train"):
+        drawn.add(cut.id, 1, cut)
+    return drawn.items()
 
 
 def rows_of(tables: Sequence[str | Path], schema: pa.Schema, ids: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from speechladder.benchmarks.official import read_member
 from speechladder.benchmarks.storycloze import recordings
-from speechladder.continuation.asr import ASR, load_asr
+from speechladder.continuation.asr import load_asr
 from speechladder.fetch.archives import open_store
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
@@ -25,22 +25,18 @@ def asr_name(settings: Continuation) -> str:
 def transcribe_stories(storycloze: Path, out: Path, continuation: Continuation, asr_folder: Path | None = None) -> None:
     """Transcribe the recordings of Topic-StoryCloze: benchmarks/topic/transcripts.jsonl.
 
+    Its rows are filename (without suffix), text and asr (`asr_name`), sorted by filename. A recording that cannot be
+    read, or in which the ASR recognises nothing, has an empty text, so that the benchmark leaves it out. Raises
+    UserError if there are no recordings, or if all texts are empty.
+
     Args:
         storycloze: Topic-StoryCloze, a folder, .zip or .tar
         out: benchmarks/topic/transcripts.jsonl to write
         asr_folder: folder continuation/asr, for asr: pocketsphinx
     """
-    write_story_transcripts(storycloze, load_asr(continuation, asr_folder), asr_name(continuation), out)
-
-
-def write_story_transcripts(archive: Path, asr: ASR, name: str, out: Path) -> None:
-    """Write rows of filename (without suffix), text and asr (`name`), sorted by filename.
-
-    A recording that cannot be read, or in which the ASR recognises nothing, has an empty text, so that the benchmark
-    leaves it out. Raise UserError if there are no recordings, or if all texts are empty.
-    """
-    store = open_store(archive)
-    members = list(recordings(store, str(archive)).items())
+    asr, name = load_asr(continuation, asr_folder), asr_name(continuation)
+    store = open_store(storycloze)
+    members = list(recordings(store, str(storycloze)).items())
     rows, unread = [], 0
     with progress("transcribe stories", len(members), "recordings/s") as meter:
         for begin in range(0, len(members), BATCH):
@@ -58,7 +54,7 @@ def write_story_transcripts(archive: Path, asr: ASR, name: str, out: Path) -> No
             meter.advance(len(batch))
     if not any(row["text"] for row in rows):
         raise UserError(
-            f"{archive}: {name} recognised nothing in {len(rows)} recordings ({unread} of them unreadable); check that "
-            "they are English speech"
+            f"{storycloze}: {name} recognised nothing in {len(rows)} recordings ({unread} of them unreadable); check "
+            "that they are English speech"
         )
     write_jsonl(out, rows)

@@ -1,42 +1,41 @@
-"""Transcripts of the continuations of a rung, and of the true continuations."""
+"""Transcripts of the continuations of a rung, and of the true continuations.
+
+From the symbols of a rung to words: text is read, phones and units are spoken and transcribed by the ASR.
+Only the continuation is spoken, never the prompt, because the words of the prompt would help the ASR to guess.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from speechladder.constants import SAMPLE_RATE
+from speechladder.constants import FRAME_RATE, SAMPLE_RATE
 from speechladder.continuation.asr import ASR, load_asr
 from speechladder.continuation.lexicon import Lexicon, observed_pronunciations
-from speechladder.continuation.phone_synthesis import text_to_speech
+from speechladder.continuation.phone_synthesis import phones_to_speech, text_to_speech
 from speechladder.continuation.prompt_table import Parts, read_prompt_parts, true_continuation
 from speechladder.continuation.sample import rows_of, train_sample
-from speechladder.continuation.transcriber import SILENT, Transcriber, default_voice, drop_partial_word
 from speechladder.continuation.vocoder.base import Vocoder, load_vocoder
 from speechladder.corpora.speak import pronounce
+from speechladder.corpora.voices import Voice, voices
 from speechladder.io.audio import AudioError, encode_flac, frame_count, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.spans import from_rows
-from speechladder.io.tables import (
-    ALIGNMENT,
-    CONTINUATIONS,
-    REFERENCE,
-    TRANSCRIPTS,
-    UNITS,
-    read_table,
-    write_table,
-)
+from speechladder.io.tables import ALIGNMENT, CONTINUATIONS, REFERENCE, TRANSCRIPTS, UNITS, read_table, write_table
 from speechladder.rungs import registry
 from speechladder.settings import Continuation
 
 PAUSE = round(0.3 * SAMPLE_RATE)  # samples between prompt and continuation in an example
 BATCH = 16  # continuations that the ASR gets at once
 SEED_WORD = "hear"  # part of every seed of the synthesis: another word would change the audio
+SILENT = np.zeros(0, np.float32)
 REFERENCE_PATHS = ("natural", "tts", "resynthesis")
 
 Row = dict[str, Any]
@@ -58,6 +57,11 @@ def transcribe_rung(
 ) -> None:
     """Transcribe what the models of one rung said: continuation/{rung}/transcripts.parquet and a folder of examples.
 
+    The table (TRANSCRIPTS) has a row for each row of `tokens` (CONTINUATIONS) in the same order. Rungs of units need
+    the vocoder; the column `direct` of rungs of phones needs the lexicon. The examples are {prompt}.flac for the first
+    `continuation.examples` prompts: the prompt's own audio, 0.3 s of silence and sample 0 of the first model. Raises
+    UserError if the rung has no `transcribed_as` or lacks its vocoder, or if `tokens` belongs to other prompts.
+
     Args:
         rung: name of the rung
         tokens: continuation/{rung}/tokens.parquet
@@ -71,13 +75,38 @@ def transcribe_rung(
         clusters: units.clusters, which the vocoder must have
         seed: seed of the noise in the synthesised speech
     """
-    kind, vocoder, lexicon = registry.get(rung).transcribed_as or "", None, None
-    if kind.startswith("unit"):
-        vocoder = _load_vocoder(continuation, vocoder_folder, clusters)
-    if kind.startswith("phone") and cuts:
-        lexicon = corpus_lexicon(cuts, alignments)
-    asr = load_asr(continuation, asr_folder)
-    write_transcripts(rung, tokens, prompts_file, asr, vocoder, lexicon, out, examples_out, continuation.examples, seed)
+    kind = registry.get(rung).transcribed_as
+    if kind is None:
+        raise UserError(f"rung {rung!r} has no `transcribed_as`, so it takes no part in the continuation task; set it")
+    vocoder = _load_vocoder(continuation, vocoder_folder, clusters) if kind.startswith("unit") else None
+    if kind.startswith("unit") and vocoder is None:
+        raise UserError(f"rung {rung!r} has units, which need a vocoder; name one (continuation.vocoder)")
+    lexicon = corpus_lexicon(cuts, alignments) if kind.startswith("phone") and cuts else None
+    transcriber = Transcriber(kind, load_asr(continuation, asr_folder), vocoder, lexicon)
+    said = _read_continuations(tokens, kind)
+    prompt_rows = {id: parts["prompt"] for id, parts in read_prompt_parts(prompts_file, ["text", "audio"]).items()}
+    if unknown := sorted({row["id"] for row in said} - prompt_rows.keys()):
+        raise UserError(f"{tokens}: prompt {unknown[0]!r} is not in {prompts_file}; delete it and run again")
+    first = min((row["seed"] for row in said if row["seed"] >= 0), default=-1)
+    kept = {(id, first, 0) for id in list(prompt_rows)[: continuation.examples]}
+    rows, shown = [], {}
+    with progress(f"transcribe {rung}", len(said), "continuations/s") as meter:
+        for begin in range(0, len(said), BATCH):
+            batch = said[begin : begin + BATCH]
+            keys = [(row["id"], row["seed"], row["sample"]) for row in batch]
+            seeds = [stable_hash(seed, SEED_WORD, *key) for key in keys]
+            transcripts, audio = transcriber.transcribe([row["symbols"] for row in batch], seeds)
+            for row, key, number, transcript, samples in zip(batch, keys, seeds, transcripts, audio):
+                words = {"transcript": transcript, "direct": transcriber.direct(row["symbols"])}
+                rows.append(dict(zip(("id", "seed", "sample"), key)) | words | {"seconds": len(samples) / SAMPLE_RATE})
+                if key in kept:
+                    shown[row["id"]] = (
+                        samples if len(samples) else transcriber.speak(row["symbols"], number),
+                        words,
+                    )
+            meter.advance(len(batch))
+    write_table(out, rows, TRANSCRIPTS, rung=rung)
+    _write_examples(examples_out, prompt_rows, shown)
 
 
 def _load_vocoder(continuation: Continuation, folder: Path | None, clusters: int | None) -> Vocoder | None:
@@ -96,57 +125,6 @@ def corpus_lexicon(cuts: Sequence[str | Path], alignments: Sequence[str | Path] 
     observed = observed_pronunciations((from_rows(row["words"]), from_rows(row["phones"])) for row in rows)
     words = sorted({word for text in texts.values() for word in text.split()})
     return Lexicon.from_words(words, pronounce, observed, texts.values())
-
-
-def write_transcripts(
-    rung: str,
-    tokens: Path,
-    prompts: Path,
-    asr: ASR,
-    vocoder: Vocoder | None,
-    lexicon: Lexicon | None,
-    out: Path,
-    examples_out: Path,
-    examples: int,
-    seed: int,
-) -> None:
-    """Write `out` (TRANSCRIPTS), a row for each row of `tokens` (CONTINUATIONS) in the same order, and the examples.
-
-    Rungs of units need the vocoder; the column `direct` of rungs of phones needs the lexicon. The folder `examples_out`
-    holds {prompt}.flac for the first `examples` prompts, and transcripts.json. A file has the prompt's own audio, 0.3 s
-    of silence and sample 0 of the first model. Raise UserError if the rung has no `transcribed_as` or lacks its
-    vocoder, or if `tokens` belongs to other prompts.
-    """
-    kind = registry.get(rung).transcribed_as
-    if kind is None:
-        raise UserError(f"rung {rung!r} has no `transcribed_as`, so it takes no part in the continuation task; set it")
-    if kind.startswith("unit") and vocoder is None:
-        raise UserError(f"rung {rung!r} has units, which need a vocoder; name one (continuation.vocoder)")
-    transcriber = Transcriber(kind, asr, vocoder, lexicon)
-    said = _read_continuations(tokens, kind)
-    prompt_rows = {id: parts["prompt"] for id, parts in read_prompt_parts(prompts, ["text", "audio"]).items()}
-    if unknown := sorted({row["id"] for row in said} - prompt_rows.keys()):
-        raise UserError(f"{tokens}: prompt {unknown[0]!r} is not in {prompts}; delete it and run again")
-    first = min((row["seed"] for row in said if row["seed"] >= 0), default=-1)
-    kept = {(id, first, 0) for id in list(prompt_rows)[:examples]}
-    rows, shown = [], {}
-    with progress(f"transcribe {rung}", len(said), "continuations/s") as meter:
-        for begin in range(0, len(said), BATCH):
-            batch = said[begin : begin + BATCH]
-            keys = [(row["id"], row["seed"], row["sample"]) for row in batch]
-            seeds = [stable_hash(seed, SEED_WORD, *key) for key in keys]
-            transcripts, audio = transcriber.transcribe([row["symbols"] for row in batch], seeds)
-            for row, key, number, transcript, samples in zip(batch, keys, seeds, transcripts, audio):
-                words = {"transcript": transcript, "direct": transcriber.direct(row["symbols"])}
-                rows.append(dict(zip(("id", "seed", "sample"), key)) | words | {"seconds": len(samples) / SAMPLE_RATE})
-                if key in kept:
-                    shown[row["id"]] = (
-                        samples if len(samples) else transcriber.speak(row["symbols"], number),
-                        words,
-                    )
-            meter.advance(len(batch))
-    write_table(out, rows, TRANSCRIPTS, rung=rung)
-    _write_examples(Path(examples_out), prompt_rows, shown)
 
 
 def _read_continuations(tokens: Path, kind: str) -> list[Row]:
@@ -197,6 +175,10 @@ def transcribe_reference(
 ) -> None:
     """Transcribe the true continuations (natural, spoken from text, resynthesised): continuation/reference.parquet.
 
+    The table (REFERENCE) has up to three paths, in the prompts' order. natural: the recording after the cut. tts: the
+    text, spoken. resynthesis, if there are units and a vocoder: the recording's units after the cut, spoken. Raises
+    UserError naming what is missing.
+
     Args:
         prompts_file: continuation/prompts.parquet
         out: continuation/reference.parquet to write
@@ -207,22 +189,10 @@ def transcribe_reference(
         seed: seed of the noise in the synthesised speech
     """
     vocoder = _load_vocoder(continuation, vocoder_folder, clusters) if units else None
-    write_reference(prompts_file, load_asr(continuation, asr_folder), vocoder, units, out, seed)
-
-
-def write_reference(prompts: Path, asr: ASR, vocoder: Vocoder | None, units: Path | None, out: Path, seed: int) -> None:
-    """Write `out` (REFERENCE): transcripts of the true continuations on up to three paths, in the prompts' order.
-
-    natural: the recording after the cut. tts: the text, spoken. resynthesis, if there is a `vocoder`: the recording's
-    units after the cut (`units`, UNITS by item of the prompts), spoken. Raise UserError naming what is missing.
-    """
-    prompt_parts = read_prompt_parts(prompts, ["item", "text", "audio"])
-    known = {}
-    if vocoder is not None:
-        if units is None:
-            raise UserError("the resynthesis needs the units of the prompts; give continuation/units.parquet (--units)")
-        known = {row["id"]: row["units"] for row in read_table(units, UNITS).to_pylist()}
-    speech = list(_true_speech(prompts, prompt_parts, vocoder, known, seed))
+    asr = load_asr(continuation, asr_folder)
+    known = {row["id"]: row["units"] for row in read_table(units, UNITS).to_pylist()} if vocoder else {}
+    parts = read_prompt_parts(prompts_file, ["item", "text", "audio"])
+    speech = list(_true_speech(prompts_file, parts, vocoder, known, seed))
     rows = []
     with progress("transcribe reference", len(speech), "continuations/s") as meter:
         for begin in range(0, len(speech), BATCH):
@@ -250,3 +220,77 @@ def _true_speech(
                 raise UserError(f"the units lack {whole['item']!r}; delete continuation/units.parquet and run again")
             rest = np.array(units[whole["item"]][frame_count(cut) :], dtype=np.int64)
             yield "resynthesis", id, text, vocoder.speak(rest) if len(rest) else SILENT
+
+
+def default_voice() -> Voice:
+    """The voice for text and phones: a speaker of the world, whatever the corpus."""
+    return voices(2)[0]
+
+
+@dataclass(frozen=True)
+class Transcriber:
+    """Turns the symbols of one rung into audio and words.
+
+    `kind` is the rung's `transcribed_as`. Units need a vocoder. The lexicon is optional, for the direct words of
+    phones.
+    """
+
+    kind: str
+    asr: ASR
+    vocoder: Vocoder | None = None
+    lexicon: Lexicon | None = None
+    voice: Voice = field(default_factory=default_voice)
+
+    def speak(self, symbols: Sequence[str], seed: int) -> np.ndarray:
+        """Return the audio of the symbols, (n,) float32 at 16 kHz; empty if there is nothing to say."""
+        if not symbols:
+            return SILENT
+        if self.kind == "text":
+            return text_to_speech(join_characters(symbols), self.voice, seed)
+        if self.kind == "phones":
+            return phones_to_speech(list(symbols), None, self.voice, seed)
+        if self.kind == "phone-frames":
+            phones, frames = collapse_runs(symbols)
+            return phones_to_speech(phones, [n / FRAME_RATE for n in frames], self.voice, seed)
+        units = np.array([int(symbol.removeprefix("u")) for symbol in symbols])
+        if self.kind == "unit-runs":
+            units = np.repeat(units, self.vocoder.durations(units))
+        return self.vocoder.speak(units)
+
+    def direct(self, symbols: Sequence[str]) -> str:
+        """Return the words of phones by the lexicon, without speech and ASR; "" for other symbols."""
+        if self.lexicon is None or not self.kind.startswith("phone"):
+            return ""
+        phones = collapse_runs(symbols)[0] if self.kind == "phone-frames" else list(symbols)
+        return self.asr.normalise(self.lexicon.words(phones))
+
+    def transcribe(self, symbols: list[Sequence[str]], seeds: list[int]) -> tuple[list[str], list[np.ndarray]]:
+        """Return the normalised transcripts of several continuations, and the audio that was transcribed.
+
+        Text is normalised as it is, so its audio is empty.
+        """
+        if self.kind == "text":
+            return [self.asr.normalise(join_characters(s)) for s in symbols], [SILENT] * len(symbols)
+        audio = [self.speak(s, seed) for s, seed in zip(symbols, seeds)]
+        return [self.asr.normalise(text) for text in self.asr.transcribe(audio)], audio
+
+
+def join_characters(symbols: Sequence[str]) -> str:
+    """Join characters to a text with single spaces."""
+    return " ".join("".join(symbols).replace(registry.SPACE, " ").split())
+
+
+def drop_partial_word(symbols: Sequence[str]) -> list[str]:
+    """Return the characters up to the last space: a continuation whose time is up may end within a word.
+
+    A single word is kept.
+    """
+    symbols = list(symbols)
+    spaces = [at for at, symbol in enumerate(symbols) if symbol == registry.SPACE and at]
+    return symbols[: spaces[-1]] if spaces else symbols
+
+
+def collapse_runs(symbols: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Return the symbol and the length of each run of equal symbols."""
+    found = [(symbol, sum(1 for _ in group)) for symbol, group in groupby(symbols)]
+    return [symbol for symbol, _ in found], [length for _, length in found]

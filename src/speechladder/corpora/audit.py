@@ -104,47 +104,30 @@ def audit_corpus(
     list: Path,
     max_rejected: float,
     manifest: Path | None = None,
-) -> None:
-    """Audit a corpus: count what each shard kept and left out, list it, and print the counts.
+) -> dict[str, Any]:
+    """Audit a corpus: count what each shard kept and left out, list it, print the counts and return them.
 
-    Raises UserError as `write_audit` does.
+    Raises UserError if there is no utterance, or if more than `max_rejected` of them are left out. Snakemake removes
+    the outputs of a failed job, so figures and list are then beside them as audit.failed.json and .tsv.
 
     Args:
         cuts: corpus/cuts.{shard}.jsonl.gz of all shards
         rejected: corpus/rejected.{shard}.jsonl of all shards
         out: corpus/audit.json to write: the counts
         list: corpus/audit.tsv to write: id, reason and source of each utterance that is left out
-        manifest: corpus/manifest, if the corpus has manifests
+        manifest: corpus/manifest, if the corpus has manifests; its summary is copied into the counts
     """
-    print(audit_text(write_audit(cuts, rejected, out, list, max_rejected, manifest)))  # noqa: T201
-
-
-def write_audit(
-    cuts: Sequence[str | Path],
-    rejected: Sequence[str | Path],
-    out: str | Path,
-    listing: str | Path,
-    max_rejected: float,
-    manifest: str | Path | None = None,
-) -> dict[str, Any]:
-    """Write the figures `out` (JSON) and the list `listing` (tab-separated id, reason, source) of all shards.
-
-    `manifest`: the folder that `partition.split_manifests` wrote; its summary is copied into the figures, which are
-    returned. Raises UserError if there is no utterance, or if more than `max_rejected` of them are left out. Snakemake
-    removes the outputs of a failed job, so figures and list are then beside them as audit.failed.json and .tsv.
-    """
-    out, listing = Path(out), Path(listing)
-    failed = [path.with_name(f"{path.stem}.failed{path.suffix}") for path in (out, listing)]
+    failed = [path.with_name(f"{path.stem}.failed{path.suffix}") for path in (out, list)]
     kept, lost = _Kept(), _LeftOut()
     with atomic(failed[1]) as temporary, temporary.open("w") as file:
         file.write("id\treason\tsource\n")
         with progress("audit", len(cuts), "shards/s") as meter:
             for paths in zip(cuts, rejected, strict=True):
-                kept.add_shard(Path(paths[0]))
-                lost.add_shard(Path(paths[1]), file)
+                kept.add_shard(paths[0])
+                lost.add_shard(paths[1], file)
                 meter.advance(1)
     figures = _all_figures(kept, lost)
-    figures["manifest"] = read_json(Path(manifest) / "summary.json") if manifest else None
+    figures["manifest"] = read_json(manifest / "summary.json") if manifest else None
     write_json(failed[0], figures)
     if not len(kept):
         raise UserError(f"corpus: all of {lost.count} utterances are left out{_most(lost)}; {_see(failed[1])}")
@@ -154,8 +137,9 @@ def write_audit(
             f"out, more than corpus.max_rejected = {max_rejected:g} allows{_most(lost)}; {_see(failed[1])}; "
             "correct the corpus, or raise corpus.max_rejected, and run again"
         )
-    for path, name in zip(failed, (out, listing)):
+    for path, name in zip(failed, (out, list)):
         path.replace(name)
+    print(audit_text(figures))  # noqa: T201
     return figures
 
 

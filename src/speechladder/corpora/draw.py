@@ -14,7 +14,6 @@ from speechladder.io.hashing import stable_hash
 
 T = TypeVar("T")
 _ROUNDING = 1e-6  # seconds, of sums of floats
-_FEWEST = 1000  # items that a draw may hold before it is trimmed
 
 
 def hash_order(items: Iterable[T], *key: object, name: Callable[[T], object]) -> list[T]:
@@ -25,22 +24,23 @@ def hash_order(items: Iterable[T], *key: object, name: Callable[[T], object]) ->
 class Draw(Generic[T]):
     """The first items in the order of `stable_hash(*key, name)` that reach a wanted total size.
 
-    Items are added one at a time. About twice as many as are returned are held in memory, however many are added.
+    Items are added one at a time. Those in memory have about twice the wanted size, however many are added.
     """
 
     def __init__(self, wanted: float, *key: object) -> None:
         """`wanted`: the total size to reach, above 0, in the unit of the items' sizes (seconds, frames, 1 for each)."""
         self._wanted, self._key = wanted, key
         self._held: list[tuple[int, str, int, float, T]] = []
-        self._added, self._limit = 0, _FEWEST
+        self._added, self._size, self._limit = 0, 0.0, 2 * wanted
 
     def add(self, name: str, size: float, item: T) -> None:
         """Add an item; its `name` (an utterance's id) decides its place in the order."""
         self._held.append((stable_hash(*self._key, name), name, self._added, size, item))
         self._added += 1
-        if len(self._held) >= self._limit:
-            self._trim()
-            self._limit = max(_FEWEST, 2 * len(self._held))
+        self._size += size
+        if self._size >= self._limit:
+            self._size = self._trim()[-1]
+            self._limit = self._size + self._wanted
 
     def items(self, within: bool = False) -> list[T]:
         """The items drawn, in their order: up to the one that reaches the wanted size, which is included.

@@ -3,7 +3,9 @@
 import bisect
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import soxr
@@ -174,20 +176,21 @@ def _divide(phones: list[str], parts: list[list[str]]) -> list[int]:
     return owner
 
 
+def _runs(count: int, follows: Callable[[int], bool]) -> list[tuple[int, int]]:
+    """(first, end) of each run of `count` words; a word for which `follows` is true belongs to the run before it."""
+    starts = [index for index in range(count) if not index or not follows(index)]
+    return list(pairwise([*starts, count]))
+
+
 def _assign_words(phones: list[_Phone], words: list[str], accent: str) -> None:
     """Divide the phones of merged words among these words, in place."""
     said = {p.word for p in phones if p.word >= 0}
-    first = 0
-    while first < len(words):
-        last = first + 1
-        while last < len(words) and last not in said:
-            last += 1
+    for first, last in _runs(len(words), lambda index: index not in said):
         run = [p for p in phones if p.word == first]
         if last - first > 1 and len(run) >= last - first:
             parts = [[label for label, _ in _alone(word, accent)] for word in words[first:last]]
             for phone, part in zip(run, _divide([p.label for p in run], parts)):
                 phone.word = first + part
-        first = last
 
 
 def _word_spans(words: list[str], phones: list[_Phone], edges: list[int]) -> list[Span]:
@@ -196,16 +199,11 @@ def _word_spans(words: list[str], phones: list[_Phone], edges: list[int]) -> lis
     for index in range(len(words)):
         own = [k for k, p in enumerate(phones) if p.word == index]
         spans.append((edges[own[0]], edges[own[-1] + 1]) if own else None)
-    first = 0
-    while first < len(words):
-        last = first + 1
-        while last < len(words) and spans[last] is None:
-            last += 1
+    for first, last in _runs(len(words), lambda index: spans[index] is None):
         begin, end = spans[first] or (edges[0], edges[0] + (last - first))
         count = last - first
         for k in range(count):
             spans[first + k] = (begin + (end - begin) * k // count, begin + (end - begin) * (k + 1) // count)
-        first = last
     return [Span(word, s[0] / SAMPLE_RATE, s[1] / SAMPLE_RATE) for word, s in zip(words, spans)]
 
 
@@ -218,7 +216,7 @@ def _alone(word: str, accent: str) -> tuple[tuple[str, int], ...]:
     return tuple((p.label, p.word) for p in phones if p.label != SIL)
 
 
-def pronounce(word: str, accent: str = "en-us") -> list[str]:
+def pronounce(word: str) -> list[str]:
     """The ARPAbet phones of a word, with stress digits, by espeak-ng's dictionary and letter-to-sound rules.
 
     >>> pronounce("blorf")
@@ -226,7 +224,7 @@ def pronounce(word: str, accent: str = "en-us") -> list[str]:
 
     Raises ValueError if the word has no letters.
     """
-    return [label for label, _ in _alone(word, accent)]
+    return [label for label, _ in _alone(word, "en-us")]
 
 
 def speak(text: str, voice: Voice, seed: int) -> Spoken:

@@ -1,11 +1,7 @@
 """The world's speakers at each level of variability (factor C): from one flat voice to many speakers and styles."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol
-
-
-class _Uniform(Protocol):
-    def uniform(self, a: float, b: float) -> float: ...
+from random import Random
 
 
 @dataclass(frozen=True)
@@ -31,12 +27,12 @@ class Voice:
         """espeak-ng's name of the voice: 'en-us+f3'."""
         return f"{self.accent}+{self.variant}" if self.variant else self.accent
 
-    def jittered(self, rng: _Uniform) -> "Voice":
+    def jittered(self, rng: Random) -> "Voice":
         """The voice for one utterance, with rate, pitch and pitch range drawn within the spreads.
 
         `rng` is a random.Random or a numpy Generator. Three numbers are drawn in any case.
         """
-        rate, pitch, wide = (float(rng.uniform(-1, 1)) for _ in range(3))
+        rate, pitch, wide = (rng.uniform(-1, 1) for _ in range(3))
 
         def scale(value: float) -> int:
             return round(min(99.0, max(0.0, value)))

@@ -36,22 +36,13 @@ from speechladder.fetch.members import (
     rejects_summary,
 )
 from speechladder.io.errors import UserError
-from speechladder.io.files import (
-    atomic_folder,
-    files_below,
-    read_json,
-    read_jsonl,
-    write_json,
-    write_jsonl,
-)
+from speechladder.io.files import atomic_folder, files_below, read_json, read_jsonl, write_json, write_jsonl
 from speechladder.io.locks import wait_for_lock
 from speechladder.io.progress import progress, say, size_text
 from speechladder.io.rejects import Rejects
 from speechladder.io.tables import INDEX, write_table
-from speechladder.settings import Downloads
+from speechladder.settings import Downloads, version
 from speechladder.settings.options import DOWNLOADS
-
-VERSION = 1  # of unpacked folders and indexes; those of another version are made again
 
 
 def unpack_archive(archive: Path, out: Path, rejected: Path, kept: Path | None = None) -> None:
@@ -115,7 +106,7 @@ def unpack_once(archive: str | Path, kept: str | Path, out: str | Path, rejected
     kept.parent.mkdir(parents=True, exist_ok=True)
     with explain_errors(archive):
         at = archive.stat()
-    state = {"version": VERSION, "bytes": at.st_size, "mtime_ns": at.st_mtime_ns}
+    state = {"version": version("unpack_archive"), "bytes": at.st_size, "mtime_ns": at.st_mtime_ns}
     with kept.with_name(f".{kept.name}.lock").open("a") as handle:
         wait_for_lock(handle, f"{archive.name}: another process is unpacking it into {kept}; waiting for that")
         if kept.is_dir() and note.is_file() and list_of_rejects.is_file() and read_json(note) == state:

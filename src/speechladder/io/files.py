@@ -46,29 +46,30 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     time.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # mkdtemp's part has no hyphen, so a folder that belongs to `a-b` is not taken for one of `a`
-    _remove_remains(path, rf"\.tmp-{re.escape(path.name)}-[^-]+")
-    temporary = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
-    try:
+    with _new_folder(path, f".tmp-{path.name}-") as temporary:
         yield temporary
         for part in (temporary, *temporary.rglob("*")):
             _share(part)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def work_folder(output: str | Path) -> Iterator[Path]:
     """Yield an empty folder beside `output` for a job's own files. It is removed at the end, or by the next run."""
     output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".tmp-work-{output.name}-"
-    _remove_remains(output, rf"{re.escape(prefix)}[^-]+")
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=output.parent.resolve()))
+    with _new_folder(output, f".tmp-work-{output.name}-") as folder:
+        yield folder
+
+
+@contextmanager
+def _new_folder(path: Path, prefix: str) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, without the remains of an earlier one; it is removed at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # mkdtemp's part has no hyphen, so a folder that belongs to `a-b` is not taken for one of `a`
+    _remove_remains(path, rf"{re.escape(prefix)}[^-]+")
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent.resolve()))
     try:
         yield folder
     finally:

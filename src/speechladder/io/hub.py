@@ -15,7 +15,9 @@ from speechladder.io.files import read_json
 
 ALLOWED = "a folder, or a hub's model as OWNER/NAME"
 
-_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # of a model as transformers saves it
+
+_NAME = re.compile(r"(?!.*(--|\.\.|\.git$))\w([\w.-]*\w)?/\w([\w.-]*\w)?")
 
 
 def is_hub_name(name: str) -> bool:
@@ -58,7 +60,7 @@ def fetch_model(name: str, field: str, patterns: Sequence[str], allowed: str = A
 
 
 def fetch_config(name: str, field: str) -> dict[str, Any]:
-    """Return the contents of config.json of a hub's model. Raise UserError if the model or the file cannot be had."""
+    """Return config.json of a hub's model. Raise UserError if the model or the file cannot be had."""
     check_access(name, field)
     from huggingface_hub import hf_hub_download
 
@@ -103,13 +105,21 @@ def cached_config(name: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
+def find_config(name: str, field: str) -> dict[str, Any] | None:
+    """Return config.json of a folder, or of a hub's model in the cache; None if it has not been fetched yet.
+
+    Raise UserError as `find_model_folder` and `read_model_config` do.
+    """
+    if folder := find_model_folder(name, field):
+        return read_model_config(folder, field)
+    file = cached_config(name)
+    return _read_config(file, field) if file else None
+
+
 def read_model_config(
     folder: Path, field: str, advice: str = "name a folder as transformers saves it"
 ) -> dict[str, Any]:
-    """Return the contents of config.json in a model's folder.
-
-    Raise UserError if it is unreadable, or with `advice` if it is missing.
-    """
+    """Return config.json of a model's folder. Raise UserError if it is unreadable, or with `advice` if it is missing."""
     file = folder / "config.json"
     if not file.is_file():
         raise UserError(f"{field}: {folder} has no config.json; {advice}")
@@ -117,7 +127,10 @@ def read_model_config(
 
 
 def find_weights(
-    folder: Path, field: str, patterns: Sequence[str], advice: str = "fetch the model again"
+    folder: Path,
+    field: str,
+    patterns: Sequence[str] = WEIGHTS,
+    advice: str = "fetch the model again, or convert it",
 ) -> list[Path]:
     """Return the sorted files in `folder` that match the first of `patterns` that any file matches.
 

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 RUNNER = "SPEECHLADDER_RUNNER"  # environment variable: the snakemake that started a job, in the form of `runner`
@@ -34,21 +35,25 @@ def alive(pid: int) -> bool:
     return True
 
 
-def die_with_runner(every: float = 0.3) -> None:
+def exit_when(ended: Callable[[], bool], every: float = 0.3) -> None:
+    """End this process soon after `ended()` is true, which a thread asks every `every` seconds."""
+
+    def watch() -> None:
+        while not ended():
+            time.sleep(every)
+        os._exit(137)
+
+    threading.Thread(target=watch, daemon=True, name="watch").start()
+
+
+def die_with_runner() -> None:
     """End this process soon after the snakemake that started it has ended.
 
     After kill -9 of snakemake, its jobs would continue as orphans and write the same files as those of the next run.
     This does nothing outside Snakemake, or if snakemake runs on another machine: there the cluster ends a job's
-    processes. `every`: seconds between two checks.
+    processes.
     """
     machine, _, number = os.environ.get(RUNNER, "").rpartition(":")
     pid = int(number or "0")
-    if not pid or pid == os.getpid() or machine != _machine():
-        return
-
-    def watch() -> None:
-        while alive(pid):
-            time.sleep(every)
-        os._exit(137)
-
-    threading.Thread(target=watch, daemon=True, name="runner watch").start()
+    if pid and pid != os.getpid() and machine == _machine():
+        exit_when(lambda: not alive(pid))

@@ -8,14 +8,10 @@ from contextlib import contextmanager
 LOG_EVERY = 15.0  # seconds between lines if stderr is no terminal
 
 
-def _line(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
 def say(text: str) -> None:
     """Print one line to stderr: a warning, or a figure at the start of a step."""
-    _line(text)
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 class Meter:
@@ -39,7 +35,7 @@ class Meter:
         elif time.monotonic() - self.shown > LOG_EVERY:
             self.shown = time.monotonic()
             percent = "" if self.total is None else f" {100 * self.done / max(self.total, 1e-9):.0f} %,"
-            _line(f"{self.label}:{percent} {self._rate()}{self._left()}")
+            say(f"{self.label}:{percent} {self._rate()}{self._left()}")
 
     def _rate(self) -> str:
         rate = (self.done - self.first) * self.scale / max(time.monotonic() - self.begun, 1e-9)
@@ -81,7 +77,7 @@ def duration(seconds: float) -> str:
 
 def size_text(size: float) -> str:
     """A number of bytes as text: '35.2 GB', '12.3 MB', '512 bytes'."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if size >= unit:
             return f"{size / unit:.{1 if size < 1000 * unit else 0}f} {name}"
     return f"{size:.0f} bytes"
@@ -119,4 +115,4 @@ def progress(
             yield meter
     else:
         yield meter
-        _line(f"{label}: done, {meter._rate()}, {time.monotonic() - meter.begun:.1f} s")
+        say(f"{label}: done, {meter._rate()}, {time.monotonic() - meter.begun:.1f} s")

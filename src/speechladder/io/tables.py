@@ -72,10 +72,7 @@ SCORES = pa.schema(
         ("seed", pa.int32()),
         ("nll", pa.float64()),  # nats, sum over tokens
         ("tokens", pa.int32()),
-        (
-            "layer_nll",
-            pa.list_(pa.float64()),
-        ),  # nats, one per layer, embedding first; empty when layers are off
+        ("layer_nll", pa.list_(pa.float64())),  # nats, one per layer, embedding first; empty when layers are off
     ]
 )
 PROMPTS = pa.schema(

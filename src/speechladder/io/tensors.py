@@ -1,7 +1,8 @@
 """Tensors with their provenance in safetensors files: read whole or mapped, written whole or row by row."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +45,24 @@ def write_rows(
             raise ValueError(f"{path}: {file.tell() - 8 - len(text)} bytes of rows, {size} were announced")
 
 
-def _broken(path: str | Path, error: Exception) -> UserError:
-    return UserError(f"{path}: not a file that the units stage wrote ({error}); delete it and run again")
-
-
-def read_tensors(path: str | Path, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(the tensors by name, their provenance); raises UserError naming the file if it is missing or broken."""
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """(the open file, its provenance); raises UserError naming the file if it is missing or broken."""
     from safetensors import safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            said = json.loads((file.metadata() or {})["provenance"])
-            return {name: file.get_tensor(name) for name in names}, said
+            yield file, json.loads((file.metadata() or {})["provenance"])
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run the stage that makes it") from None
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise _broken(path, error) from None
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: not a file that the units stage wrote ({error}); delete it and run again") from None
+
+
+def read_tensors(path: str | Path, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(the tensors by name, their provenance); raises UserError naming the file if it is missing or broken."""
+    with _opened(path) as (file, said):
+        return {name: file.get_tensor(name) for name in names}, said
 
 
 def read_tensor(path: str | Path, name: str) -> tuple[np.ndarray, dict[str, Any]]:
@@ -70,20 +73,11 @@ def read_tensor(path: str | Path, name: str) -> tuple[np.ndarray, dict[str, Any]
 
 def map_tensor(path: str | Path, name: str) -> tuple[np.ndarray, dict[str, Any]]:
     """`read_tensor` for a float32 tensor, memory-mapped: its pages are read on access and need not stay in memory."""
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            said = json.loads((file.metadata() or {})["provenance"])
-            file.get_slice(name)  # raises if the tensor is missing or the file is cut off
-        with Path(path).open("rb") as raw:
-            length = int.from_bytes(raw.read(8), "little")
-            entry = json.loads(raw.read(length))[name]
+    with _opened(path) as (file, said), Path(path).open("rb") as raw:
+        file.get_slice(name)  # raises if the tensor is missing or the file is cut off
+        length = int.from_bytes(raw.read(8), "little")
+        entry = json.loads(raw.read(length))[name]
         if entry["dtype"] != "F32":
             raise KeyError(f"{name} is {entry['dtype']}, not F32")
         start = 8 + length + entry["data_offsets"][0]
         return np.memmap(path, "<f4", "r", start, tuple(entry["shape"])), said
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run the stage that makes it") from None
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise _broken(path, error) from None

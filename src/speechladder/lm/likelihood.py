@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
 
+from speechladder.io.progress import no_progress
 from speechladder.lm.architectures.base import parts_of
 from speechladder.lm.attention import attention_blocks
 from speechladder.lm.batches import by_length, padded
@@ -20,7 +21,7 @@ def sequence_nll(
     sequences: Sequence[np.ndarray],
     batch_tokens: int,
     layers: bool = False,
-    advance: Callable[[float], object] = lambda amount: None,
+    advance: Callable[[float], object] = no_progress,
 ) -> np.ndarray:
     """(n, 1) float64 nats: the sum over the tokens of a sequence after the first, each given all tokens before it.
 

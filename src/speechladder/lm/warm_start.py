@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from speechladder.io.errors import UserError
-from speechladder.io.files import read_json
 from speechladder.io.hashing import files_sha256
+from speechladder.io.hub import fetch_model, find_config, find_weights
 from speechladder.lm.architectures.base import get_architecture
 from speechladder.settings import DIMENSIONS, LM
 
@@ -23,29 +23,9 @@ def read_config(init: str, architecture: str = "llama") -> dict[str, Any] | None
 
     Raise UserError if the model is not of `architecture`.
     """
-    folder = Path(init).expanduser()
-    if folder.is_dir():
-        path = folder / "config.json"
-        if not path.is_file():
-            raise UserError(f"{FIELD}: {folder} has no config.json; name a folder as transformers saves it")
-    elif folder.exists():
-        raise UserError(f"{FIELD}: {init} is a file; name the folder that holds it with its config.json")
-    else:
-        from huggingface_hub import try_to_load_from_cache
-        from huggingface_hub.errors import HFValidationError
-
-        missing = f"{FIELD}: no such folder: {init}; name a folder, or a model of the hub as OWNER/NAME"
-        try:
-            found = try_to_load_from_cache(init, "config.json")
-        except HFValidationError:
-            raise UserError(missing) from None
-        if not isinstance(found, str):
-            if init.count("/") != 1:
-                raise UserError(missing)
-            return None
-        path = Path(found)
-    config = read_json(path)
-    check_init_config(config, init, architecture)
+    config = find_config(init, FIELD)
+    if config is not None:
+        check_init_config(config, init, architecture)
     return config
 
 
@@ -94,19 +74,7 @@ def with_init_dimensions(settings: LM, config: dict[str, Any] | None = None) -> 
 
 def init_folder(init: str) -> Path:
     """The folder of the files of lm.init; a model of the hub is fetched. Raise UserError if that fails."""
-    folder = Path(init).expanduser()
-    if folder.is_dir():
-        return folder
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(init, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # the client of the hub raises a dozen kinds
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{FIELD}: {init} cannot be fetched ({first}); fetch it on a machine with a network (hf download {init} "
-            f"--local-dir FOLDER) and set {FIELD}: FOLDER"
-        ) from None
+    return fetch_model(init, FIELD, ["*.json", "*.safetensors"])
 
 
 def resolve_init(settings: LM) -> LM:
@@ -120,10 +88,7 @@ def resolve_init(settings: LM) -> LM:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of a model's weights. Raise UserError if there are none."""
-    found = sorted(folder.glob("model*.safetensors"))
-    if not found:
-        raise UserError(f"{FIELD}: {folder} holds no model*.safetensors; fetch the model again, or convert it")
-    return found
+    return find_weights(folder, FIELD, ["model*.safetensors"])
 
 
 def weights_digest(folder: Path) -> str:

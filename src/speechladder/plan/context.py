@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from speechladder.constants import FRAME_RATE
@@ -12,8 +11,8 @@ from speechladder.plan.rates import Cost, Figure, Rates
 from speechladder.plan.speech import Hours, Items, Measured, all_items
 from speechladder.settings import Settings, at
 from speechladder.settings.points import Variation
+from speechladder.settings.units import SHIPPED, encoder_folder
 from speechladder.units.encoders.compute import HUBERT_BASE, HUBERT_LARGE, encoder_flops
-from speechladder.workflow.checks import ASSETS, SHIPPED
 
 HUB = {"facebook/hubert-base-ls960": HUBERT_BASE, "facebook/hubert-large-ll60k": HUBERT_LARGE}
 MAX_UTTERANCE = 30.0  # seconds; the encoder's attention is counted over no longer utterances
@@ -120,7 +119,7 @@ class Context:
 
 def encoder_config(name: str) -> tuple[Mapping[str, Any], bool]:
     """Return an encoder's dimensions and whether they are known: a folder's, a hub model's, else HuBERT-Large's."""
-    folder = ASSETS / SHIPPED if name == SHIPPED else Path(name)
-    if (folder / "config.json").is_file():
-        return read_json(folder / "config.json"), True
+    file = encoder_folder(name) / "config.json"
+    if file.is_file():
+        return read_json(file), True
     return HUB.get(name, HUBERT_LARGE), name in HUB

@@ -10,14 +10,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, MultipleLocator
 
-from speechladder.analysis import continuation, factors, layers, learning
+from speechladder.analysis import continuation, curves, factors
 from speechladder.analysis.csv_tables import interval_columns, read_csv
 from speechladder.analysis.table import table_columns
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.tables import TOKEN_INDEX, read_table
-from speechladder.report.style import REFERENCE, add_legend, draw_interval, floats, look, note_no_rows, open_figure
+from speechladder.report.style import (
+    REFERENCE,
+    add_legend,
+    draw_interval,
+    floats,
+    look,
+    note_no_rows,
+    open_figure,
+    plain_ticks,
+)
 
 
 def draw_all(results: Path, folder: Path | None = None) -> None:
@@ -93,10 +102,17 @@ def draw_factors(path: Path, folder: Path) -> Figure:
     return figure
 
 
-def _curves(axes: Sequence[Axes], rows: list[dict[str, str]], x: str) -> list[str]:
-    """Draw accuracy (norm sum) over column `x`, a line and a band per rung, a panel per task; returns the rungs."""
+def _curves(figure: Figure, axes: Sequence[Axes], rows: list[dict[str, str]], x: str, empty: str) -> Sequence[Axes]:
+    """Draw accuracy (norm sum) over column `x`, a line and a band per rung, a panel per task, and the legend.
+
+    Returns the panels with curves; without rows there are none, and `empty` says why.
+    """
     rungs = list(dict.fromkeys(row["rung"] for row in rows))
     for axis, task in zip(axes, TASKS):
+        axis.set_title(TASKS[task].title)
+        if not rows:
+            note_no_rows(axis, empty)
+            continue
         axis.axhline(50, **REFERENCE)
         for rung in rungs:
             points = sorted(
@@ -112,47 +128,32 @@ def _curves(axes: Sequence[Axes], rows: list[dict[str, str]], x: str) -> list[st
                 if len(at) == 1:  # a band needs two points
                     axis.vlines(at, low, high, color=style["color"], linewidth=2)
                 axis.plot(at, value, **style, markersize=4.5, linewidth=1.5)
-        axis.set_title(TASKS[task].title)
         axis.grid(axis="y", color="0.92")
+    if not rows:
+        return []
     axes[0].set_ylabel("accuracy, %")
-    return rungs
+    add_legend(figure, "chance", rungs)
+    return axes
 
 
 def draw_layers(path: Path, folder: Path) -> Figure:
     """The accuracy (norm sum) of each layer through the final norm and the head; layer 0 is the embedding."""
-    rows = read_csv(path, layers.COLUMNS)
+    rows = read_csv(path, curves.LAYERS_COLUMNS)
     with open_figure(folder, "layers", _width(), 4.2, len(TASKS), sharey=True) as (figure, axes):
-        if not rows:
-            for axis, task in zip(axes, TASKS):
-                axis.set_title(TASKS[task].title)
-                note_no_rows(axis, "layers were not scored\n(scores.layers: false)")
-            return figure
-        rungs = _curves(axes, rows, "layer")
-        for axis in axes:
+        for axis in _curves(figure, axes, rows, "layer", "layers were not scored\n(scores.layers: false)"):
             axis.set_xlabel("layer")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        add_legend(figure, "chance", rungs)
     return figure
 
 
 def draw_learning(path: Path, folder: Path) -> Figure:
     """The accuracy (norm sum) against the tokens seen in training; the last point is that of the kept weights."""
-    rows = read_csv(path, learning.COLUMNS)
+    rows = read_csv(path, curves.LEARNING_COLUMNS)
     with open_figure(folder, "learning", _width(), 4.2, len(TASKS), sharey=True, sharex=True) as (figure, axes):
-        if not rows:
-            for axis, task in zip(axes, TASKS):
-                axis.set_title(TASKS[task].title)
-                note_no_rows(axis, "the curve was not scored\n(scores.learning: false)")
-            return figure
-        rungs = _curves(axes, rows, "train_tokens")
-        for axis in axes:
-            axis.set_xlabel("training tokens")
-            axis.set_xscale("log")
+        for axis in _curves(figure, axes, rows, "train_tokens", "the curve was not scored\n(scores.learning: false)"):
+            axis.set(xlabel="training tokens", xscale="log")
             first, last = axis.get_xlim()
-            axis.xaxis.set_major_locator(LogLocator(subs=(1.0,) if last > 300 * first else (1.0, 3.0)))
-            axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # 300k, 1M
-            axis.xaxis.set_minor_formatter(NullFormatter())
-        add_legend(figure, "chance", rungs)
+            plain_ticks(axis.xaxis, EngFormatter(sep=""), (1.0,) if last > 300 * first else (1.0, 3.0))  # 300k, 1M
     return figure
 
 
@@ -204,9 +205,7 @@ def draw_continuation(path: Path, folder: Path) -> Figure:
                 axis.plot(float(row["ppl"]), at, **style, linestyle="none", markersize=6.5)
         axis.set(xscale="log", ylim=(len(rungs) - 0.5, -0.5), xlabel="perplexity per word (better to the left)")
         first, last = axis.get_xlim()
-        axis.xaxis.set_major_locator(LogLocator(subs=(1.0,) if last > 300 * first else (1.0, 2.0, 5.0)))
-        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        plain_ticks(axis.xaxis, EngFormatter(sep=""), (1.0,) if last > 300 * first else (1.0, 2.0, 5.0))
         axis.grid(axis="x", color="0.92")
         axis.set_yticks(range(len(rungs)), [row["rung"] for row in rungs])
         plain = {"color": "0.2", "marker": "o", "linestyle": "none"}

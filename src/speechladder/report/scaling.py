@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, Formatter, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, NullLocator
 
 from speechladder.analysis.csv_tables import read_csv
 from speechladder.analysis.scaling import AXES, Law, Point, fit_law, scaling_columns, write_fits, write_scaling
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
-from speechladder.report.style import REFERENCE, look, note_no_rows, open_figure
+from speechladder.report.style import REFERENCE, look, note_no_rows, open_figure, plain_ticks
 from speechladder.settings import Analysis
 
 TITLES = {"parameters": "loss against size", "hours": "loss against data", "exponents": "exponents"}
@@ -84,14 +83,14 @@ def draw_scaling(path: Path, confidence: float, folder: Path) -> Figure:
                 _slices(axis, name, by_rung[rung], laws[rung], look(rung))
             axis.set(title=TITLES[name], xlabel=LABELS[name], xscale="log", yscale="log")
             axis.grid(axis="y", color="0.92")
-            _plain_ticks(axis.yaxis)
-        _plain_ticks(axes[0].xaxis, EngFormatter(sep=""))
+            plain_ticks(axis.yaxis)
+        plain_ticks(axes[0].xaxis, EngFormatter(sep=""))
         hours = np.unique([float(row["hours"]) for row in rows])
         if len(hours) <= 6:
             axes[1].set_xticks(hours, [f"{value:.3g}" for value in hours])
             axes[1].xaxis.set_minor_locator(NullLocator())
         else:
-            _plain_ticks(axes[1].xaxis)
+            plain_ticks(axes[1].xaxis)
         axes[1].sharey(axes[0])
         axes[0].set_ylabel("validation, bits per second of speech")
         _exponents(axes[2], rungs, laws)
@@ -152,10 +151,3 @@ def _exponents(axis: Axes, rungs: list[str], laws: dict[str, Law]) -> None:
     axis.set(ylim=(len(rungs) - 0.5, -0.5), xlabel="alpha: filled; beta: open")
     axis.grid(axis="x", color="0.92")
     axis.margins(x=0.05)
-
-
-def _plain_ticks(axis: Axis, formatter: Formatter | None = None) -> None:
-    """Plain numbers at 1, 2 and 5 of each decade."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(formatter or FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())

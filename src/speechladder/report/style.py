@@ -11,8 +11,10 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullFormatter
 
 from speechladder.io.files import atomic
 from speechladder.io.hashing import stable_hash
@@ -89,6 +91,13 @@ def note_no_rows(axis: Axes, text: str) -> None:
     axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes, color="0.4")
     axis.set_axis_off()
     axis.title.set_visible(True)
+
+
+def plain_ticks(axis: Axis, formatter: Formatter | None = None, subs: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
+    """Plain numbers at these multiples of each decade of a logarithmic axis."""
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(formatter or FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def floats(row: dict[str, str], *columns: str) -> list[float]:

@@ -1,12 +1,19 @@
 """The settings of acoustic units: encoder, k-means sample, codebook, or the user's own units."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from speechladder.settings.section import Fraction, Section
 
+SHIPPED = "hubert-micro"  # the encoder that the package ships
 MAX_UNITS = 2**16 - 4  # ids of tokens are uint16, and four are specials (rungs.tokenizers)
+
+
+def encoder_folder(name: str) -> Path:
+    """The folder of the shipped encoder, or of an encoder by its path."""
+    return Path(__file__).resolve().parents[1] / "assets" / SHIPPED if name == SHIPPED else Path(name)
 
 
 class Units(Section):
@@ -19,7 +26,7 @@ class Units(Section):
         "external: your own tokenizer made the units in path.",
     )
     encoder: str = Field(
-        "hubert-micro",
+        SHIPPED,
         description="hubert-micro (shipped), or a folder or hub id of any HuBERT, WavLM or wav2vec 2.0 that transformers loads. "
         "source: s3prl: the name of an upstream, or NAME:CHECKPOINT.",
     )

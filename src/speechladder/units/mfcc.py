@@ -53,9 +53,9 @@ def log_mel(samples: np.ndarray, bands: int = BANDS) -> np.ndarray:
     return np.log(power @ mel_filters(bands).T + FLOOR).astype(np.float32)
 
 
-def deltas(features: np.ndarray, reach: int = DELTA_REACH) -> np.ndarray:
-    """Regression slope of (frames, dim) over +-`reach` frames, same shape. Edge frames are repeated."""
-    frames = len(features)
+def deltas(features: np.ndarray) -> np.ndarray:
+    """Regression slope of (frames, dim) over +-DELTA_REACH frames, same shape. Edge frames are repeated."""
+    frames, reach = len(features), DELTA_REACH
     if not frames:
         return features
     padded = np.pad(features, ((reach, reach), (0, 0)), mode="edge")
@@ -71,12 +71,11 @@ def normalise(features: np.ndarray) -> np.ndarray:
     return (features - features.mean(0)) / np.maximum(features.std(0), 1e-5)
 
 
-def mfcc(samples: np.ndarray, normalised: bool = True) -> np.ndarray:
+def mfcc(samples: np.ndarray) -> np.ndarray:
     """13 MFCC with deltas and second deltas, (frame_count(n), 39) float32, of (n,) float32 samples at 16 kHz.
 
-    `normalised`: bring each dimension to mean 0 and variance 1 over the utterance.
+    Each dimension has mean 0 and variance 1 over the utterance.
     """
     static = scipy.fft.dct(log_mel(samples), type=2, norm="ortho", axis=1)[:, :COEFFICIENTS].astype(np.float32)
     first = deltas(static)
-    out = np.concatenate([static, first, deltas(first)], axis=1)
-    return normalise(out) if normalised else out
+    return normalise(np.concatenate([static, first, deltas(first)], axis=1))

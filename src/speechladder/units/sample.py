@@ -92,9 +92,10 @@ def encode_quotas(
     quotas: Sequence[SpeakerQuota],
     silence: float,
     seed: int,
-    sinks: Sequence[tuple[Normaliser, Callable[[np.ndarray], None]]],
+    normaliser: Normaliser,
+    sink: Callable[[np.ndarray], None],
 ) -> Drawing:
-    """Encode utterances until every quota is met. Every sink gets the same frames, normalised in its own way.
+    """Encode utterances until every quota is met. `sink` gets the frames, normalised.
 
     Raise UserError if none of the utterances is readable.
     """
@@ -104,8 +105,7 @@ def encode_quotas(
             have = 0
             for chosen, features in _encoded(encoder, quota.candidates, seen):
                 keep = choose_frames(chosen, len(features), quota.share, silence, seed)[: quota.quota - have]
-                for normaliser, sink in sinks:
-                    sink(normaliser.apply(features, chosen.cut.speaker)[keep])
+                sink(normaliser.apply(features, chosen.cut.speaker)[keep])
                 have += len(keep)
                 seen.count(chosen, keep)
                 meter.advance(len(keep))
@@ -165,6 +165,21 @@ def _provenance(encoder: Encoder, policy: dict[str, Any], units: Units, seen: Dr
     return {**encoder.provenance, **policy, **counted}
 
 
+def draw_sample(
+    encoder: Encoder,
+    cuts: Sequence[Path],
+    alignment: Sequence[Path],
+    units: Units,
+    seed: int,
+    normaliser: Normaliser,
+    sink: Callable[[np.ndarray], None],
+) -> dict[str, Any]:
+    """Give `sink` the frames of the sample, (n, dim) float32, as `normaliser` makes them. Return the provenance."""
+    quotas, policy = plan_sample(cuts, alignment, units, seed)
+    seen = encode_quotas(encoder, quotas, units.sample_silence, seed, normaliser, sink)
+    return {**_provenance(encoder, policy, units, seen), **normaliser.provenance}
+
+
 def write_sample(
     cuts: list[Path],
     alignment: list[Path],
@@ -172,7 +187,6 @@ def write_sample(
     units: Units,
     seed: int = 0,
     speakers: Sequence[Path] = (),
-    also: dict[str, Path] | None = None,
 ) -> None:
     """Draw the frames that k-means is trained on: `features` (frames, dim) float32, under units.normalisation.
 
@@ -184,15 +198,7 @@ def write_sample(
         out: units/sample.safetensors to write
         seed: seed of the drawing
         speakers: units/speakers.safetensors, needed for normalisation by speaker
-        also: NORMALISATION=FILE: more files to write, with the same frames under another normalisation
     """
-    encoder = open_encoder(units)
-    wanted = {**(also or {}), units.normalisation: out}
-    quotas, policy = plan_sample(cuts, alignment, units, seed)
-    dim = int(encoder.provenance["dim"])
-    stores = {kind: Store(path, dim, units.sample_gigabytes) for kind, path in wanted.items()}
-    normalisers = {kind: Normaliser.named(kind, speakers) for kind in wanted}
-    sinks = [(normalisers[kind], stores[kind].add) for kind in wanted]
-    seen = encode_quotas(encoder, quotas, units.sample_silence, seed, sinks)
-    for kind, store in stores.items():
-        store.write({**_provenance(encoder, policy, units, seen), **normalisers[kind].provenance})
+    encoder, normaliser = open_encoder(units), Normaliser.named(units.normalisation, speakers)
+    store = Store(out, int(encoder.provenance["dim"]), units.sample_gigabytes)
+    store.write(draw_sample(encoder, cuts, alignment, units, seed, normaliser, store.add))

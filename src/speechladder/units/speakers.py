@@ -2,18 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from speechladder.alignment.cuts import aligned_cuts
 from speechladder.constants import SAMPLE_RATE
-from speechladder.corpora.cuts import read_cuts
+from speechladder.corpora.draw import Draw
 from speechladder.io.audio import AudioError, read_audio
 from speechladder.io.columns import batches
-from speechladder.io.errors import UserError, paired
-from speechladder.io.hashing import stable_hash
+from speechladder.io.errors import UserError
 from speechladder.io.progress import progress
-from speechladder.io.tables import ALIGNMENT, ITEMS, read_table
+from speechladder.io.tables import ITEMS
 from speechladder.settings import Units
 from speechladder.units.decode import MIN_SAMPLES
 from speechladder.units.encoders.base import Encoder
@@ -22,50 +23,39 @@ from speechladder.units.normalise import Normaliser, SpeakerSums
 
 _SPARE = 1.5  # factor on what is needed, since some audio turns out to be unreadable
 
-Spoken = dict[str, list[tuple[int, float, Callable[[], np.ndarray]]]]  # speaker -> hash, seconds, how to read it
+Read = Callable[[], np.ndarray]
+Spoken = dict[str, Draw[tuple[float, Read]]]  # speaker -> seconds of utterances and how to read them
 
 
-def _head(rows: list, seconds: float) -> list:
-    """The first rows by hash that last `seconds` together, and some to spare."""
-    rows.sort(key=lambda row: row[0])
-    ends = np.cumsum([row[1] for row in rows])
-    return rows[: int(np.searchsorted(ends, seconds * _SPARE)) + 1]
+def _draws(seconds: float, seed: int) -> Spoken:
+    return defaultdict(lambda: Draw(seconds * _SPARE, "speaker", seed))
 
 
 def _of_corpus(cuts: Sequence[Path], alignment: Sequence[Path], seconds: float, seed: int) -> Spoken:
-    held: Spoken = defaultdict(list)
-    for path, aligned_path in paired(cuts=cuts, alignment=alignment):
-        aligned = set(read_table(aligned_path, ALIGNMENT, columns=["id"])["id"].to_pylist())
-        touched = set()
-        for cut in read_cuts(path):
-            if cut.id in aligned:  # of every split, since units of held-out speakers are normalised too
-                held[cut.speaker].append((stable_hash("speaker", seed, cut.id), cut.duration, cut.samples))
-                touched.add(cut.speaker)
-        for speaker in touched:
-            held[speaker] = _head(held[speaker], seconds)
-    return held
+    drawn = _draws(seconds, seed)
+    for _, cut in aligned_cuts(cuts, alignment):  # of every split, since units of held-out speakers are normalised too
+        drawn[cut.speaker].add(cut.id, cut.duration, (cut.duration, cut.samples))
+    return drawn
 
 
 def _of_items(items: Sequence[Path], known: set[str], seconds: float, seed: int) -> Spoken:
-    held: Spoken = defaultdict(list)
+    drawn = _draws(seconds, seed)
     for path in items:
         for batch in batches(path, ITEMS, ["item", "voice", "seconds", "audio"], 256):
             for row in batch.to_pylist():
                 if row["voice"] not in known:
-                    order, audio = stable_hash("speaker", seed, row["item"]), row["audio"] or b""
-                    held[row["voice"]].append((order, row["seconds"], lambda audio=audio: read_audio(audio)))
-            # drop what is not needed at once, since an official benchmark has gigabytes of audio
-            held = defaultdict(list, {voice: _head(rows, seconds) for voice, rows in held.items()})
-    return held
+                    read = partial(read_audio, row["audio"] or b"")
+                    drawn[row["voice"]].add(row["item"], row["seconds"], (row["seconds"], read))
+    return drawn
 
 
-def _read(rows: list, seconds: float) -> Iterator[np.ndarray]:
-    """Samples of utterances in the order of their hash, until they last `seconds`.
+def _read(rows: list[tuple[float, Read]], seconds: float) -> Iterator[np.ndarray]:
+    """Samples of utterances in their order, until they last `seconds`.
 
     Unreadable utterances are skipped; the stage that extracts their units lists them.
     """
     left = seconds * SAMPLE_RATE
-    for _, _, read in sorted(rows, key=lambda row: row[0]):
+    for _, read in rows:
         if left <= 0:
             return
         try:
@@ -77,12 +67,13 @@ def _read(rows: list, seconds: float) -> Iterator[np.ndarray]:
             yield samples
 
 
-def _sum_features(encoder: Encoder, spoken: Spoken, seconds: float) -> SpeakerSums:
+def _sum_features(encoder: Encoder, drawn: Spoken, seconds: float) -> SpeakerSums:
     found = SpeakerSums()
-    total = sum(min(seconds, sum(row[1] for row in rows)) for rows in spoken.values())
+    spoken = {speaker: drawn[speaker].items() for speaker in sorted(drawn)}
+    total = sum(min(seconds, sum(duration for duration, _ in rows)) for rows in spoken.values())
     with progress("speakers' statistics", total, "h of speech per h") as meter:
-        for speaker in sorted(spoken):
-            utterances = list(_read(spoken[speaker], seconds))
+        for speaker, rows in spoken.items():
+            utterances = list(_read(rows, seconds))
             for features in encoder.encode(utterances) if utterances else ():
                 found.add(speaker, features)
             meter.advance(sum(map(len, utterances)) / SAMPLE_RATE)

@@ -9,15 +9,14 @@ from speechladder.io.hub import is_hub_name
 from speechladder.lm.architectures.base import get_architecture
 from speechladder.settings import DIMENSIONS, LM, Settings, Units
 from speechladder.settings.loading import mistakes, not_allowed
+from speechladder.settings.units import SHIPPED, encoder_folder
 from speechladder.workflow.paths import find, find_or_keep
 from speechladder.workflow.rungs import needs_durations, needs_vocoder, spoken_rungs, stories_need_transcripts
 
-SHIPPED = "hubert-micro"
 SOURCE = "the configuration (config/config.yaml, --configfile, --config)"
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
-def check_rungs(settings: Settings, source: str = SOURCE) -> None:
+def check_rungs(settings: Settings) -> None:
     """Raise UserError if a rung of the settings is not registered, with the nearest name and all allowed names."""
     from speechladder.rungs import registry
 
@@ -27,7 +26,7 @@ def check_rungs(settings: Settings, source: str = SOURCE) -> None:
         (f"{field}.{n}", rung) for field, rungs in given.items() for n, rung in enumerate(rungs) if rung not in names
     ]
     if wrong:
-        raise mistakes(source, [not_allowed(field, rung, names) for field, rung in wrong])
+        raise mistakes(SOURCE, [not_allowed(field, rung, names) for field, rung in wrong])
 
 
 def check_architectures(settings: Settings) -> None:
@@ -46,7 +45,7 @@ def check_encoder(units: Units, home: Path) -> str:
     """
     if units.source == "s3prl":
         return _check_upstream(units.encoder, home)
-    given, folder = units.encoder, ASSETS / SHIPPED
+    given, folder = units.encoder, encoder_folder(units.encoder)
     if given != SHIPPED:
         try:
             folder = Path(find(given, home))

@@ -14,8 +14,8 @@ from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.corpora.local import audio_digest, transcript_files
 from speechladder.io.errors import UserError
 from speechladder.settings import DIMENSIONS, Settings, at, where
+from speechladder.settings.units import encoder_folder
 from speechladder.units.encoders.s3prl_environment import split_encoder
-from speechladder.workflow.checks import ASSETS, SHIPPED
 from speechladder.workflow.rungs import needs_vocoder, reads_units
 from speechladder.workflow.sources import audio_inputs, content, place, readable, tars, unpacked
 from speechladder.workflow.unread import read_options
@@ -171,7 +171,7 @@ class Inputs:
         """The encoder's files where it lies on disk: other weights or another front end give other units."""
         units = self.settings.units
         given = (split_encoder(units.encoder)[1] or "") if units.source == "s3prl" else units.encoder
-        folder = ASSETS / SHIPPED if given == SHIPPED else Path(given)
+        folder = encoder_folder(given)
         if units.source == "s3prl" and folder.is_file():
             return [str(folder)]
         return _files(folder, "*.safetensors", "pytorch_model*.bin", "*config.json") if given else []

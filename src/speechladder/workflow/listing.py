@@ -12,7 +12,7 @@ from typing import NamedTuple
 from speechladder.io.errors import UserError
 
 HOME = Path(__file__).resolve().parents[3]
-TARGETS = ("results/table.csv",)
+TARGET = "results/table.csv"
 MARK = "rules as JSON: "
 # Snakemake has no command that prints outputs; a Snakefile can look at the rules that it has included.
 SNAKEFILE = """
@@ -33,13 +33,13 @@ class Stage(NamedTuple):
     needs: list[str] | None
 
 
-def stages(words: Sequence[str] = (), targets: Sequence[str] = TARGETS) -> list[Stage]:
-    """The stages of a run, each after the stages that it needs, then the stages that `targets` do not need.
+def stages(words: Sequence[str] = ()) -> list[Stage]:
+    """The stages of a run, each after the stages that it needs, then the stages that results/table.csv does not need.
 
     `words` are Snakemake's options (--configfile, --config, --directory). Outputs are patterns: {shard}, {rung} and
     the like are wildcards. Raises UserError with Snakemake's own message if the configuration is wrong.
     """
-    outputs, needs = _ask_snakemake(words, targets)
+    outputs, needs = _ask_snakemake(words)
     order: list[str] = []
 
     def add(rule: str) -> None:
@@ -55,13 +55,13 @@ def stages(words: Sequence[str] = (), targets: Sequence[str] = TARGETS) -> list[
     return run + [Stage(rule, made, None) for rule, made in outputs.items() if rule not in needs and made]
 
 
-def _ask_snakemake(words: Sequence[str], targets: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _ask_snakemake(words: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Rule -> patterns of its outputs, for every rule; rule -> rules that it needs, for those of this run."""
     with tempfile.TemporaryDirectory() as folder:
         snakefile = Path(folder) / "Snakefile"
         snakefile.write_text(SNAKEFILE.format(snakefile=str(HOME / "workflow" / "Snakefile"), mark=MARK))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--rulegraph", "dot"]
-        done = subprocess.run([*command, *words, "--", *targets], capture_output=True, text=True)
+        done = subprocess.run([*command, *words, "--", TARGET], capture_output=True, text=True)
     names = dict(re.findall(r"^\s*(\d+)\[label = \"(\w+)\"", done.stdout, flags=re.M))
     found = re.search(f"^{MARK}(.*)$", done.stdout, flags=re.M)
     if not names or not found:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechladder.alignment.base import Aligned, AlignmentError, Answer, Request, audible_samples, no_progress
+from speechladder.alignment.base import Aligned, AlignmentError, Answer, Request, audible_samples
 from speechladder.alignment.mfa.command import common_options, log_lines, run_mfa
 from speechladder.alignment.mfa.corpus import MFACorpus
 from speechladder.alignment.mfa.dictionary import pronounce_all, read_dictionary
@@ -14,7 +14,7 @@ from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.io.files import work_folder
-from speechladder.io.progress import say
+from speechladder.io.progress import no_progress, say
 
 NOT_FOUND = "not aligned: MFA wrote no TextGrid; the text does not fit the audio"
 

@@ -102,18 +102,12 @@ def _failure(what: str, code: int, lines: list[str], root: Path, shown: bool) ->
         last.append(line)
     how, number = f"failed with exit code {code}", code - 128  # a shell adds 128 to the number of a signal
     if number > 0:
-        how = f"was killed by {_signal(number)}"
+        names = {one.value: one.name for one in signal.Signals}
+        how = f"was killed by {names.get(number, f'signal {number}')}"
         if number == signal.SIGKILL:
             how += "; perhaps the machine ran out of memory: use fewer threads or more shards"
     tail = [_STAMP.sub("", line) for line in lines[-TAIL:]] or list(last) or ["(no output)"]
     return UserError(f"{what} {how}. Its last lines:\n  " + "\n  ".join(tail) + "\nIts whole output is above.")
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def log_lines(root: Path) -> list[tuple[str, str]]:

@@ -7,20 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from speechladder.alignment.check import EXAMPLE, is_pretrained_name
+from speechladder.alignment.check import EXAMPLE, SUFFIXES, is_pretrained_name
 from speechladder.alignment.mfa.command import mfa_version, run_mfa
-from speechladder.alignment.mfa.dictionary import Dictionary, pronounce_all, read_dictionary
+from speechladder.alignment.mfa.dictionary import pronounce_all, read_dictionary
 from speechladder.corpora.cuts import read_cuts
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, read_json, work_folder, write_json
 from speechladder.io.progress import progress, say
 
-# MFA's kind of model -> field of the settings, file name in our folders, suffix in MFA's folders
-KINDS = {
-    "acoustic": ("mfa_model", "acoustic.zip", ".zip"),
-    "dictionary": ("mfa_dictionary", "dictionary.dict", ".dict"),
-    "g2p": ("mfa_g2p", "g2p.zip", ".zip"),
-}
+KINDS = {"acoustic": "mfa_model", "dictionary": "mfa_dictionary", "g2p": "mfa_g2p"}  # MFA's name -> our setting
 
 
 def fetch_models(out: Path, dictionary: str, model: str | None = None, g2p: str | None = None) -> None:
@@ -40,18 +35,18 @@ def fetch_models(out: Path, dictionary: str, model: str | None = None, g2p: str 
         about: dict[str, Any] = {"mfa": mfa_version(work / "root"), "models": {}}
         for kind, given in {"acoustic": model, "dictionary": dictionary, "g2p": g2p}.items():
             if given is not None:
-                field, name, _ = KINDS[kind]
-                shutil.copyfile(_found(kind, given, work / "root"), folder / name)
-                (folder / name).chmod(0o644)
-                digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-                about["models"][field] = {"given": given, "sha256": digest}
+                file = folder / f"{kind}{SUFFIXES[KINDS[kind]]}"
+                shutil.copyfile(_found(kind, given, work / "root"), file)
+                file.chmod(0o644)
+                digest = hashlib.sha256(file.read_bytes()).hexdigest()
+                about["models"][KINDS[kind]] = {"given": given, "sha256": digest}
         read_dictionary(folder / "dictionary.dict", "alignment.mfa_dictionary", called=dictionary)
         write_json(folder / "about.json", about)
 
 
 def _found(kind: str, given: str, root: Path) -> Path:
     """The file of a model, downloaded if `given` is the name of a pretrained model."""
-    field, _, suffix = KINDS[kind]
+    field = KINDS[kind]
     if Path(given).is_file():
         return Path(given)
     if not is_pretrained_name(given):
@@ -63,7 +58,7 @@ def _found(kind: str, given: str, root: Path) -> Path:
         run_mfa(["model", "download", kind, given], root)
     except UserError as error:
         raise UserError(f"alignment.{field}: {given} cannot be downloaded: {error}") from None
-    path = root / "pretrained_models" / kind / f"{given}{suffix}"
+    path = root / "pretrained_models" / kind / f"{given}{SUFFIXES[field]}"
     if not path.is_file():
         there = ", ".join(sorted(p.name for p in path.parent.glob("*"))) or "nothing"
         raise UserError(f"alignment.{field}: mfa downloaded {given}, but not to {path.name}; there is {there}")
@@ -117,7 +112,9 @@ def prepare_mfa(cuts: list[Path], models: Path, out: Path, lexicon: Path | None 
                 dictionary.add(word, dictionary.adapted(phones))
         unknown = {word: spoken[word] for word in missing if word not in dictionary}
         dictionary.write(folder / "dictionary.dict")
-        _write_oov(folder / "oov.tsv", unknown)
+        rows = sorted(unknown.items(), key=lambda row: (-row[1], row[0]))
+        oov = "word\tcount\n" + "".join(f"{word}\t{count}\n" for word, count in rows)
+        (folder / "oov.tsv").write_text(oov, encoding="utf-8")
         counts |= {
             "corpus_words": len(spoken),
             "g2p": len(predicted),
@@ -126,18 +123,8 @@ def prepare_mfa(cuts: list[Path], models: Path, out: Path, lexicon: Path | None 
             "occurrences_without_pronunciation": sum(unknown.values()),
         }
         write_json(folder / "about.json", about | {"words": counts})
-    say(_summary(counts, dictionary))
-
-
-def _write_oov(path: Path, unknown: dict[str, int]) -> None:
-    rows = sorted(unknown.items(), key=lambda row: (-row[1], row[0]))
-    path.write_text("word\tcount\n" + "".join(f"{word}\t{count}\n" for word, count in rows), encoding="utf-8")
-
-
-def _summary(counts: dict[str, Any], dictionary: Dictionary) -> str:
-    lost = counts["occurrences_without_pronunciation"]
-    return (
-        f"dictionary of {len(dictionary):,} words, {counts['g2p']:,} of them by G2P; "
-        f"{counts['without_pronunciation']:,} of the corpus's {counts['corpus_words']:,} words have no pronunciation "
-        f"({lost:,} of {counts['occurrences']:,} occurrences; oov.tsv)"
+    say(
+        f"dictionary of {len(dictionary):,} words, {len(predicted):,} of them by G2P; "
+        f"{len(unknown):,} of the corpus's {len(spoken):,} words have no pronunciation "
+        f"({sum(unknown.values()):,} of {spoken.total():,} occurrences; oov.tsv)"
     )

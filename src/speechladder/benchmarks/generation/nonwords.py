@@ -6,7 +6,6 @@ Letter transitions are matched: one half of the non-words is slightly likelier t
 the other half slightly less likely.
 """
 
-import importlib.util
 import math
 import random
 import re
@@ -16,11 +15,14 @@ from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
+from speechladder.alignment.pocketsphinx import bundled_dictionary
 from speechladder.benchmarks.pairs import Pair
+from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.world import lexicon as lx
 from speechladder.io.errors import UserError
 
 _SEGMENT = re.compile(r"qu|(?:(?!qu)[bcdfghjklmnpqrstvwxz])+|[aeiouy]+")
+MIN_COUNT = 2  # a word is tested if the training text holds it at least this often
 PROPOSALS = 120  # candidates that are drawn for each word
 
 
@@ -92,17 +94,8 @@ def _dictionary() -> tuple[frozenset[str], frozenset[tuple[str, ...]]]:
 
     The package is not imported, which would be slow. Raises UserError if it is not installed.
     """
-    spec = importlib.util.find_spec("pocketsphinx")
-    folder = Path(spec.origin).parent if spec and spec.origin else Path("pocketsphinx")
-    path = folder / "model" / "en-us" / "cmudict-en-us.dict"
-    if not path.is_file():
-        raise UserError(f"{path}: the English dictionary is missing; install pocketsphinx again")
-    words, spoken = set(), set()
-    for line in path.read_text(encoding="utf-8").splitlines():
-        word, *phones = line.split()
-        words.add(word.split("(")[0])
-        spoken.add(tuple(p.rstrip("012") for p in phones))
-    return frozenset(words), frozenset(spoken)
+    words = bundled_dictionary()
+    return frozenset(words), frozenset(tuple(phones.split()) for variants in words.values() for phones in variants)
 
 
 def _suffix(word: str) -> str:
@@ -230,6 +223,19 @@ class _Matcher:
         if word not in self._phones:
             self._phones[word] = tuple(p.rstrip("012") for p in self._pronounce(word))
         return self._phones[word]
+
+
+def training_words(cuts: list[Path]) -> tuple[list[str], set[str]]:
+    """Words that the train split holds at least MIN_COUNT times, the most frequent first; and all words of the cuts."""
+    counts: Counter[str] = Counter()
+    every: set[str] = set()
+    for path in cuts:
+        for cut in read_cuts(path):
+            words = cut.text.split()
+            every.update(words)
+            if cut.split == "train":
+                counts.update(words)
+    return sorted((w for w, n in counts.items() if n >= MIN_COUNT), key=lambda w: (-counts[w], w)), every
 
 
 def swuggy_pairs(

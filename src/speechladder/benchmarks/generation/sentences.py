@@ -9,15 +9,7 @@ import random
 from speechladder.benchmarks.generation.phenomena import PHENOMENA, Draw, Words
 from speechladder.benchmarks.pairs import Pair
 from speechladder.corpora.world import lexicon as lx
-from speechladder.corpora.world.grammar import (
-    MAX_WORDS,
-    MIN_WORDS,
-    Scene,
-    accepts,
-    realise,
-    repeats,
-    scene,
-)
+from speechladder.corpora.world.grammar import MAX_WORDS, MIN_WORDS, Scene, accepts, realise, repeats, scene
 from speechladder.corpora.world.stories import held_out, story, written
 from speechladder.io.errors import UserError
 

@@ -1,17 +1,14 @@
 """sBLIMP: minimal pairs of sentences, one grammatical and one not."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from speechladder.benchmarks.pairs import Pair
 from speechladder.benchmarks.tasks.slm21 import slm21
 from speechladder.benchmarks.tasks.task import Task
 from speechladder.settings import Benchmarks
 
-if TYPE_CHECKING:
-    from speechladder.benchmarks.pairs import Pair
 
-
-def _generate(settings: Benchmarks, seed: int, cuts: list[Path]) -> "list[Pair]":
+def _generate(settings: Benchmarks, seed: int, cuts: list[Path]) -> list[Pair]:
     from speechladder.benchmarks.generation.sentences import sblimp_pairs
 
     return sblimp_pairs(seed, settings.sblimp_pairs)

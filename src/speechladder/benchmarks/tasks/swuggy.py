@@ -1,20 +1,16 @@
 """sWUGGY: a word against a non-word that is matched to it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from speechladder.benchmarks.pairs import Pair
 from speechladder.benchmarks.tasks.slm21 import slm21
 from speechladder.benchmarks.tasks.task import Task
 from speechladder.settings import Benchmarks
 
-if TYPE_CHECKING:
-    from speechladder.benchmarks.pairs import Pair
 
-
-def _generate(settings: Benchmarks, seed: int, cuts: list[Path]) -> "list[Pair]":
+def _generate(settings: Benchmarks, seed: int, cuts: list[Path]) -> list[Pair]:
     """Words of the world's lexicon or, with `cuts`, of their training text."""
-    from speechladder.benchmarks.generation.nonwords import swuggy_pairs
-    from speechladder.benchmarks.generation.vocabulary import training_words
+    from speechladder.benchmarks.generation.nonwords import swuggy_pairs, training_words
     from speechladder.corpora.speak import pronounce
 
     words, every = training_words(cuts)

@@ -33,7 +33,7 @@ def load_asr(settings: Continuation, folder: str | Path | None) -> ASR:
         return load_whisper(settings.whisper)
     from speechladder.continuation.asr.pocketsphinx import PocketSphinx
 
-    return PocketSphinx.from_folder(folder)
+    return PocketSphinx(folder)
 
 
 def load_normaliser(settings: Continuation) -> Callable[[str], str]:

@@ -18,7 +18,6 @@ SIZES = (  # of openai-whisper 20250625; a test compares the list with the packa
     *("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium"),
     *("large-v1", "large-v2", "large-v3", "large", "large-v3-turbo", "turbo"),
 )
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 PARTS = {"preprocessor_config.json": "processor_config.json", "tokenizer.json": "vocab.json"}  # one of each pair
 
 
@@ -56,7 +55,7 @@ def check_whisper_config(config: Mapping[str, Any], name: str) -> None:
 
 def _check_folder(folder: Path) -> None:
     check_whisper_config(read_model_config(folder, FIELD), str(folder))
-    find_weights(folder, FIELD, WEIGHTS)
+    find_weights(folder, FIELD)
     for one, other in PARTS.items():
         if not any((folder / name).is_file() for name in (one, other)):
             raise UserError(

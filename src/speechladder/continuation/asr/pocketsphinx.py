@@ -1,25 +1,25 @@
 """PocketSphinx with a language model, a pronunciation dictionary and acoustic parameters made from the run's corpus."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from speechladder.alignment.pocketsphinx import DITHER, PADDING, bundled_dictionary
+from speechladder.alignment.pocketsphinx import PADDING, bundled_dictionary, pcm_bytes, write_dictionary
 from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.asr.adapt import adapt
 from speechladder.continuation.asr.text import english_normaliser
 from speechladder.continuation.lexicon import observed_pronunciations
 from speechladder.continuation.sample import rows_of, train_sample
 from speechladder.corpora.cuts import Cut
+from speechladder.corpora.draw import Draw
 from speechladder.corpora.phones import SIL, strip_stress
 from speechladder.corpora.speak import pronounce
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, write_json
-from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
 from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT
@@ -65,8 +65,9 @@ def build_asr(
         _write_trigrams(texts, folder / "lm.arpa")
         words = sorted({word for text in texts for word in text.split()})
         entries = {word: _pronunciations(word, said.get(word, []), corpus) for word in words}
-        _write_dictionary(entries, folder / "words.dict")
-        chosen = _draw(aligned, minutes * 60)
+        with (folder / "words.dict").open("w") as file:
+            write_dictionary(entries, file)
+        chosen = _draw(aligned, minutes * 60, "asr speech", lambda cut: cut.duration)
         frames = 0
         if chosen:
             with progress("adapt asr", sum(c.duration for c in chosen), "x real time") as meter:
@@ -78,26 +79,19 @@ def build_asr(
 
 def _choose_texts(train: list[Cut]) -> list[str]:
     """The texts of the utterances, in their order; of a sample of them if they have more than MAX_WORDS words."""
-    chosen, words = [], 0
-    for cut in sorted(train, key=lambda cut: stable_hash("asr text", cut.id)):
-        words += len(cut.text.split())
-        if chosen and words > MAX_WORDS:
-            say(f"asr: the language model is made of {len(chosen)} of {len(train)} texts, {MAX_WORDS:,} words")
-            break
-        chosen.append(cut)
+    chosen = _draw(train, MAX_WORDS, "asr text", lambda cut: len(cut.text.split()))
+    if len(chosen) < len(train):
+        say(f"asr: the language model is made of {len(chosen)} of {len(train)} texts, {MAX_WORDS:,} words")
     kept = {cut.id for cut in chosen}
     return [cut.text for cut in train if cut.id in kept]
 
 
-def _draw(cuts: list[Cut], seconds: float) -> list[Cut]:
-    """A draw of cuts of up to `seconds` of speech."""
-    chosen, total = [], 0.0
-    for cut in sorted(cuts, key=lambda cut: stable_hash("asr speech", cut.id)):
-        if chosen and total + cut.duration > seconds:
-            break
-        chosen.append(cut)
-        total += cut.duration
-    return chosen
+def _draw(cuts: list[Cut], wanted: float, key: str, size: Callable[[Cut], float]) -> list[Cut]:
+    """A draw of cuts whose sizes are at most `wanted` together, but of one cut at least."""
+    drawn: Draw[Cut] = Draw(wanted, key)
+    for cut in cuts:
+        drawn.add(cut.id, size(cut), cut)
+    return drawn.items(within=True)
 
 
 def _read_speech(cuts: list[Cut], rows: dict[str, dict], meter: Any) -> Iterable[tuple[bytes, list[Span]]]:
@@ -106,7 +100,7 @@ def _read_speech(cuts: list[Cut], rows: dict[str, dict], meter: Any) -> Iterable
             samples = cut.samples()
         except AudioError:  # the file has changed since the alignment; one utterance less
             continue
-        yield _pcm(samples), from_rows(rows[cut.id]["phones"])
+        yield pcm_bytes(samples), from_rows(rows[cut.id]["phones"])
         meter.advance(cut.duration)
 
 
@@ -126,33 +120,14 @@ def _pronunciations(word: str, said: list[tuple], corpus: str) -> list[str]:
         return [" ".join(phones) for phones in said[:VARIANTS]]
     if corpus != "world" and word in bundled_dictionary():
         return bundled_dictionary()[word]
-    return [" ".join(strip_stress(p) for p in pronounce(word) if p != SIL)]
-
-
-def _write_dictionary(entries: dict[str, list[str]], file: Path) -> None:
-    with file.open("w") as handle:
-        for word, variants in entries.items():
-            for number, phones in enumerate((p for p in dict.fromkeys(variants) if p), 1):
-                handle.write(f"{word}({number}) {phones}\n" if number > 1 else f"{word} {phones}\n")
-
-
-def _pcm(samples: np.ndarray, pad: int = 0) -> bytes:
-    """16-bit samples, with `pad` samples of dither on both sides. The dither is always the same."""
-    padded = np.pad(samples.astype(np.float64), pad)
-    if pad:
-        padded += np.random.default_rng(0).normal(0, DITHER, len(padded))
-    return np.clip(np.round(padded * 32768), -32768, 32767).astype("<i2").tobytes()
+    phones = " ".join(strip_stress(p) for p in pronounce(word) if p != SIL)
+    return [phones] if phones else []
 
 
 class PocketSphinx:
     """The recogniser (`base.ASR`) in a folder that `build_asr` wrote."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._options = options
-        self.normalise = english_normaliser()
-
-    @classmethod
-    def from_folder(cls, folder: str | Path | None) -> "PocketSphinx":
+    def __init__(self, folder: str | Path | None) -> None:
         """Load the recogniser. Raise UserError if a file that `build_asr` writes is missing from `folder`."""
         folder = Path(folder or "")
         for name in FILES:
@@ -161,13 +136,8 @@ class PocketSphinx:
                     f"{folder}/{name}: no such file; run rule build_asr (scripts/build_asr.py), which writes the folder"
                 )
         adapted = {key: str(folder / name) for key, name in ADAPTED.items() if (folder / name).is_file()}
-        return cls({"lm": str(folder / "lm.arpa"), "dict": str(folder / "words.dict"), **WEIGHTS, **adapted})
-
-    def _decoder(self) -> Any:
-        from pocketsphinx import Decoder
-
-        # cmn="batch" subtracts the mean of the utterance itself
-        return Decoder(cmn="batch", loglevel="FATAL", **self._options)
+        self._options = {"lm": str(folder / "lm.arpa"), "dict": str(folder / "words.dict"), **WEIGHTS, **adapted}
+        self.normalise = english_normaliser()
 
     def transcribe(self, utterances: list[np.ndarray]) -> list[str]:
         """Return the text of each utterance, (n,) float32 at 16 kHz, in words of the dictionary; "" if none is found.
@@ -177,9 +147,12 @@ class PocketSphinx:
         return [self._decode(samples) if len(samples) else "" for samples in utterances]
 
     def _decode(self, samples: np.ndarray) -> str:
-        decoder = self._decoder()
+        from pocketsphinx import Decoder
+
+        # cmn="batch" subtracts the mean of the utterance itself
+        decoder = Decoder(cmn="batch", loglevel="FATAL", **self._options)
         decoder.start_utt()
-        decoder.process_raw(_pcm(samples, round(PADDING * SAMPLE_RATE)), full_utt=True)
+        decoder.process_raw(pcm_bytes(samples, round(PADDING * SAMPLE_RATE)), full_utt=True)
         try:
             decoder.end_utt()
         except RuntimeError:  # no path through the words: nothing was recognised

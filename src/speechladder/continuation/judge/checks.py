@@ -9,7 +9,6 @@ from speechladder.io.hub import find_model_folder, find_weights, read_model_conf
 from speechladder.settings import Continuation
 
 FIELD = "continuation.judge_model"
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 
 
@@ -25,7 +24,7 @@ def check_judge(settings: Continuation) -> None:
 
 def _check_folder(folder: Path) -> None:
     config = read_model_config(folder, FIELD)
-    find_weights(folder, FIELD, WEIGHTS)
+    find_weights(folder, FIELD)
     check_judge_config(config, str(folder))
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise UserError(

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from speechladder.continuation.judge.checks import FIELD, check_judge_config
 from speechladder.io.errors import UserError, first_line
 from speechladder.io.hub import check_access, is_hub_name
+from speechladder.io.progress import no_progress
 from speechladder.lm.batches import by_length, padded
 from speechladder.lm.model import prepare_torch
 
@@ -61,7 +62,7 @@ class Judge:
         return self.tokenizer.encode(text, add_special_tokens=False) if text else []
 
 
-def load_judge(name: str | Path, own: bool = False, threads: int = 1) -> Judge:
+def load_judge(name: str | Path, own: bool = False) -> Judge:
     """Load the judge `name`, a folder or a hub's OWNER/NAME: in bf16 on a GPU, in fp32 on the CPU.
 
     The run's `own` judge is always in fp32. Raise UserError naming continuation.judge_model if the model cannot be
@@ -69,7 +70,7 @@ def load_judge(name: str | Path, own: bool = False, threads: int = 1) -> Judge:
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    device = prepare_torch(threads)
+    device = prepare_torch(threads=1)
     dtype = torch.bfloat16 if device.type == "cuda" and not own else torch.float32
     name = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else str(name)
     try:
@@ -106,7 +107,7 @@ def negative_log_likelihoods(
     judge: Judge,
     pairs: Sequence[tuple[str, str]],
     batch_tokens: int = BATCH_TOKENS,
-    advance: Callable[[float], object] = lambda amount: None,
+    advance: Callable[[float], object] = no_progress,
 ) -> list[tuple[float, int]]:
     """Return (nats, tokens of the judge) of each (prompt, continuation); (0.0, 0) for an empty continuation.
 

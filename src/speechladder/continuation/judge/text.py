@@ -8,16 +8,17 @@ import json
 import random
 import re
 from collections.abc import Iterable, Iterator
+from itertools import groupby, zip_longest
 from pathlib import Path
 
 from speechladder.continuation.prompt_table import STORIES
 from speechladder.corpora.cuts import read_cuts
+from speechladder.corpora.draw import hash_order
 from speechladder.corpora.text import normalise
 from speechladder.corpora.world.grammar import scene
 from speechladder.corpora.world.stories import HELD_OUT, document, story, written
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder
-from speechladder.io.hashing import share
 from speechladder.io.progress import say
 from speechladder.io.tables import PROMPTS, read_table
 from speechladder.settings import Continuation
@@ -60,7 +61,7 @@ def judge_documents(
             break
         documents.append(text)
         words += len(text.split())
-    order = sorted(set(documents), key=lambda text: (share(seed, "judge", text), text))
+    order = hash_order(sorted(set(documents)), seed, "judge", name=str)
     if len(order) < 2:
         where = ", ".join(map(str, files or cuts)) or "the world"
         raise UserError(
@@ -116,44 +117,30 @@ def _world_documents(seed: int, forbidden: set[str]) -> Iterator[str]:
 
 
 def _transcripts(cuts: list[Path], seed: int) -> Iterator[str]:
-    texts = [
-        (share(seed, "judge", cut.id), cut.text) for path in cuts for cut in read_cuts(path) if cut.split == "train"
-    ]
-    return (text for _, text in sorted(texts))
+    texts = ((cut.id, cut.text) for path in cuts for cut in read_cuts(path) if cut.split == "train")
+    return (text for _, text in hash_order(texts, seed, "judge", name=lambda row: row[0]))
 
 
 def _in_turn(sources: list[Iterator[str]]) -> Iterator[str]:
     """Yield a document of each file, then the next of each, so that every file has its share of judge_words."""
-    while sources:
-        left = []
-        for source in sources:
-            text = next(source, None)
-            if text is not None:
-                yield text
-                left.append(source)
-        sources = left
+    for texts in zip_longest(*sources):
+        yield from (text for text in texts if text is not None)
 
 
 def _paragraphs(path: Path) -> Iterator[str]:
     """Yield the blocks between blank lines. Raise UserError naming the file if it cannot be read."""
     if not path.name.lower().endswith(SUFFIXES):
         raise UserError(f"continuation.judge_text: {path} is not plain text; name files {' or '.join(SUFFIXES)}")
-    lines: list[str] = []
     try:
         opener = gzip.open if path.name.lower().endswith(".gz") else open
         with opener(path, "rt", encoding="utf-8-sig", errors="replace") as handle:
-            for line in handle:
-                if line.strip():
-                    lines.append(line.strip())
-                elif lines:
-                    yield " ".join(lines)
-                    lines = []
+            for filled, lines in groupby(handle, key=lambda line: bool(line.strip())):
+                if filled:
+                    yield " ".join(line.strip() for line in lines)
     except FileNotFoundError:
         raise UserError(f"continuation.judge_text: {path}: no such file") from None
     except (EOFError, OSError) as error:
         raise UserError(f"continuation.judge_text: {path} is not readable as text ({error})") from None
-    if lines:
-        yield " ".join(lines)
 
 
 def _file_documents(path: Path) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The run's own vocoder: convolutions give a spectral envelope of the units, source and filter give a waveform."""
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -59,11 +59,6 @@ class Envelope(nn.Module):
             x = x + F.dropout(y, self.shape.dropout, self.training)
         y = self.outer(x.transpose(1, 2))
         return y.reshape(len(units), -1, self.shape.bands + 1)
-
-    @property
-    def size(self) -> dict[str, int | float]:
-        """The sizes as config.json has them."""
-        return asdict(self.shape)
 
 
 class OwnVocoder:

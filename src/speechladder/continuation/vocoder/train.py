@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def train_vocoder(
     config = {
         "model_type": KIND,
         "version": STAGES["train_vocoder"].version,
-        **model.size,
+        **asdict(model.shape),
         "pitch": PITCH,
         "speaker_names": speech.speakers,
         "sampling_rate": SAMPLE_RATE,

@@ -24,95 +24,115 @@ def _finite(rules: Rules, name: str, classes: list[tuple[float, str]]) -> None:
         rules[f"{name}.{number}"] += [(0.28 * w, (f"{c}.d",)) for w, c in classes]
 
 
+def _rule(rules: Rules, name: str, *alternatives: tuple[float, str]) -> None:
+    rules[name] = [(weight, tuple(body.split())) for weight, body in alternatives]
+
+
 def _build() -> Rules:
     rules: Rules = {}
+    _add_words(rules)
+    for number in lx.NUMBERS:
+        _add_noun_phrases(rules, number)
+        _add_verb_phrases(rules, number)
+    _add_sentences(rules)
+    return rules
 
-    def rule(name: str, *alternatives: tuple[float, str]) -> None:
-        rules[name] = [(weight, tuple(body.split())) for weight, body in alternatives]
 
+def _add_words(rules: Rules) -> None:
+    """Add the rules that have no number."""
     for name, verb in (("TV", "vt"), ("SV", "social"), ("IV", "vi"), ("FV", "fall"), ("KV", "know")):
         _finite(rules, name, [(1.0, verb)])
-    rule("S", (0.76, "MAIN"), (0.12, "TIME MAIN"), (0.12, "MAIN TIME"))
-    rule("TIME", *((1.0, phrase) for phrase in lx.TIMES))
-    rule("PLACE", (0.6, "in the place"), (0.2, "near the place"), (0.2, "outside the place"))
-    rule("PREP", *((1.0, p) for p in lx.PREPOSITIONS))
-    rule("PP", (0.5, "PREP TN.sg"), (0.5, "PREP TN.pl"))
-    rule("MANNER", *((1.0, w) for w in lx.MANNER))
-    rule("DEGREE", *((1.0, w) for w in lx.DEGREE))
-    rule("OFTEN", *((1.0, w) for w in lx.FREQUENCY))
-    rule("PERFECT", *((3.0 if w in lx.FREQUENCY else 1.0, w) for w in lx.PERFECT))
-    rule("OBJT", (0.52, "TN.sg"), (0.48, "TN.pl"))
-    rule(
-        "OBJA",
-        (0.36, "AN.sg"),
-        (0.36, "AN.pl"),
-        (0.12, "NAME"),
-        (0.16, "ACC"),
+    _rule(rules, "S", (0.76, "MAIN"), (0.12, "TIME MAIN"), (0.12, "MAIN TIME"))
+    _rule(rules, "TIME", *((1.0, phrase) for phrase in lx.TIMES))
+    _rule(rules, "PLACE", (0.6, "in the place"), (0.2, "near the place"), (0.2, "outside the place"))
+    _rule(rules, "PREP", *((1.0, p) for p in lx.PREPOSITIONS))
+    _rule(rules, "PP", (0.5, "PREP TN.sg"), (0.5, "PREP TN.pl"))
+    _rule(rules, "MANNER", *((1.0, w) for w in lx.MANNER))
+    _rule(rules, "DEGREE", *((1.0, w) for w in lx.DEGREE))
+    _rule(rules, "OFTEN", *((1.0, w) for w in lx.FREQUENCY))
+    _rule(rules, "PERFECT", *((3.0 if w in lx.FREQUENCY else 1.0, w) for w in lx.PERFECT))
+    _rule(rules, "OBJT", (0.52, "TN.sg"), (0.48, "TN.pl"))
+    _rule(rules, "OBJA", (0.36, "AN.sg"), (0.36, "AN.pl"), (0.12, "NAME"), (0.16, "ACC"))
+    _rule(rules, "ACC", (0.5, "acc.sg"), (0.5, "them"))
+    _rule(rules, "NAME", (0.5, "name.m"), (0.5, "name.f"))
+
+
+def _add_noun_phrases(rules: Rules, n: str) -> None:
+    """Add subjects and objects of a number, of agents (A) and things (T)."""
+    _rule(rules, f"DET.{n}", *((float(w), d) for d, w in lx.DETERMINERS[n]))
+    _rule(rules, f"AN.{n}", (0.8, f"DET.{n} agent.{n}"), (0.2, f"DET.{n} aadj agent.{n}"))
+    _rule(rules, f"TN.{n}", (0.78, f"DET.{n} thing.{n}"), (0.22, f"DET.{n} tadj thing.{n}"))
+    _rule(
+        rules,
+        f"RC.{n}",
+        (0.25, f"who TV.{n} OBJT"),
+        (0.25, f"who SV.{n} OBJA"),
+        (0.25, "who AN.sg SV.sg"),
+        (0.25, "who AN.pl SV.pl"),
     )
-    rule("ACC", (0.5, "acc.sg"), (0.5, "them"))
-    rule("NAME", (0.5, "name.m"), (0.5, "name.f"))
+    _rule(rules, f"TRC.{n}", (0.4, "that AB.sg TV.sg"), (0.4, "that AB.pl TV.pl"))
+    pronoun = "nom.sg" if n == "sg" else "they"
+    others = ((0.16, "NAME"),) if n == "sg" else ()
+    _rule(rules, f"AB.{n}", (0.72, f"AN.{n}"), (0.14, pronoun), *others)
+    _rule(rules, f"AS.{n}", (0.64, f"AB.{n}"), (0.17, f"AN.{n} PP"), (0.19, f"AN.{n} RC.{n}"))
+    _rule(rules, f"TS.{n}", (0.5, f"TN.{n}"), (0.26, f"TN.{n} PP"), (0.24, f"TN.{n} TRC.{n}"))
+
+
+def _add_verb_phrases(rules: Rules, n: str) -> None:
+    """Add predicates of a number, and sentences with 'ever' or a reflexive."""
+    have = lx.HAVE[n]
+    _rule(rules, f"BE.{n}", (0.7, lx.BE["pres", n]), (0.3, lx.BE["past", n]))
+    _rule(rules, f"PERF.{n}", (0.35, f"{have}"), (0.65, f"{have} PERFECT"))
+    _rule(
+        rules,
+        f"AVP.{n}",
+        (0.26, f"TV.{n} OBJT"),
+        (0.03, f"TV.{n} OBJT PLACE"),
+        (0.035, f"OFTEN TV.{n} OBJT"),
+        (0.025, f"OFTEN SV.{n} OBJA"),
+        (0.02, f"OFTEN IV.{n} PLACE"),
+        (0.11, f"SV.{n} OBJA"),
+        (0.08, f"IV.{n} MANNER"),
+        (0.1, f"IV.{n} PLACE"),
+        (0.03, f"IV.{n}"),
+        (0.05, f"BE.{n} aadj"),
+        (0.03, f"BE.{n} DEGREE aadj"),
+        (0.115, f"BE.{n} vt.g OBJT"),
+        (0.045, f"BE.{n} social.g OBJA"),
+        (0.07, f"BE.{n} vi.g PLACE"),
+        (0.045, f"BE.{n} vi.g MANNER"),
+        (0.085, f"PERF.{n} vt.n OBJT"),
+        (0.02, f"PERF.{n} social.n OBJA"),
+        (0.025, f"PERF.{n} vi.n"),
+        (0.025, f"PERF.{n} vi.n PLACE"),
+        (0.06, f"KV.{n} that EMB"),
+        (0.05, f"KV.{n} what GAP"),
+    )
+    _rule(
+        rules,
+        f"TVP.{n}",
+        (0.3, f"BE.{n} tadj"),
+        (0.25, f"BE.{n} DEGREE tadj"),
+        (0.2, f"BE.{n} PLACE"),
+        (0.25, f"FV.{n} PLACE"),
+        (0.12, f"FV.{n}"),
+    )
+    # the negative polarity item 'ever' occurs with 'no' alone
+    _rule(
+        rules,
+        f"NPI.{n}",
+        (0.5, f"no agent.{n} {have} ever vt.n OBJT"),
+        (0.3, f"no agent.{n} {have} ever social.n OBJA"),
+        (0.2, f"no agent.{n} {have} ever vi.n PLACE"),
+    )
+    reflexive = "refl.sg" if n == "sg" else "themselves"
+    _rule(rules, f"REFL.{n}", (1.0, f"AN.{n} SV.{n} {reflexive}"))
+
+
+def _add_sentences(rules: Rules) -> None:
+    """Add main and embedded clauses."""
     main: list[tuple[float, str]] = []
     for n in lx.NUMBERS:
-        have = lx.HAVE[n]
-        rule(f"DET.{n}", *((float(w), d) for d, w in lx.DETERMINERS[n]))
-        rule(f"BE.{n}", (0.7, lx.BE["pres", n]), (0.3, lx.BE["past", n]))
-        rule(f"AN.{n}", (0.8, f"DET.{n} agent.{n}"), (0.2, f"DET.{n} aadj agent.{n}"))
-        rule(f"TN.{n}", (0.78, f"DET.{n} thing.{n}"), (0.22, f"DET.{n} tadj thing.{n}"))
-        rule(
-            f"RC.{n}",
-            (0.25, f"who TV.{n} OBJT"),
-            (0.25, f"who SV.{n} OBJA"),
-            (0.25, "who AN.sg SV.sg"),
-            (0.25, "who AN.pl SV.pl"),
-        )
-        rule(f"TRC.{n}", (0.4, "that AB.sg TV.sg"), (0.4, "that AB.pl TV.pl"))
-        pronoun = "nom.sg" if n == "sg" else "they"
-        others = ((0.16, "NAME"),) if n == "sg" else ()
-        rule(f"AB.{n}", (0.72, f"AN.{n}"), (0.14, pronoun), *others)
-        rule(f"AS.{n}", (0.64, f"AB.{n}"), (0.17, f"AN.{n} PP"), (0.19, f"AN.{n} RC.{n}"))
-        rule(f"TS.{n}", (0.5, f"TN.{n}"), (0.26, f"TN.{n} PP"), (0.24, f"TN.{n} TRC.{n}"))
-        rule(f"PERF.{n}", (0.35, f"{have}"), (0.65, f"{have} PERFECT"))
-        rule(
-            f"AVP.{n}",
-            (0.26, f"TV.{n} OBJT"),
-            (0.03, f"TV.{n} OBJT PLACE"),
-            (0.035, f"OFTEN TV.{n} OBJT"),
-            (0.025, f"OFTEN SV.{n} OBJA"),
-            (0.02, f"OFTEN IV.{n} PLACE"),
-            (0.11, f"SV.{n} OBJA"),
-            (0.08, f"IV.{n} MANNER"),
-            (0.1, f"IV.{n} PLACE"),
-            (0.03, f"IV.{n}"),
-            (0.05, f"BE.{n} aadj"),
-            (0.03, f"BE.{n} DEGREE aadj"),
-            (0.115, f"BE.{n} vt.g OBJT"),
-            (0.045, f"BE.{n} social.g OBJA"),
-            (0.07, f"BE.{n} vi.g PLACE"),
-            (0.045, f"BE.{n} vi.g MANNER"),
-            (0.085, f"PERF.{n} vt.n OBJT"),
-            (0.02, f"PERF.{n} social.n OBJA"),
-            (0.025, f"PERF.{n} vi.n"),
-            (0.025, f"PERF.{n} vi.n PLACE"),
-            (0.06, f"KV.{n} that EMB"),
-            (0.05, f"KV.{n} what GAP"),
-        )
-        rule(
-            f"TVP.{n}",
-            (0.3, f"BE.{n} tadj"),
-            (0.25, f"BE.{n} DEGREE tadj"),
-            (0.2, f"BE.{n} PLACE"),
-            (0.25, f"FV.{n} PLACE"),
-            (0.12, f"FV.{n}"),
-        )
-        # the negative polarity item 'ever' occurs with 'no' alone
-        rule(
-            f"NPI.{n}",
-            (0.5, f"no agent.{n} {have} ever vt.n OBJT"),
-            (0.3, f"no agent.{n} {have} ever social.n OBJA"),
-            (0.2, f"no agent.{n} {have} ever vi.n PLACE"),
-        )
-        reflexive = "refl.sg" if n == "sg" else "themselves"
-        rule(f"REFL.{n}", (1.0, f"AN.{n} SV.{n} {reflexive}"))
         main += [
             (0.36, f"AS.{n} AVP.{n}"),
             (0.095, f"TS.{n} TVP.{n}"),
@@ -123,15 +143,14 @@ def _build() -> Rules:
         nominative, reflexive = lx.NOMINATIVE[g], lx.REFLEXIVE[g]
         main += [(0.006, f"name.{g} SV.sg {reflexive}"), (0.003, f"{nominative} SV.sg {reflexive}")]
     main.append((0.006, "they SV.pl themselves"))
-    rule("MAIN", *main)
+    _rule(rules, "MAIN", *main)
     clauses = [
         (w, f"AB.{n} {vp}")
         for n in lx.NUMBERS
         for w, vp in ((0.55, f"TV.{n} OBJT"), (0.25, f"IV.{n}"), (0.2, f"BE.{n} aadj"))
     ]
-    rule("EMB", *clauses)
-    rule("GAP", (0.5, "AB.sg TV.sg"), (0.5, "AB.pl TV.pl"))  # 'what' is the object
-    return rules
+    _rule(rules, "EMB", *clauses)
+    _rule(rules, "GAP", (0.5, "AB.sg TV.sg"), (0.5, "AB.pl TV.pl"))  # 'what' is the object
 
 
 RULES = _build()

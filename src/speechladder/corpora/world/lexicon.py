@@ -4,7 +4,6 @@ No form belongs to two parts of speech, except that a past can also be a partici
 whether a sentence is grammatical, and no sentence can be read in two ways, as 'the cook cooks' could.
 """
 
-from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
@@ -80,16 +79,10 @@ def _verbs(text: str) -> tuple[Verb, ...]:
     return tuple(verb(x) for x in text.split())
 
 
-def _topic(agents: str, things: str, places: str, vt: str, vi: str, tadj: str, aadj: str) -> Topic:
-    return Topic(
-        _nouns(agents),
-        _nouns(things),
-        _words(places),
-        _verbs(vt),
-        _verbs(vi),
-        _words(tadj),
-        _words(aadj),
-    )
+def _topic(*texts: str) -> Topic:
+    """A topic from a text for each of its fields."""
+    kinds = (_nouns, _nouns, _words, _verbs, _verbs, _words, _words)
+    return Topic(*(kind(text) for kind, text in zip(kinds, texts, strict=True)))
 
 
 TOPICS: dict[str, Topic] = {
@@ -241,38 +234,23 @@ TAKES_OBJECT = frozenset(_words("hum whistle whisper walk drown wait"))
 @cache
 def vocabulary() -> dict[str, frozenset[str]]:
     """The forms of each lexical class over all topics: the terminals of the grammar ('agent.sg', 'vt.s', 'tadj')."""
-    out: dict[str, set[str]] = {}
-
-    def add(name: str, forms: Iterable[str]) -> None:
-        out.setdefault(name, set()).update(forms)
-
-    def add_verbs(name: str, verbs: Iterable[Verb]) -> None:
-        for v in verbs:
-            for form in VERB_FORMS:
-                add(f"{name}.{form}", [getattr(v, form)])
-
     topics = TOPICS.values()
-    for number in NUMBERS:
-        add(f"agent.{number}", [getattr(x, number) for x in AGENTS])
-        add(f"thing.{number}", [getattr(x, number) for x in THINGS])
-        for t in topics:
-            add(f"agent.{number}", [getattr(x, number) for x in t.agents])
-            add(f"thing.{number}", [getattr(x, number) for x in t.things])
-    for t in topics:
-        add("place", t.places)
-        add("tadj", t.tadj)
-        add("aadj", t.aadj)
-        add_verbs("vt", t.vt)
-        add_verbs("vi", t.vi)
-    add("tadj", THING_ADJECTIVES)
-    add("aadj", AGENT_ADJECTIVES)
-    add_verbs("vt", HANDLE)
-    add_verbs("vi", MOVE)
-    add_verbs("social", SOCIAL)
-    add_verbs("fall", FALL)
-    add_verbs("know", KNOW)
-    for gender, names in NAMES.items():
-        add(f"name.{gender}", names)
+    inflected = {
+        "agent": (NUMBERS, [*AGENTS, *(x for t in topics for x in t.agents)]),
+        "thing": (NUMBERS, [*THINGS, *(x for t in topics for x in t.things)]),
+        "vt": (VERB_FORMS, [*HANDLE, *(x for t in topics for x in t.vt)]),
+        "vi": (VERB_FORMS, [*MOVE, *(x for t in topics for x in t.vi)]),
+        "social": (VERB_FORMS, SOCIAL),
+        "fall": (VERB_FORMS, FALL),
+        "know": (VERB_FORMS, KNOW),
+    }
+    out = {
+        f"{name}.{form}": [getattr(x, form) for x in own] for name, (all_, own) in inflected.items() for form in all_
+    }
+    out["place"] = [x for t in topics for x in t.places]
+    out["tadj"] = [*THING_ADJECTIVES, *(x for t in topics for x in t.tadj)]
+    out["aadj"] = [*AGENT_ADJECTIVES, *(x for t in topics for x in t.aadj)]
+    out |= {f"name.{gender}": names for gender, names in NAMES.items()}
     return {name: frozenset(forms) for name, forms in out.items()}
 
 

@@ -61,11 +61,11 @@ def story(where: Scene, count: int, rng: random.Random, reserved: bool = False) 
     return out
 
 
-def document(rng: random.Random, id: str = "") -> Document:
+def document(rng: random.Random) -> Document:
     """A training document of four to six sentences, or in one case of five of one or two. None is held out."""
     where = scene(rng)
     count = rng.choice((1, 1, 2)) if rng.random() < 0.2 else rng.choice((4, 5, 5, 6))
-    return Document(id, where.topic, tuple(story(where, count, rng)))
+    return Document("", where.topic, tuple(story(where, count, rng)))
 
 
 def documents(seed: int, words: int) -> list[Document]:

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from speechladder.io.errors import UserError, suggestion
+from speechladder.io.errors import UserError
 from speechladder.settings import LM
+from speechladder.settings.loading import not_allowed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,8 +105,7 @@ def register(architecture: Architecture) -> None:
 def get_architecture(name: str, field: str = "lm.architecture") -> Architecture:
     """The architecture of that name. Raise UserError with the nearest spelling, naming `field`, if there is none."""
     if name not in ARCHITECTURES:
-        hint = suggestion(name, ARCHITECTURES)
-        raise UserError(f"{field}: {name!r} is not allowed; {hint}allowed: {', '.join(ARCHITECTURES)}")
+        raise UserError(not_allowed(field, name, ARCHITECTURES))
     return ARCHITECTURES[name]
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from speechladder.alignment.cuts import aligned_cuts
 from speechladder.constants import RECEPTIVE_FIELD, SAMPLE_RATE
-from speechladder.corpora.cuts import Cut, read_cuts
+from speechladder.corpora.cuts import Cut
+from speechladder.corpora.draw import Draw
 from speechladder.io.audio import AudioError, frame_count
-from speechladder.io.errors import paired
 from speechladder.io.files import write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import Span, from_rows
@@ -49,19 +50,16 @@ def _draw(cuts: list[Path], alignment: list[Path], minutes: float, seed: int) ->
     and the cuts of those speakers are in memory.
     """
     held: dict[str, list[tuple[int, Cut]]] = {}
-    for shard, (path, aligned) in enumerate(paired(cuts=cuts, alignment=alignment)):
-        known = set(read_table(aligned, ALIGNMENT, columns=["id"])["id"].to_pylist())
-        for cut in read_cuts(path):
-            if cut.id not in known:
-                continue
-            held.setdefault(cut.speaker, []).append((shard, cut))
-            if len(held) > SPEAKERS:  # the first speakers of all are always among the first so far
-                del held[max(held, key=lambda speaker: stable_hash("abx", seed, speaker))]
+    for shard, cut in aligned_cuts(cuts, alignment):
+        held.setdefault(cut.speaker, []).append((shard, cut))
+        if len(held) > SPEAKERS:  # the first speakers of all are always among the first so far
+            del held[max(held, key=lambda speaker: stable_hash("abx", seed, speaker))]
     out = []
     for speaker in sorted(held):
-        ordered = sorted(held[speaker], key=lambda found: stable_hash("abx", seed, found[1].id))
-        ends = np.cumsum([cut.duration for _, cut in ordered])
-        out += ordered[: int(np.searchsorted(ends, 60 * minutes / len(held))) + 1]
+        drawn: Draw[tuple[int, Cut]] = Draw(60 * minutes / len(held), "abx", seed)
+        for shard, cut in held[speaker]:
+            drawn.add(cut.id, cut.duration, (shard, cut))
+        out += drawn.items()
     return out
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from speechladder.alignment.frames import frame_labels
 from speechladder.constants import FRAME_RATE
 from speechladder.corpora.cuts import read_cuts
+from speechladder.corpora.draw import Draw, hash_order
 from speechladder.corpora.phones import SIL, strip_stress
-from speechladder.io.errors import UserError, paired
+from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
-from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table
 from speechladder.units.codebook import load_codebook
@@ -125,7 +125,7 @@ def same_sentence(items: Path, units: Path, seed: int) -> dict[str, Any] | None:
     for row in table.to_pylist():
         groups[row["text"]].append(row)
     chosen = [sorted(g, key=lambda r: r["item"]) for g in groups.values() if len({r["voice"] for r in g}) > 1]
-    chosen = sorted(chosen, key=lambda g: stable_hash("quality", seed, g[0]["text"]))[:SENTENCES]
+    chosen = hash_order(chosen, "quality", seed, name=lambda g: g[0]["text"])[:SENTENCES]
     if not chosen:
         return None
     codes: dict[str, int] = {}
@@ -162,20 +162,14 @@ def by_frame(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield name, values[row].values.to_numpy()
 
 
-def draw_utterances(
-    cuts: list[Path], units: list[Path], seed: int, read: ReadUnits = by_frame
-) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def draw_utterances(cuts: list[Path], units: list[Path], seed: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """(speakers, units) of utterances by id, in the order of a seeded hash of the id, up to FRAMES frames."""
-    speakers: dict[str, str] = {}
-    found: list[tuple[int, str, np.ndarray]] = []
-    for cuts_path, path in paired(cuts=cuts, units=units):
-        rows = [(stable_hash("quality", seed, i), i, u) for i, u in read(path)]
-        found = sorted(found + rows, key=lambda row: row[:2])
-        ends = np.cumsum([len(u) for *_, u in found])
-        found = found[: int(np.searchsorted(ends, FRAMES)) + 1]
-        wanted = {name for _, name, _ in found}
-        speakers |= {cut.id: cut.speaker for cut in read_cuts(cuts_path) if cut.id in wanted}
-    return speakers, {name: u for _, name, u in found}
+    drawn: Draw[tuple[str, np.ndarray]] = Draw(FRAMES, "quality", seed)
+    for path in units:
+        for name, values in by_frame(path):
+            drawn.add(name, len(values), (name, values))
+    found = dict(drawn.items())
+    return {cut.id: cut.speaker for path in cuts for cut in read_cuts(path) if cut.id in found}, found
 
 
 def frame_phones(alignment: list[Path], lengths: dict[str, int]) -> dict[str, list[str]]:

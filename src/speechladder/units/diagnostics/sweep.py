@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.io.errors import UserError, paired
+from speechladder.alignment.cuts import aligned_cuts
+from speechladder.corpora.cuts import Cut
+from speechladder.corpora.draw import Draw
+from speechladder.io.errors import UserError
 from speechladder.io.files import write_json
-from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
-from speechladder.io.tables import ALIGNMENT, read_table
 from speechladder.settings import Sweep, Units
 from speechladder.units.codebook import Codebook, load_codebook
 from speechladder.units.decode import Wave, waves
@@ -53,14 +53,10 @@ def open_codebooks(encoder: Encoder, paths: Mapping[str, Path], speakers: Iterab
 
 def draw_cuts(cuts: list[Path], alignment: list[Path], seconds: float, seed: int) -> list[Cut]:
     """Aligned utterances of every split, in the same order of a hash of seed and id as for units/quality.json."""
-    found: list[tuple[int, Cut]] = []
-    for path, aligned_path in paired(cuts=cuts, alignment=alignment):
-        aligned = set(read_table(aligned_path, ALIGNMENT, columns=["id"])["id"].to_pylist())
-        found += [(stable_hash("quality", seed, cut.id), cut) for cut in read_cuts(path) if cut.id in aligned]
-        found.sort(key=lambda row: (row[0], row[1].id))
-        ends = np.cumsum([cut.duration for _, cut in found])
-        found = found[: int(np.searchsorted(ends, seconds)) + 1]
-    return [cut for _, cut in found]
+    drawn: Draw[Cut] = Draw(seconds, "quality", seed)
+    for _, cut in aligned_cuts(cuts, alignment):
+        drawn.add(cut.id, cut.duration, cut)
+    return drawn.items()
 
 
 def _quality(

@@ -1,7 +1,6 @@
 """Find, check and read a model of the wav2vec 2.0 family (HuBERT, WavLM, wav2vec 2.0) up to the wanted layer."""
 
 import logging
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ import torch
 from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import files_sha256
+from speechladder.io.hub import ALLOWED, fetch_model, find_weights
+from speechladder.settings.units import SHIPPED, encoder_folder
 
-MICRO = "hubert-micro"
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
-
+FIELD = "units.encoder"
 KINDS = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}  # model_type -> class
-_WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
 
 
 def resolve(name: str) -> Path:
@@ -25,38 +23,20 @@ def resolve(name: str) -> Path:
 
     Raise UserError if there is none.
     """
-    folder = ASSETS / MICRO if name == MICRO else Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if name == MICRO:
-        raise UserError(f"units.encoder: {folder} is missing from the installation; install the package again")
-    if not _HUB_ID.fullmatch(name):
-        raise UserError(
-            f"units.encoder: no such directory: {name}; name {MICRO}, a directory, or a hub id (OWNER/NAME)"
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*config.json", "*.index.json", *_WEIGHTS]))
-    except Exception as error:  # the hub's client raises a dozen kinds for 'not there' and 'no network'
-        raise UserError(
-            f"units.encoder: {name} is neither a directory nor in the hub's cache, and could not be fetched "
-            f"({type(error).__name__}). On a machine with a network: 'hf download {name} --local-dir FOLDER', "
-            "copy FOLDER here and set units.encoder to it"
-        ) from None
-
-
-def _weights(folder: Path) -> list[Path]:
-    """The files that transformers will load; safetensors are preferred. Raise UserError if there are none."""
-    for pattern in _WEIGHTS:
-        if files := sorted(folder.glob(pattern)):
-            return files
-    raise UserError(f"units.encoder: {folder} holds no weights ({' or '.join(_WEIGHTS)})")
+    if name != SHIPPED:
+        return fetch_model(name, FIELD, ["*config.json", "*.index.json", *WEIGHTS], f"{SHIPPED}, {ALLOWED}")
+    folder = encoder_folder(name)
+    if not folder.is_dir():
+        raise UserError(f"{FIELD}: {folder} is missing from the installation; install the package again")
+    return folder
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 (hex) of the weights in `folder`, which does not depend on where the folder is."""
-    return files_sha256(_weights(folder))
+    """sha256 (hex) of the weights in `folder`, which does not depend on where the folder is.
+
+    They are the files that transformers loads; safetensors are preferred. Raise UserError if there are none.
+    """
+    return files_sha256(find_weights(folder, FIELD, WEIGHTS))
 
 
 @dataclass(frozen=True)

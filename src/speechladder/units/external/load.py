@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from speechladder.alignment.cuts import aligned_ids
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.io.columns import GrowingTable, growing_table
 from speechladder.io.errors import UserError
 from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
-from speechladder.io.tables import ALIGNMENT, EXTERNAL_UNITS, ITEMS, read_table
+from speechladder.io.tables import EXTERNAL_UNITS, ITEMS, read_table
 from speechladder.settings import Corpus, Units
 from speechladder.units.external.names import Owners, spellings
 from speechladder.units.external.partition import list_column, read_partition
@@ -138,7 +139,7 @@ def load_shard(
     The units of the shard are held in memory. Utterances with missing or mismatched units are listed in `rejected`.
     Raise UserError if their share exceeds `max_rejected`.
     """
-    aligned = set(read_table(alignment, ALIGNMENT, columns=["id"])["id"].to_pylist())
+    aligned = aligned_ids(alignment)
     owners = Owners(read_cuts(cuts))
     own, whole = defaultdict(list), defaultdict(list)
     for recording, row in read_partition(folder, shard):

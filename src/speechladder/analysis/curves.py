@@ -1,4 +1,4 @@
-"""results/learning.csv: accuracy against training tokens (the paper's Fig. 1)."""
+"""results/layers.csv and learning.csv: accuracy against layers and training tokens (the paper's Figs. 1-3)."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -16,7 +16,24 @@ from speechladder.constants import NORMS
 from speechladder.io.tables import LEARNING, read_table
 from speechladder.settings import Analysis
 
-COLUMNS = ("rung", "task", "norm", "train_tokens", "accuracy", "low", "high")
+LAYERS_COLUMNS = ("rung", "task", "norm", "layer", "accuracy", "low", "high")
+LEARNING_COLUMNS = ("rung", "task", "norm", "train_tokens", "accuracy", "low", "high")
+
+
+def write_layers(results: Path, rungs: Sequence[str], scores: Scores, seed: int, analysis: Analysis) -> None:
+    """Write results/layers.csv in percent; layer 0 is the embedding. Without scores of layers it has only a header."""
+    rows = []
+    for rung in rungs:
+        for task in TASKS:
+            pairs = scores[rung, task]
+            for norm in NORMS:
+                for layer in range(pairs.layers):
+                    # each layer starts the same generator, so all see the same resamples and the curve is smooth
+                    rng = generator(seed, "layers", rung, task, norm)
+                    outcomes = pairs.outcomes(norm, layer)
+                    found = accuracy(outcomes, analysis.confidence, analysis.resamples, rng)
+                    rows.append(dict(zip(LAYERS_COLUMNS, [rung, task, norm, layer, *map(percent, found)])))
+    write_csv(results / "layers.csv", LAYERS_COLUMNS, rows)
 
 
 def curve_points(table: pa.Table) -> list[tuple[float, pa.Table]]:
@@ -55,5 +72,5 @@ def write_learning(results: Path, rungs: Sequence[str], scores: Scores, seed: in
                     # each point starts the same generator, so all see the same resamples and the curve is smooth
                     rng = generator(seed, "learning", rung, task, norm)
                     found = accuracy(pairs.outcomes(norm), analysis.confidence, analysis.resamples, rng)
-                    rows.append(dict(zip(COLUMNS, [rung, task, norm, fixed(tokens, 0), *map(percent, found)])))
-    write_csv(results / "learning.csv", COLUMNS, rows)
+                    rows.append(dict(zip(LEARNING_COLUMNS, [rung, task, norm, fixed(tokens, 0), *map(percent, found)])))
+    write_csv(results / "learning.csv", LEARNING_COLUMNS, rows)
