@@ -119,7 +119,10 @@ def find_config(name: str, field: str) -> dict[str, Any] | None:
 def read_model_config(
     folder: Path, field: str, advice: str = "name a folder as transformers saves it"
 ) -> dict[str, Any]:
-    """Return config.json of a model's folder. Raise UserError if it is unreadable, or with `advice` if it is missing."""
+    """Return config.json of a model's folder.
+
+    Raise UserError if it is unreadable, or with `advice` if it is missing.
+    """
     file = folder / "config.json"
     if not file.is_file():
         raise UserError(f"{field}: {folder} has no config.json; {advice}")
