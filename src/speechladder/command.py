@@ -60,10 +60,13 @@ def main(target: str, offline: bool = False) -> None:
     the run's). A parameter without a default is required. One whose default is None may be given without a value. What
     its help says stands under Args in the docstring. `offline` keeps Hugging Face's libraries from the network, unless
     the environment says otherwise.
+
+    The number of threads is part of the bits of some results. It is one, as under Snakemake, unless OMP_NUM_THREADS is
+    set already. The trainings take theirs from lm.threads.
     """
-    # The thread count is part of a result's bits; threads that spin instead of sleeping slow a shared machine down.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads slow a shared machine down
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads would be more than the job's share
     if offline:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -19,10 +19,11 @@ from speechladder.io.tables import ITEM_TOKENS, ITEMS, SCORES, read_table, write
 from speechladder.lm.architectures.base import ARCHITECTURES, get_architecture, parts_of, register
 from speechladder.lm.attention import attention_blocks
 from speechladder.lm.batches import Batches
-from speechladder.lm.compute import active_parameters, parameters
+from speechladder.lm.compute import active_parameters, parameters, train_flops, window_bytes
 from speechladder.lm.likelihood import sequence_nll
 from speechladder.lm.model import build_model
 from speechladder.lm.train import train_lm
+from speechladder.lm.warm_start import with_init_dimensions
 from speechladder.rungs.data import TokenData
 from speechladder.settings import LM, Scores
 from speechladder.workflow.config import checked
@@ -61,6 +62,36 @@ def test_formulas_count_the_parameters(name: str) -> None:
     assert parameters(settings, VOCAB) == model.num_parameters()
     looked_up = sum(p.numel() for module in parts_of(model).embeddings for p in module.parameters())
     assert active_parameters(settings, VOCAB) == model.num_parameters() - looked_up
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3"])
+def test_heads_of_another_width_are_counted(name: str, tmp_path: Path) -> None:
+    """Released models of Qwen3 have heads of 128 dimensions, whatever their width is."""
+    source = LM(architecture=name, **SIZE | {"head_dim": 8})
+    model = build_model(source, META, 0)
+    assert model.config.head_dim == 8 != SIZE["hidden_size"] // SIZE["heads"]
+    assert parameters(source, VOCAB) == model.num_parameters() > parameters(LM(architecture=name, **SIZE), VOCAB)
+    model.save_pretrained(tmp_path / "text")
+    warm = with_init_dimensions(LM(architecture=name, init=str(tmp_path / "text"), window=SIZE["window"]))
+    assert (warm.head_dim, warm.attention_width) == (8, 32)
+    own = build_model(warm, META, 0)
+    assert parameters(warm, VOCAB) == own.num_parameters() == model.num_parameters()
+    # attention costs by the width of the heads, the rest by that of the model
+    usual = LM(architecture=name, **SIZE)
+    more = train_flops(warm, VOCAB, 10) - train_flops(usual, VOCAB, 10)
+    assert more == 6 * (parameters(warm, VOCAB) - parameters(usual, VOCAB)) + 12 * 2 * (32 - 16) * 5
+    assert window_bytes(warm, VOCAB, True, False) - window_bytes(usual, VOCAB, True, False) == 48 * 2 * 12 * (32 - 16)
+    with pytest.raises(UserError, match=r"has other dimensions than lm\.head_dim: 4 \(there 8\)"):
+        with_init_dimensions(warm.model_copy(update={"head_dim": 4}))
+    assert checked({"lm": {"architecture": name, "init": str(tmp_path / "text")}}, tmp_path).lm.head_dim == 8
+
+
+def test_heads_of_the_usual_width_are_not_named(tmp_path: Path) -> None:
+    build_model(LM(**SIZE), META, 0).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["head_dim"] == 4
+    assert with_init_dimensions(LM(init=str(tmp_path))).head_dim is None
+    with pytest.raises(ValueError, match="head_dim is 5; rotary positions need an even number"):
+        LM(**SIZE | {"head_dim": 5})
 
 
 @pytest.mark.parametrize("name", ["qwen3", "gpt2"])

@@ -189,6 +189,15 @@ def test_a_truncated_tar_is_named_with_the_fix(tmp_path, suffix, share):
     assert [p.name for p in (tmp_path / "work").iterdir()] == [f"x.tar{suffix}"]
 
 
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_the_member_that_is_cut_off_is_named(tmp_path, suffix):
+    size = 2_000_000 if suffix == ".bz2" else 300_000  # bzip2 packs 900 kB together, and gives no part of them
+    files = {f"{n}.flac": random.Random(n).randbytes(size) for n in range(3)}
+    content = PACKERS[suffix](_tar(files))
+    with pytest.raises(UserError, match=r"cannot be used: cut off in 1\.flac\. Delete"):
+        _unpack(tmp_path, content[: len(content) // 2], f"x.tar{suffix}")
+
+
 def test_damage_is_found(tmp_path):
     whole = _tar({f"{n}.flac": random.Random(n).randbytes(3000) for n in range(4)})
     header = bytearray(whole)

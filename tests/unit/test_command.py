@@ -1,10 +1,12 @@
 """A stage's function as a command line."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from speechladder.command import parse
+from speechladder.command import main, parse
 
 
 def stage(out: Path, folders: dict[str, Path] | None = None, level: int | None = None) -> None:
@@ -32,3 +34,18 @@ def test_a_word_without_a_value_is_refused(capsys):
     with pytest.raises(SystemExit):
         parse(stage, ["--out", "o", "--folders", "a"])
     assert "'a' is not NAME=VALUE" in capsys.readouterr().err
+
+
+def say_threads() -> None:
+    """Write the variables that say how many threads there are."""
+    sys.stdout.write(" ".join([os.environ["OMP_NUM_THREADS"], os.environ["TOKENIZERS_PARALLELISM"]]))
+
+
+@pytest.mark.parametrize("given", [{}, {"OMP_NUM_THREADS": "3", "TOKENIZERS_PARALLELISM": "true"}])
+def test_a_script_computes_with_one_thread_unless_it_is_told(given, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["say_threads.py"])
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM")}
+    monkeypatch.setattr(os, "environ", environment | given)
+    monkeypatch.setattr("speechladder.command.die_with_runner", lambda: None)
+    main(f"{__name__}:say_threads")
+    assert capsys.readouterr().out == " ".join(given.values() or ("1", "false"))

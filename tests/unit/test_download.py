@@ -18,6 +18,7 @@ from speechladder.command import main
 from speechladder.fetch import disk
 from speechladder.fetch.checksums import read_record
 from speechladder.fetch.download import check_room, fetch, local_path
+from speechladder.fetch.partial import Part
 from speechladder.fetch.transfer import safe_url
 from speechladder.io import progress as progress_module
 from speechladder.io.errors import UserError
@@ -243,11 +244,36 @@ def test_a_wrong_checksum_is_tried_once_more_then_kept_for_a_correction(run, ser
     assert run.left == [".small.tar.part", ".small.tar.part.json"]
     message = run.fails(md5=WRONG)  # the server says that the file is unchanged: nothing is fetched
     assert "still has the file that came before: md5 is" in message
+    assert [(r.range, r.status) for r in server.requests[2:]] == [(f"bytes={len(CONTENT)}-", 416)]
     assert (run.folder / ".small.tar.part").read_bytes() == CONTENT
     asked = len(server.requests)
     assert run(md5=MD5).read_bytes() == CONTENT
     assert len(server.requests) == asked
     assert run.left == [".small.tar.json", NAME]
+
+
+@pytest.mark.parametrize("fault", [{"no_ranges": True}, {"no_ranges": True, "weak": True}, {"no_validators": True}])
+def test_a_rejected_file_is_not_fetched_again_from_a_server_that_sends_it_whole(run, server, fault, monkeypatch):
+    sent = []
+    monkeypatch.setattr(Part, "append", lambda part, data, real=Part.append: sent.append(len(data)) or real(part, data))
+    server.fault(NAME, **fault)
+    assert "it is used as it is" in run.fails(md5=WRONG)
+    assert sum(sent) == 2 * len(CONTENT)
+    for _ in range(2):  # its answer has the headers of before, and no byte of the body is read
+        assert "still has the file that came before: md5 is" in run.fails(md5=WRONG)
+    assert sum(sent) == 2 * len(CONTENT)
+    assert [r.status for r in server.requests] == [200] * 4
+    assert (run.folder / ".small.tar.part").read_bytes() == CONTENT
+    new = CONTENT[::-1] + b"more"
+    (server.folder / NAME).write_bytes(new)  # another file there is fetched
+    assert run(md5=hashlib.md5(new).hexdigest()).read_bytes() == new
+
+
+def test_a_rejected_file_is_used_once_its_checksum_is_corrected(run, server):
+    server.fault(NAME, no_ranges=True)
+    run.fails(md5=WRONG)
+    asked = len(server.requests)
+    assert run(md5=MD5).read_bytes() == CONTENT and len(server.requests) == asked
 
 
 def test_wrong_content_once_is_fetched_again(run, server):

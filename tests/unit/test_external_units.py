@@ -524,6 +524,10 @@ def test_quality_is_counted_by_the_frame_where_there_are_times(tmp_path, rate):
     [
         ({"source": "external"}, "path: source: external needs"),
         ({"source": "given"}, "given is now called external; write source: external"),
+        (
+            {"sampling": "share"},
+            "units: sampling is gone; leave it out: sample_by_speaker and sample_silence work without",
+        ),
         ({"path": "x.jsonl"}, "path: would not be read, since source is auto"),
         ({"rate": 25}, "rate: would not be read"),
         ({"repeat": True}, "repeat: would not be read"),

@@ -191,6 +191,22 @@ def test_a_judge_that_was_interrupted_goes_on_to_the_same_weights(own, text, tmp
     assert (tmp_path / "judge" / weights).read_bytes() == (own / weights).read_bytes()
 
 
+@pytest.mark.parametrize(("asr", "offline"), [("pocketsphinx", "1"), ("whisper", None)])
+def test_threads_and_the_hub_are_decided_before_torch_is_imported(tmp_path, asr, offline):
+    code = (
+        "import os, sys; from pathlib import Path; from speechladder.continuation.judge import training\n"
+        "from speechladder.settings import LM, Continuation, Tokens\n"
+        "print('torch' in sys.modules)\n"
+        "training.load_normaliser = lambda continuation: 1 / 0\n"
+        f"given = Path('text'), Path('out'), Continuation(asr={asr!r}), LM(threads=2), Tokens()\n"
+        "try: training.train_judge(*given)\n"
+        "except ZeroDivisionError: print(os.environ['OMP_NUM_THREADS'], os.environ.get('HF_HUB_OFFLINE'))\n"
+    )
+    env = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "HF_HUB_OFFLINE")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert done.stdout == f"False\n2 {offline}\n", done.stderr
+
+
 def test_missing_or_empty_text(text, tmp_path):
     with pytest.raises(UserError, match=r"train.txt: no such file"):
         pack_judge_text(tmp_path, tmp_path / "tokens", TOKENS)

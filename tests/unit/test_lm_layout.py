@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch.nn.attention.flex_attention import flex_attention
 
 from speechladder.io.errors import UserError
+from speechladder.lm import attention
 from speechladder.lm.attention import flex_mask, resolve_attention, resolve_compile
 from speechladder.lm.batches import IGNORE, Batch, split_batch
 from speechladder.lm.compute import matmul_ceiling, parameters, plan_memory, train_flops
@@ -171,9 +172,34 @@ def test_flex_attention_with_its_mask_equals_masked_attention(length: int) -> No
     seen = torch.from_numpy((order <= order[:, None]) & (order >= starts[:, :, None]))[:, None]
     want = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
     torch.testing.assert_close(flex_attention(q, k, v, block_mask=blocks), want)
-    dense = flex_mask(torch.from_numpy(starts)).to_dense().bool()
+    dense = blocks.to_dense().bool()
     blocked = F.pad(seen, (0, -T % 128, 0, -T % 128)).unflatten(-1, (-1, 128)).unflatten(-3, (-1, 128)).any(-1).any(-2)
     assert torch.equal(dense, blocked.expand_as(dense))
+    # of these, a block all of whose pairs are seen is full, and the others are masked pair by pair
+    size = -(-T // 128)
+    whole, part = np.zeros((len(starts), size), int), np.zeros((len(starts), size), int)
+    for b, i, j in np.ndindex(len(starts), size, size):
+        pairs = seen[b, 0, 128 * i : 128 * (i + 1), 128 * j : 128 * (j + 1)]
+        full = pairs.shape == (128, 128) and bool(pairs.all())
+        whole[b, i] += full
+        part[b, i] += bool(pairs.any()) and not full
+    assert np.array_equal(blocks.full_kv_num_blocks[:, 0], whole)
+    assert np.array_equal(blocks.kv_num_blocks[:, 0], part)
+    assert part.sum() and (whole.sum() or T < 256)
+
+
+def test_on_a_gpu_the_mask_is_made_by_a_compiled_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eager, torch holds all B x T x T entries of the mask at once."""
+    eager, compiled = [], []
+    monkeypatch.setattr(attention, "create_block_mask", lambda *given, **options: eager.append(given))
+    monkeypatch.setattr(torch, "compile", lambda function: lambda *given, **options: compiled.append(given))
+    attention._compiled_block_mask.cache_clear()
+    flex_mask(torch.zeros(2, 256, dtype=torch.int64))
+    assert (len(eager), len(compiled)) == (1, 0)
+    flex_mask(SimpleNamespace(shape=(2, 256), is_cuda=True, device="cuda"))
+    flex_mask(SimpleNamespace(shape=(3, 256), is_cuda=True, device="cuda"))
+    assert (len(eager), len(compiled)) == (1, 2)
+    attention._compiled_block_mask.cache_clear()
 
 
 def test_layers_are_compiled_only_with_flex_attention() -> None:

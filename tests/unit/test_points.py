@@ -33,6 +33,12 @@ def test_what_is_no_prefix_is_refused():
             Variation.parse(wrong)
 
 
+@pytest.mark.parametrize("fraction", ["0", "0.0", "1.5", "2", "1e5", "0.2.5", "1-"])
+def test_a_fraction_is_above_0_and_at_most_1(fraction):
+    with pytest.raises(ValueError, match=rf"{fraction} is no share above 0, at most 1"):
+        Variation.parse(f"scaling/{fraction}/s/")
+
+
 def test_the_patterns_take_the_run_and_their_own_prefixes():
     found = {name: [p for p in PREFIXES if re.fullmatch(pattern, p)] for name, pattern in PATTERNS.items()}
     assert found == {

@@ -210,4 +210,6 @@ def test_a_size_overrides_settings_of_the_runs_own_model():
     settings = load({"lm": {"lr": 0.01}, "scaling": {"sizes": [{"name": "s", "layers": 2}, {"name": "own"}]}})
     assert settings.scaled_lm("own") == settings.lm
     assert settings.scaled_lm("s") == LM(lr=0.01, layers=2)
+    with pytest.raises(ValueError, match="no size 'm'; there are s, own"):
+        settings.scaled_lm("m")
     assert json.loads(settings.model_dump_json())["scaling"]["sizes"][0] == {"name": "s", "layers": 2}

@@ -269,3 +269,9 @@ def test_items_of_another_benchmark_are_refused(tmp_path):
     write_table(tmp_path / "items.parquet", [], ITEMS)
     with pytest.raises(UserError, match="not the items of sLM21"):
         report.read_lengths(tmp_path / "items.parquet")
+
+
+def test_other_items_are_no_slm21(tmp_path):
+    write_table(tmp_path / "items.parquet", [], ITEMS)
+    with pytest.raises(UserError, match="not the items of sLM21"):
+        report.read_lengths(tmp_path / "items.parquet")

@@ -9,11 +9,15 @@ from pydantic import Field
 
 from speechladder.settings import STAGES, Settings, Units, load, options, untracked
 from speechladder.settings.documents import sections
-from speechladder.settings.options import is_untracked
 from speechladder.settings.stages import Stage, version
 from speechladder.workflow.unread import read_options
 
 WORKFLOW = {"units.s3prl_python"}  # fields that no stage reads: the workflow finds an environment by it
+
+
+def is_untracked(field: str) -> bool:
+    """Whether scripts read `section.field` from the environment, because it never changes a byte of a result."""
+    return f"SPEECHLADDER_{field.replace('.', '_')}".upper() in untracked(Settings())
 
 
 def all_options(settings: Settings, **wildcards: str) -> dict[str, str]:
@@ -31,7 +35,7 @@ def test_every_listed_field_exists_and_every_field_is_listed():
     fields |= {"seed", "rungs"}
     listed = {field for stage in STAGES.values() for field in stage.reads}
     assert listed <= fields
-    tracked = {name for name in fields if not is_untracked(*name.rpartition(".")[::2])}
+    tracked = {name for name in fields if not is_untracked(name)}
     assert tracked - listed == WORKFLOW, "a field that no stage reads; list it in settings/stages.py"
 
 
@@ -102,5 +106,5 @@ def test_units_from_elsewhere_and_units_of_an_encoder_read_their_own_settings():
 
 def test_untracked_settings_are_no_options():
     assert any("PROCESSES" in name for name in untracked(load({})))
-    assert not any(is_untracked(*field.rpartition(".")[::2]) for stage in STAGES.values() for field in stage.reads)
+    assert not any(is_untracked(field) for stage in STAGES.values() for field in stage.reads)
     assert version("make_prompts") == (1, version("build_corpus"))

@@ -322,6 +322,18 @@ def test_changed_data_and_settings_are_not_resumed(rung: Path, tmp_path: Path) -
     assert checkpoint.fingerprint(TINY, 0, "fp32", cpu, other) != before
 
 
+def test_a_checkpoint_of_an_earlier_version_lacks_later_settings(rung: Path, tmp_path: Path) -> None:
+    """They had their defaults: version 0.1.0 knew Llama alone."""
+    cpu, data = torch.device("cpu"), TokenData(rung, "train")
+    now = checkpoint.fingerprint(TINY, 0, "fp32", cpu, data)
+    old = {name: value for name, value in now.items() if name not in ("lm.architecture", "lm.head_dim")}
+    checkpoint.save_checkpoint(tmp_path, 2, {"a": torch.zeros(1)}, {"step": 2}, old)
+    assert len(old) == len(now) - 2 and checkpoint.find_checkpoint(tmp_path, now) == 2
+    other = checkpoint.fingerprint(tiny(architecture="qwen3"), 0, "fp32", cpu, data)
+    with pytest.raises(UserError, match=r"lm\.architecture was llama, is qwen3\."):
+        checkpoint.find_checkpoint(tmp_path, other)
+
+
 def test_missing_validation_data_is_reported(tmp_path: Path) -> None:
     rung = write_rung(tmp_path / "toy")
     (rung / "valid.bin").write_bytes(b"")

@@ -259,10 +259,10 @@ def test_missing_files_and_names(tmp_path, monkeypatch):
     check_vocoder("run", CLUSTERS)
     with pytest.raises(UserError, match="no such folder: nowhere"):
         check_vocoder("nowhere", CLUSTERS)
-    with pytest.raises(UserError, match=r"has no config\.json"):
+    with pytest.raises(UserError, match=r"has no config\.json; it comes with the vocoder's weights"):
         check_vocoder(tmp_path, CLUSTERS)
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    with pytest.raises(UserError, match="holds no weights"):
+    with pytest.raises(UserError, match=r"holds no weights \(.*\); copy the generator's there"):
         check_vocoder(tmp_path, CLUSTERS)
     with pytest.raises(UserError, match="is a file"):
         check_vocoder(tmp_path / "config.json", CLUSTERS)

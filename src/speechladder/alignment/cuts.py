@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechladder.corpora.cuts import Cut, read_cuts
+from speechladder.io.errors import paired
 from speechladder.io.tables import ALIGNMENT, read_table
 
 
@@ -13,7 +14,10 @@ def aligned_ids(alignment: str | Path) -> set[str]:
 
 
 def aligned_cuts(cuts: Sequence[Path], alignment: Sequence[Path]) -> Iterator[tuple[int, Cut]]:
-    """Yield (index of the shard, cut) of the aligned utterances; only the ids of one shard are in memory."""
-    for shard, (path, aligned) in enumerate(zip(cuts, alignment, strict=True)):
+    """Yield (index of the shard, cut) of the aligned utterances; only the ids of one shard are in memory.
+
+    Raise UserError if there is not one alignment for each file of cuts.
+    """
+    for shard, (path, aligned) in enumerate(paired(cuts=cuts, alignment=alignment)):
         known = aligned_ids(aligned)
         yield from ((shard, cut) for cut in read_cuts(path) if cut.id in known)

@@ -30,6 +30,7 @@ from speechladder.fetch.members import (
     explain_errors,
     is_bomb,
     is_zip,
+    name_if_cut,
     open_tar,
     printable,
     rejects_summary,
@@ -86,7 +87,7 @@ def unpack(archive: str | Path, out: str | Path, rejected: str | Path) -> None:
                     raise BrokenArchiveError(BOMB)
                 path = folder / member.name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with source.open_member(member) as content, path.open("xb") as file:
+                with name_if_cut(member), source.open_member(member) as content, path.open("xb") as file:
                     shutil.copyfileobj(content, file, CHUNK)
                 meter.advance(member.size)
             if not files:

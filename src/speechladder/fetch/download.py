@@ -237,8 +237,8 @@ def _explanation(part: Part, wanted: Download, problems: list[tuple[str, str]]) 
         expected = ", ".join(f"{key} {value}" for key, value in expected_checks(wanted).items())
         lines.append(
             f"{part.path} is that file, {found['bytes']} bytes, {digests}; expected {expected}. If it is the right "
-            f"one, correct downloads.files.{name}: it will not be fetched again. Otherwise name another url, or delete "
-            "it to try again."
+            f"one, correct downloads.files.{name}, and it is used as it is. Otherwise name another url, or delete it "
+            "to try again."
         )
     else:
         lines.append(f"Name another url under downloads.files.{name}, or put the file where one of them points.")

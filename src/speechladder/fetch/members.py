@@ -244,6 +244,15 @@ def explain_errors(archive: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or archive}: {error.strerror or error}; {fix}") from None
 
 
+@contextmanager
+def name_if_cut(member: Member) -> Iterator[None]:
+    """Name the member whose bytes end early."""
+    try:
+        yield
+    except (EOFError, tarfile.ReadError):
+        raise BrokenArchiveError(f"cut off in {printable(member.name)}") from None
+
+
 def error_text(error: Exception) -> str:
     """What a library says about a broken archive, without a full stop; its class if it says nothing."""
     return str(error).strip().rstrip(".") or type(error).__name__

@@ -50,10 +50,11 @@ def transfer(url: str, part: Part, wanted: Download) -> None:
         with requests.get(url, headers=_headers(url, part, offset), stream=True, timeout=TIMEOUT) as response:
             if response.status_code == 416 and offset and _extent(response)[1] == offset:
                 if part.rejected:
-                    problem = checksum_mismatch(part.rejected, wanted)
-                    raise PermanentError(f"the server still has the file that came before: {problem}")
+                    raise _unchanged(part.rejected, wanted)
                 return
             first, origin = _check(url, response, offset, part, wanted)
+            if part.rejected and first == 0 and _same_file(origin, part.origin):
+                raise _unchanged(part.rejected, wanted)
             _receive(response, first, origin, part, wanted)
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
         raise PermanentError("is no address") from None
@@ -68,11 +69,22 @@ def _same_version(url: str, part: Part) -> str | None:
     return validator(part.origin) if part.origin.get("url") == safe_url(url) else None
 
 
+def _same_file(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether an address still gives the file that came from it before, by ETag, Last-Modified and size."""
+    return now["total"] is not None and all(now[name] == before.get(name) for name in now)
+
+
+def _unchanged(rejected: dict[str, Any], wanted: Download) -> PermanentError:
+    problem = checksum_mismatch(rejected, wanted)
+    return PermanentError(f"the server still has the file that came before: {problem}")
+
+
 def _offset(url: str, part: Part, wanted: Download) -> int:
     """The first byte to request.
 
     It follows what has arrived if this address has the same file: by its ETag or Last-Modified, or as a checksum will
-    tell in the end. Of a rejected file nothing is requested while the server still has the same version.
+    tell in the end. Nothing of a rejected file is fetched again while the server still has the same version: it has
+    nothing after the last byte (416), or its answer has the same headers as before (200).
     """
     return part.size if _same_version(url, part) or (has_digest(wanted) and not part.rejected) else 0
 

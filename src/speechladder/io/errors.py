@@ -1,11 +1,25 @@
-"""The exception for a mistake that the user can correct, and the hint for a misspelt word."""
+"""The exception for a mistake that the user can correct, and what several messages share."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 
 class UserError(Exception):
     """A mistake in the input or the configuration: the message names the file, the field and the fix."""
+
+
+def paired(**options: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """The values of several options side by side: the files of each shard together, one of every option.
+
+    Raise UserError that names the options if one has more values than another.
+    """
+    names = [f"--{name.replace('_', '-')}" for name in options]
+    counts = [len(values) for values in options.values()]
+    if len(set(counts)) > 1:
+        said = ", ".join(f"{name} has {count}" for name, count in zip(names, counts))
+        raise UserError(f"{names[0]} needs {' and '.join(names[1:])} of the same shards, in the same order; {said}")
+    return zip(*options.values(), strict=True)
 
 
 def suggestion(word: str, allowed: Iterable[str], cutoff: float = 0.4) -> str:

@@ -116,25 +116,33 @@ def find_config(name: str, field: str) -> dict[str, Any] | None:
     return _read_config(file, field) if file else None
 
 
-def read_model_config(folder: Path, field: str) -> dict[str, Any]:
-    """Return config.json of a model's folder. Raise UserError if it is missing or unreadable."""
+def read_model_config(
+    folder: Path, field: str, advice: str = "name a folder as transformers saves it"
+) -> dict[str, Any]:
+    """Return config.json of a model's folder.
+
+    Raise UserError if it is unreadable, or with `advice` if it is missing.
+    """
     file = folder / "config.json"
     if not file.is_file():
-        raise UserError(f"{field}: {folder} has no config.json; name a folder as transformers saves it")
+        raise UserError(f"{field}: {folder} has no config.json; {advice}")
     return _read_config(file, field)
 
 
-def find_weights(folder: Path, field: str, patterns: Sequence[str] = WEIGHTS) -> list[Path]:
+def find_weights(
+    folder: Path,
+    field: str,
+    patterns: Sequence[str] = WEIGHTS,
+    advice: str = "fetch the model again, or convert it",
+) -> list[Path]:
     """Return the sorted files in `folder` that match the first of `patterns` that any file matches.
 
-    Raise UserError if no file matches.
+    Raise UserError with `advice` if no file matches.
     """
     for pattern in patterns:
         if files := sorted(folder.glob(pattern)):
             return files
-    raise UserError(
-        f"{field}: {folder} holds no weights ({' or '.join(patterns)}); fetch the model again, or convert it"
-    )
+    raise UserError(f"{field}: {folder} holds no weights ({' or '.join(patterns)}); {advice}")
 
 
 def _read_config(file: Path, field: str) -> dict[str, Any]:

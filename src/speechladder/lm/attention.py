@@ -63,13 +63,23 @@ def attention_blocks(starts: torch.Tensor, dtype: torch.dtype) -> list[Block]:
 
 
 def flex_mask(starts: torch.Tensor) -> BlockMask:
-    """The BlockMask of windows in which token t sees the tokens from starts[:, t] to itself; `starts` is (B, T)."""
+    """The BlockMask of windows in which token t sees the tokens from starts[:, t] to itself; `starts` is (B, T).
+
+    On a GPU it is computed by a compiled kernel, which reduces the mask to blocks without ever holding its B x T x T
+    entries. On a CPU, where only tests need it, the entries are in memory for a moment.
+    """
     B, T = starts.shape
 
     def same_document(b: torch.Tensor, h: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         return (q >= k) & (k >= starts[b, q])
 
-    return create_block_mask(same_document, B, None, T, T, device=starts.device, BLOCK_SIZE=QUERY_BLOCK)
+    create = _compiled_block_mask() if starts.is_cuda else create_block_mask
+    return create(same_document, B, None, T, T, device=starts.device, BLOCK_SIZE=QUERY_BLOCK)
+
+
+@cache
+def _compiled_block_mask() -> Any:
+    return torch.compile(create_block_mask)
 
 
 @cache

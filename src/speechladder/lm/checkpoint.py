@@ -115,19 +115,22 @@ def find_checkpoint(
 
     A damaged checkpoint is skipped with a warning on stderr. So is one that lacks an earlier snapshot: `snapshots`
     gives the files in learning/ by their steps for the state of a checkpoint. Raise UserError with the fields that
-    differ if the checkpoint belongs to other settings or data.
+    differ if the checkpoint belongs to other settings or data. A setting that the checkpoint does not name yet, because
+    an earlier version wrote it, had its default.
     """
+    defaults = {f"lm.{name}": field.default for name, field in LM.model_fields.items()}
     for path in reversed(_all(folder)):
         try:
             content = json.loads((path / "state.json").read_text())
             if content["sha256"] != _sha256(path / "state.safetensors"):
                 raise ValueError("SHA-256 differs")
-            found, state = content["fingerprint"], content["state"]
+            found, state = defaults | content["fingerprint"], content["state"]
             step = int(state["step"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             say(f"warning: {path}: damaged checkpoint ({error}); trying the one before it")
             continue
-        different = [k for k in sorted({*found, *fingerprint}) if found.get(k) != fingerprint.get(k)]
+        named = {*content["fingerprint"], *fingerprint}
+        different = [k for k in sorted(named) if found.get(k) != fingerprint.get(k)]
         if different:
             changes = ", ".join(f"{k} was {found.get(k)}, is {fingerprint.get(k)}" for k in different)
             raise UserError(

@@ -17,10 +17,11 @@ CEILING_SECONDS = {"cpu": 0.1, "cuda": 0.5}
 STATE = 16  # bytes per parameter that a step keeps in fp32: weights, gradients, two moments
 CAST = 2  # bytes per parameter: bf16 copies of the weights during a step
 # Activations of a layer that its backward pass reads, in bytes per token and width under bf16 autocast: the residual
-# stream twice in fp32 (8) and its normed copies (4), q, k, v before and after rotation (9), the output of attention
-# (3), and gate, up, silu(gate) and their product, 2.75 wide each (22), rounded up. Flash-like kernels keep no scores.
-# In fp32 it is twice that. The sum is that of Llama; it serves as an estimate for other decoders.
-ACTIVATIONS = 48
+# stream twice in fp32 (8) and its normed copies (4), and gate, up, silu(gate) and their product, 2.75 wide each (22),
+# rounded up; per width of the attention q, k, v before and after rotation (9) and its output (3). Flash-like kernels
+# keep no scores, and the mask of flex_attention is one of blocks. In fp32 it is twice that. The sum is that of Llama;
+# it serves as an estimate for other decoders.
+ACTIVATIONS, ATTENTION_ACTIVATIONS = 36, 12
 LOGITS = 10  # bytes per token and word: logits, their fp32 copy and its gradient
 USABLE = 0.85  # share of a GPU's memory; the rest goes to fragmentation, kernels and communication
 CPU_TOKENS = 16_384  # tokens that a CPU processes at once at most; its caches gain nothing from more
@@ -44,13 +45,13 @@ def active_parameters(lm: LM, vocabulary: int) -> int:
 def train_flops(lm: LM, vocabulary: int, document: float) -> float:
     """FLOP of training on one token, forward and backward: 6 P + 12 L d c.
 
-    P is the number of active parameters, L the number of layers of width d, and c the number of tokens that a token
-    attends to on average: half of a document (`document` tokens), or half of the window if that is shorter, because
-    attention never crosses documents. Work that is done twice (activation checkpointing) or for masked pairs is not
-    counted.
+    P is the number of active parameters, L the number of layers, d the width of all heads of a layer together (most
+    often that of the model), and c the number of tokens that a token attends to on average: half of a document
+    (`document` tokens), or half of the window if that is shorter, because attention never crosses documents. Work that
+    is done twice (activation checkpointing) or for masked pairs is not counted.
     """
     context = min(document, lm.window) / 2
-    return 6 * active_parameters(lm, vocabulary) + 12 * lm.layers * lm.hidden_size * context
+    return 6 * active_parameters(lm, vocabulary) + 12 * lm.layers * lm.attention_width * context
 
 
 def score_flops(lm: LM, vocabulary: int, document: float, layers: bool) -> float:
@@ -102,7 +103,7 @@ class MemoryPlan:
 
 def window_bytes(lm: LM, vocabulary: int, bf16: bool, recompute: bool) -> float:
     """Bytes of one window's activations: of every layer, or with `recompute` of one layer and every layer's input."""
-    layer = ACTIVATIONS * lm.hidden_size * (1 if bf16 else 2)
+    layer = (ACTIVATIONS * lm.hidden_size + ATTENTION_ACTIVATIONS * lm.attention_width) * (1 if bf16 else 2)
     kept = lm.layers * 4 * lm.hidden_size + layer if recompute else lm.layers * layer
     return lm.window * (kept + LOGITS * vocabulary)
 

@@ -265,7 +265,7 @@ class _Run:
         counters, meta, model = self.counters, self.meta, self.state.model
         if self.memory.parallel == "fsdp":  # the shards are not a whole model any more
             self.state.optimizer, self.state.module = None, None
-            # with lm.init, the rotary base, the norm's epsilon and the head dimension come from its config.json
+            # with lm.init, the rotary base and the norm's epsilon come from its config.json
             model = build_model(self.settings, meta, self.seed).to(self.device)
         model.load_state_dict(self.best)
         bits_per_token, bits_per_second = self.validation.bits(model)

@@ -39,8 +39,8 @@ def check_init_config(config: dict[str, Any], init: str, architecture: str = "ll
             "TinyLlama/TinyLlama_v1.1 for llama"
         )
     unlike = [f"{k}: {config[k]}" for k, value in wanted.required.items() if config.get(k, value) != value]
-    optional = wanted.dimensions.get("kv_heads")
-    missing = [name for name in wanted.dimensions.values() if name != optional and not config.get(name)]
+    needed = [key for name, key in wanted.dimensions.items() if name not in ("kv_heads", "head_dim")]
+    missing = [key for key in needed if not config.get(key)]
     if unlike or missing:
         what = f"has {', '.join(unlike)}" if unlike else f"lacks {', '.join(missing)} in its config.json"
         raise UserError(f"{FIELD}: {init} {what}; name a plain {wanted.name.capitalize()}")
@@ -59,12 +59,16 @@ def with_init_dimensions(settings: LM, config: dict[str, Any] | None = None) -> 
         return settings
     found = {name: config.get(key) for name, key in get_architecture(settings.architecture).dimensions.items()}
     found["kv_heads"] = found.get("kv_heads") or found["heads"]
+    usual = found["hidden_size"] // found["heads"]
+    found["head_dim"] = found.get("head_dim") or usual
     given = {name: getattr(settings, name) for name in DIMENSIONS}
     wrong = [f"lm.{k}: {v} (there {found[k]})" for k, v in given.items() if v is not None and v != found[k]]
     if wrong:
         raise UserError(
             f"{FIELD}: {settings.init} has other dimensions than {', '.join(wrong)}; leave them and lm.model out"
         )
+    if found["head_dim"] == usual:
+        found["head_dim"] = None
     return settings.model_copy(update=found)
 
 

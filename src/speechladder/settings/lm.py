@@ -6,11 +6,11 @@ from pydantic import Field, field_validator, model_validator
 
 from speechladder.settings.section import Fraction, Section
 
-DIMENSIONS = ("hidden_size", "layers", "heads", "kv_heads", "intermediate_size")
+DIMENSIONS = ("hidden_size", "layers", "heads", "kv_heads", "intermediate_size", "head_dim")
 # Dimensions of models by name. Embeddings and head are not tied, so they add 2 x vocabulary x width parameters: with a
 # vocabulary of 2048 there are 1.3 M, 28 M, 88 M, 313 M and 0.98 B parameters.
 MODELS = {
-    name: dict(zip(DIMENSIONS, sizes))
+    name: dict(zip(DIMENSIONS, (*sizes, None), strict=True))
     for name, sizes in {
         "micro": (128, 4, 4, 4, 352),
         "30m": (512, 8, 8, 8, 1408),
@@ -48,6 +48,11 @@ class LM(Section):
     )
     intermediate_size: int | None = Field(
         None, ge=8, description="Width of the feed-forward layer. null: as in the model."
+    )
+    head_dim: int | None = Field(
+        None,
+        ge=2,
+        description="Dimensions of an attention head. null: hidden_size / heads; with init as in that model.",
     )
     init: str | None = Field(
         None,
@@ -186,11 +191,20 @@ class LM(Section):
             return self
         if self.hidden_size % self.heads or self.heads % self.kv_heads:
             raise ValueError("heads must divide hidden_size, and kv_heads must divide heads")
-        if self.hidden_size // self.heads % 2:
-            raise ValueError(
-                f"hidden_size / heads is {self.hidden_size // self.heads}; rotary positions need an even number"
-            )
+        if self.head_width % 2:
+            field = "head_dim" if self.head_dim else "hidden_size / heads"
+            raise ValueError(f"{field} is {self.head_width}; rotary positions need an even number")
         return self
+
+    @property
+    def head_width(self) -> int:
+        """The dimensions of an attention head."""
+        return self.head_dim or self.hidden_size // self.heads
+
+    @property
+    def attention_width(self) -> int:
+        """The dimensions of all heads of a layer together, which may differ from hidden_size."""
+        return self.heads * self.head_width
 
     @model_validator(mode="after")
     def _fits(self) -> "LM":

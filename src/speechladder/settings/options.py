@@ -52,11 +52,6 @@ def _variables(section: type[Section]) -> dict[str, str]:
     return {name: f"SPEECHLADDER_{kind}_{name}".upper() for name in _UNTRACKED.get(kind, ())}
 
 
-def is_untracked(section: str, field: str) -> bool:
-    """Whether a field never changes a byte of a result, so that scripts read it from the environment."""
-    return field in _UNTRACKED.get(section, ())
-
-
 def add_max_rejected(parser: argparse.ArgumentParser) -> None:
     """Add --max-rejected to `parser`, for a stage that takes no other field of the corpus."""
     default = os.environ.get(_variables(Corpus)["max_rejected"], str(Corpus().max_rejected))

@@ -94,6 +94,13 @@ class Variation:
         found = _PREFIX.fullmatch(prefix)
         if not found:
             raise ValueError(f"{prefix!r} is not the prefix of a point")
+        if (fraction := found["fraction"]) is not None:
+            try:
+                is_share = 0 < float(fraction) <= 1
+            except ValueError:
+                is_share = False
+            if not is_share:
+                raise ValueError(f"{prefix!r} is not the prefix of a point: {fraction} is no share above 0, at most 1")
         numbers = ("layer", "clusters", "seed")
         return cls(**{name: int(v) if v and name in numbers else v for name, v in found.groupdict().items()})
 

@@ -52,8 +52,11 @@ class Settings(Section):
         return self
 
     def scaled_lm(self, name: str) -> LM:
-        """The settings of the models of a size, by its name under scaling.sizes."""
-        return next(sized(self.lm, size) for size in self.scaling.sizes if size["name"] == name)
+        """The settings of the models of a size, by its name under scaling.sizes. Raises ValueError for another name."""
+        sizes = {size["name"]: size for size in self.scaling.sizes}
+        if name not in sizes:
+            raise ValueError(f"scaling.sizes: no size {name!r}; there are {', '.join(sizes)}")
+        return sized(self.lm, sizes[name])
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "Settings":

@@ -52,7 +52,8 @@ _KMEANS = (
 _ALIGNER = ("aligner", "beam")
 _ASR = ("asr", "whisper")
 _MODEL = (
-    *("architecture", "model", "hidden_size", "layers", "heads", "kv_heads", "intermediate_size", "init", "window"),
+    *("architecture", "model", "hidden_size", "layers", "heads", "kv_heads", "intermediate_size", "head_dim"),
+    *("init", "window"),
     *("batch_windows", "lr", "min_lr_ratio", "warmup_steps", "weight_decay", "clip", "max_passes", "patience"),
     *("valid_every", "valid_seconds", "precision", "threads"),
 )

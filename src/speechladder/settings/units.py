@@ -155,6 +155,13 @@ class Units(Section):
         "out.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _gone(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "sampling" in values:
+            raise ValueError("sampling is gone; leave it out: sample_by_speaker and sample_silence work without it")
+        return values
+
     @field_validator("source", mode="before")
     @classmethod
     def _renamed(cls, value: Any) -> Any:

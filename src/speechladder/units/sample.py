@@ -12,7 +12,7 @@ from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.phones import SIL
 from speechladder.io.audio import AudioError, frame_count
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, paired
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.spans import from_rows
@@ -32,7 +32,7 @@ def choose_utterances(
     """(the chosen utterances of all shards, frames of the whole train split). Only aligned utterances count."""
     chosen, total = BottomKSample(units.sample_frames, units.sample_by_speaker, units.sample_silence), 0
     columns = ["id", "phones"] if units.sample_silence < 1 else ["id"]
-    for cuts_path, alignment_path in zip(cuts, alignment, strict=True):
+    for cuts_path, alignment_path in paired(cuts=cuts, alignment=alignment):
         table = read_table(alignment_path, ALIGNMENT, columns=columns)
         at = {name: row for row, name in enumerate(table["id"].to_pylist())}
         for cut in read_cuts(cuts_path):

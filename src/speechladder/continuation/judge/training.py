@@ -4,6 +4,7 @@ It is packed and trained by the same code as the rungs' models. continuation/jud
 tokens/{rung}, with the alphabet and vocabulary of text-bpe; continuation/judge/model that of lm/{rung}/seed{n}.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -49,6 +50,9 @@ def train_judge(
         out: folder continuation/judge to write, with tokens and model
         seed: seed of the weights and of the order of the documents
     """
+    os.environ["OMP_NUM_THREADS"] = str(lm.threads)  # before torch is imported
+    if continuation.asr != "whisper":  # whose normaliser may be on the hub
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from speechladder.lm.train import train_lm
     from speechladder.lm.warm_start import with_init_dimensions
 

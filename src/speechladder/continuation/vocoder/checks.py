@@ -47,7 +47,7 @@ def check_vocoder_folder(folder: Path, clusters: int | None, needs_durations: bo
 
     `clusters`: None accepts any number. Raise UserError naming the fix.
     """
-    config = read_model_config(folder, FIELD)
+    config = read_model_config(folder, FIELD, "it comes with the vocoder's weights (may be called otherwise)")
     check_vocoder_config(config, f"{folder}/config.json", clusters, needs_durations)
     find_generator(folder)
     return config
@@ -55,7 +55,7 @@ def check_vocoder_folder(folder: Path, clusters: int | None, needs_durations: bo
 
 def find_generator(folder: Path) -> Path:
     """Return the file of the weights: safetensors first; the last of several training checkpoints (g_00050000)."""
-    files = find_weights(folder, FIELD, WEIGHTS)
+    files = find_weights(folder, FIELD, WEIGHTS, "copy the generator's there")
     checkpoints = files[0].match("g_*") and files[0].suffix != ".safetensors"
     if len(files) > 1 and not checkpoints:
         names = ", ".join(file.name for file in files)

@@ -40,13 +40,15 @@ class Architecture(ABC):
 
     name: ClassVar[str]  # the value of `lm.architecture`, and `model_type` in config.json
     model_class: ClassVar[str]  # the class in transformers
-    # The name in config.json of each dimension in the settings; kv_heads may be missing there: as many as heads.
+    # The name in config.json of each dimension in the settings. Two may be missing there: kv_heads are then as many as
+    # heads, and head_dim is hidden_size / heads.
     dimensions: ClassVar[Mapping[str, str]] = {
         "hidden_size": "hidden_size",
         "layers": "num_hidden_layers",
         "heads": "num_attention_heads",
         "kv_heads": "num_key_value_heads",
         "intermediate_size": "intermediate_size",
+        "head_dim": "head_dim",
     }
     inherited: ClassVar[tuple[str, ...]] = ()  # fields of config.json that a warm start keeps
     required: ClassVar[Mapping[str, Any]] = {}  # values of config.json of a warm start, if it has the field

@@ -10,7 +10,7 @@ class Llama(Architecture):
     """LlamaForCausalLM with untied embeddings, without biases."""
 
     name, model_class = "llama", "LlamaForCausalLM"
-    inherited = ("rope_theta", "rope_scaling", "rope_parameters", "rms_norm_eps", "head_dim")
+    inherited = ("rope_theta", "rope_scaling", "rope_parameters", "rms_norm_eps")
     required: ClassVar = {"attention_bias": False, "mlp_bias": False, "hidden_act": "silu"}
 
     def config(self, lm: LM, common: dict[str, Any], inherited: dict[str, Any]) -> Any:
@@ -21,8 +21,8 @@ class Llama(Architecture):
 
     def parameters(self, lm: LM, vocabulary: int) -> int:
         """See Architecture."""
-        width, shared = lm.hidden_size, lm.hidden_size // lm.heads * lm.kv_heads
-        block = 2 * width * width + 2 * width * shared + 3 * width * lm.intermediate_size + 2 * width
+        width, queries, keys = lm.hidden_size, lm.attention_width, lm.kv_heads * lm.head_width
+        block = 2 * width * queries + 2 * width * keys + 3 * width * lm.intermediate_size + 2 * width
         return 2 * vocabulary * width + lm.layers * block + width
 
 
@@ -34,6 +34,7 @@ def rotary_dimensions(lm: LM) -> dict[str, int]:
         "num_hidden_layers": lm.layers,
         "num_attention_heads": lm.heads,
         "num_key_value_heads": lm.kv_heads,
+        "head_dim": lm.head_width,
         "max_position_embeddings": max(MAX_POSITIONS, lm.window),
     }
 

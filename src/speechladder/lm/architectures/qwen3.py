@@ -17,12 +17,11 @@ class Qwen3(Llama):
         """See Architecture."""
         from transformers import Qwen3Config
 
-        head = {"head_dim": lm.hidden_size // lm.heads}
-        return Qwen3Config(**common | rotary_dimensions(lm) | head | inherited)
+        return Qwen3Config(**common | rotary_dimensions(lm) | inherited)
 
     def parameters(self, lm: LM, vocabulary: int) -> int:
         """See Architecture."""
-        return super().parameters(lm, vocabulary) + lm.layers * 2 * (lm.hidden_size // lm.heads)
+        return super().parameters(lm, vocabulary) + lm.layers * 2 * lm.head_width
 
 
 register(Qwen3())

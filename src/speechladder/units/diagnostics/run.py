@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechladder.io.errors import UserError
+from speechladder.io.errors import UserError, paired
 from speechladder.units.diagnostics.external import write_external_quality
 from speechladder.units.diagnostics.quality import write_quality
 
@@ -38,6 +38,7 @@ def measure_units(
         item_units: benchmarks/{task}/units.parquet of the same tasks, in the same order
         seed: seed of the drawing
     """
+    paired(cuts=cuts, alignment=alignment, units=units)
     if len(items) != len(item_units):
         raise UserError("--items and --item-units must name the same tasks")
     tasks = {path.parent.name: (path, of_items) for path, of_items in zip(items, item_units, strict=True)}
