@@ -22,11 +22,17 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Real speech and text beside the checkout; the test is skipped where there is none."""
-    if not SHARED_DATA.is_dir():
+def optional_shared_data() -> Path | None:
+    """Real speech and text beside the checkout, or None."""
+    return SHARED_DATA if SHARED_DATA.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared_data(optional_shared_data: Path | None) -> Path:
+    """Real speech and text beside the checkout; without them, the test is skipped."""
+    if optional_shared_data is None:
         pytest.skip("../shared/data is not there")
-    return SHARED_DATA
+    return optional_shared_data
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,7 @@
-"""Miniature archives in the genuine formats of the real corpora, with typical faults; the speech is synthesized."""
+"""Miniature archives in the genuine formats of the real corpora, with typical faults.
+
+The speech is synthesized, or comes from a folder of LibriSpeech.
+"""
 
 import gzip
 import hashlib
@@ -13,6 +16,7 @@ import numpy as np
 import soundfile
 
 from speechladder.corpora import world
+from speechladder.corpora.local import scan_folder
 from speechladder.corpora.speak import speak, voices
 
 RATE = 16_000
@@ -27,6 +31,20 @@ class Said:
     speaker: str
     text: str
     samples: np.ndarray
+
+
+def natural(folder: Path, speakers: int, each: int, longest: float = 9.0) -> list[Said]:
+    """`each` utterances of 1.5 to `longest` seconds by each of `speakers` speakers of a folder of LibriSpeech."""
+    found: dict[str, list[Said]] = {}
+    for entry in scan_folder(folder)[0]:
+        info = soundfile.info(entry.path)
+        if entry.text and 1.5 < info.frames / info.samplerate < longest:
+            said = found.setdefault(entry.speaker, [])
+            if len(said) < each:
+                said.append(Said(entry.speaker, entry.text, soundfile.read(entry.path, dtype="float32")[0]))
+    chosen = [said for said in found.values() if len(said) == each][:speakers]
+    assert len(chosen) == speakers, f"too few speakers in {folder}"
+    return [one for said in chosen for one in said]
 
 
 def synthetic(speakers: int, each: int) -> list[Said]:

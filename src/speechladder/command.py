@@ -81,18 +81,9 @@ def main(target: str, offline: bool = False) -> None:
 
 def parse(function: Callable[..., None], words: Sequence[str]) -> dict[str, Any]:
     """The arguments of `function` that command-line `words` say; raises UserError where a setting is out of range."""
-    description, helps = _documented(function)
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args = option_parser(function).parse_args(words)
     hints = typing.get_type_hints(function)
     parameters = inspect.signature(function).parameters
-    for name, parameter in parameters.items():
-        if _is_section(hints[name]):
-            add_options(parser, hints[name])
-        elif name == "max_rejected":
-            add_max_rejected(parser)
-        else:
-            _add(parser, name, hints[name], parameter.default, helps.get(name, ""))
-    args = parser.parse_args(words)
     found = {}
     for name in parameters:
         if _is_section(hints[name]):
@@ -104,6 +95,21 @@ def parse(function: Callable[..., None], words: Sequence[str]) -> dict[str, Any]
             is_dict = typing.get_origin(_without_none(hints[name])) is dict
             found[name] = dict(value) if is_dict and value is not None else value
     return found
+
+
+def option_parser(function: Callable[..., None]) -> argparse.ArgumentParser:
+    """The parser of the options of `function`."""
+    description, helps = _documented(function)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    hints = typing.get_type_hints(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        if _is_section(hints[name]):
+            add_options(parser, hints[name])
+        elif name == "max_rejected":
+            add_max_rejected(parser)
+        else:
+            _add(parser, name, hints[name], parameter.default, helps.get(name, ""))
+    return parser
 
 
 def _is_section(hint: Any) -> bool:

@@ -214,12 +214,25 @@ def test_mfas_environment_has_the_locks_versions() -> None:
     assert {"montreal-forced-aligner=3.4.*", "kalpy=0.10.*", "python=3.11"} <= set(conda)
 
 
+_MFA_MODULES = [
+    *("speechladder.command", "speechladder.alignment.run", "speechladder.alignment.mfa.aligner"),
+    *("speechladder.alignment.mfa.prepare", "speechladder.alignment.mfa.train"),
+    *("speechladder.benchmarks.items", "speechladder.continuation.prompts"),
+    # make_items imports these when a task needs them
+    *("speechladder.benchmarks.slm21", "speechladder.benchmarks.storycloze", "speechladder.fetch.archives"),
+    *(
+        f"speechladder.benchmarks.{package}.{path.stem}"
+        for package in ("generation", "tasks")
+        for path in sorted((ROOT / "src" / "speechladder" / "benchmarks" / package).glob("[a-z]*.py"))
+    ),
+]
+
+
 def test_mfas_environment_has_what_its_stages_import() -> None:
     _, pip = _mfa_environment()
     code = (
-        "import sys, importlib.metadata as metadata\n"
-        "import speechladder.alignment.run, speechladder.alignment.mfa.aligner, speechladder.alignment.mfa.prepare\n"
-        "import speechladder.alignment.mfa.train, speechladder.benchmarks.items, speechladder.continuation.prompts\n"
+        "import sys, importlib, importlib.metadata as metadata\n"
+        f"for module in {_MFA_MODULES!r}: importlib.import_module(module)\n"
         "import num2words, rich.progress, pocketsphinx, espeakng_loader\n"
         "found = {m.split('.')[0] for m, module in sys.modules.items()\n"
         "         if 'site-packages' in (getattr(module, '__file__', None) or '')}\n"

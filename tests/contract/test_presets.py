@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from speechladder.plan.inputs import HUB_SIZES, SIZES, find_machine, parse_jobs
+from speechladder.plan.inputs import HUB_SIZES, SIZES, Job, Jobs, find_machine, parse_jobs
 from speechladder.plan.rates import Rates
 from speechladder.plan.speech import KNOWN
-from speechladder.settings import DIMENSIONS, EXECUTION_FIELDS, PAPER_RUNGS, STAGES, Settings, load
+from speechladder.plan.stages import make, plan_run
+from speechladder.settings import DIMENSIONS, EXECUTION_FIELDS, PAPER_RUNGS, Settings, load
 from speechladder.workflow.config import checked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,8 +177,20 @@ def test_a_plan_asks_snakemake_for_its_jobs(tmp_path):
     assert not (tmp_path / "results").exists()  # nothing was started
 
 
+@pytest.mark.parametrize(
+    ("target", "without"),
+    [("units_sweep", {}), ("scaling", {}), ("variability", {"variability_run": 4})],  # runs of the whole workflow
+)
+def test_a_plan_has_a_row_for_each_rule_of_other_targets(target, without, tmp_path):
+    command = [sys.executable, ROOT / "scripts" / "plan.py", "--preset", "smoke", "--directory", tmp_path, "--json"]
+    done = subprocess.run([*command, "--target", f"results/{target}.csv"], capture_output=True, text=True, cwd=ROOT)
+    found = json.loads(done.stdout)
+    assert found["dry_run_error"] is None
+    assert found["without_estimate"] == without
+
+
 @pytest.mark.parametrize("name", REAL)
-def test_the_dag_is_built_within_thirty_seconds(name, tmp_path):
+def test_the_dag_is_built_within_thirty_seconds(name, tmp_path, monkeypatch):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "-n"]
     command += ["--directory", tmp_path, "--configfile", ROOT / "presets" / f"{name}.yaml", "--", "results/table.csv"]
@@ -185,9 +198,15 @@ def test_the_dag_is_built_within_thirty_seconds(name, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, timeout=300)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    jobs, shards = Counter(job.rule for job in parse_jobs(done.stdout)), read(name).corpus.shards
+    listed = Counter(parse_jobs(done.stdout))
+    jobs, shards = Counter(job.rule for job in listed.elements()), read(name).corpus.shards
     assert [jobs[rule] for rule in ("build_corpus", "align", "extract_units")] == [shards] * 3
     assert jobs["download"] == len(read(name).downloads.files)
-    assert jobs.keys() <= STAGES.keys()  # each has a row in the plan
+    monkeypatch.chdir(tmp_path)
+    file, book = ROOT / "presets" / f"{name}.yaml", Rates.load()
+    context = plan_run([file], [], book, find_machine(file, book), "results/table.csv", dry=False).context
+    plan = make(context, Jobs(listed))
+    assert plan.unknown == {}  # the plan has an estimate for each
+    assert sum(stage.jobs for stage in plan.stages) == listed.total() - listed[Job("all")]
     # of the processor: the clock of a shared machine says little
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 30

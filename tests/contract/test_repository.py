@@ -27,11 +27,30 @@ def test_generated_files_are_what_the_settings_say():
         assert (ROOT / name).read_text() == text, f"{name} has drifted: run `make configuration`"
 
 
-def test_every_script_has_help():
+# Scripts whose help loads heavy packages, because the module of their function needs them when it is imported.
+LOADS = {
+    "check_s3prl.py": {"torch"},  # the encoder itself: torch types in its class and functions
+    "extract_units.py": {"torch"},  # units.stream, which quantises on the device
+    "sweep_quality.py": {"torch"},  # units.stream
+    "train_vocoder.py": {"torch"},  # the vocoder is a torch module
+    "continue_rung.py": {"torch", "transformers"},  # lm.model, whose architectures are classes of transformers
+    "score_rung.py": {"torch", "transformers"},  # lm.likelihood and lm.model
+    "make_figures.py": {"matplotlib"},  # matplotlib's types in the functions that draw
+    "make_scaling.py": {"matplotlib"},
+    "make_units_sweep.py": {"matplotlib"},
+    "make_variability.py": {"matplotlib"},
+}
+
+
+@pytest.mark.parametrize("loaded", [(), ("matplotlib",), ("torch",), ("torch", "transformers")], ids="-".join)
+def test_every_script_has_help(loaded):
+    """And loads no other heavy package for it."""
+    scripts = [name for name in SCRIPTS if LOADS.get(name, set()) == set(loaded)]
+    assert scripts and LOADS.keys() <= set(SCRIPTS)
     # one process for all: an interpreter each would be most of the time
     code = (
         "import runpy, sys, io, contextlib\n"
-        f"for name in {SCRIPTS!r}:\n"
+        f"for name in {scripts!r}:\n"
         f"    sys.argv = [name, '--help']\n"
         "    out = io.StringIO()\n"
         "    try:\n"
@@ -40,6 +59,8 @@ def test_every_script_has_help():
         "    except SystemExit as stop:\n"
         "        assert not stop.code, (name, stop.code)\n"
         "    assert 'usage: ' + name in out.getvalue(), name\n"
+        f"    heavy = {{m for m in {HEAVY!r} if m in sys.modules}} - {set(loaded)!r}\n"
+        "    assert not heavy, (name, heavy)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -100,6 +121,31 @@ def test_the_environment_of_s3prl_is_its_lock_and_shares_the_versions():
     differ = {name: (pins[name], base[name]) for name in pins.keys() & base if pins[name] != base[name]}
     assert not differ, "lock again in .venv-s3prl: scripts/lock_requirements.py --s3prl"
     assert {"torch", "transformers", "pyarrow", "pydantic", "soundfile", "soxr"} <= pins.keys() & base
+
+
+def test_what_opens_the_encoder_imports_in_the_environment_of_s3prl():
+    """All packages outside of its lock are hidden from the imports, also from those inside of functions."""
+    scripts = ("check_s3prl", "sample_features", "extract_units", "features_abx", "speaker_statistics", "sweep_quality")
+    named = [re.search(r'"(speechladder[\w.]+):', (ROOT / "scripts" / f"{name}.py").read_text())[1] for name in scripts]
+    code = (
+        "import importlib.machinery, importlib.metadata as metadata, importlib.util, re, sys\n"
+        f"allowed = {set(_pins('requirements-s3prl.lock'))!r}\n"
+        "normal = lambda name: re.sub('[-_.]+', '-', name).lower()\n"
+        "found = metadata.packages_distributions()\n"
+        "hidden = {top for top, names in found.items() if not allowed & set(map(normal, names))} - {'speechladder'}\n"
+        "assert {'pocketsphinx', 'faiss', 'matplotlib', 'sentencepiece', 'num2words', 'snakemake'} <= hidden\n"
+        "class Finder(importlib.machinery.PathFinder):\n"
+        "    @classmethod\n"
+        "    def find_spec(cls, name, path=None, target=None):\n"
+        "        return None if name.partition('.')[0] in hidden else super().find_spec(name, path, target)\n"
+        "sys.meta_path = [Finder if f is importlib.machinery.PathFinder else f for f in sys.meta_path]\n"
+        "assert importlib.util.find_spec('torch') and not importlib.util.find_spec('faiss')\n"
+        f"for name in {['speechladder.command', *named]!r}: importlib.import_module(name)\n"
+        "import speechladder.units.encoders.transformers, speechladder.units.encoders.s3prl_shims\n"
+        "import safetensors.torch, rich.progress, transformers\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_rules_that_open_the_encoder_run_where_it_is():

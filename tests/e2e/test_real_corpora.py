@@ -11,7 +11,7 @@ from speechladder.io.tables import ALIGNMENT, UTTERANCES, read_table
 
 from ..fake_mfa import install as install_mfa
 from ..http_server import Server
-from ..mini_corpora import libriheavy, librispeech, md5, synthetic
+from ..mini_corpora import libriheavy, librispeech, md5, natural, synthetic
 from ..mini_slm21 import write_slm21
 from ..mini_storycloze import write_storycloze
 from .conftest import ROOT, run
@@ -32,10 +32,13 @@ def _reasons(folder: Path, stage: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(tmp_path_factory, optional_shared_data):
     """The archives on a server that breaks off, and a server that has another file under the same name."""
     archives = tmp_path_factory.mktemp("archives")
-    said = synthetic(6, 5)
+    if optional_shared_data:
+        said = natural(optional_shared_data / "librispeech" / "LibriSpeech", 6, 5)
+    else:
+        said = synthetic(6, 5)
     bad = libriheavy(archives, said, {said[-1].speaker})
     librispeech(archives, [one for one in said if one.speaker != said[-1].speaker], "train-clean-100")
     librispeech(archives, [one for one in said if one.speaker == said[-1].speaker], "dev-clean")

@@ -136,6 +136,25 @@ def test_lines_as_libriheavy_and_lhotse_write_them(tmp_path: Path) -> None:
     assert list(partitioned(tmp_path / "out")) == [record.id]
 
 
+@pytest.mark.shared
+def test_genuine_fragments(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "libriheavy"
+    record = parse_record((folder / "sample_cut.jsonl").read_bytes(), "train")
+    chapter = "small/100/sea_fairies_0812_librivox_64kb_mp3/01_baum_sea_fairies_64kb"
+    assert record.source == f"download/librilight/{chapter}.flac"
+    assert (record.start, record.duration, record.speaker, record.num_samples) == (243.919, 7.36, "100", 9567080)
+    assert record.texts[0].startswith("The little girl was thoughtful") and record.texts[1].isupper()
+    fixtures = folder / "lhotse_fixtures"
+    plain = json.loads((fixtures / "libri/cuts.json").read_text())[0]
+    assert parse_record(json.dumps(plain).encode(), "train").texts == ["EXAMPLE OF TEXT"]
+    mixed = json.loads((fixtures / "mix_cut_test/overlayed_cut_manifest.json").read_text())[0]
+    assert _reason(json.dumps(mixed).encode()) == "field missing: start"
+    with gzip.open(fixtures / "mini_librispeech/lhotse/supervisions.jsonl.gz") as handle:  # a manifest of another kind
+        assert {_reason(one) for one in handle} == {"field missing: supervisions.0.speaker"}
+    split_manifests([folder / "sample_cut.jsonl"], corpus(), tmp_path / "out")
+    assert list(partitioned(tmp_path / "out")) == [record.id]
+
+
 # Partition
 
 

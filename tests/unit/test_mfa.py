@@ -24,6 +24,7 @@ from speechladder.alignment.mfa.prepare import fetch_models, prepare_mfa
 from speechladder.alignment.mfa.train import draw_training, train_mfa
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.speak import speak, voices
+from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, encode_flac, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, work_folder
@@ -326,6 +327,14 @@ def test_a_dictionary_of_a_hundred_thousand_words() -> None:
     assert found.entries["tomato"] == ["T AH M EY T OW", "T AH M AA T OW"]
 
 
+@pytest.mark.shared
+def test_real_dictionaries(shared_data: Path) -> None:
+    found = read_dictionary(next((shared_data / "cmudict").glob("*.dict")), "alignment.mfa_dictionary")
+    assert len(found) > 1000 and found.stressed
+    with pytest.raises(UserError, match="not written in ARPAbet"):
+        read_dictionary(shared_data / "alignments/mfa_fixtures/english_us_mfa_reduced.dict", "alignment.mfa_dictionary")
+
+
 # made once for all shards
 
 
@@ -482,4 +491,31 @@ def test_recordings_have_the_times_of_their_textgrids(
         assert isinstance(found[cut.id], Aligned), found[cut.id]
         assert [w.label for w in found[cut.id].words] == cut.text.split()
         assert [p.start for p in found[cut.id].phones] == pytest.approx([p.start for p in truth[cut.id].phones])
+        assert found[cut.id].phones[-1].end == len(cut.samples()) / RATE
+
+
+@pytest.mark.shared
+def test_real_recordings_have_mfas_real_times(
+    log: Path, tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shared_data / "ljspeech"
+    monkeypatch.setenv("FAKE_MFA_KNOWN", str(folder / "TextGrid"))
+    texts = dict(line.split("|", 1) for line in (folder / "metadata.csv").read_text().splitlines())
+    fetch_models(tmp_path / "models", "english_us_arpa", "english_us_arpa", "english_us_arpa")
+    cuts = []
+    for name in ("LJ001-0001", "LJ001-0002", "LJ001-0006"):
+        path = folder / "wavs" / f"{name}.wav"  # 22,050 Hz: written as cut audio
+        seconds = len(read_audio(path)) / RATE
+        text = normalise(texts[name])
+        cuts.append(
+            Cut(name, name, str(path), 0.0, seconds, "lj", "train", text, text, 22_050, round(seconds * 22_050))
+        )
+    write_cuts(tmp_path / "cuts.jsonl.gz", cuts)
+    prepare_mfa([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", tmp_path / "mfa", None, 1)
+    requests = [Request(c.id, c.speaker, c.text, c.samples) for c in cuts]
+    found = dict(mfa_aligner.MFA(tmp_path / "mfa", tmp_path / "work", 2).align_all(requests))
+    assert fake_mfa.calls(log)[-1]["known"] == 3
+    for cut in cuts:
+        assert isinstance(found[cut.id], Aligned), found[cut.id]
+        assert [w.label for w in found[cut.id].words] == cut.text.split()
         assert found[cut.id].phones[-1].end == len(cut.samples()) / RATE

@@ -1,14 +1,15 @@
 """Tokenizers: the ids of SentencePiece, loading by AutoTokenizer, fixed alphabets."""
 
+import gzip
 import random
 import string
 from pathlib import Path
-from pydoc_data.topics import topics
 
 import pytest
 
 from speechladder.corpora.phones import ARPABET, SIL
 from speechladder.corpora.text import normalise
+from speechladder.corpora.world import documents
 from speechladder.io.errors import UserError
 from speechladder.rungs import registry, tokenizers
 from speechladder.rungs.functions import characters, phone_alphabet
@@ -84,14 +85,24 @@ def test_text_ids_equal_those_of_sentencepiece(tmp_path: Path) -> None:
     check_text(folder, made_up_text(1, 400))
 
 
-def test_text_ids_equal_those_of_sentencepiece_on_english(tmp_path: Path) -> None:
-    """The reference manual of Python, which every installation has."""
-    manual = "\n\n".join(topics.values())[:400_000]
-    lines = [n for line in manual.split("\n\n") if (n := normalise(line))]
-    assert sum(map(len, lines)) > 100_000
+def check_prose(folder: Path, lines: list[str]) -> None:
+    """A tokenizer of one half of the lines, on the other half."""
     half = len(lines) // 2
-    folder = built(tmp_path, "text-bpe", [as_symbols(t) for t in lines[:half]], options=Tokens(text_vocab=2048))
-    check_text(folder, lines[half:])
+    built(folder, "text-bpe", [as_symbols(t) for t in lines[:half]], options=Tokens(text_vocab=2048))
+    check_text(folder / "text-bpe", lines[half:])
+
+
+def test_text_ids_equal_those_of_sentencepiece_on_english(tmp_path: Path) -> None:
+    """The documents of the world, which are the same everywhere."""
+    lines = [n for d in documents(0, 40_000) for s in d.sentences if (n := normalise(s))]
+    assert sum(map(len, lines)) > 100_000
+    check_prose(tmp_path, lines)
+
+
+@pytest.mark.shared
+def test_text_ids_equal_those_of_sentencepiece_on_a_book(tmp_path: Path, shared_data: Path) -> None:
+    book = gzip.decompress(sorted((shared_data / "gutenberg_text").glob("*.gz"))[0].read_bytes()).decode()
+    check_prose(tmp_path, [n for line in book[20_000:400_000].split("\n\n") if (n := normalise(line))])
 
 
 def test_phone_ids_equal_those_of_sentencepiece(tmp_path: Path) -> None:

@@ -106,6 +106,13 @@ def test_other_tiers_by_name(tmp_path: Path) -> None:
     assert [p.label for p in phones] == ["HH", "aI", "SIL"]
 
 
+@pytest.mark.shared
+def test_other_tiers_of_a_genuine_file_by_name(shared_data: Path) -> None:
+    words, phones = read_textgrid(shared_data / "alignments/emu_ae/msajc003.TextGrid", "Text", "Phonetic")
+    assert [w.label for w in words][:3] == ["amongst", "her", "friends"]
+    assert phones[0].label == "SIL" and len(phones) > 20
+
+
 def test_everything_that_praat_reads_is_read(tmp_path: Path) -> None:
     """Strings with quotes, line ends and look-alikes of the format, other encodings, point tiers, numbers like 2e-1."""
     grid = SHORT.replace('"hi"', '"say ""item [1]:"" xmin = 3\n"').replace("\n0.2\n", "\n2e-1\n")

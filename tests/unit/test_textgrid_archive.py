@@ -172,3 +172,17 @@ def test_every_alignment_of_a_folder_of_recordings(tmp_path: Path) -> None:
     found = _answers(tmp_path / "grids", *cuts)
     lost = {name: str(answer) for name, answer in found.items() if not isinstance(answer, Aligned)}
     assert len(found) == len(cuts) > 2 and not lost, lost
+
+
+@pytest.mark.shared
+def test_every_alignment_of_ljspeech(shared_data: Path) -> None:
+    folder = shared_data / "ljspeech"
+    texts = dict(line.split("|", 1) for line in (folder / "metadata.csv").read_text().splitlines())
+    cuts = []
+    for path in sorted((folder / "wavs").glob("*.wav")):
+        frames, rate = audio_info(path)
+        text = normalise(texts[path.stem])
+        cuts.append(Cut(path.stem, path.stem, str(path), 0.0, frames / rate, "lj", "train", text, text, rate, frames))
+    found = _answers(folder / "TextGrid", *cuts)
+    lost = {name: str(answer) for name, answer in found.items() if not isinstance(answer, Aligned)}
+    assert len(found) == 18 and not lost, lost

@@ -22,7 +22,6 @@ from speechladder.settings import Units
 from speechladder.units.assign import assign
 from speechladder.units.diagnostics.quality import joint_counts, purities
 from speechladder.units.encoders.factory import open_encoder
-from speechladder.units.encoders.models import resolve
 from speechladder.units.kmeans.fit import kmeans
 from speechladder.units.mfcc import mfcc
 
@@ -84,6 +83,8 @@ def pnmi(features: np.ndarray, labels: list[str], clusters: int, seeds: int) -> 
 def compare_layers(encoder: str, speech: Labelled, clusters: int = 100, seeds: int = 3) -> dict[str, Any]:
     """PNMI of MFCC + deltas (mean and variance by utterance) and of each layer of `encoder`, over the same frames."""
     from transformers import AutoConfig
+
+    from speechladder.units.encoders.models import resolve
 
     layers = AutoConfig.from_pretrained(resolve(encoder), local_files_only=True).num_hidden_layers
     labels = [label for _, row in speech for label in row]
