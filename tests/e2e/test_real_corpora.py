@@ -157,7 +157,7 @@ def test_librispeech_is_fetched_unpacked_and_audited(served, tmp_path):
         ({"downloads": {"files": {"small.tar": {"urls": ["ftp://x/small.tar"]}}}}, "small.tar"),
         (
             {"downloads": {"files": {"small.tar": {"urls": ["http://x/small.tar"], "bytes": 10**18}}}},
-            "needs 1010000000 GB for small.tar",
+            "needs 1010000 TB for small.tar (1000000 TB)",
         ),
         ({"alignment": {"aligner": "mfa"}}, "no `mfa` on PATH"),
         ({"alignment": {"aligner": "textgrids", "textgrids": "/nowhere"}}, "alignment.textgrids: /nowhere"),
