@@ -26,6 +26,7 @@ from speechladder.units.extract import extract_items, extract_shard
 from speechladder.units.normalise import Normaliser
 from speechladder.units.sample import draw_sample, write_sample
 from speechladder.units.stream import Quantiser, units_of
+from speechladder.workflow.checks import check_encoder
 from tests import tiny_hubert
 
 RATE = 16_000
@@ -380,6 +381,7 @@ def test_the_provenance_says_how(corpus):
 def test_a_new_encoder_is_one_file_and_one_line(corpus, monkeypatch):
     """An encoder that is registered here goes from the sample over k-means and units to their quality."""
     monkeypatch.setitem(factory.ENCODERS, "toy", "tests.unit.toy_encoder:open_encoder")
+    assert check_encoder(corpus.settings.model_copy(update={"source": "toy", "encoder": "mine"}), Path.cwd()) == "mine"
     corpus.settings = corpus.settings.model_copy(update={"source": "toy", "encoder": "toy", "layer": 12})
     corpus.write().train()
     rows = [row for shard in corpus.shards for row in corpus.extract(shard)]

@@ -57,7 +57,7 @@ def curve_points(table: pa.Table) -> list[tuple[float, pa.Table]]:
 def write_learning(results: Path, rungs: Sequence[str], scores: Scores, seed: int, analysis: Analysis) -> None:
     """Write results/learning.csv in percent; it has only the header if the learning curve was not scored.
 
-    Every point of a curve, that of the kept weights included, is of the same pairs in the same voice. These are fewer
+    Every point of a curve, that of the kept weights included, uses the same pairs in the same voice. These are fewer
     pairs than those of table.csv, so that the curve does not jump at its end.
     """
     rows = []

@@ -1,4 +1,4 @@
-"""Items of a task: pairs as text, spoken in one or more voices, with words and phones in time.
+"""Items of a task: pairs as text, spoken in one or more voices, with time-aligned words and phones.
 
 The pairs are generated from the world's grammar, read from pairs files, or official: sLM21 and Topic-StoryCloze in
 their own recordings. The synthesizer speaks pairs that have no audio. benchmarks.tasks says how tasks differ.
@@ -51,7 +51,7 @@ def make_items(
     jobs: int = 1,
     max_rejected: float = Corpus().max_rejected,
 ) -> None:
-    """Make the items of one task: generated, from pairs files or official, spoken, with words and phones in time.
+    """Make the items of one task: generated, from pairs files or official, spoken, with time-aligned words and phones.
 
     If one half of a pair cannot be spoken, read or aligned in a voice, both halves are left out in that voice.
     Recordings of official benchmarks are never left out because an alignment fails: see `spoken.Half`. The table is
@@ -177,7 +177,7 @@ def _about(
     notes, items = list(stimuli.notes), sum(times.values())
     if times[ESTIMATED]:
         notes.append(
-            f"{times[ESTIMATED]:,} of {items:,} recordings could not be aligned, their phones have the mean durations "
+            f"{times[ESTIMATED]:,} of {items:,} recordings could not be aligned; their phones have the mean durations "
             "of the training speech"
         )
     if lost and stimuli.archive:

@@ -1,4 +1,4 @@
-"""The halves of pairs as speech: from the synthesizer or from recordings, with words and phones in time."""
+"""The halves of pairs as speech: from the synthesizer or from recordings, with time-aligned words and phones."""
 
 import functools
 import tempfile

@@ -55,7 +55,7 @@ def transcribe_rung(
     clusters: int | None = None,
     seed: int = 0,
 ) -> None:
-    """Transcribe what the models of one rung said: continuation/{rung}/transcripts.parquet and a folder of examples.
+    """Transcribe the continuations of one rung: continuation/{rung}/transcripts.parquet and a folder of examples.
 
     The table (TRANSCRIPTS) has a row for each row of `tokens` (CONTINUATIONS) in the same order. Rungs of units need
     the vocoder; the column `direct` of rungs of phones needs the lexicon. The examples are {prompt}.flac for the first

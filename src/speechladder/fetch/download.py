@@ -42,7 +42,7 @@ def download(
     sha256: str | None = None,
     bytes: int | None = None,
 ) -> None:
-    """Fetch one file: resumed after what has arrived, checked, and named only when it is whole.
+    """Fetch one file: resume a partial download, verify it, and rename it when it is complete.
 
     The file and its addresses are given by options, or, in the workflow, by the section `downloads` in
     $SPEECHLADDER_DOWNLOADS; then the file is kept in downloads.folder, and --out becomes a link to it.

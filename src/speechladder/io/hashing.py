@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def stable_hash(*parts: object) -> int:
-    """A number of 64 bits: the head of the SHA-256 of the text of `parts`."""
+    """A 64-bit integer: the first 8 bytes of the SHA-256 of the text of `parts`."""
     return int.from_bytes(hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()[:8], "big")
 
 

@@ -1,4 +1,4 @@
-"""Bad input is listed with its reason; it never disappears silently and never stops the rest (invariant 4)."""
+"""Bad input is listed with its reason; it never disappears silently and never stops the rest."""
 
 import json
 import sys

@@ -35,7 +35,7 @@ SHUTDOWN = 240  # seconds that torchrun gives its processes to write a checkpoin
 
 @dataclass(frozen=True)
 class Allocation:
-    """The resources of a SLURM job, or of this machine. `gpus` and `cpus` are per node; None: unknown. `job` is the
+    """The resources of a SLURM job, or of this machine. `gpus` and `cpus` are per node, None if unknown. `job` is the
     number of the job, `restarts` how often SLURM has restarted it."""
 
     nodes: int = 1

@@ -111,13 +111,18 @@ class Jobs(NamedTuple):
 
 
 def dry_run(files: Sequence[Path], words: Sequence[str], target: str) -> Jobs:
-    """Return the jobs that `snakemake -n` lists in the working directory; of a half-finished run, only the rest."""
+    """Return the jobs that `snakemake -n` lists in the working directory; of a half-finished run, only the rest.
+
+    Raise UserError if no rule makes `target`.
+    """
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(HOME / "Snakefile"), "-n"]
     command += ["--configfile", *map(str, files)] if files else []
     command += ["--directory", str(Path.cwd())]
     command += ["--config", *words] if words else []
     done = subprocess.run([*command, "--", target], capture_output=True, text=True)
     text = done.stdout + done.stderr
+    if f"No rule to produce {target} " in text:
+        raise UserError(f"--target: no rule makes {target}; targets are files, which `make stages` lists")
     if done.returncode:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return Jobs(error="\n".join([line for line in lines if not _CHATTER.match(line)][-6:]))

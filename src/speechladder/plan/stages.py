@@ -76,12 +76,13 @@ def plan_run(
     known. `dry`: ask Snakemake for the jobs; else plan a run that has not begun.
     """
     config, conflict = configuration(files, words), ""
-    settings = load(config, " and ".join(map(str, files)) or "config.yaml")
+    settings = load(config, " and ".join([*map(str, files), *["--config"] * bool(words)]) or "config/config.yaml")
     try:
         settings = checked(config, HOME)
-        jobs = dry_run(files, words, target) if dry else Jobs(error="Snakemake was not asked")
     except UserError as error:
         jobs = Jobs(error=str(error))
+    else:
+        jobs = dry_run(files, words, target) if dry else Jobs(error="Snakemake was not asked")
     remade = frozenset((job.rule, job.rung) for job in jobs.counts if not job.point)
     measured = Measured(RESULTS, settings, read_record(RESULTS), remade)
     context = Context(settings, find_hours(settings, measured), rates, machine, measured, downloads(settings))

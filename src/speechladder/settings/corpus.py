@@ -64,7 +64,7 @@ class Corpus(Section):
         3,
         ge=0,
         le=3,
-        description="world: the variability level, which sets factor C. 0: one voice with a flat pitch. 1: one voice with prosody. "
+        description="world: the variability level, which factor C is about. 0: one voice with a flat pitch. 1: one voice with prosody. "
         "2: several voices. 3: many voices, accents, rates and pitch ranges.",
     )
     valid_fraction: float = Field(

@@ -13,6 +13,7 @@ from speechladder.settings.units import SHIPPED, encoder_folder
 from speechladder.workflow.paths import find, find_or_keep
 from speechladder.workflow.rungs import needs_durations, needs_vocoder, spoken_rungs, stories_need_transcripts
 
+TRANSFORMERS = ("auto", "hubert", "wavlm", "wav2vec2")  # values of units.source whose encoder transformers loads
 SOURCE = "the configuration (config/config.yaml, --configfile, --config)"
 
 
@@ -41,10 +42,13 @@ def check_encoder(units: Units, home: Path) -> str:
     """`units.encoder` as the stages take it.
 
     That is hubert-micro, the path of a folder, OWNER/NAME of a hub, or for s3prl NAME or NAME:CHECKPOINT. Raises
-    UserError if it is none of these, or if a folder holds another kind of model or too few layers.
+    UserError if it is none of these, or if a folder holds another kind of model or too few layers. The encoder of a
+    source that was added to units.encoders.factory checks its own name when it is opened.
     """
     if units.source == "s3prl":
         return _check_upstream(units.encoder, home)
+    if units.source not in TRANSFORMERS:
+        return find_or_keep(units.encoder, home)
     given, folder = units.encoder, encoder_folder(units.encoder)
     if given != SHIPPED:
         try:
@@ -123,6 +127,9 @@ def check_files(settings: Settings) -> None:
     from speechladder.alignment.check import check_aligner_files
     from speechladder.workflow.sources import check_sources
 
+    corpus = settings.corpus
+    if corpus.name == "local" and not Path(str(corpus.path)).is_dir():
+        raise UserError(f"corpus.path: {corpus.path} is no folder; name the folder that holds speaker/chapter/*.flac")
     if settings.units.source == "external":
         _check_units(settings.units)
     if settings.continuation.enabled:
@@ -173,7 +180,7 @@ def check_hubs(settings: Settings) -> None:
     if settings.lm.init and not Path(settings.lm.init).exists():
         _check_init(fetch_config(settings.lm.init, "lm.init"), settings.lm)
     units = settings.units
-    if units.source not in ("external", "s3prl") and units.encoder != SHIPPED and not Path(units.encoder).exists():
+    if units.source in TRANSFORMERS and units.encoder != SHIPPED and not Path(units.encoder).exists():
         _check_encoder_config(fetch_config(units.encoder, "units.encoder"), units.encoder, units)
     for field in _hub_models(settings):
         name = getattr(settings.continuation, field)

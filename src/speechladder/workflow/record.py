@@ -39,7 +39,10 @@ def read_record(results: Path) -> Record | None:
         return None
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
-        raise UserError(f"{path}: not the record of a run (its field 'settings' is missing); delete it and run again")
+        raise UserError(
+            f"{path}: not the record of a run (its field 'settings' is missing); restore it, or work in "
+            "another folder with --directory OTHER; without it this run may replace another corpus"
+        )
     if content.get("schema") != SCHEMA:
         raise UserError(
             f"{path}: has schema {content.get('schema')}, this version reads {SCHEMA}; use the version of speechladder "
