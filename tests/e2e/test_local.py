@@ -79,7 +79,7 @@ def test_a_folder_alone_is_enough(corpus, tmp_path):
             "--config",
             f"corpus={{path: '{corpus}', shards: 3}}",
             f"benchmarks={{sblimp: ['{pairs}']}}",
-            "results/table.csv",
+            *("--", "results/table.csv"),
         ),
     )
     assert "Traceback" not in out

@@ -211,7 +211,7 @@ def test_layer_out_of_range(checkpoints, layer):
 
 
 def test_what_cannot_be_loaded_is_named(checkpoints, tmp_path):
-    with pytest.raises(UserError, match=r"units\.encoder.*no such directory"):
+    with pytest.raises(UserError, match=r"units\.encoder.*no such folder"):
         TransformersEncoder.load(str(tmp_path / "absent"), 1)
 
     def broken(change) -> str:
