@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
-ORDER = re.findall(r"^(\w+) {2,}\S", PAGE[PAGE.index("## The rooms") : PAGE.index("Outside the library")], flags=re.M)
+ORDER = re.findall(r"^(\w+) {2,}\S", PAGE[PAGE.index("## Packages") : PAGE.index("Outside the library")], flags=re.M)
 COMMAND = {"command", "io", "settings"}  # what the module that every script imports may import
 
 
