@@ -467,6 +467,20 @@ def test_pocketsphinx_gives_the_same_in_several_processes() -> None:
     assert told == [len(spoken[0]) / RATE, 0.0, 0.0, len(spoken[1]) / RATE]
 
 
+def align_known(cuts: list[Cut], folder: Path, log: Path) -> dict[str, Aligned]:
+    """Align three cuts, whose times the stand-in knows, and check that words and ends are those of the cuts."""
+    write_cuts(folder / "cuts.jsonl.gz", cuts)
+    prepare_mfa([folder / "cuts.jsonl.gz"], folder / "models", folder / "mfa", None, 1)
+    requests = [Request(c.id, c.speaker, c.text, c.samples) for c in cuts]
+    found = dict(mfa_aligner.MFA(folder / "mfa", folder / "work", 2).align_all(requests))
+    assert fake_mfa.calls(log)[-1]["known"] == 3
+    for cut in cuts:
+        assert isinstance(found[cut.id], Aligned), found[cut.id]
+        assert [w.label for w in found[cut.id].words] == cut.text.split()
+        assert found[cut.id].phones[-1].end == len(cut.samples()) / RATE
+    return found
+
+
 def test_recordings_have_the_times_of_their_textgrids(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -482,16 +496,9 @@ def test_recordings_have_the_times_of_their_textgrids(
         truth[name] = spoken
         write_textgrid(tmp_path / "grids" / f"{name}.TextGrid", spoken.words, spoken.phones[:-1], seconds)
         cuts.append(Cut(name, name, str(path), 0.0, seconds, "s", "train", text, text, 22_050, round(seconds * 22_050)))
-    write_cuts(tmp_path / "cuts.jsonl.gz", cuts)
-    prepare_mfa([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", tmp_path / "mfa", None, 1)
-    requests = [Request(c.id, c.speaker, c.text, c.samples) for c in cuts]
-    found = dict(mfa_aligner.MFA(tmp_path / "mfa", tmp_path / "work", 2).align_all(requests))
-    assert fake_mfa.calls(log)[-1]["known"] == 3
+    found = align_known(cuts, tmp_path, log)
     for cut in cuts:
-        assert isinstance(found[cut.id], Aligned), found[cut.id]
-        assert [w.label for w in found[cut.id].words] == cut.text.split()
         assert [p.start for p in found[cut.id].phones] == pytest.approx([p.start for p in truth[cut.id].phones])
-        assert found[cut.id].phones[-1].end == len(cut.samples()) / RATE
 
 
 @pytest.mark.shared
@@ -510,12 +517,4 @@ def test_real_recordings_have_mfas_real_times(
         cuts.append(
             Cut(name, name, str(path), 0.0, seconds, "lj", "train", text, text, 22_050, round(seconds * 22_050))
         )
-    write_cuts(tmp_path / "cuts.jsonl.gz", cuts)
-    prepare_mfa([tmp_path / "cuts.jsonl.gz"], tmp_path / "models", tmp_path / "mfa", None, 1)
-    requests = [Request(c.id, c.speaker, c.text, c.samples) for c in cuts]
-    found = dict(mfa_aligner.MFA(tmp_path / "mfa", tmp_path / "work", 2).align_all(requests))
-    assert fake_mfa.calls(log)[-1]["known"] == 3
-    for cut in cuts:
-        assert isinstance(found[cut.id], Aligned), found[cut.id]
-        assert [w.label for w in found[cut.id].words] == cut.text.split()
-        assert found[cut.id].phones[-1].end == len(cut.samples()) / RATE
+    align_known(cuts, tmp_path, log)
