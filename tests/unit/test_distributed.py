@@ -24,6 +24,7 @@ SIZE = {"hidden_size": 32, "layers": 2, "heads": 2, "kv_heads": 1, "intermediate
 BASE = LM(
     **SIZE,
     batch_windows=5,  # odd: one of two processes has a window without targets
+    optimizer="adamw",
     lr=1e-2,
     warmup_steps=3,
     max_steps=12,
@@ -32,6 +33,8 @@ BASE = LM(
     learning_points=1,
     precision="fp32",
 )
+# Muon computes its updates in bf16; at this rate their rounding is within what `assert_same_run` allows.
+MUON = {"optimizer": "muon", "lr": 1e-3, "adamw_lr": 1e-2}
 
 # Each rank does several trainings in turn, because starting Python and torch takes longer than they do.
 WORKER = """
@@ -89,10 +92,11 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trainings by one process and by two: ddp, fsdp, a warm start, and one that SIGTERM to one process interrupts."""
+    """Trainings by one process and by two: ddp, fsdp, a warm start, and some that SIGTERM interrupts."""
     folder = tmp_path_factory.mktemp("distributed")
     tokens = write_rung(folder / "toy")
     loop.train_lm(tokens, folder / "alone", 0, BASE)
+    loop.train_lm(tokens, folder / "muon-alone", 0, changed(**MUON))
     settings = LlamaConfig(
         vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
         intermediate_size=64, rms_norm_eps=1e-3, rope_parameters={"rope_type": "default", "rope_theta": 50.0},
@@ -111,6 +115,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ddp": (changed(parallel="ddp"), 0),
         "fsdp": (changed(parallel="fsdp", micro_windows=2, activation_checkpointing="on"), 0),
         "interrupted": (changed(parallel="ddp", micro_windows=1), 5),
+        "muon-ddp": (changed(parallel="ddp", **MUON), 0),
+        "muon-fsdp": (changed(parallel="fsdp", micro_windows=2, **MUON), 0),
+        "muon-interrupted": (changed(parallel="fsdp", **MUON), 5),
     }
     jobs = [
         {"tokens": str(tokens), "out": str(folder / name), "settings": settings.model_dump(), "terminate": terminate}
@@ -141,22 +148,24 @@ def test_a_warm_start_by_fsdp_is_written_as_it_was_trained(folder):
     )
 
 
+@pytest.mark.parametrize("prefix", ["", "muon-"])
 @pytest.mark.parametrize("name", ["ddp", "fsdp"])
-def test_two_processes_have_the_loss_curve_of_one(folder: Path, name: str) -> None:
-    assert_same_run(folder / "alone", folder / name)
+def test_two_processes_have_the_loss_curve_of_one(folder: Path, name: str, prefix: str) -> None:
+    assert_same_run(folder / f"{prefix}alone", folder / f"{prefix}{name}")
 
 
-def test_sigterm_to_one_of_two_stops_both_at_one_step_and_one_resumes(folder: Path) -> None:
+@pytest.mark.parametrize(("prefix", "settings"), [("", BASE), ("muon-", changed(**MUON))])
+def test_sigterm_to_one_of_two_stops_both_at_one_step_and_one_resumes(folder: Path, prefix: str, settings: LM) -> None:
     """One process resumes the checkpoint of two, and takes all windows at once."""
-    checkpoints = folder / "interrupted.checkpoints"
-    assert not (folder / "interrupted").exists()
+    checkpoints = folder / f"{prefix}interrupted.checkpoints"
+    assert not (folder / f"{prefix}interrupted").exists()
     assert sorted(p.name for p in checkpoints.glob("step*"))[-1] == "step0000006"  # all agree one step later
     messages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "say", messages.append)
-        loop.train_lm(folder / "toy", folder / "interrupted", 0, BASE)
+        loop.train_lm(folder / "toy", folder / f"{prefix}interrupted", 0, settings)
     assert "resuming from step 6" in messages
-    assert_same_run(folder / "alone", folder / "interrupted")
+    assert_same_run(folder / f"{prefix}alone", folder / f"{prefix}interrupted")
 
 
 def test_a_dead_process_ends_the_training_with_its_reason_and_nothing_hangs(folder: Path, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_card_follows_the_corpus_and_the_start(folder, init, corpus, license, 
     card = model_card(summary, LM(init=init), meta | {"tokens": {"train": 9}}, corpus)
     data = ModelCard(card).data
     assert (data.license, data.datasets, data.base_model) == (license, datasets, base)
-    assert sentence in card and "snakemake" not in card
+    assert sentence in card and "snakemake" not in card and "Optimiser: Muon (the matrices" in card
 
 
 def test_a_server_finds_what_it_needs(folder):

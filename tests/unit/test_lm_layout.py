@@ -12,12 +12,12 @@ from speechladder.io.errors import UserError
 from speechladder.lm import attention
 from speechladder.lm.attention import flex_mask, resolve_attention, resolve_compile
 from speechladder.lm.batches import IGNORE, Batch, split_batch
-from speechladder.lm.compute import matmul_ceiling, parameters, plan_memory, train_flops
+from speechladder.lm.compute import matmul_ceiling, parameters, plan_memory, state_bytes, train_flops
 from speechladder.lm.schedule import PLAN_SHARE, Counters, plan_hours, planned_steps
 from speechladder.settings import LM, MODELS, from_options, load
 from speechladder.settings.options import add_options, as_options
 
-PAPER = LM(model="tinyllama-1.1b", window=2048, batch_windows=128)
+PAPER = LM(model="tinyllama-1.1b", window=2048, batch_windows=128, optimizer="adamw", lr=4e-4)
 GB = 1e9
 
 
@@ -89,9 +89,18 @@ def test_activations_are_recomputed_only_if_one_window_does_not_fit() -> None:
     assert plan_memory(never, 2048, 1, True, tight).recompute is False
 
 
+def test_muon_keeps_one_moment_of_the_hidden_matrices() -> None:
+    muon = PAPER.model_copy(update={"optimizer": "muon"})
+    for parts in (1, 8):
+        adamw, found = (state_bytes(settings, 2048, True, parts) for settings in (PAPER, muon))
+        hidden = parameters(PAPER, 2048) - 2 * 2048 * 2048 - 45 * 2048  # without embeddings, head and norms
+        work = adamw - 4 * hidden / parts - found
+        assert -2048 * 5632 * 20 < work < 1e6  # a matrix or so in work; norms are counted as matrices
+
+
 def test_micro_batches_are_even() -> None:
     assert plan_memory(LM(batch_windows=5, micro_windows=4), 512, 1, False, None).micro == 3  # 3 and 2
-    assert plan_memory(LM(), 512, 1, False, None).micro == 4  # the default run: all
+    assert plan_memory(LM(batch_windows=4), 512, 1, False, None).micro == 4  # all
     assert plan_memory(LM(batch_windows=64), 512, 1, False, None).micro == 16  # 16,384 tokens on a CPU
 
 
@@ -125,7 +134,7 @@ def batches(per_pass: int = 1000, per_step: int = 100) -> SimpleNamespace:
     return SimpleNamespace(tokens_per_pass=per_pass, tokens_per_step=per_step)
 
 
-def test_the_smallest_limit_ends_the_cosine() -> None:
+def test_the_smallest_limit_ends_the_schedule() -> None:
     settings = LM(max_steps=50, max_passes=4)
     assert planned_steps(settings, batches()) == 40
     assert planned_steps(settings.model_copy(update={"max_tokens": 1230}), batches()) == 13

@@ -35,6 +35,7 @@ from speechladder.workflow.grids import variability_config
     ("config", "parts"),
     [
         ({"corpu": {}}, ["corpu: unknown key", "did you mean 'corpus'"]),
+        ({"lm": {"optimizer": "adamw", "adamw_lr": 1e-3}}, ["lm: adamw_lr: 0.001", "set adamw_lr to null"]),
         ({"lm": {"windw": 3}}, ["lm.windw: unknown key", "did you mean 'lm.window'", "hidden_size"]),
         ({"shards": 3}, ["shards: unknown key", "did you mean 'corpus.shards'"]),
         ({"rungs": ["text-bpe", "text-bpe"]}, ["rungs: a rung is named twice"]),

@@ -281,14 +281,33 @@ def test_stops_when_validation_has_converged_and_keeps_the_best(tmp_path: Path) 
     assert summary["valid_bits_per_token"] == pytest.approx(best["valid_bits_per_token"], rel=5e-3)  # fp32 and bf16
 
 
-def test_pass_limit_shortens_the_cosine(rung: Path) -> None:
+@pytest.mark.parametrize(
+    ("schedule", "low", "last"), [("cosine", 0.1, 0.1), ("linear", 0.1, 0.1 + 0.9 / 28), ("linear", 0.0, 1 / 28)]
+)
+def test_pass_limit_shortens_the_schedule(rung: Path, schedule: str, low: float, last: float) -> None:
     batches = Batches(TokenData(rung, "train"), 0, 48, 2)
-    settings = tiny(max_passes=2.0, warmup_steps=2, max_steps=1000)
+    settings = tiny(schedule=schedule, min_lr_ratio=low, max_passes=2.0, warmup_steps=2, max_steps=1000)
     total = planned_steps(settings, batches)
-    assert total == -(-2 * batches.tokens_per_pass // 96) < settings.max_steps
+    assert total == -(-2 * batches.tokens_per_pass // 96) == 30
     rates = [learning_rate(settings, step, total) for step in range(total)]
-    assert rates[:2] == [settings.lr / 2, settings.lr] and rates[-1] == pytest.approx(0.1 * settings.lr)
-    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[:2] == [settings.lr / 2, settings.lr] and rates[-1] == pytest.approx(last * settings.lr)
+    assert rates[1:] == sorted(rates[1:], reverse=True) and rates[-1] > 0
+
+
+def test_linear_falls_by_equal_parts_and_wsd_is_constant_before_it_falls() -> None:
+    linear = tiny(schedule="linear", lr=1.0, warmup_steps=0, min_lr_ratio=0.5)
+    assert [learning_rate(linear, step, 5) for step in range(5)] == pytest.approx([1, 0.9, 0.8, 0.7, 0.6])
+    wsd = tiny(schedule="wsd", lr=1.0, warmup_steps=2, min_lr_ratio=0.0, decay_fraction=0.4)
+    rates = [learning_rate(wsd, step, 10) for step in range(10)]
+    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+    # no share is so small that the rate does not fall, and none so large that warm-up is lost
+    assert learning_rate(tiny(schedule="wsd", lr=1.0, min_lr_ratio=0.0, decay_fraction=0.001), 999, 1000) == 1
+    whole = tiny(schedule="wsd", lr=1.0, warmup_steps=4, min_lr_ratio=0.0, decay_fraction=1.0)
+    assert [learning_rate(whole, step, 10) for step in (0, 3, 4, 9)] == pytest.approx([0.25, 1, 1, 1 / 6])
+
+
+def test_a_training_of_one_step_learns() -> None:
+    assert learning_rate(tiny(schedule="linear", min_lr_ratio=0.0), 0, 1) == TINY.lr
 
 
 def test_damaged_checkpoints_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,6 +353,39 @@ def test_a_checkpoint_of_an_earlier_version_lacks_later_settings(rung: Path, tmp
         checkpoint.find_checkpoint(tmp_path, other)
 
 
+def test_a_checkpoint_of_the_other_optimizer_is_refused(rung: Path, tmp_path: Path) -> None:
+    """One that does not name its optimiser is of AdamW and a cosine, which came first."""
+    cpu, data = torch.device("cpu"), TokenData(rung, "train")
+    adamw = tiny(optimizer="adamw", schedule="cosine")
+    old = checkpoint.fingerprint(adamw, 0, "fp32", cpu, data)
+    before = {k: v for k, v in old.items() if k not in ("lm.optimizer", "lm.schedule")}
+    for folder, written in ((tmp_path / "named", old), (tmp_path / "unnamed", before)):
+        checkpoint.save_checkpoint(folder, 2, {"a": torch.zeros(1)}, {"step": 2}, written)
+        assert checkpoint.find_checkpoint(folder, old) == 2
+        muon = checkpoint.fingerprint(tiny(optimizer="muon", schedule="cosine"), 0, "fp32", cpu, data)
+        with pytest.raises(UserError, match=r"other settings: lm\.optimizer was adamw, is muon\. .*lm\.resume: never"):
+            checkpoint.find_checkpoint(folder, muon)
+
+
+def test_muon_trains_the_matrices_of_the_layers_and_adamw_the_rest_at_its_own_rate(rung: Path) -> None:
+    data = TokenData(rung, "train")
+    for settings, rate in ((tiny(), 0.6e-2), (tiny(adamw_lr=0.5), 0.5)):
+        model = build_model(settings, data.meta, seed=0)
+        state = TrainState(model, settings, torch.device("cpu"), "fp32")
+        adamw, muon = state.optimizer.parts
+        names = {id(p): name for name, p in model.named_parameters()}
+        hidden = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+        assert hidden == {n for n in names.values() if "proj" in n} and len(hidden) == 2 * 7
+        rest = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
+        assert rest == set(names.values()) - hidden and "model.embed_tokens.weight" in rest
+        batches = Batches(data, 0, settings.window, settings.batch_windows)
+        state.train_step(Prefetch(batches, 0, 0, 1, 2, False, torch.float32, False).read_step(0), 0.25e-2)
+        assert [group["lr"] for group in muon.param_groups] == [0.25e-2]
+        assert [group["lr"] for group in adamw.param_groups] == pytest.approx([rate / 4] * 2)
+    alone = TrainState(build_model(TINY, data.meta, 0), tiny(optimizer="adamw"), torch.device("cpu"), "fp32")
+    assert [type(part) for part in alone.optimizer.parts] == [torch.optim.AdamW]
+
+
 def test_missing_validation_data_is_reported(tmp_path: Path) -> None:
     rung = write_rung(tmp_path / "toy")
     (rung / "valid.bin").write_bytes(b"")
@@ -348,9 +400,15 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def test_accumulated_gradients_are_those_of_the_whole_batch(rung: Path, tmp_path: Path) -> None:
-    """Windows differ in their number of targets, so a mean of means would be another loss."""
-    whole = tiny(batch_windows=5, precision="fp32")
+@pytest.mark.parametrize(("optimizer", "lr"), [("adamw", 1e-2), ("muon", 1e-3)])
+def test_accumulated_gradients_are_those_of_the_whole_batch(
+    rung: Path, tmp_path: Path, optimizer: str, lr: float
+) -> None:
+    """Windows differ in their number of targets, so a mean of means would be another loss.
+
+    Muon computes its updates in bf16: at a low rate their rounding is smaller than that of the weights here.
+    """
+    whole = tiny(batch_windows=5, precision="fp32", optimizer=optimizer, lr=lr)
     loop.train_lm(rung, tmp_path / "whole", 0, whole)
     loop.train_lm(rung, tmp_path / "parts", 0, whole.model_copy(update={"micro_windows": 2}))
     losses = [[row["loss"] for row in log_of(tmp_path / name)] for name in ("whole", "parts")]
@@ -386,15 +444,15 @@ class Clock:
         return self.now
 
 
-def test_hours_end_the_cosine_and_are_counted_over_interruptions(
+def test_hours_end_the_schedule_and_are_counted_over_interruptions(
     rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tiny(max_hours=2 / 3600, max_steps=10**6, max_passes=10**6, patience=10**6, learning_points=3)
     monkeypatch.setattr(loop, "time", Clock())
     summary = loop.train_lm(rung, tmp_path / "whole", 0, settings)
-    # 20 steps take 0.2 s; 97 % of the remaining 1.8 s are 174 more steps, to the end of the cosine
+    # 20 steps take 0.2 s; 97 % of the remaining 1.8 s are 174 more steps, to the end of the schedule
     assert (summary["stopped"], summary["steps"]) == ("limit", 194)
-    assert log_of(tmp_path / "whole")[-1]["lr"] == pytest.approx(0.1 * settings.lr)
+    assert log_of(tmp_path / "whole")[-1]["lr"] == pytest.approx(settings.lr / (194 - 4))
     learning = (tmp_path / "whole" / "learning").iterdir()
     assert sorted(int(p.stem) for p in learning) == [24 * 96, 48 * 96, 97 * 96]
 

@@ -30,6 +30,8 @@ from speechladder.rungs.data import TokenData
 from speechladder.settings import EXECUTION_FIELDS, LM, STAGES
 
 KEEP = 2
+# What checkpoints were made with before they named it, where that is no longer the default.
+EARLIER = {"lm.optimizer": "adamw", "lm.schedule": "cosine"}
 
 
 # ---------------------------------------------------------------- the content of a checkpoint
@@ -41,13 +43,12 @@ def copied(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def collect_tensors(state: TrainState, best: dict[str, torch.Tensor], keep: bool) -> dict[str, torch.Tensor]:
-    """Whole copies of weights, moments (by the parameter's number in the optimiser) and best weights.
+    """Whole copies of weights, moments (by the parameter's number in the optimisers) and best weights.
 
     Every process must call this, because each holds a shard. Without `keep` the result is empty.
     """
     named = {f"model.{k}": v for k, v in state.model.state_dict().items()}
-    for number, moments in state.optimizer.state_dict()["state"].items():
-        named |= {f"optimizer.{number}.{k}": v for k, v in moments.items()}
+    named |= {f"optimizer.{k}": v for k, v in state.optimizer.tensors().items()}
     return gather(named, keep, copied) | ({f"best.{k}": v for k, v in best.items()} if keep else {})
 
 
@@ -60,12 +61,7 @@ def restore_tensors(state: TrainState, tensors: dict[str, torch.Tensor]) -> dict
     with torch.no_grad():
         for name, parameter in state.model.state_dict().items():
             parameter.copy_(shard_like(parts["model"][name], parameter))
-    optimizer, moments = state.optimizer, {}
-    numbered = [p for group in optimizer.param_groups for p in group["params"]]
-    for name, tensor in parts["optimizer"].items():
-        number, _, key = name.partition(".")
-        moments.setdefault(int(number), {})[key] = shard_like(tensor, numbered[int(number)])
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    state.optimizer.load(parts["optimizer"])
     return parts["best"]
 
 
@@ -116,9 +112,9 @@ def find_checkpoint(
     A damaged checkpoint is skipped with a warning on stderr. So is one that lacks an earlier snapshot: `snapshots`
     gives the files in learning/ by their steps for the state of a checkpoint. Raise UserError with the fields that
     differ if the checkpoint belongs to other settings or data. A setting that the checkpoint does not name yet, because
-    an earlier version wrote it, had its default.
+    an earlier version wrote it, had its default or the value in EARLIER.
     """
-    defaults = {f"lm.{name}": field.default for name, field in LM.model_fields.items()}
+    defaults = {f"lm.{name}": field.default for name, field in LM.model_fields.items()} | EARLIER
     for path in reversed(_all(folder)):
         try:
             content = json.loads((path / "state.json").read_text())

@@ -14,7 +14,11 @@ from speechladder.settings import LM
 CEILING_SIZE = {"cpu": 512, "cuda": 8192}  # rows of the square matrices whose product gives the ceiling
 CEILING_SECONDS = {"cpu": 0.1, "cuda": 0.5}
 
-STATE = 16  # bytes per parameter that a step keeps in fp32: weights, gradients, two moments
+STATE = 16  # bytes per parameter that a step keeps in fp32 with AdamW: weights, gradients, two moments
+MOMENT = 4  # of these, bytes of the second moment, which Muon does not have
+# Bytes per entry of the matrix that Muon makes orthogonal: the update and its result in fp32 (with the momentum of
+# the gathered one) and three bf16 copies in the iteration.
+ORTHOGONAL = 18
 CAST = 2  # bytes per parameter: bf16 copies of the weights during a step
 # Activations of a layer that its backward pass reads, in bytes per token and width under bf16 autocast: the residual
 # stream twice in fp32 (8) and its normed copies (4), and gate, up, silu(gate) and their product, 2.75 wide each (22),
@@ -110,7 +114,13 @@ def window_bytes(lm: LM, vocabulary: int, bf16: bool, recompute: bool) -> float:
 
 def state_bytes(lm: LM, vocabulary: int, bf16: bool, parts: int) -> float:
     """Bytes of weights, gradients and optimiser in one of `parts` processes that share them."""
-    return parameters(lm, vocabulary) * (STATE / parts + (CAST if bf16 else 0))
+    both = parameters(lm, vocabulary) * (STATE / parts + (CAST if bf16 else 0))
+    if lm.optimizer == "adamw":
+        return both
+    # every matrix within the layers; norms are negligible
+    hidden = active_parameters(lm, vocabulary) - vocabulary * lm.hidden_size
+    largest = lm.hidden_size * max(lm.intermediate_size, lm.attention_width)
+    return both - hidden * MOMENT / parts + largest * ORTHOGONAL
 
 
 def plan_memory(lm: LM, vocabulary: int, processes: int, bf16: bool, memory: float | None) -> MemoryPlan:

@@ -20,6 +20,7 @@ DATASETS: dict[str, tuple[list[str], str]] = {
     "libriheavy": (["pkufool/libriheavy"], "The speech is that of Libri-Light, with the transcripts of LibriHeavy.\n"),
     "local": ([], "The speech is the user's own.\n"),
 }
+OPTIMIZERS = {"muon": "Muon (the matrices within the layers) and AdamW (the rest)", "adamw": "AdamW"}
 OPEN = ("world", "librispeech", "libriheavy")  # corpora whose terms allow weights under the license of this project
 
 
@@ -74,6 +75,7 @@ purpose is the comparison with the models of the other rungs, which are trained 
 
 ## Training
 {s["steps"]:,} steps, {s["train_tokens"]:,} tokens, {s["passes"]:.2f} passes; stopped by: {s["stopped"]}.
+Optimiser: {OPTIMIZERS[s["optimizer"]]}; learning rate: {settings.schedule} after {settings.warmup_steps} warm-up steps.
 The weights are those of step {s["best_step"]:,}, the best on validation:
 **{s["valid_bits_per_token"]:.4f} bits per token,
 {s["valid_bits_per_second"]:.3f} bits per second of speech** (`</s>` included). Computed in {s["precision"]}.

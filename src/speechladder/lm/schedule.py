@@ -1,4 +1,4 @@
-"""The length of a training and its learning rate: steps from the limits in the settings, warm-up and cosine."""
+"""The length of a training and its learning rate: steps from the limits in the settings, warm-up and decay."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from speechladder.settings import LM
 
 WARM = 5  # steps
 PLAN_SHARE, PLAN_STEPS = 0.005, 20  # share of lm.max_hours and number of steps after which the total is planned, once
-MARGIN = 0.03  # share of the remaining hours that stays free, so that the cosine ends before they do
+MARGIN = 0.03  # share of the remaining hours that stays free, so that the schedule ends before they do
 
 
 @dataclass
@@ -21,12 +21,12 @@ class Counters:
     stale: int = 0  # validations since the best one
     seconds: float = 0.0  # spent on steps, validation and checkpoints (lm.max_hours), earlier runs included
     warm_seconds: float = 0.0  # of these, on the first WARM steps, in which kernels are compiled
-    total: int = 0  # steps of the cosine once the hours have been planned; 0 before that
+    total: int = 0  # steps of the schedule once the hours have been planned; 0 before that
     planned_at: int = 0  # the step at which they were planned
 
 
 def planned_steps(settings: LM, batches: Batches) -> int:
-    """Steps of the whole cosine: the smallest of the limits in steps, passes and tokens, at least one."""
+    """Steps of the whole schedule: the smallest of the limits in steps, passes and tokens, at least one."""
     steps = [float(settings.max_steps), settings.max_passes * batches.tokens_per_pass / batches.tokens_per_step]
     if settings.max_tokens:
         steps.append(settings.max_tokens / batches.tokens_per_step)
@@ -34,7 +34,7 @@ def planned_steps(settings: LM, batches: Batches) -> int:
 
 
 def plan_hours(settings: LM, counters: Counters, total: int) -> int:
-    """Steps of the whole cosine by lm.max_hours, from the rate so far; 0 while it is too early to tell.
+    """Steps of the whole schedule by lm.max_hours, from the rate so far; 0 while it is too early to tell.
 
     The answer is kept in the counters. A resumed run continues with it, whatever its rate is then.
     """
@@ -53,11 +53,21 @@ def snapshot_steps(points: int, total: int) -> set[int]:
 
 
 def learning_rate(settings: LM, step: int, total: int) -> float:
-    """The rate of the next step after `step` steps: linear warm-up (at most half the run), then cosine to
-    min_lr_ratio."""
+    """The rate of the next step after `step` steps of `total`: linear warm-up (at most half the run), then the decay of
+    lm.schedule to min_lr_ratio.
+
+    cosine reaches the minimum in the last step. linear and wsd would reach it one step later, so that no step is lost
+    when the minimum is zero.
+    """
     warmup = min(settings.warmup_steps, total // 2)
     if step < warmup:
         return settings.lr * (step + 1) / warmup
-    share = (step - warmup + 1) / (total - warmup)
     low = settings.min_lr_ratio
-    return settings.lr * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * share)))
+    if settings.schedule == "cosine":
+        left = 0.5 * (1 + math.cos(math.pi * (step - warmup + 1) / (total - warmup)))
+    else:
+        decay = total - warmup
+        if settings.schedule == "wsd":
+            decay = min(decay, max(1, round(settings.decay_fraction * total)))
+        left = min(1.0, (total - step) / decay)
+    return settings.lr * (low + (1 - low) * left)

@@ -1,4 +1,4 @@
-"""One optimiser step: AdamW over gradients that accumulate over micro-batches and processes."""
+"""One optimiser step over gradients that accumulate over micro-batches and processes."""
 
 import torch
 import torch.nn.functional as F
@@ -9,18 +9,9 @@ from speechladder.lm.architectures.base import parts_of
 from speechladder.lm.batches import IGNORE
 from speechladder.lm.distributed import gradient_sync, lay_out
 from speechladder.lm.model import autocast
+from speechladder.lm.optimizer import Optimizer
 from speechladder.lm.prefetch import Step
 from speechladder.settings import LM
-
-BETAS = (0.9, 0.95)  # those of TinyLlama
-
-
-def make_optimizer(model: PreTrainedModel, settings: LM) -> torch.optim.AdamW:
-    """Fused AdamW with weight decay on matrices only."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=BETAS, fused=True)
 
 
 class TrainState:
@@ -50,16 +41,17 @@ class TrainState:
             for layer in parts_of(model).layers:  # one compiled layer serves all, much faster than the whole model
                 layer.compile()
         self.module: nn.Module = lay_out(model, parallel, precision == "bf16")
-        self.optimizer = make_optimizer(model, settings)
+        self.optimizer = Optimizer(model, settings)
 
     def train_step(self, step: Step, lr: float) -> torch.Tensor:
         """Do one step at rate `lr` and return this process's share of its loss in nats per target; the shares add up.
 
-        The sum of losses of each micro-batch is divided by the targets of the whole step in all processes, so
-        distributing windows differently changes the result only by rounding. Nothing here waits for a GPU.
+        `lr` takes the place of lm.lr, and parameters with a rate of their own follow in proportion. The sum of losses
+        of each micro-batch is divided by the targets of the whole step in all processes, so distributing windows
+        differently changes the result only by rounding. Nothing here waits for a GPU.
         """
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
         for number, batch in enumerate(step.batches, 1):
             inputs, targets, positions, blocks = batch.to(self.device)
@@ -76,7 +68,5 @@ class TrainState:
                 (loss * self.ranks if self.ranks > 1 else loss).backward()
             total += loss.detach()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
+        self.optimizer.step(lr)
         return total

@@ -1,11 +1,11 @@
 """The training loop: one language model, from random weights or those of a text LM, on the packed tokens of a rung.
 
-AdamW with decay on matrices, linear warm-up and cosine, clipping, bf16 autocast where it is fast; in one process or,
-under torchrun, in several. The model is validated every few steps in bits per token and bits per second of speech.
-Training stops when validation has converged or at a limit, and writes the best validated weights. Equal inputs give
-equal weights on one machine, interrupted or not; other numbers of processes or windows at once give the same weights
-up to rounding. No step draws a random number: the order of the data is a function of seed and pass, so a checkpoint
-needs no state of a generator.
+Muon or AdamW with decay on matrices, linear warm-up, a schedule that ends where training does, clipping, bf16 autocast
+where it is fast; in one process or, under torchrun, in several. The model is validated every few steps in bits per
+token and bits per second of speech. Training stops when validation has converged or at a limit, and writes the best
+validated weights. Equal inputs give equal weights on one machine, interrupted or not; other numbers of processes or
+windows at once give the same weights up to rounding. No step draws a random number: the order of the data is a function
+of seed and pass, so a checkpoint needs no state of a generator.
 """
 
 import math
@@ -285,6 +285,7 @@ class _Run:
             "tokens_per_second": meta["tokens_per_second"],
             "vocab_size": meta["vocab_size"],
             "precision": self.precision,
+            "optimizer": self.settings.optimizer,
             "init": self.init,
             "stopped": stopped,
         }

@@ -20,6 +20,7 @@ MODELS = {
     }.items()
 }
 DEFAULT_MODEL = "micro"
+ADAMW_SHARE = 0.6  # of lm.lr: the rate of AdamW beside Muon, if lm.adamw_lr is null
 # Fields that say how a training is executed and observed. They change results only by rounding, so they trigger no rerun
 # (settings.options).
 EXECUTION_FIELDS = (
@@ -63,27 +64,47 @@ class LM(Section):
         1024, ge=8, description="Tokens in a training window. Attention never crosses the boundary of a document."
     )
     batch_windows: int = Field(
-        4, ge=1, description="Windows in an optimiser step, over all processes and accumulated gradients (paper: 128)."
+        1, ge=1, description="Windows in an optimiser step, over all processes and accumulated gradients (paper: 128)."
     )
-    lr: float = Field(3e-3, gt=0, description="Peak learning rate (paper: 4e-4).")
-    min_lr_ratio: Fraction = Field(0.1, description="Learning rate at the end of the cosine, as a share of the peak.")
-    warmup_steps: int = Field(40, ge=0, description="Number of steps of linear warm-up.")
-    weight_decay: float = Field(0.1, ge=0, description="Weight decay of AdamW, on matrices only.")
+    optimizer: Literal["muon", "adamw"] = Field(
+        "muon",
+        description="muon: Muon for the matrices within the layers, AdamW for embeddings, head and norms. adamw: AdamW for all "
+        "(paper). It needs a lower lr, such as 3e-3 for micro.",
+    )
+    lr: float = Field(0.01, gt=0, description="Peak learning rate of the optimizer (paper: 4e-4).")
+    adamw_lr: float | None = Field(
+        None,
+        gt=0,
+        description="With optimizer muon: peak learning rate of AdamW for embeddings, head and norms. null: 0.6 of lr.",
+    )
+    schedule: Literal["cosine", "linear", "wsd"] = Field(
+        "linear",
+        description="How the learning rate falls to min_lr_ratio of the peak after warm-up: cosine or linear over all steps; wsd: "
+        "constant, then linear over the last decay_fraction of the steps.",
+    )
+    decay_fraction: float = Field(
+        0.2, gt=0, le=1, description="Share of the steps in which the rate falls, with schedule wsd."
+    )
+    min_lr_ratio: Fraction = Field(0.0, description="Learning rate at the end of the schedule, as a share of the peak.")
+    warmup_steps: int = Field(20, ge=0, description="Number of steps of linear warm-up.")
+    weight_decay: float = Field(
+        0.1, ge=0, description="Weight decay of the optimizer, on matrices only: times the learning rate, at each step."
+    )
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient; a larger one is clipped.")
-    max_steps: int = Field(320, ge=1, description="Training stops after this many steps, at the end of the cosine.")
+    max_steps: int = Field(1200, ge=1, description="Training stops after this many steps, at the end of the schedule.")
     max_passes: float = Field(
         14.0,
         gt=0,
-        description="Training also stops after this many passes over the data. The cosine ends there.",
+        description="Training also stops after this many passes over the data. The schedule ends there.",
     )
     max_tokens: float | None = Field(
-        None, gt=0, description="Training also stops after this many tokens. The cosine ends there."
+        None, gt=0, description="Training also stops after this many tokens. The schedule ends there."
     )
     max_hours: float | None = Field(
         None,
         gt=0,
         description="Training also stops after this many hours, which include the time before an interruption. After 0.5 % of "
-        "these hours the cosine is shortened once, to the steps that fit.",
+        "these hours the schedule is shortened once, to the steps that fit.",
     )
     patience: int = Field(
         5,
@@ -195,6 +216,21 @@ class LM(Section):
             field = "head_dim" if self.head_dim else "hidden_size / heads"
             raise ValueError(f"{field} is {self.head_width}; rotary positions need an even number")
         return self
+
+    @model_validator(mode="after")
+    def _rates(self) -> "LM":
+        if self.optimizer == "adamw" and self.adamw_lr is not None:
+            raise ValueError(
+                f"adamw_lr: {self.adamw_lr:g} is for optimizer: muon alone; set adamw_lr to null, and lr to the rate of AdamW"
+            )
+        return self
+
+    @property
+    def rest_lr(self) -> float:
+        """The peak learning rate of AdamW: of all parameters, or of those that Muon leaves."""
+        if self.optimizer == "adamw":
+            return self.lr
+        return ADAMW_SHARE * self.lr if self.adamw_lr is None else self.adamw_lr
 
     @property
     def head_width(self) -> int:

@@ -54,7 +54,8 @@ _ASR = ("asr", "whisper")
 _MODEL = (
     *("architecture", "model", "hidden_size", "layers", "heads", "kv_heads", "intermediate_size", "head_dim"),
     *("init", "window"),
-    *("batch_windows", "lr", "min_lr_ratio", "warmup_steps", "weight_decay", "clip", "max_passes", "patience"),
+    *("batch_windows", "optimizer", "lr", "adamw_lr", "schedule", "decay_fraction", "min_lr_ratio", "warmup_steps"),
+    *("weight_decay", "clip", "max_passes", "patience"),
     *("valid_every", "valid_seconds", "precision", "threads"),
 )
 _INTERVALS: Reads = _SEED | {"analysis": ("confidence", "resamples")}
