@@ -36,14 +36,28 @@ class Batches:
 
     def __init__(self, data: Documents, seed: int, window: int, batch_windows: int) -> None:
         self.data, self.seed, self.window, self.batch_windows = data, seed, window, batch_windows
-        self.tokens_per_pass = int(data.lengths.sum(dtype=np.int64))
+        self.lengths = self._lengths()
+        self.tokens_per_pass = int(self.lengths.sum(dtype=np.int64))
+        self.first = 0  # token of the stream at which step 0 begins
         self.tokens_per_step = window * batch_windows
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
+    def _lengths(self) -> np.ndarray:
+        """(documents,) tokens of each document."""
+        return self.data.lengths
+
+    def _document(self, number: int) -> np.ndarray:
+        """(length,) tokens of a document."""
+        return self.data.tokens[self.data.offsets[number] :][: self.data.lengths[number]]
+
+    def passes(self, steps: int) -> float:
+        """Passes over the data in the first `steps` steps."""
+        return steps * self.tokens_per_step / self.tokens_per_pass
+
     def _shuffled(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The documents of pass `number` in order, and where each ends in the pass."""
-        order = np.random.default_rng([self.seed, number]).permutation(len(self.data.lengths))
-        return order, np.cumsum(self.data.lengths[order], dtype=np.int64)
+        order = np.random.default_rng([self.seed, number]).permutation(len(self.lengths))
+        return order, np.cumsum(self.lengths[order], dtype=np.int64)
 
     def _read(self, first: int, count: int) -> np.ndarray:
         """(count,) int64 tokens of the stream from token `first`."""
@@ -54,16 +68,15 @@ class Batches:
             index = int(np.searchsorted(ends, at, side="right"))
             while count > 0 and index < len(order):
                 document = order[index]
-                skip = at - (int(ends[index]) - int(self.data.lengths[document]))
-                begin = int(self.data.offsets[document]) + skip
-                part = self.data.tokens[begin : begin + min(count, int(ends[index]) - at)]
+                skip = at - (int(ends[index]) - int(self.lengths[document]))
+                part = self._document(document)[skip : skip + count]
                 parts.append(part)
                 at, first, count, index = at + len(part), first + len(part), count - len(part), index + 1
         return np.concatenate(parts).astype(np.int64)
 
     def at(self, step: int) -> Batch:
         """The batch of step `step`; the first is 0."""
-        tokens = self._read(step * self.tokens_per_step, self.tokens_per_step + 1)
+        tokens = self._read(self.first + step * self.tokens_per_step, self.tokens_per_step + 1)
         shape = (self.batch_windows, self.window)
         inputs, targets = tokens[:-1].reshape(shape), tokens[1:].reshape(shape)
         index = np.arange(self.window)

@@ -11,6 +11,7 @@ import torch
 
 from speechladder.lm.attention import Block, Blocks, attention_blocks, flex_mask
 from speechladder.lm.batches import IGNORE, Batch, Batches, split_batch
+from speechladder.lm.curriculum import Curriculum
 
 AHEAD = 2  # steps that are ready at most
 
@@ -62,7 +63,15 @@ class Prefetch:
     """
 
     def __init__(
-        self, batches: Batches, first: int, rank: int, ranks: int, micro: int, flex: bool, dtype: torch.dtype, pin: bool
+        self,
+        batches: Batches | Curriculum,
+        first: int,
+        rank: int,
+        ranks: int,
+        micro: int,
+        flex: bool,
+        dtype: torch.dtype,
+        pin: bool,
     ) -> None:
         self.batches, self.first, self.rank, self.ranks, self.micro = batches, first, rank, ranks, micro
         self.flex, self.dtype, self.pin = flex, dtype, pin

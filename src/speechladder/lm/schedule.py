@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from speechladder.lm.batches import Batches
+from speechladder.lm.curriculum import Curriculum
 from speechladder.settings import LM
 
 WARM = 5  # steps
@@ -25,7 +26,7 @@ class Counters:
     planned_at: int = 0  # the step at which they were planned
 
 
-def planned_steps(settings: LM, batches: Batches) -> int:
+def planned_steps(settings: LM, batches: Batches | Curriculum) -> int:
     """Steps of the whole schedule: the smallest of the limits in steps, passes and tokens, at least one."""
     steps = [float(settings.max_steps), settings.max_passes * batches.tokens_per_pass / batches.tokens_per_step]
     if settings.max_tokens:

@@ -27,7 +27,7 @@ from speechladder.io.progress import progress, say
 from speechladder.lm import checkpoint, compute, warm_start
 from speechladder.lm.architectures.base import head_width
 from speechladder.lm.attention import resolve_attention, resolve_compile
-from speechladder.lm.batches import Batches
+from speechladder.lm.curriculum import Curriculum, make_batches
 from speechladder.lm.distributed import Ranks, gather
 from speechladder.lm.launch import INTERRUPTED, catch_sigterm
 from speechladder.lm.meter import Speed
@@ -79,8 +79,10 @@ class _Run:
         self.meta = data.meta
         self.label = f"train {self.meta['rung']} seed {seed}"
         self.precision = resolve_precision(settings.precision, device)
-        self.batches = Batches(data, seed, settings.window, settings.batch_windows)
+        self.batches = make_batches(data, self.meta["rung"], seed, settings)
         self.total = planned_steps(settings, self.batches)
+        if isinstance(self.batches, Curriculum):
+            self.batches.plan(self.total)
         self.validation = Validation(valid, settings.valid_seconds)
         self.folder = checkpoint.checkpoint_folder(out)
         self.fingerprint = (
@@ -275,7 +277,7 @@ class _Run:
             "seed": self.seed,
             "train_tokens": counters.step * per_step,
             "steps": counters.step,
-            "passes": counters.step * per_step / self.batches.tokens_per_pass,
+            "passes": self.batches.passes(counters.step),
             "best_step": counters.best_step,
             "best_tokens": counters.best_step * per_step,
             "valid_bits_per_token": bits_per_token,

@@ -106,6 +106,13 @@ class LM(Section):
         description="Training also stops after this many hours, which include the time before an interruption. After 0.5 % of "
         "these hours the schedule is shortened once, to the steps that fit.",
     )
+    run_curriculum: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="On rungs with a token per 50 Hz frame: share of the steps in which training data has each run of equal tokens "
+        "once, and of those after them in which runs have half their length. Then, and in validation, the data are whole. 0: whole always.",
+    )
     patience: int = Field(
         5,
         ge=1,
@@ -222,6 +229,15 @@ class LM(Section):
         if self.optimizer == "adamw" and self.adamw_lr is not None:
             raise ValueError(
                 f"adamw_lr: {self.adamw_lr:g} is for optimizer: muon alone; set adamw_lr to null, and lr to the rate of AdamW"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _known_steps(self) -> "LM":
+        if self.run_curriculum and self.max_hours:
+            raise ValueError(
+                f"run_curriculum: {self.run_curriculum:g} is a share of steps whose number max_hours leaves open; set max_hours "
+                "to null and max_steps to what fits, or run_curriculum to 0"
             )
         return self
 

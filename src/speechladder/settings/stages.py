@@ -132,7 +132,7 @@ STAGES: dict[str, Stage] = {
     "train_lm": Stage(
         "train",
         version=2,
-        options={"lm": (*_MODEL, "max_steps", "max_tokens", "max_hours", "learning_points")},
+        options={"lm": (*_MODEL, "max_steps", "max_tokens", "max_hours", "run_curriculum", "learning_points")},
         inputs={"lm": ("seeds",)},
         gpu=True,
     ),
