@@ -34,7 +34,7 @@ LARGE, SMALL, MEDIUM = (
     50_000_000,
     10_000_000,
 )  # parameters from which a GPU, a GPU, a CPU reach more FLOP/s
-ADAM = 16  # bytes per parameter of a checkpoint: weights, best weights, two moments, in fp32
+ADAM = 16  # bytes per parameter of a checkpoint: weights, best weights, two moments, in fp32; less with Muon
 SAMPLE_SHARE = 0.5  # of an utterance's frames that the k-means sample takes (units.kmeans.bottom_k.SHARE)
 MFA_PASSES = 40  # of MFA's training over its speech
 MANIFEST_PASSES = 3  # over the cuts of a natural corpus: written to shards, checked against the audio, counted
