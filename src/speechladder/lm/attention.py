@@ -100,45 +100,59 @@ def _flex() -> Any:
     return torch.compile(flex_attention)
 
 
-class PackedAttention(torch.autograd.Function):
-    """softmax(q k^T / sqrt(d) + bias) v over blocks; q, k, v (B, heads, T, d) of one dtype -> (B, heads, T, d).
+def attend(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, blocks: list[Block], scale: float, keep: bool
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """softmax(scale q k^T + bias) v over blocks; q, k, v (B, heads, T, d) of one dtype -> (B, heads, T, d).
 
-    Slices of contiguous tensors go into the products without a copy, and a product adds the bias or the sum so far.
+    Slices of contiguous tensors go into the products without a copy, and a product adds the bias. With `keep`, the
+    second value is what `attend_backward` needs.
     """
+    shape, heads = q.shape, q.shape[1]
+    q, k, v = (x.contiguous().flatten(0, 1) for x in (q, k, v))
+    out, weights = torch.empty_like(q), []
+    for b in blocks:
+        rows, queries, keys = b.rows(heads), slice(b.first, b.last), slice(b.low, b.last)
+        scores = torch.baddbmm(b.bias, q[rows, queries], k[rows, keys].transpose(1, 2), alpha=scale)
+        p = torch.softmax(scores, -1)
+        torch.bmm(p, v[rows, keys], out=out[rows, queries])
+        if keep:
+            weights.append(p)
+    return out.view(shape), [q, k, v, *weights]
+
+
+def attend_backward(
+    grad: torch.Tensor, blocks: list[Block], scale: float, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *weights
+) -> list[torch.Tensor]:
+    """The gradients of q, k and v, from that of the result and from what `attend` has kept."""
+    shape, heads = grad.shape, grad.shape[1]
+    grad = grad.contiguous().flatten(0, 1)
+    dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    for b, p in zip(blocks, weights):
+        rows, queries, keys = b.rows(heads), slice(b.first, b.last), slice(b.low, b.last)
+        g = grad[rows, queries]
+        dv[rows, keys].baddbmm_(p.transpose(1, 2), g)
+        d = torch.bmm(g, v[rows, keys].transpose(1, 2))
+        d = p * (d - (d * p).sum(-1, keepdim=True)) if FUSED is None else FUSED(d, p, -1, d.dtype)
+        torch.bmm(d, k[rows, keys], out=dq[rows, queries])
+        dk[rows, keys].baddbmm_(d.transpose(1, 2), q[rows, queries])
+    return [x.view(shape) for x in (dq.mul_(scale), dk.mul_(scale), dv)]
+
+
+class PackedAttention(torch.autograd.Function):
+    """`attend` under the scale 1 / sqrt(d), with its gradient."""
 
     @staticmethod
     def forward(ctx, q, k, v, blocks):
-        shape, scale = q.shape, q.shape[-1] ** -0.5
-        q, k, v = (x.contiguous().flatten(0, 1) for x in (q, k, v))
-        out = torch.empty_like(q)
-        weights, differentiated = [], any(ctx.needs_input_grad)
-        for b in blocks:
-            rows, queries, keys = b.rows(shape[1]), slice(b.first, b.last), slice(b.low, b.last)
-            scores = torch.baddbmm(b.bias, q[rows, queries], k[rows, keys].transpose(1, 2), alpha=scale)
-            p = torch.softmax(scores, -1)
-            torch.bmm(p, v[rows, keys], out=out[rows, queries])
-            if differentiated:
-                weights.append(p)
+        ctx.blocks, ctx.scale, differentiated = blocks, q.shape[-1] ** -0.5, any(ctx.needs_input_grad)
+        out, state = attend(q, k, v, blocks, ctx.scale, differentiated)
         if differentiated:
-            ctx.blocks = blocks
-            ctx.save_for_backward(q, k, v, *weights)
-        return out.view(shape)
+            ctx.save_for_backward(*state)
+        return out
 
     @staticmethod
     def backward(ctx, grad):
-        q, k, v, *weights = ctx.saved_tensors
-        shape, scale = grad.shape, q.shape[-1] ** -0.5
-        grad = grad.contiguous().flatten(0, 1)
-        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for b, p in zip(ctx.blocks, weights):
-            rows, queries, keys = b.rows(shape[1]), slice(b.first, b.last), slice(b.low, b.last)
-            g = grad[rows, queries]
-            dv[rows, keys].baddbmm_(p.transpose(1, 2), g)
-            d = torch.bmm(g, v[rows, keys].transpose(1, 2))
-            d = p * (d - (d * p).sum(-1, keepdim=True)) if FUSED is None else FUSED(d, p, -1, d.dtype)
-            torch.bmm(d, k[rows, keys], out=dq[rows, queries])
-            dk[rows, keys].baddbmm_(d.transpose(1, 2), q[rows, queries])
-        return dq.mul_(scale).view(shape), dk.mul_(scale).view(shape), dv.view(shape), None
+        return (*attend_backward(grad, ctx.blocks, ctx.scale, *ctx.saved_tensors), None)
 
 
 FUSED = getattr(torch, "_softmax_backward_data", None)  # the kernel of softmax's own backward pass
