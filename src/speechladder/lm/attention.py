@@ -3,8 +3,8 @@
 A training window holds several documents end to end (or a part of one), and no token attends across documents. The
 attention of torch under a mask would spend most of a step on pairs that are masked (measured on one CPU thread, bf16,
 eight windows of 512: 62 ms per layer forward and backward against 20). Two ways skip those pairs. `PackedAttention`
-goes through the window in blocks of queries; for each block it reads only the keys from the start of the earliest
-document to the end of the block. On a GPU, the compiled flex_attention of torch does the same with a BlockMask. Both
+goes through each window in blocks of queries; for each block it reads only the keys from the start of its earliest
+document to its end. On a GPU, the compiled flex_attention of torch does the same with a BlockMask. Both
 are registered with the attention interface of transformers under the name "packed", so that any decoder that uses the
 interface can be trained, and the saved model is an ordinary one.
 
@@ -30,8 +30,12 @@ UNSUPPORTED = ("dropout", "sliding_window", "softcap", "s_aux")
 
 @dataclass(frozen=True)
 class Block:
-    """Queries [first, last) of every window. They see the keys [low, last) where `bias` (B, 1, queries, keys) is 0."""
+    """Queries [first, last) of one window. They see the keys [low, last) where `bias` (queries, keys) is 0.
 
+    `window` None: the same queries of every window.
+    """
+
+    window: int | None
     first: int
     last: int
     low: int
@@ -41,24 +45,33 @@ class Block:
         """The same block on a device."""
         return replace(self, bias=self.bias.to(device, non_blocking=True))
 
+    def rows(self, heads: int) -> slice:
+        """The rows of this block in tensors whose first dimension is windows x heads."""
+        return slice(None) if self.window is None else slice(self.window * heads, (self.window + 1) * heads)
+
 
 Blocks = list[Block] | BlockMask
 
 
 def attention_blocks(starts: torch.Tensor, dtype: torch.dtype) -> list[Block]:
-    """Blocks for windows in which token t sees the tokens from starts[:, t] to itself; `starts` is (B, T) int64."""
-    T = starts.shape[1]
-    order = torch.arange(T, device=starts.device)
+    """Blocks for windows in which token t sees the tokens from starts[:, t] to itself.
+
+    `starts` is (B, T) int64 and does not decrease along T. With one row, the blocks serve any number of windows.
+    """
+    B, T = starts.shape
+    starts = starts.int()
+    order = torch.arange(T, device=starts.device, dtype=torch.int32)
     blocks = []
-    for first in range(0, T, QUERY_BLOCK):
-        last = min(first + QUERY_BLOCK, T)
-        begins = starts[:, first:last, None]
-        # whole blocks of keys: oneDNN compiles and caches a kernel per shape, a thousand of them for arbitrary lengths
-        low = int(begins.min()) // QUERY_BLOCK * QUERY_BLOCK
-        keys = order[low:last]
-        hidden = (keys > order[first:last, None]) | (keys < begins)
-        bias = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, -torch.inf)
-        blocks.append(Block(first, last, low, bias[:, None]))
+    for window in range(B):
+        for first in range(0, T, QUERY_BLOCK):
+            last = min(first + QUERY_BLOCK, T)
+            begins = starts[window, first:last, None]
+            # whole blocks of keys: oneDNN compiles and caches a kernel per shape, a thousand for arbitrary lengths
+            low = int(begins[0]) // QUERY_BLOCK * QUERY_BLOCK
+            keys = order[low:last]
+            hidden = (keys > order[first:last, None]) | (keys < begins)
+            bias = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, -torch.inf)
+            blocks.append(Block(window if B > 1 else None, first, last, low, bias))
     return blocks
 
 
@@ -87,39 +100,59 @@ def _flex() -> Any:
     return torch.compile(flex_attention)
 
 
+def attend(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, blocks: list[Block], scale: float, keep: bool
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """softmax(scale q k^T + bias) v over blocks; q, k, v (B, heads, T, d) of one dtype -> (B, heads, T, d).
+
+    Slices of contiguous tensors go into the products without a copy, and a product adds the bias. With `keep`, the
+    second value is what `attend_backward` needs.
+    """
+    shape, heads = q.shape, q.shape[1]
+    q, k, v = (x.contiguous().flatten(0, 1) for x in (q, k, v))
+    out, weights = torch.empty_like(q), []
+    for b in blocks:
+        rows, queries, keys = b.rows(heads), slice(b.first, b.last), slice(b.low, b.last)
+        scores = torch.baddbmm(b.bias, q[rows, queries], k[rows, keys].transpose(1, 2), alpha=scale)
+        p = torch.softmax(scores, -1)
+        torch.bmm(p, v[rows, keys], out=out[rows, queries])
+        if keep:
+            weights.append(p)
+    return out.view(shape), [q, k, v, *weights]
+
+
+def attend_backward(
+    grad: torch.Tensor, blocks: list[Block], scale: float, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *weights
+) -> list[torch.Tensor]:
+    """The gradients of q, k and v, from that of the result and from what `attend` has kept."""
+    shape, heads = grad.shape, grad.shape[1]
+    grad = grad.contiguous().flatten(0, 1)
+    dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    for b, p in zip(blocks, weights):
+        rows, queries, keys = b.rows(heads), slice(b.first, b.last), slice(b.low, b.last)
+        g = grad[rows, queries]
+        dv[rows, keys].baddbmm_(p.transpose(1, 2), g)
+        d = torch.bmm(g, v[rows, keys].transpose(1, 2))
+        d = p * (d - (d * p).sum(-1, keepdim=True)) if FUSED is None else FUSED(d, p, -1, d.dtype)
+        torch.bmm(d, k[rows, keys], out=dq[rows, queries])
+        dk[rows, keys].baddbmm_(d.transpose(1, 2), q[rows, queries])
+    return [x.view(shape) for x in (dq.mul_(scale), dk.mul_(scale), dv)]
+
+
 class PackedAttention(torch.autograd.Function):
-    """softmax(q k^T / sqrt(d) + bias) v over blocks; q, k, v (B, heads, T, d) of one dtype -> (B, heads, T, d)."""
+    """`attend` under the scale 1 / sqrt(d), with its gradient."""
 
     @staticmethod
     def forward(ctx, q, k, v, blocks):
-        B, H, T, D = q.shape
-        q = q * D**-0.5
-        out = torch.empty(B, T, H, D, dtype=q.dtype, device=q.device).transpose(1, 2)
-        weights, differentiated = [], any(ctx.needs_input_grad)
-        for b in blocks:
-            scores = q[:, :, b.first : b.last] @ k[:, :, b.low : b.last].transpose(-1, -2)
-            p = torch.softmax(scores.add_(b.bias), -1)
-            out[:, :, b.first : b.last] = p @ v[:, :, b.low : b.last]
-            if differentiated:
-                weights.append(p)
+        ctx.blocks, ctx.scale, differentiated = blocks, q.shape[-1] ** -0.5, any(ctx.needs_input_grad)
+        out, state = attend(q, k, v, blocks, ctx.scale, differentiated)
         if differentiated:
-            ctx.blocks = blocks
-            ctx.save_for_backward(q, k, v, *weights)
+            ctx.save_for_backward(*state)
         return out
 
     @staticmethod
     def backward(ctx, grad):
-        q, k, v, *weights = ctx.saved_tensors
-        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for b, p in zip(ctx.blocks, weights):
-            queries, keys = slice(b.first, b.last), slice(b.low, b.last)
-            g = grad[:, :, queries]
-            dv[:, :, keys] += p.transpose(-1, -2) @ g
-            d = g @ v[:, :, keys].transpose(-1, -2)
-            d = p * (d - (d * p).sum(-1, keepdim=True)) if FUSED is None else FUSED(d, p, -1, d.dtype)
-            dq[:, :, queries] = d @ k[:, :, keys]
-            dk[:, :, keys] += d.transpose(-1, -2) @ q[:, :, queries]
-        return dq.mul_(q.shape[-1] ** -0.5), dk, dv, None
+        return (*attend_backward(grad, ctx.blocks, ctx.scale, *ctx.saved_tensors), None)
 
 
 FUSED = getattr(torch, "_softmax_backward_data", None)  # the kernel of softmax's own backward pass

@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ def prepare(batch: Batch, flex: bool, dtype: torch.dtype, pin: bool) -> MicroBat
     blocks = None if flex else attention_blocks(starts, dtype)
     if pin:
         inputs, targets, positions, starts = (t.pin_memory() for t in (inputs, targets, positions, starts))
-        blocks = blocks and [Block(b.first, b.last, b.low, b.bias.pin_memory()) for b in blocks]
+        blocks = blocks and [replace(b, bias=b.bias.pin_memory()) for b in blocks]
     return MicroBatch(inputs, targets, positions, starts, blocks)
 
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 
+from speechladder.lm import fused
 from speechladder.lm.architectures.base import parts_of
 from speechladder.lm.batches import IGNORE
 from speechladder.lm.distributed import gradient_sync, lay_out
@@ -33,6 +34,8 @@ class TrainState:
     ) -> None:
         self.model, self.device, self.precision, self.ranks = model.to(device), device, precision, ranks
         self.clip = settings.clip
+        if device.type == "cpu" and parallel != "fsdp" and not compiled:
+            fused.install(model)
         if recompute:
             model.activation_checkpointing_enable({"use_reentrant": False})
         if compiled:
