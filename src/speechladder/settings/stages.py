@@ -122,9 +122,10 @@ STAGES: dict[str, Stage] = {
     "partition_units": Stage("units", inputs={"units": ("path",)}),
     "tokenize_rung": Stage(
         "tokens",
+        version=2,
         options={
             "units": ("clusters",),
-            "tokens": ("text_vocab", "phone_vocab", "stress", "silence", "word_boundary"),
+            "tokens": ("text_vocab", "phone_vocab", "stress", "silence", "text_pauses", "word_boundary"),
         },
     ),
     "select_utterances": Stage("tokens"),
