@@ -277,7 +277,10 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "train_vocoder": lambda c, job: Work(c.cpu(Figure(c.settings.continuation.vocoder_steps), "vocoder_steps", 3600)),
     "train_judge": lambda c, job: Work(_train_judge(c) + c.start()),
     "judge_continuations": lambda c, job: Work(_judge(c) + c.start()),
-    **dict.fromkeys(("make_table", "units_sweep", "scaling"), lambda c, job: Work(c.start("report").times(3600))),
+    **dict.fromkeys(
+        ("make_table", "make_baselines", "units_sweep", "scaling"),
+        lambda c, job: Work(c.start("report").times(3600)),
+    ),
 }
 NOT_ESTIMATED = ("variability_run",)  # runs of the whole workflow
 

@@ -59,7 +59,7 @@ _MODEL = (
 )
 _INTERVALS: Reads = _SEED | {"analysis": ("confidence", "resamples")}
 # Versions that several rules share, because they run the same algorithm.
-_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 4
+_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 5
 
 STAGES: dict[str, Stage] = {
     "download": Stage("download", inputs={"downloads": ("folder", "files", "retries", "backoff")}),
@@ -221,6 +221,7 @@ STAGES: dict[str, Stage] = {
         options=_INTERVALS,
         inputs={RUN: ("rungs",), "corpus": ("shards",), "lm": ("seeds",), "benchmarks": ("slm21_splits",)},
     ),
+    "make_baselines": Stage("report", options=_INTERVALS, inputs={RUN: ("rungs",), "benchmarks": ("slm21_splits",)}),
     "export_slm21": Stage("report", inputs={"benchmarks": ("slm21", "slm21_splits")}),
     "export_audio": Stage("export"),
     "sweep_quality": Stage(
