@@ -68,7 +68,7 @@ rule make_table:
 rule make_baselines:
     input:
         tokens=expand("results/tokens/{rung}", rung=S.rungs),
-        items=ITEMS,
+        stimuli=ITEMS,
         item_tokens=expand("results/benchmarks/{task}/{rung}.parquet", task=TASKS, rung=S.rungs),
     output:
         report(
