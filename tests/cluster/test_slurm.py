@@ -15,7 +15,7 @@ import pytest
 from tests.cluster.one_machine import Cluster
 from tests.e2e.conftest import ROOT, kill_all, run
 
-TABLES = ("table.csv", "factors.csv", "layers.csv", "learning.csv", "continuation.csv", "rejected.csv")
+TABLES = ("table.csv", "factors.csv", "baselines.csv", "layers.csv", "learning.csv", "continuation.csv", "rejected.csv")
 # a training that lasts some ten seconds and more
 LONG = "lm={max_steps: 1500, max_passes: 1e6, valid_every: 500, patience: 100, checkpoint_every: 100000}"
 MODEL = "results/lm/text-bpe/seed0"

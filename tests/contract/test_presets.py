@@ -34,6 +34,7 @@ OPEN = {
     "units.normalisation": "normalisation",
     "tokens.stress": "stress",
     "tokens.silence": "silence",
+    "tokens.text_pauses": "pauses in text",
     "tokens.word_boundary": "word-boundary",
     "lm.window": "window",
     "lm.warmup_steps": "warm-up",

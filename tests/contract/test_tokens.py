@@ -129,7 +129,7 @@ def test_tokens_decode_to_the_utterance(corpus: Corpus, name: str) -> None:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json"))
     data = TokenData(folder, "valid")
     expected = {
-        "text-bpe": {c.id: c.text for cuts in corpus.cuts for c in cuts},
+        "text-bpe": {c.id: f"# {c.text}" for cuts in corpus.cuts for c in cuts},
         "phone-bpe": {a["id"]: " ".join(p["label"] for p in a["phones"]) for rows in corpus.aligned for a in rows},
         "speech-hubert": {u["id"]: " ".join(f"u{x}" for x in u["units"]) for rows in corpus.units for u in rows},
     }[name]
@@ -264,6 +264,6 @@ def test_index_says_where_utterances_lie(corpus: Corpus) -> None:
     texts = {c.id: c.text for cuts in corpus.cuts for c in cuts}
     at = 0
     for row in index:
-        assert (row["offset"], row["length"]) == (at, len(texts[row["id"]]) + 2)
+        assert (row["offset"], row["length"]) == (at, len("#" + texts[row["id"]]) + 2)
         at += row["length"]
     assert (folder / "valid.bin").stat().st_size == 2 * at

@@ -41,7 +41,7 @@ def test_killed_runs_resume_to_the_same_table(smoke, tmp_path):
     assert "resuming from step" in (tmp_path / "out.log").read_text() + resumed, "no training was resumed"
     assert [p for p in (tmp_path / "results").rglob("*") if ".tmp-" in p.name or p.name.endswith(".checkpoints")] == []
     ours, theirs = (folder / "results" for folder in (tmp_path, smoke))
-    for name in ("table.csv", "factors.csv", "layers.csv", "learning.csv", "continuation.csv"):
+    for name in ("table.csv", "factors.csv", "baselines.csv", "layers.csv", "learning.csv", "continuation.csv"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
     for rung in ("text-bpe", "speech-hubert"):
         weights = Path("lm") / rung / "seed0" / "model.safetensors"

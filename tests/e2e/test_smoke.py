@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from speechladder.analysis.baselines import BASELINES
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.settings import PAPER_RUNGS, STAGES
 
@@ -67,6 +68,7 @@ def test_the_other_results_are_there(smoke):
     results = smoke / "results"
     assert {r["factor"] for r in _rows(results / "factors.csv")} >= {"B", "C"}
     assert {r["rung"] for r in _rows(results / "layers.csv")} == set(LADDER)
+    assert [r["rung"] for r in _rows(results / "baselines.csv")][:: len(TASKS) * len(BASELINES)] == list(LADDER)
     curve = _rows(results / "learning.csv")
     assert {r["rung"] for r in curve} == set(LADDER)
     points = [(r["rung"], r["task"], r["norm"], r["train_tokens"]) for r in curve]
@@ -123,7 +125,7 @@ def test_another_corpus_in_the_same_folder_stops_before_any_job(smoke):
         assert "Traceback" not in out and "rule build_corpus:" not in out
         assert _files(smoke / "results") == before
         jobs = _jobs(run(smoke, "-n", *asked, "--config", config, "--", "results/table.csv"))
-        assert {"build_corpus", "align", "train_lm", "make_table"} <= jobs
+        assert {"build_corpus", "align", "train_lm", "make_baselines", "make_table"} <= jobs
 
 
 def test_a_second_run_does_nothing(smoke):
@@ -151,7 +153,7 @@ def test_forcing_a_stage_touches_only_what_follows(smoke):
     ("config", "expected"),
     [
         ("lm={lr: 1e-3}", {"train_lm", "train_judge", "score_rung", "make_table"} | SPOKEN),
-        ("analysis={resamples: 300}", {"make_table"}),
+        ("analysis={resamples: 300}", {"make_baselines", "make_table"}),
         ("lm={seeds: [0, 1]}", {"train_lm", "score_rung", "make_table"} | SPOKEN),
         ("continuation={top_p: 0.8}", SPOKEN | {"make_table"}),
         ("continuation={judge_steps: 21}", {"train_judge", "judge_continuations", "make_table"}),
@@ -159,7 +161,7 @@ def test_forcing_a_stage_touches_only_what_follows(smoke):
         (
             "units={clusters: 16}",
             {"train_kmeans", "extract_units", "extract_item_units", "units_quality", "select_utterances"}
-            | {"tokenize_rung", "tokenize_items", "train_lm", "score_rung", "make_table"}
+            | {"tokenize_rung", "tokenize_items", "train_lm", "score_rung", "make_baselines", "make_table"}
             | SPOKEN
             | HEARD,
         ),
@@ -186,7 +188,7 @@ def test_a_changed_setting_reruns_what_depends_on_it(smoke, config, expected):
 )
 def test_a_setting_of_one_rung_or_task_touches_no_other(smoke, config, expected):
     jobs = _counts(run(smoke, "-n", "--config", config, "--", "results/table.csv"))
-    assert jobs == expected | {"make_table": 1}
+    assert jobs == expected | {"make_baselines": 1, "make_table": 1}
 
 
 def test_a_raised_version_constant_reruns_the_stage(smoke, tmp_path):

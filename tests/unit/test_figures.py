@@ -8,6 +8,7 @@ import pytest
 from ladder_results import SHAPE, make
 
 from speechladder.analysis import continuation, curves, factors, table, variability
+from speechladder.analysis.baselines import BASELINES, COLUMNS
 from speechladder.analysis.csv_tables import read_csv, write_csv
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
@@ -25,6 +26,10 @@ def tables(results, rungs, **options):
     for write in (table.write_table, factors.write_factors, curves.write_layers, curves.write_learning):
         write(results, rungs, scores, 0, Analysis(resamples=100))
     continuation.write_continuation(results, [], 0, Analysis(resamples=100))
+    cells = [{"rung": rung, "task": task, "baseline": name} for rung in rungs for task in TASKS for name in BASELINES]
+    values = dict.fromkeys(COLUMNS[3:], "")
+    rows = [cell | values | {"sum": f"{5 + 9 * n % 90}.25"} for n, cell in enumerate(cells)]
+    write_csv(results / "baselines.csv", COLUMNS, rows)
     return results
 
 
@@ -126,6 +131,16 @@ def test_the_ladder_shows_every_accuracy_with_its_interval(ladder, tmp_path):
         low, high = axis.get_xlim()
         assert low < min(map(min, ends)) and max(map(max, ends)) < high  # nothing is cut off
         assert any(list(line.get_xdata()) == [50, 50] for line in axis.lines)
+
+
+def test_the_ladder_marks_what_the_baselines_get(ladder, tmp_path):
+    rows = read_csv(ladder / "baselines.csv")
+    figure = figures.draw_ladder(ladder / "table.csv", tmp_path, ladder / "baselines.csv")
+    for axis, task in zip(figure.axes, TASKS):
+        marks = [tuple(part.get_offsets()[0]) for part in axis.collections]
+        assert marks == [(float(r["sum"]), RUNGS.index(r["rung"])) for r in rows if r["task"] == task]
+        assert axis.get_xlim()[0] < min(float(row["sum"]) for row in rows)
+    assert labels(figure)[2:] == [*BASELINES, "chance"]
 
 
 def test_the_factors_show_every_difference(ladder, tmp_path):

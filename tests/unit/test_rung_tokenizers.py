@@ -12,7 +12,7 @@ from speechladder.corpora.text import normalise
 from speechladder.corpora.world import documents
 from speechladder.io.errors import UserError
 from speechladder.rungs import registry, tokenizers
-from speechladder.rungs.functions import characters, phone_alphabet
+from speechladder.rungs.functions import PAUSE_MARK, characters, phone_alphabet
 from speechladder.rungs.registry import SPACE
 from speechladder.rungs.tokenizers import BOS, UNK, Codec
 from speechladder.settings import Tokens
@@ -83,6 +83,21 @@ def test_text_ids_equal_those_of_sentencepiece(tmp_path: Path) -> None:
     folder = built(tmp_path, "text-bpe", [as_symbols(t) for t in made_up_text(0, 400)])
     assert both(folder)[2].vocab_size() == Codec(folder).vocab_size == 200
     check_text(folder, made_up_text(1, 400))
+
+
+def test_a_pause_in_text_is_one_piece_and_never_merges(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    lines = [
+        " ".join(w for word in t.split() for w in [word, "#"][: 1 + (rng.random() < 0.2)]) for t in made_up_text(0, 400)
+    ]
+    lines = [f"# {line}" for line in lines]
+    folder = built(tmp_path, "text-bpe", [as_symbols(t) for t in lines])
+    check_text(folder, lines[:100])
+    pieces = both(folder)[2]
+    marked = [p for i in range(4, pieces.vocab_size()) if PAUSE_MARK in (p := pieces.id_to_piece(i))]
+    assert sorted(marked) == [PAUSE_MARK, SPACE + PAUSE_MARK]
+    for line, ids in zip(lines, Codec(folder).encode(map(as_symbols, lines))):
+        assert ids.count(pieces.piece_to_id(SPACE + PAUSE_MARK)) == line.count(PAUSE_MARK)
 
 
 def check_prose(folder: Path, lines: list[str]) -> None:
@@ -170,4 +185,5 @@ def test_an_unusable_vocabulary_is_named(tmp_path: Path) -> None:
         built(tmp_path, "speech-hubert", [], clusters=65_535)
     with pytest.raises(UserError, match="white space"):
         tokenizers.build(registry.get("text-raw"), ["a b"], OPTIONS, [], tmp_path / "bad")
-    assert len(characters(OPTIONS, 0)) == 28
+    assert len(characters(OPTIONS, 0)) == 29  # a to z, apostrophe, space, pause
+    assert len(characters(Tokens(text_pauses=False), 0)) == 28

@@ -1,5 +1,6 @@
 """Each rung on an utterance written by hand, and properties that hold for any utterance."""
 
+from dataclasses import replace
 from itertools import groupby, pairwise
 
 import numpy as np
@@ -8,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechladder import settings
+from speechladder.continuation.transcribe import join_characters
 from speechladder.corpora.phones import ARPABET, SIL
+from speechladder.corpora.speak import speak, voices
+from speechladder.corpora.text import normalise
 from speechladder.io.errors import UserError
 from speechladder.io.spans import Span
 from speechladder.rungs import registry
-from speechladder.rungs.functions import phone_alphabet
-from speechladder.rungs.registry import Utterance
+from speechladder.rungs.functions import PAUSE_MARK, phone_alphabet
+from speechladder.rungs.registry import SPACE, Utterance
 from speechladder.settings import Tokens
 from speechladder.settings.documents import as_schema
 from speechladder.workflow.config import checked
@@ -49,8 +53,12 @@ def say(name: str, **options: bool) -> str:
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
-        ("text-bpe", {}, "a ▁ c a t"),
-        ("text-raw", {}, "a ▁ c a t"),
+        ("text-bpe", {}, "# ▁ a ▁ # ▁ c a t ▁ #"),
+        ("text-raw", {}, "# a # c a t #"),
+        ("text-bpe", {"text_pauses": False}, "a ▁ c a t"),
+        ("text-raw", {"text_pauses": False}, "a ▁ c a t"),
+        ("text-bpe", {"silence": False}, "a ▁ c a t"),
+        ("text-raw", {"silence": False}, "a ▁ c a t"),
         ("phone-raw", {}, "SIL AH SIL K AE T SIL"),
         ("phone-bpe", {}, "SIL AH SIL K AE T SIL"),
         ("phone-raw", {"stress": True}, "SIL AH0 SIL K AE1 T SIL"),
@@ -77,6 +85,40 @@ def test_a_coda_without_duration_stays_in_its_word() -> None:
     assert registry.get("phone-raw").function(utterance) == ["AE", "N", "|", "IY", "L"]
 
 
+def words_said(symbols: list[str], space: str, pause: str) -> list[int]:
+    """For each pause the number of words before it."""
+    found, before, spoken = [], 0, False
+    for symbol in symbols:
+        before, spoken = (before + spoken, False) if symbol in (space, pause) else (before, True)
+        found += [before] * (symbol == pause)
+    return found
+
+
+@pytest.mark.parametrize("variability", [0, 3])
+def test_text_and_phones_pause_at_the_same_word_boundaries(variability: int) -> None:
+    text = "The neighbor who helps buried the fence. In the evening the king saw them, and Rachel's dog slept. Why?"
+    for voice in voices(variability)[:4]:
+        said = speak(text, voice, 5)
+        options = Tokens(word_boundary=True)
+        utterance = Utterance("u", normalise(text), said.words, said.phones, None, 0, said.phones[-1].end, options)
+        phones = registry.get("phone-raw").function(utterance)
+        assert phones.count("|") == len(said.words) - 1  # so no two words share a phone
+        expected = words_said(phones, "|", SIL)
+        assert {0, 7, len(said.words)} < {*expected}
+        for name in ("text-raw", "text-bpe"):
+            symbols = registry.get(name).function(utterance)
+            assert words_said(symbols, SPACE, PAUSE_MARK) == expected
+            assert " ".join(join_characters(symbols)) == normalise(text)
+
+
+def test_pauses_of_an_alignment_of_other_words_are_an_error() -> None:
+    utterance = Utterance("u7", "a cat sat", WORDS, PHONES, None, 9, 0.2)
+    with pytest.raises(UserError, match="'u7': 3 words of text, 2 in the alignment"):
+        registry.get("text-raw").function(utterance)
+    within = replace(utterance, text="cats", words=[Span("cats", 0.04, 0.18)])
+    assert registry.get("text-raw").function(within) == [*"#cats#"]  # the pause within the word has no place
+
+
 LABELS = st.sampled_from([SIL, *ARPABET])
 
 
@@ -88,7 +130,9 @@ def utterances(draw: st.DrawFn) -> Utterance:
     words = [Span("w", p.start, p.end) for p in phones if p.label != SIL and draw(st.booleans())]
     units = np.array(draw(st.lists(st.integers(0, 5), min_size=1, max_size=40)), np.uint16)
     options = Tokens(silence=draw(st.booleans()), word_boundary=draw(st.booleans()), stress=draw(st.booleans()))
-    return Utterance("u", "w", words, phones, units, len(units), float(ends[-1]), options)
+    return Utterance(
+        "u", " ".join("w" for _ in words) or "w", words, phones, units, len(units), float(ends[-1]), options
+    )
 
 
 @given(utterances())
@@ -97,6 +141,8 @@ def test_any_utterance(utterance: Utterance) -> None:
     assert len(said["phone-repeat"]) == len(said["speech-hubert"]) == utterance.frames
     dedup = said["speech-hubert-dedup"]
     assert dedup == [unit for unit, _ in groupby(dedup)] == [unit for unit, _ in groupby(said["speech-hubert"])]
+    assert join_characters(said["text-raw"]) == join_characters(said["text-bpe"])
+    assert " ".join(join_characters(said["text-raw"])) == utterance.text
     phones = said["phone-raw"]
     assert set(phones) <= set(phone_alphabet(utterance.options, 0))
     assert [p for p in phones if p not in (SIL, "|")] == [p.label for p in utterance.phones if p.label != SIL]

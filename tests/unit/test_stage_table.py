@@ -60,6 +60,9 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"scores": {"layers": False}}, {"score_rung"}),
         ({}, {"tokens": {"text_vocab": 100}}, {"tokenize_rung", "train_judge"}),
         ({}, {"tokens": {"phone_vocab": 100}}, set()),  # of the rung text-bpe
+        ({}, {"tokens": {"text_pauses": False}}, {"tokenize_rung"}),
+        ({}, {"tokens": {"stress": True}}, set()),
+        ({"tokens": {"text_pauses": False}}, {"tokens": {"text_pauses": False, "silence": False}}, set()),
         ({}, {"benchmarks": {"swuggy_pairs": 30}}, {"make_items"}),
         ({}, {"benchmarks": {"topic_pairs": 30}}, set()),  # of the task swuggy
         ({}, {"continuation": {"whisper": "tiny"}}, set()),
@@ -77,8 +80,8 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"lm": {"lr": 1e-4}}, {"train_lm", "train_judge"}),
         ({}, {"lm": {"optimizer": "adamw"}}, {"train_lm", "train_judge"}),
         ({}, {"lm": {"schedule": "wsd"}}, {"train_lm", "train_judge"}),
-        ({}, {"lm": {"parallel": "ddp"}, "units": {"workers": 3}}, set()),
-        ({}, {"analysis": {"resamples": 200}}, {"make_table", "units_sweep", "scaling"}),
+        ({}, {"lm": {"processes": 2}, "units": {"workers": 3}}, set()),
+        ({}, {"analysis": {"resamples": 200}}, {"make_table", "make_baselines", "units_sweep", "scaling"}),
     ],
 )
 def test_a_setting_reruns_the_stages_that_read_it(config, change, rules):

@@ -181,6 +181,18 @@ def test_text_whose_time_was_up_is_read_up_to_its_last_whole_word(prompts, tmp_p
     found = {(r["seed"], r["sample"]): r["transcript"] for r in read_table(out, TRANSCRIPTS).to_pylist()}
     assert found == {(-1, -1): "2 cows", (4, 0): "2", (4, 1): ""}
     assert drop_partial_word(["\u2581", *"cow"]) == ["\u2581", *"cow"]  # a single word is kept
+    assert drop_partial_word([*"#two#cow"]) == [*"#two"] and drop_partial_word([*"#cow"]) == [*"#cow"]
+    assert drop_partial_word([*"two\u2581#\u2581cow"]) == [*"two\u2581#"]
+
+
+def test_the_pauses_of_text_are_spoken_and_not_judged(monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr(transcribe, "text_to_speech", lambda text, *_: said.append(text) or np.zeros(9, np.float32))
+    spoken = Transcriber("text", FakeASR())
+    for symbols in ("#two\u2581cows#eat", "\u2581#\u2581two\u2581cows\u2581#\u2581eat"):
+        spoken.speak([*symbols], 0)
+        assert spoken.transcribe([[*symbols]], [0])[0] == ["2 cows eat"]  # as the normaliser of the ASR writes it
+    assert said == ["two cows. eat"] * 2
 
 
 def test_runs_and_pauses_alone() -> None:

@@ -14,6 +14,7 @@ rule make_table:
         alignment="results/alignment/quality.json",
         units="results/units/quality.json",
         judged=expand("results/continuation/{file}", file=["judged.parquet", "quality.json"] if SPOKEN else []),
+        baselines="results/baselines.csv",
         rejected=expand("results/{stage}/rejected.{shard}.jsonl", stage=["corpus", "alignment", "units"], shard=SHARDS),
         lengths=["results/benchmarks/swuggy/items.parquet"] if SLM21 else [],
     output:
@@ -62,3 +63,31 @@ rule make_table:
         '( python "$SCRIPTS"/make_table.py --results results --rungs {params.rungs} --shards {params.shards}'
         " --spoken {params.spoken} --seeds {params.seeds} {params.splits} {params.options}"
         ' && python "$SCRIPTS"/make_figures.py --results results ) 2>&1 | tee {log}'
+
+
+rule make_baselines:
+    input:
+        tokens=expand("results/tokens/{rung}", rung=S.rungs),
+        stimuli=ITEMS,
+        item_tokens=expand("results/benchmarks/{task}/{rung}.parquet", task=TASKS, rung=S.rungs),
+    output:
+        report(
+            "results/baselines.csv",
+            caption="../report/baselines.rst",
+            category="Results",
+            labels={"what": "baselines"},
+        ),
+    log:
+        "results/logs/make_baselines.log",
+    benchmark:
+        "results/costs/make_baselines/all.tsv"
+    conda:
+        ENV
+    params:
+        version=version("make_baselines"),
+        options=inputs.options("make_baselines"),
+        rungs=S.rungs,
+        splits="--splits " + " ".join(S.benchmarks.slm21_splits) if SLM21 else "",
+    shell:
+        'python "$SCRIPTS"/make_baselines.py --results results --rungs {params.rungs} {params.splits} {params.options}'
+        " 2>&1 | tee {log}"

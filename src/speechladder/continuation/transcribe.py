@@ -30,6 +30,7 @@ from speechladder.io.progress import progress
 from speechladder.io.spans import from_rows
 from speechladder.io.tables import ALIGNMENT, CONTINUATIONS, REFERENCE, TRANSCRIPTS, UNITS, read_table, write_table
 from speechladder.rungs import registry
+from speechladder.rungs.functions import PAUSE_MARK
 from speechladder.settings import Continuation
 
 PAUSE = round(0.3 * SAMPLE_RATE)  # samples between prompt and continuation in an example
@@ -246,7 +247,7 @@ class Transcriber:
         if not symbols:
             return SILENT
         if self.kind == "text":
-            return text_to_speech(join_characters(symbols), self.voice, seed)
+            return text_to_speech(". ".join(join_characters(symbols)), self.voice, seed)
         if self.kind == "phones":
             return phones_to_speech(list(symbols), None, self.voice, seed)
         if self.kind == "phone-frames":
@@ -270,24 +271,26 @@ class Transcriber:
         Text is normalised as it is, so its audio is empty.
         """
         if self.kind == "text":
-            return [self.asr.normalise(join_characters(s)) for s in symbols], [SILENT] * len(symbols)
+            return [self.asr.normalise(" ".join(join_characters(s))) for s in symbols], [SILENT] * len(symbols)
         audio = [self.speak(s, seed) for s, seed in zip(symbols, seeds)]
         return [self.asr.normalise(text) for text in self.asr.transcribe(audio)], audio
 
 
-def join_characters(symbols: Sequence[str]) -> str:
-    """Join characters to a text with single spaces."""
-    return " ".join("".join(symbols).replace(registry.SPACE, " ").split())
+def join_characters(symbols: Sequence[str]) -> list[str]:
+    """Join characters to the texts between pauses, each with single spaces and none of them empty."""
+    texts = "".join(symbols).replace(registry.SPACE, " ").split(PAUSE_MARK)
+    return [" ".join(text.split()) for text in texts if text.strip()]
 
 
 def drop_partial_word(symbols: Sequence[str]) -> list[str]:
-    """Return the characters up to the last space: a continuation whose time is up may end within a word.
+    """Return the characters up to the last space or pause: a continuation whose time is up may end within a word.
 
     A single word is kept.
     """
-    symbols = list(symbols)
-    spaces = [at for at, symbol in enumerate(symbols) if symbol == registry.SPACE and at]
-    return symbols[: spaces[-1]] if spaces else symbols
+    symbols, breaks = list(symbols), (registry.SPACE, PAUSE_MARK)
+    first = next((at for at, symbol in enumerate(symbols) if symbol not in breaks), len(symbols))
+    ends = [at for at, symbol in enumerate(symbols) if symbol in breaks and at > first]
+    return symbols[: ends[-1]] if ends else symbols
 
 
 def collapse_runs(symbols: Sequence[str]) -> tuple[list[str], list[int]]:

@@ -26,7 +26,8 @@ PAPER_TOKENS = {
     "text-bpe": 4.45, "text-raw": 14.53, "phone-bpe": 4.04, "phone-raw": 9.97, "phone-repeat": 50.0,
     "speech-hubert": 50.0,
 }  # fmt: skip
-USUAL_TOKENS = {"text": 14.5, "alignment": 10.0, "units": 50.0, "audio": 50.0}  # of a rung by what it needs
+# Tokens per second of speech of another rung, by what it needs.
+USUAL_TOKENS = {"text": 14.5, "pauses": 0.0, "alignment": 10.0, "units": 50.0, "audio": 50.0}
 SPECIALS = 4  # <pad>, <s>, </s>, <unk>
 ALPHABET = 500  # symbols of a rung that learns its alphabet, assumed
 LARGE, SMALL, MEDIUM = (
@@ -276,7 +277,10 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "train_vocoder": lambda c, job: Work(c.cpu(Figure(c.settings.continuation.vocoder_steps), "vocoder_steps", 3600)),
     "train_judge": lambda c, job: Work(_train_judge(c) + c.start()),
     "judge_continuations": lambda c, job: Work(_judge(c) + c.start()),
-    **dict.fromkeys(("make_table", "units_sweep", "scaling"), lambda c, job: Work(c.start("report").times(3600))),
+    **dict.fromkeys(
+        ("make_table", "make_baselines", "units_sweep", "scaling"),
+        lambda c, job: Work(c.start("report").times(3600)),
+    ),
 }
 NOT_ESTIMATED = ("variability_run",)  # runs of the whole workflow
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator, MultipleLocator
 
-from speechladder.analysis import continuation, curves, factors
+from speechladder.analysis import baselines, continuation, curves, factors
 from speechladder.analysis.csv_tables import interval_columns, read_csv
 from speechladder.analysis.table import table_columns
 from speechladder.benchmarks.tasks.registry import TASKS
@@ -28,6 +28,8 @@ from speechladder.report.style import (
     plain_ticks,
 )
 
+BASELINE_MARKS = dict(zip(baselines.BASELINES, "|1+x"))
+
 
 def draw_all(results: Path, folder: Path | None = None) -> None:
     """Draw the report's figures (SVG and PNG) from the tables of a run.
@@ -39,7 +41,7 @@ def draw_all(results: Path, folder: Path | None = None) -> None:
         folder: folder of the figures; without it, the folder figures beside the tables
     """
     folder = folder or results / "figures"
-    draw_ladder(results / "table.csv", folder)
+    draw_ladder(results / "table.csv", folder, results / "baselines.csv")
     draw_factors(results / "factors.csv", folder)
     draw_layers(results / "layers.csv", folder)
     draw_learning(results / "learning.csv", folder)
@@ -52,7 +54,7 @@ def _width() -> float:
     return 10 * max(1, len(TASKS) / 3)
 
 
-def draw_ladder(path: Path, folder: Path) -> Figure:
+def draw_ladder(path: Path, folder: Path, baselines_path: Path | None = None) -> Figure:
     """The accuracy of each rung on each task with its interval, in the order of the table, and the chance line."""
     rows = read_csv(path, table_columns())
     height = 1.7 + 0.42 * len(rows)
@@ -67,11 +69,26 @@ def draw_ladder(path: Path, folder: Path) -> Figure:
             axis.axvline(50, **REFERENCE)
             axis.set(title=TASKS[task].title, xlabel="accuracy, %")
             axis.grid(axis="x", color="0.92")
+        marks, least = _draw_baselines(dict(zip(TASKS, axes)), [row["rung"] for row in rows], baselines_path)
+        lowest = min(lowest, least)
         axes[0].set(xlim=(10 * (lowest // 10) - 2, 102), ylim=(len(rows) - 0.5, -0.5))
         axes[0].xaxis.set_major_locator(MultipleLocator(10 if lowest > 20 else 20))
         axes[0].set_yticks(range(len(rows)), [row["rung"] for row in rows])
-        add_legend(figure, "chance")
+        add_legend(figure, "chance", more=marks)
     return figure
+
+
+def _draw_baselines(axes: dict[str, Axes], rungs: Sequence[str], path: Path | None) -> tuple[list[Line2D], float]:
+    """Draw faint marks of what the baselines get (norm sum), and return their legend and the lowest of them."""
+    if path is None:
+        return [], 50.0
+    found = [row for row in read_csv(path, baselines.COLUMNS) if row["rung"] in rungs and row["task"] in axes]
+    for row in found:
+        mark, at = BASELINE_MARKS[row["baseline"]], rungs.index(row["rung"])
+        axes[row["task"]].scatter(float(row["sum"]), at, s=30, color="0.6", marker=mark, linewidths=1, zorder=1.5)
+    faint = {"color": "0.6", "linestyle": "none", "markersize": 5.5}
+    labels = [Line2D([], [], marker=mark, label=name, **faint) for name, mark in BASELINE_MARKS.items()]
+    return labels, min((float(row["sum"]) for row in found), default=50.0)
 
 
 def draw_factors(path: Path, folder: Path) -> Figure:

@@ -66,14 +66,17 @@ def look(rung: str) -> dict[str, str]:
     return {"color": colour, "marker": marker}
 
 
-def add_legend(figure: Figure, reference: str, rungs: Sequence[str] = ()) -> None:
-    """A legend below the panels for the dashed line, and for colours or, without rungs, filled and open markers."""
+def add_legend(figure: Figure, reference: str, rungs: Sequence[str] = (), more: Sequence[Line2D] = ()) -> None:
+    """A legend below the panels for the dashed line, and for colours or, without rungs, filled and open markers.
+
+    `more` are further entries.
+    """
     if rungs:
         handles = [Line2D([], [], **look(rung), label=rung) for rung in rungs]
     else:
         fills = (("0.2", f"log-likelihood, {NORM_LABELS['sum']}"), ("white", NORM_LABELS["mean"]))
         handles = [Line2D([], [], color="0.2", marker="o", markerfacecolor=fill, label=text) for fill, text in fills]
-    handles.append(Line2D([], [], label=reference, **REFERENCE))
+    handles += [*more, Line2D([], [], label=reference, **REFERENCE)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
 
 

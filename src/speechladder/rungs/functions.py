@@ -3,20 +3,23 @@
 To add a rung, write a function at the end with the line `@rung(...)` above it (docs/adding-a-rung.md).
 """
 
+from bisect import bisect_left
 from itertools import groupby
 from string import ascii_lowercase
 
 from speechladder.alignment.frames import frame_labels
 from speechladder.corpora.phones import ARPABET, SIL, VOWELS, strip_stress
+from speechladder.io.errors import UserError
 from speechladder.rungs.registry import SPACE, Utterance, rung
 from speechladder.settings import Tokens
 
 BOUNDARY = "|"  # between words, with tokens.word_boundary
+PAUSE_MARK = "#"  # a pause between words on the text rungs, with tokens.text_pauses
 
 
 def characters(options: Tokens, clusters: int) -> list[str]:
-    """The alphabet of normalised text."""
-    return [SPACE, "'", *ascii_lowercase]
+    """The alphabet of normalised text, with the mark of a pause if there are pauses in text."""
+    return [SPACE, "'", *ascii_lowercase, *([PAUSE_MARK] if _marks_pauses(options) else [])]
 
 
 def phone_alphabet(options: Tokens, clusters: int) -> list[str]:
@@ -55,16 +58,57 @@ def _phones(utterance: Utterance) -> list[str]:
     return out
 
 
-@rung("text-bpe", needs="text", alphabet=characters, bpe="text_vocab", transcribed_as="text")
+def _marks_pauses(options: Tokens) -> bool:
+    return options.text_pauses and options.silence
+
+
+def words_before_pauses(utterance: Utterance) -> set[int]:
+    """For each pause between words, before the first or after the last, the number of words before it.
+
+    These are the places where phone-raw has SIL. A pause within a word has no place between characters and is left
+    out. It is empty without tokens.text_pauses, without tokens.silence and without an alignment. Raise UserError if the
+    alignment has another number of words than the text.
+    """
+    words, found = utterance.words, set()
+    if not _marks_pauses(utterance.options) or not words:
+        return found
+    if len(words) != len(utterance.text.split()):
+        raise UserError(
+            f"utterance {utterance.id!r}: {len(utterance.text.split())} words of text, {len(words)} in the alignment; "
+            "delete the alignment and run align again, or set tokens.text_pauses: false"
+        )
+    starts = [word.start for word in words]
+    for phone in utterance.phones:
+        if phone.label == SIL:
+            centre = (phone.start + phone.end) / 2
+            before = bisect_left(starts, centre)
+            if not before or words[before - 1].end <= centre:
+                found.add(before)
+    return found
+
+
+@rung("text-bpe", needs=("text", "pauses"), alphabet=characters, bpe="text_vocab", transcribed_as="text")
 def text_bpe(utterance: Utterance) -> list[str]:
-    """Characters, which BPE merges within words."""
-    return list(utterance.text.replace(" ", SPACE))
+    """Characters, which BPE merges within words. With tokens.text_pauses a pause is a word of its own."""
+    words, pauses = utterance.text.split(), words_before_pauses(utterance)
+    marked = [PAUSE_MARK] * (0 in pauses)
+    for number, word in enumerate(words, 1):
+        marked += [word, PAUSE_MARK] if number in pauses else [word]
+    return list(SPACE.join(marked))
 
 
-@rung("text-raw", needs="text", alphabet=characters, transcribed_as="text")
+@rung("text-raw", needs=("text", "pauses"), alphabet=characters, transcribed_as="text")
 def text_raw(utterance: Utterance) -> list[str]:
-    """Characters."""
-    return list(utterance.text.replace(" ", SPACE))
+    """Characters. With tokens.text_pauses the mark of a pause takes the place of the space."""
+    words, pauses = utterance.text.split(), words_before_pauses(utterance)
+    out = [PAUSE_MARK] * (0 in pauses)
+    for number, word in enumerate(words, 1):
+        out += word
+        if number in pauses:
+            out.append(PAUSE_MARK)
+        elif number < len(words):
+            out.append(SPACE)
+    return out
 
 
 @rung(

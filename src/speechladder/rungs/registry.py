@@ -14,7 +14,7 @@ from speechladder.io.spans import Span
 from speechladder.settings import Tokens
 
 SPACE = "\u2581"  # a space between words as a symbol, as SentencePiece writes it
-NEEDS = ("text", "alignment", "units", "audio")
+NEEDS = ("text", "pauses", "alignment", "units", "audio")  # pauses: the alignment, if tokens.text_pauses is set
 # characters; phones; a phone per 50 Hz frame; a unit u0, u1, ... per 50 Hz frame; each run of equal units once
 TRANSCRIBED_AS = ("text", "phones", "phone-frames", "units", "unit-runs")
 

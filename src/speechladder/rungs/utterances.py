@@ -22,7 +22,7 @@ from speechladder.settings import Corpus, Tokens
 
 FRAME_TOLERANCE = 1  # frames that rounding at the ends of a window may add or remove
 SECONDS_TOLERANCE = 0.05  # between the end of the alignment and the duration of the cut
-LETTERS = set(characters(Tokens(), 0))
+LETTERS = set(characters(Tokens(text_pauses=False), 0))
 
 
 def select_utterances(
@@ -177,7 +177,8 @@ def read_utterances(
             raise UserError(f"the table of utterances names shard {shard}, but {len(cuts)} shards were given")
         paths, wanted = (cuts[shard], alignments[shard], units[shard]), {row["id"] for row in rows}
         spoken = {c.id: c for c in read_cuts(paths[0]) if c.id in wanted} if {"text", "audio"} & {*needs} else None
-        aligned = _Aligned(paths[1]) if "alignment" in needs else None
+        times = "alignment" in needs or ("pauses" in needs and options.text_pauses)
+        aligned = _Aligned(paths[1]) if times else None
         encoded = read_units(paths[2]) if "units" in needs else None
         for row in rows:
             name = row["id"]

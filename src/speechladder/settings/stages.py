@@ -60,7 +60,7 @@ _MODEL = (
 )
 _INTERVALS: Reads = _SEED | {"analysis": ("confidence", "resamples")}
 # Versions that several rules share, because they run the same algorithm.
-_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 4
+_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 5
 
 STAGES: dict[str, Stage] = {
     "download": Stage("download", inputs={"downloads": ("folder", "files", "retries", "backoff")}),
@@ -123,9 +123,10 @@ STAGES: dict[str, Stage] = {
     "partition_units": Stage("units", inputs={"units": ("path",)}),
     "tokenize_rung": Stage(
         "tokens",
+        version=2,
         options={
             "units": ("clusters",),
-            "tokens": ("text_vocab", "phone_vocab", "stress", "silence", "word_boundary"),
+            "tokens": ("text_vocab", "phone_vocab", "stress", "silence", "text_pauses", "word_boundary"),
         },
     ),
     "select_utterances": Stage("tokens"),
@@ -221,6 +222,7 @@ STAGES: dict[str, Stage] = {
         options=_INTERVALS,
         inputs={RUN: ("rungs",), "corpus": ("shards",), "lm": ("seeds",), "benchmarks": ("slm21_splits",)},
     ),
+    "make_baselines": Stage("report", options=_INTERVALS, inputs={RUN: ("rungs",), "benchmarks": ("slm21_splits",)}),
     "export_slm21": Stage("report", inputs={"benchmarks": ("slm21", "slm21_splits")}),
     "export_audio": Stage("export"),
     "sweep_quality": Stage(

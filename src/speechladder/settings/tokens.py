@@ -22,6 +22,11 @@ class Tokens(Section):
         description="Keep pauses as SIL in phone-bpe and phone-raw. phone-repeat always keeps them, because its frames must add "
         "up to the duration.",
     )
+    text_pauses: bool = Field(
+        True,
+        description="Put a mark into text-bpe and text-raw where phone-raw has SIL (none with silence: false), so that text and "
+        "phones show the same pauses. Without it, phones know more of the sentence ends than text does.",
+    )
     word_boundary: bool = Field(
         False, description="Put a symbol for the word boundary between the words of phone-bpe and phone-raw."
     )

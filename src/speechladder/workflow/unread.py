@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.settings import Settings, options
+from speechladder.settings import STAGES, Settings, options
 from speechladder.workflow.rungs import needs_vocoder
 
 Unread = Callable[[Settings, Any], Collection[str]]
@@ -46,9 +46,12 @@ def _tokens(settings: Settings, wildcards: Any) -> set[str]:
     from speechladder.rungs import registry
 
     rung = registry.get(wildcards.rung)
-    phones = {"stress", "silence", "word_boundary"}
-    read = (phones if "alignment" in rung.needs else set()) | {str(rung.bpe)}
-    return {f"tokens.{name}" for name in (*phones, "text_vocab", "phone_vocab") if name not in read}
+    read = {str(rung.bpe)}
+    if "alignment" in rung.needs:
+        read |= {"stress", "silence", "word_boundary"}
+    if "pauses" in rung.needs:
+        read |= {"text_pauses", "silence"} if settings.tokens.text_pauses else {"text_pauses"}
+    return {f"tokens.{name}" for name in STAGES["tokenize_rung"].options["tokens"] if name not in read}
 
 
 def _items(settings: Settings, wildcards: Any) -> set[str]:

@@ -76,6 +76,7 @@ def pack_judge_text(text: Path, out: Path, options: Tokens, normalise: Normalise
     """
     rung = replace(registry.get("text-bpe"), name="judge")
     lines = {split: _read_lines(text / f"{split}.txt", normalise) for split in SPLITS}
+    options = options.model_copy(update={"text_pauses": False})  # written text has no pauses
     documents = [
         (split, _document(f"{split}-{number:06d}", line, options))
         for split in SPLITS
