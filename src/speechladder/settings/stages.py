@@ -59,7 +59,7 @@ _MODEL = (
 )
 _INTERVALS: Reads = _SEED | {"analysis": ("confidence", "resamples")}
 # Versions that several rules share, because they run the same algorithm.
-_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 4
+_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 5
 
 STAGES: dict[str, Stage] = {
     "download": Stage("download", inputs={"downloads": ("folder", "files", "retries", "backoff")}),
@@ -166,7 +166,8 @@ STAGES: dict[str, Stage] = {
     ),
     "continue_rung": Stage(
         "continue",
-        options=_SEED | {"continuation": ("seconds", "samples", "temperature", "top_p")},
+        version=2,
+        options=_SEED | {"continuation": ("seconds", "samples", "babble", "temperature", "top_p")},
         gpu=True,
     ),
     "make_prompts": Stage(
@@ -210,7 +211,7 @@ STAGES: dict[str, Stage] = {
     ),
     "judge_continuations": Stage(
         "continue",
-        version=2,
+        version=3,
         options=_SEED | {"continuation": (*_ASR, "judge", "judge_model", "seconds")},
         gpu=True,
     ),
