@@ -1,8 +1,8 @@
 """What a job has used of CPU and memory, as the last line of its log.
 
-Snakemake's benchmark files sample a job's processes: at its start, and then every 30 seconds. What a process computes
-after the last sample, and what a child computes that starts and ends between two of them, is missing there. The kernel
-counts both.
+Snakemake's benchmark files sample a job's processes: twice a second for 15 seconds, and then every 30 seconds. What a
+process computes after the last sample, and what a child computes that starts and ends between two of them, is missing
+there. The kernel counts both.
 """
 
 import re
@@ -28,7 +28,8 @@ class Usage(NamedTuple):
 def measure() -> Usage:
     """Return what this process and its children have used so far. Waits for the workers of pools that are shut down.
 
-    The kernel counts a child when it has ended and its parent has waited for it.
+    The kernel counts a child when it has ended and its parent has waited for it. Processes that srun starts belong to
+    the cluster's daemon and are not counted; each of them prints what it used itself.
     """
     if pools := sys.modules.get("multiprocessing"):
         for child in pools.active_children():
