@@ -15,7 +15,6 @@ import importlib
 import inspect
 import os
 import re
-import resource
 import sys
 import types
 import typing
@@ -23,7 +22,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from speechladder.io.errors import UserError
-from speechladder.io.processes import die_with_runner
+from speechladder.io.processes import RUNNER, die_with_runner
+from speechladder.io.usage import measure
 from speechladder.settings import Section, add_max_rejected, add_options, from_options
 
 WORTH_SAYING = 100  # MB
@@ -33,8 +33,8 @@ def script(main: Callable[[], None]) -> Callable[[], None]:
     """Wrap a script's `main`.
 
     A UserError becomes one message on stderr and exit status 2, without a traceback. The script ends when the snakemake
-    that started it is gone. At its end it prints the peak of its resident memory to stderr, which Snakemake's samples
-    may miss (child processes are not counted); a small peak is not printed.
+    that started it is gone. At its end it prints to stderr what it used of CPU and memory (`io.usage`), which
+    results/costs.csv reads from the log of a job. By hand it is printed only if the memory is worth saying.
     """
 
     @functools.wraps(main)
@@ -45,9 +45,9 @@ def script(main: Callable[[], None]) -> Callable[[], None]:
         except UserError as error:
             print(f"{sys.argv[0].rsplit('/', 1)[-1]}: error: {error}", file=sys.stderr)  # noqa: T201
             sys.exit(2)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
-        if peak >= WORTH_SAYING:
-            print(f"peak memory {peak:.0f} MB", file=sys.stderr)  # noqa: T201
+        used = measure()
+        if used.peak_mb >= WORTH_SAYING or RUNNER in os.environ:
+            print(used, file=sys.stderr)  # noqa: T201
 
     return run
 

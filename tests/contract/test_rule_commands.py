@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from speechladder.analysis.costs import log_of
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.command import option_parser
 from speechladder.settings import STAGES, Settings, options
@@ -117,6 +118,18 @@ def unknown_and_missing(command: Command) -> tuple[set[str], set[str]]:
     known = {word.removeprefix("--") for action in actions for word in action.option_strings}
     required = {action.option_strings[0].removeprefix("--") for action in actions if action.required}
     return (command.always | command.sometimes) - known, required - command.always
+
+
+def test_the_log_of_a_job_is_where_its_costs_are_read():
+    seen = set()
+    for path in RULES:
+        parts = re.split(r"^ *rule (\w+):\n", path.read_text(), flags=re.M)
+        for rule, body in zip(parts[1::2], parts[2::2], strict=True):
+            words = (directive(body, name).strip().rstrip(",") for name in ("benchmark", "log"))
+            costs, log = (Path(ast.literal_eval(word).replace("{point}", "")) for word in words)
+            assert rule == "units_sweep" or log == log_of(costs), rule  # whose costs are not the run's
+            seen.add(rule)
+    assert seen == STAGES.keys()
 
 
 def test_every_stage_has_a_command():

@@ -194,19 +194,25 @@ def test_lengths_show_the_rates(ladder, tmp_path):
 def test_continuations_show_perplexities_ceilings_and_floor(tmp_path):
     blank = dict.fromkeys(continuation.COLUMNS, "")
     bounds = {"text_ceiling": "20.00", "floor": "90.00"}
+    babble = [{"babble": "4e11"}, {"babble": "85.00"}, {}]
     rows = [
         blank | bounds | {"rung": "text-raw", "ppl": "30.00", "ppl_low": "25.00", "ppl_high": "36.00"},
         blank | bounds | {"rung": "speech-hubert", "ppl": "80.00", "ceiling": "40.00"},
         blank | {"rung": "true", "ppl": "20.00"},
     ]
-    write_csv(tmp_path / "continuation.csv", continuation.COLUMNS, rows)
+    write_csv(tmp_path / "continuation.csv", continuation.COLUMNS, [a | b for a, b in zip(rows, babble)])
     figure = figures.draw_continuation(tmp_path / "continuation.csv", tmp_path)
     (axis,) = figure.axes
     assert ticks(axis) == ["text-raw", "speech-hubert"] and axis.get_xscale() == "log"
-    assert sorted(markers(axis)) == [(30.0, 0.0, True), (40.0, 1, False), (80.0, 1, True)]
+    faint = [line for line in axis.lines if line.get_color() == figures.BABBLE["color"]]
+    right = axis.get_xlim()[1]  # babble of letters is beyond any axis
+    assert [(f.get_marker(), *f.get_xdata(), *f.get_ydata()) for f in faint] == [(">", right, 0), ("x", 85.0, 1)]
+    own = {(30.0, 0.0, True), (40.0, 1, False), (80.0, 1, True)}
+    assert right < 200 and {*markers(axis)} == own | {(85.0, 1, True), (right, 0, True)}
     assert bars(axis) == [(25.0, 36.0, 0.0)]
     verticals = [line.get_xdata()[0] for line in axis.lines if list(line.get_xdata()) in ([20, 20], [90, 90])]
     assert verticals == [20.0, 90.0] and "their words shuffled (floor)" in labels(figure)
+    assert "a bigram model of the rung's tokens, the same path (babble)" in labels(figure)
 
 
 def test_variability_shows_every_level(ladder, tmp_path):

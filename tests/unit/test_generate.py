@@ -9,10 +9,11 @@ from transformers import LlamaForCausalLM
 
 from speechladder.continuation.decoding import NEVER, generate, sample
 from speechladder.continuation.generate import continue_rung, new_tokens, uniforms
+from speechladder.continuation.perplexity import BABBLE
 from speechladder.io.audio import encode_flac, frame_count
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_json
-from speechladder.io.tables import CONTINUATIONS, PROMPTS, UNITS, read_table, write_table
+from speechladder.io.tables import CONTINUATIONS, PROMPTS, TOKEN_INDEX, UNITS, read_table, write_table
 from speechladder.lm.model import build_model
 from speechladder.rungs import registry, tokenizers
 from speechladder.rungs.registry import SPACE
@@ -187,7 +188,7 @@ class Run:
         tokens = self.tokens(name)
         models = [self.model(name, seed, Codec(tokens / "tokenizer").vocab_size) for seed in (0, 4)]
         out = self.root / "out.parquet"
-        asked = Continuation(**{"seconds": 0.6, "samples": 2} | settings)
+        asked = Continuation(**{"seconds": 0.6, "samples": 2, "babble": 0} | settings)
         continue_rung(models, tokens, self.root / "prompts.parquet", out, asked, self.root / "units.parquet", SEED)
         return read_table(out, CONTINUATIONS).to_pylist()
 
@@ -230,6 +231,25 @@ def test_every_rung_continues(tmp_path: Path, name: str) -> None:
     assert not any(row["ended"] for row in rows[:2])
 
 
+@pytest.mark.parametrize("name", ["text-bpe", "phone-raw", "speech-hubert"])
+def test_a_bigram_model_babbles_after_the_first_prompts(tmp_path: Path, name: str) -> None:
+    run = Run(tmp_path)
+    models = run.go_on(name)
+    tokens = tmp_path / "tokens" / name
+    ids = np.tile([BOS, 5, 4, 5, 4, EOS], 8).astype(np.uint16)  # after 4 comes 5 or the end, after 5 always 4
+    ids.tofile(tokens / "train.bin")
+    index = [{"id": str(n), "offset": 6 * n, "length": 6, "seconds": 1.0} for n in range(8)]
+    write_table(tokens / "train.parquet", index, TOKEN_INDEX)
+    *others, babble = run.go_on(name, babble=1)
+    assert others == models  # the models' own continuations stay what they are
+    assert (babble["id"], babble["seed"], babble["sample"], babble["ended"]) == ("a", BABBLE, 0, False)
+    assert len(babble["tokens"]) == new_tokens(0.6, registry.get(name), RATES.get(name, 49.7))
+    assert {*zip(babble["tokens"], babble["tokens"][1:])} <= {(4, 5), (5, 4)}
+    codec = Codec(tokens / "tokenizer")
+    assert babble["symbols"] == [s for i in babble["tokens"] for s in codec._pieces[i]]
+    assert [row["id"] for row in run.go_on(name, babble=9) if row["seed"] == BABBLE] == ["a", "b"]
+
+
 @pytest.mark.parametrize("name", RUNGS)
 def test_decode_is_the_inverse_of_encode(tmp_path: Path, name: str) -> None:
     codec, rng = Codec(Run(tmp_path).tokens(name) / "tokenizer"), np.random.default_rng(9)
@@ -253,7 +273,7 @@ def test_a_model_of_another_rung_and_broken_prompts_are_named(tmp_path: Path) ->
     good = run.model("text-raw", 0, Codec(tokens / "tokenizer").vocab_size)
 
     def go(folder: Path, prompts: Path) -> None:
-        continue_rung([folder], tokens, prompts, out, Continuation(seconds=0.5, samples=1), None, SEED)
+        continue_rung([folder], tokens, prompts, out, Continuation(seconds=0.5, samples=1, babble=0), None, SEED)
 
     go(good, tmp_path / "prompts.parquet")
     with pytest.raises(UserError, match=r"seed1: a model of rung phone-raw with 32 ids"):

@@ -6,6 +6,7 @@ import pytest
 
 from speechladder.io.errors import UserError
 from speechladder.settings import load
+from speechladder.workflow import inputs
 from speechladder.workflow.inputs import Inputs, flags
 
 
@@ -54,12 +55,30 @@ def test_statistics_of_speakers_are_inputs_where_features_are_normalised_by_them
 
 def test_a_warm_start_has_the_dimensions_of_its_model(root):
     lm = {"init": "OWNER/NAME", "layers": 2}
-    inputs = Inputs(load({"lm": lm}), root)
-    assert inputs.init_files(job(point="")) == []
+    found = Inputs(load({"lm": lm}), root)
+    assert found.init_files(job(point="")) == []
     with pytest.raises(UserError, match=r"scaling\.sizes: xs has other dimensions than lm\.init"):
-        inputs.init_files(job(point="scaling/0.25/xs/"))
+        found.init_files(job(point="scaling/0.25/xs/"))
 
 
-def test_the_shipped_encoder_is_an_input(root):
-    names = {path.rpartition("/")[2] for path in Inputs(load({}), root).encoder_files(job())}
+def test_the_encoder_is_known_by_its_content(root, tmp_path):
+    names = {path.rpartition("/")[2] for path in Inputs(load({}), root).encoder_files()}
     assert {"config.json", "model.safetensors"} <= names
+
+    def digest(folder):
+        inputs._content.cache_clear()  # as another run of Snakemake
+        return inputs.Inputs(load({"units": {"encoder": str(folder)}}), root).encoder_digest(job())
+
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for name in ("model.safetensors", "config.json", "preprocessor_config.json"):
+            (tmp_path / folder / name).write_text(name)
+    found = digest(tmp_path / "a")
+    (tmp_path / "a" / "model.safetensors").touch()
+    (tmp_path / "a" / "README.md").write_text("read by no job")
+    assert len(found) == 64 and digest(tmp_path / "a") == digest(tmp_path / "b") == found
+    for name in ("model.safetensors", "preprocessor_config.json"):
+        (tmp_path / "b" / name).write_text(name.upper())
+        assert digest(tmp_path / "b") != found
+        (tmp_path / "b" / name).write_text(name)
+    assert digest("OWNER/NAME") == ""

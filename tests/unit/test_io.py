@@ -15,6 +15,7 @@ from speechladder.io.audio import AudioError, encode_flac, frame_count, read_aud
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic, atomic_folder, read_json, read_jsonl, write_jsonl
 from speechladder.io.hashing import share, stable_hash
+from speechladder.io.processes import RUNNER
 from speechladder.io.rejects import Rejects
 from speechladder.io.tables import UNITS, read_table, write_table
 
@@ -150,12 +151,15 @@ def test_remains_of_killed_writers_are_removed_and_nothing_else(tmp_path):
     assert left == [".tmp-77-a.txt2", ".tmp-77-b-a.txt", ".tmp-f-g-x1_z", "a.txt", "f"]
 
 
-def test_a_script_prints_its_peak_memory_if_it_is_large(capsys, monkeypatch):
+def test_a_script_says_what_it_used_in_a_job_or_if_its_memory_is_large(capsys, monkeypatch):
     monkeypatch.setattr("speechladder.command.die_with_runner", lambda: None)
-    for kib, said in ((512 * 1024, "peak memory 512 MB\n"), (1024, "")):
-        monkeypatch.setattr("resource.getrusage", lambda who, kib=kib: SimpleNamespace(ru_maxrss=kib))
+    said = "used 3.00 CPU seconds, peak memory {} MB\n"
+    for runner, mb, line in ((None, 512, said), (None, 1, ""), ("host:1", 1, said)):
+        found = SimpleNamespace(ru_maxrss=mb * 1024, ru_utime=1.0, ru_stime=0.5)
+        monkeypatch.setattr("resource.getrusage", lambda who, found=found: found)
+        monkeypatch.setenv(RUNNER, runner) if runner else monkeypatch.delenv(RUNNER, raising=False)
         script(lambda: None)()
-        assert capsys.readouterr().err == said
+        assert capsys.readouterr().err == line.format(mb)
 
 
 def test_files_and_folders_are_readable_as_the_umask_says(tmp_path):

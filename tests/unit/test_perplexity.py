@@ -17,7 +17,7 @@ from speechladder.continuation import perplexity
 from speechladder.continuation.judge import judgement
 from speechladder.continuation.judge.judgement import judge_continuations, read_prompt_texts
 from speechladder.continuation.judge.training import train_judge
-from speechladder.continuation.perplexity import Speech
+from speechladder.continuation.perplexity import BABBLE, Speech
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.tables import JUDGED, PROMPTS, TRANSCRIPTS, read_table, write_table
@@ -120,10 +120,11 @@ def wer(references, hypotheses, normalise):
     return sum(normalise(a) != normalise(b) for a, b in zip(references, hypotheses, strict=True)) / len(references)
 
 
-def transcripts(true, said, direct=lambda text: ""):
+def transcripts(true, said, direct=lambda text: "", babble="the the barn"):
     """Rows of TRANSCRIPTS: the true continuations as `true` transcribes them, and two samples of two models."""
     rows = [(id, -1, -1, true(text)) for id, text in TRUE.items()]
     rows += [(id, seed, sample, said(text)) for id, text in TRUE.items() for seed in (0, 1) for sample in (0, 1)]
+    rows += [(id, BABBLE, 0, babble) for id in [*TRUE][:3]]
     keys = ("id", "seed", "sample", "transcript")
     return [dict(zip(keys, r)) | {"direct": direct(r[3]), "seconds": 2.0} for r in rows]
 
@@ -186,13 +187,13 @@ def test_what_is_judged(judged):
         ("reference", "true", True): 6,
         ("reference", "shuffled", True): 12,
         ("text-bpe", "transcript", True): 6,
-        ("text-bpe", "transcript", False): 24,
+        ("text-bpe", "transcript", False): 27,  # four by the models of each prompt, three of babble
         ("phone-raw", "transcript", True): 6,
-        ("phone-raw", "transcript", False): 24,
+        ("phone-raw", "transcript", False): 27,
         ("phone-raw", "direct", True): 6,
-        ("phone-raw", "direct", False): 24,
+        ("phone-raw", "direct", False): 27,
         ("speech-hubert", "transcript", True): 6,
-        ("speech-hubert", "transcript", False): 24,
+        ("speech-hubert", "transcript", False): 27,
     }
     silent = [r for r in rows if r["rung"] == "speech-hubert" and r["seed"] >= 0]
     assert {(r["nll"], r["words"], r["tokens"]) for r in silent} == {(0.0, 0, 0)}
@@ -206,7 +207,8 @@ def test_quality(judged):
     assert 1 < quality["judge"]["valid_perplexity_per_word"] < 3  # it has seen these six sentences 30 times
     assert "WER of 100 %" in quality["notes"][0]
     assert quality["said"]["true"]["words_per_second"] == 3.0
-    assert quality["said"]["speech-hubert"]["empty"] == 1.0
+    assert quality["said"]["speech-hubert"]["empty"] == 1.0  # babble is no continuation of the rung
+    assert quality["babble_prompts"] == 3
 
 
 def test_the_table_and_its_bounds(judged):
@@ -225,6 +227,11 @@ def test_the_table_and_its_bounds(judged):
         "0.000",
     )
     assert float(text["ppl_low"]) <= float(text["ppl"]) <= float(text["ppl_high"])
+    # the same three words after three prompts: the floor of a path, whatever the rung's own continuations are
+    said_babble = {row["babble"] for row in (text, phone, speech)}
+    assert len(said_babble) == 1 and float(text["babble"]) > float(text["ppl"])
+    assert float(text["babble_low"]) <= float(text["babble"]) <= float(text["babble_high"])
+    assert phone["direct_babble"] != phone["babble"] == text["babble"] and text["direct_babble"] == ""
     before = (judged / "continuation.csv").read_bytes()
     continuation.write_continuation(judged, rungs, 0, ANALYSIS)
     assert before == (judged / "continuation.csv").read_bytes()
@@ -240,6 +247,7 @@ def test_the_table_and_its_bounds(judged):
     show(judged, file=out, width=80)
     lines = [line for line in out.getvalue().splitlines() if str(judged) not in line]
     assert max(map(len, lines)) <= 80 and "PPL" in out.getvalue()
+    assert "the first 3 prompts" in " ".join(out.getvalue().split())
     assert "100 %" in next(line for line in reversed(lines) if line.startswith("speech-hubert"))
     flat = " ".join(out.getvalue().split())
     assert "units through the vocoder 100 %" in flat and "Note: resynthesised" in flat

@@ -80,7 +80,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"lm": {"lr": 1e-4}}, {"train_lm", "train_judge"}),
         ({}, {"lm": {"optimizer": "adamw"}}, {"train_lm", "train_judge"}),
         ({}, {"lm": {"schedule": "wsd"}}, {"train_lm", "train_judge"}),
-        ({}, {"lm": {"processes": 2}, "units": {"workers": 3}}, set()),
+        ({}, {"lm": {"parallel": "ddp"}, "units": {"workers": 3}}, set()),
         ({}, {"analysis": {"resamples": 200}}, {"make_table", "make_baselines", "units_sweep", "scaling"}),
     ],
 )

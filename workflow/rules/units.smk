@@ -8,7 +8,6 @@ rule speaker_statistics:
         cuts=CUTS,
         alignment=ALIGNMENT,
         audio=AUDIO,
-        encoder=inputs.encoder_files,
     output:
         "results/{point}units/speakers.safetensors",
     log:
@@ -21,6 +20,7 @@ rule speaker_statistics:
         UNITS_ENV
     params:
         version=version("speaker_statistics"),
+        encoder=inputs.encoder_digest,
         cuts=CUTS_WORD,
         alignment=ALIGNMENT_WORD,
         options=inputs.options("speaker_statistics"),
@@ -57,7 +57,6 @@ rule sample_features:
         cuts=CUTS,
         alignment=ALIGNMENT,
         audio=AUDIO,
-        encoder=inputs.encoder_files,
         speakers=inputs.speakers,
     output:
         "results/{point}units/sample.safetensors",
@@ -71,6 +70,7 @@ rule sample_features:
         UNITS_ENV
     params:
         version=version("sample_features"),
+        encoder=inputs.encoder_digest,
         cuts=CUTS_WORD,
         alignment=ALIGNMENT_WORD,
         speakers=flags("speakers"),

@@ -7,7 +7,6 @@ rule features_abx:
         cuts=CUTS,
         alignment=ALIGNMENT,
         audio=AUDIO,
-        encoder=inputs.encoder_files,
         speakers=inputs.speakers,
     output:
         "results/units/abx.json",
@@ -19,6 +18,7 @@ rule features_abx:
         UNITS_ENV
     params:
         version=version("features_abx"),
+        encoder=inputs.encoder_digest,
         cuts=CUTS_WORD,
         alignment=ALIGNMENT_WORD,
         speakers=flags("speakers"),

@@ -4,8 +4,6 @@ LEVELS = [0, 1, 2, 3]
 
 
 rule variability_run:
-    input:
-        encoder=inputs.encoder_files,
     output:
         "results/variability/{level}/results/table.csv",
     log:
@@ -17,6 +15,7 @@ rule variability_run:
     threads: 16
     params:
         version=str(versions()),
+        encoder=inputs.encoder_digest,
         config=lambda wildcards: variability_config(S, int(wildcards.level)),
     shell:
         'snakemake --snakefile "$SCRIPTS"/../Snakefile --directory results/variability/{wildcards.level} --cores {threads}'

@@ -15,7 +15,7 @@ import numpy as np
 
 from speechladder.analysis.accuracy import Estimate, bootstrap, generator
 from speechladder.analysis.csv_tables import fixed, percent, write_csv
-from speechladder.continuation.perplexity import HARDEST, REFERENCE_ROWS, TRUE, perplexity
+from speechladder.continuation.perplexity import BABBLE, HARDEST, REFERENCE_ROWS, TRUE, perplexity
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.tables import JUDGED, read_table
@@ -30,8 +30,12 @@ COLUMNS = (
     "ceiling",  # the true continuations through the rung's own path
     "text_ceiling",  # as text
     "floor",
+    "babble",  # a bigram model of the rung's tokens through the rung's own path
+    "babble_low",
+    "babble_high",
     "direct_ppl",
     "direct_ceiling",
+    "direct_babble",
     *SAID,  # empty in percent
     "wer_of_path",  # percent
 )
@@ -91,19 +95,20 @@ def write_continuation(results: Path, rungs: Sequence[str], seed: int, analysis:
     for rung in rungs:
         if (rung, "transcript") not in judged:
             raise UserError(f"{results}/continuation/judged.parquet: no rung {rung}; delete it and run again")
-        models = [row for row in judged[rung, "transcript"] if row["seed"] != TRUE]
-        random = generator(seed, "continuation", rung)
-        found[rung] = estimate(models, analysis.confidence, analysis.resamples, random)
-        direct = judged.get((rung, "direct"), [])
+        models, true, babble = _by_speaker(judged[rung, "transcript"])
+        measures = analysis.confidence, analysis.resamples
+        found[rung] = estimate(models, *measures, generator(seed, "continuation", rung))
+        noise = estimate(babble, *measures, generator(seed, "continuation babble", rung))
+        direct = [cell(total(rows)) for rows in _by_speaker(judged.get((rung, "direct"), []))]
         said = about["said"][rung]
         row = {
             "rung": rung,
             **dict(zip(("ppl", "ppl_low", "ppl_high"), map(cell, found[rung]))),
-            "ceiling": cell(total([row for row in judged[rung, "transcript"] if row["seed"] == TRUE])),
+            "ceiling": cell(total(true)),
             "text_ceiling": cell(total(judged[REFERENCE_ROWS, "true"])),
             "floor": cell(total(judged[REFERENCE_ROWS, "shuffled"])),
-            "direct_ppl": cell(total([row for row in direct if row["seed"] != TRUE])),
-            "direct_ceiling": cell(total([row for row in direct if row["seed"] == TRUE])),
+            **dict(zip(("babble", "babble_low", "babble_high"), map(cell, noise))),
+            **dict(zip(("direct_ppl", "direct_ceiling", "direct_babble"), direct)),
             "wer_of_path": percent(about["wer_of_path"][rung]),
         }
         rows.append(row | _said(said))
@@ -112,6 +117,15 @@ def write_continuation(results: Path, rungs: Sequence[str], seed: int, analysis:
         rows.append(blank | {"rung": "true", "ppl": rows[0]["text_ceiling"]} | _said(about["said"]["true"]))
         rows.append(blank | {"rung": "shuffled", "ppl": rows[0]["floor"]})
     write_csv(results / "continuation.csv", COLUMNS, rows)
+    return found
+
+
+def _by_speaker(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], ...]:
+    """Rows of JUDGED of the models, of the true continuations and of babble."""
+    kinds = {TRUE: 1, BABBLE: 2}
+    found: tuple[list[dict[str, Any]], ...] = [], [], []
+    for row in rows:
+        found[kinds.get(row["seed"], 0)].append(row)
     return found
 
 

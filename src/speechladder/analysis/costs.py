@@ -1,4 +1,4 @@
-"""results/costs.csv: the time and memory of each stage, from Snakemake's benchmark files."""
+"""results/costs.csv: the time and memory of each stage, from Snakemake's benchmark files and the logs of the jobs."""
 
 import csv
 import math
@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from speechladder.analysis.csv_tables import fixed, write_csv
 from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.io import usage
 from speechladder.io.errors import UserError
 from speechladder.io.tables import UTTERANCES, read_table
 
@@ -41,6 +42,25 @@ def read_benchmark(path: Path) -> dict[str, float]:
     return found
 
 
+def log_of(path: Path) -> Path:
+    """The log of the job whose benchmark file is costs/{rule}/{job}.tsv: logs/{rule}/{job}.log, logs/{rule}.log."""
+    logs, rule = path.parents[2] / "logs", path.parent.name
+    return logs / f"{rule}.log" if path.stem == "all" else logs / rule / f"{path.name[:-4]}.log"
+
+
+def read_job(path: Path) -> dict[str, float]:
+    """What `read_benchmark` returns, or CPU seconds and memory of the last line of the job's log, if they are more.
+
+    Neither overstates them: samples miss what lies between them, and the log has the memory of the largest process,
+    where samples have that of all together.
+    """
+    found = read_benchmark(path)
+    if used := usage.read(log_of(path)):
+        for name, value in (("cpu_time", used.cpu_seconds), ("max_rss", used.peak_mb)):
+            found[name] = value if math.isnan(found[name]) else max(found[name], value)
+    return found
+
+
 def _number(text: str | None) -> float:
     try:
         return float(text or "nan")
@@ -60,7 +80,7 @@ def job_names(shards: int, rungs: Sequence[str], seeds: Sequence[int]) -> set[st
 
 
 def write_costs(results: Path, jobs: Collection[str]) -> None:
-    """Write results/costs.csv from results/costs/{rule}/{job}.tsv, with the stages in alphabetical order.
+    """Write results/costs.csv from results/costs/{rule}/{job}.tsv and the logs, with the stages in alphabetical order.
 
     `jobs` comes from `job_names`; files of other jobs belong to an earlier run with more shards, rungs or seeds and are
     ignored. wall_seconds is a sum over jobs that may have run side by side. The real-time factor is wall seconds per
@@ -72,7 +92,7 @@ def write_costs(results: Path, jobs: Collection[str]) -> None:
     for folder in sorted(path for path in (results / "costs").glob("*") if path.is_dir()):
         if folder.name in LEFT_OUT:
             continue
-        found = [read_benchmark(path) for path in sorted(folder.glob("*.tsv")) if path.name[:-4] in jobs]
+        found = [read_job(path) for path in sorted(folder.glob("*.tsv")) if path.name[:-4] in jobs]
         if not found:
             continue
         wall = sum(job["s"] for job in found)

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from speechladder.constants import FRAME_RATE
+from speechladder.continuation.babble import Bigrams, train_tokens
 from speechladder.continuation.decoding import generate
+from speechladder.continuation.perplexity import BABBLE, TRUE
 from speechladder.continuation.prompt_table import PARTS, read_prompt_parts
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
@@ -25,6 +27,7 @@ from speechladder.io.progress import progress
 from speechladder.io.tables import CONTINUATIONS, PROMPTS, write_table
 from speechladder.lm.model import load_model, prepare_torch
 from speechladder.rungs import registry
+from speechladder.rungs.data import TokenData
 from speechladder.rungs.tokenizers import BOS, UNK, Codec
 from speechladder.rungs.utterances import read_items
 from speechladder.settings import Continuation, Tokens
@@ -50,15 +53,17 @@ def continue_rung(
 ) -> None:
     """Sample continuations of each prompt by the models of one rung: continuation/{rung}/tokens.parquet.
 
-    The table (CONTINUATIONS) has the true continuation of each prompt, and `samples` continuations by each model. A
-    continuation has seconds x the rung's tokens per second tokens (exactly 50 per second on rungs of 50 Hz frames), at
-    least one, or ends earlier with `</s>`. `<pad>`, `<s>` and `<unk>` are never sampled. The tokens depend on the seed,
+    The table (CONTINUATIONS) has the true continuation of each prompt, `samples` continuations by each model, and one
+    by a bigram model of the rung's train tokens for the first `continuation.babble` prompts. A continuation has seconds
+    x the rung's tokens per second tokens (exactly 50 per second on rungs of 50 Hz frames), at least one; a model's may
+    end earlier with `</s>`. `<pad>`, `<s>` and `<unk>` are never sampled. The tokens depend on the seed,
     not on the setting `batch`. Raise UserError if a prompt cannot be written on the rung, or if a model is of another
     rung.
 
     Args:
         models: folders lm/{rung}/seed{n} of all seeds
-        tokens: folder tokens/{rung}. Its meta.json has the settings by which prompts become tokens, as the corpus did.
+        tokens: folder tokens/{rung}, whose train split the bigram model counts. Its meta.json has the settings by which
+            prompts become tokens, as the corpus did.
         prompts_file: continuation/prompts.parquet
         out: continuation/{rung}/tokens.parquet to write
         units: continuation/units.parquet, for rungs of units
@@ -70,17 +75,27 @@ def continue_rung(
     prompts = read_rung_prompts(prompts_file, units, rung, codec, Tokens(**meta["settings"]["tokens"]))
     steps = new_tokens(continuation.seconds, rung, meta["tokens_per_second"])
     encoded = codec.encode(prompt.true for prompt in prompts)
-    common = {"seed": -1, "sample": -1, "ended": False}
+    common = {"seed": TRUE, "sample": TRUE, "ended": False}
     rows = [{"id": p.id, "tokens": ids, "symbols": p.true} | common for p, ids in zip(prompts, encoded)]
     for folder in models:
         model_seed = read_json(folder / "train.json")["seed"]
         model = _load_model(folder, rung.name, codec, tokens).to(device)
         for prompt, samples in zip(prompts, _sample(model, prompts, continuation, steps, seed, model_seed, rung.name)):
-            before = len(codec.decode(prompt.ids))
             for sample, (ids, ended) in enumerate(samples):
-                said = {"tokens": ids, "symbols": codec.decode(prompt.ids + ids)[before:], "ended": ended}
-                rows.append({"id": prompt.id, "seed": model_seed, "sample": sample} | said)
+                rows.append(_row(codec, prompt, model_seed, sample, ids, ended))
+    babbled = prompts[: continuation.babble]
+    if babbled:
+        said = Bigrams(train_tokens(TokenData(tokens, "train")))
+        streams = [uniforms(seed, prompt.id, BABBLE, 0, steps).tolist() for prompt in babbled]
+        new = [said.babble(prompt.ids[-1], stream) for prompt, stream in zip(babbled, streams)]
+        rows += [_row(codec, prompt, BABBLE, 0, ids, False) for prompt, ids in zip(babbled, new)]
     write_table(out, rows, CONTINUATIONS, rung=rung.name)
+
+
+def _row(codec: Codec, prompt: RungPrompt, seed: int, sample: int, ids: list[int], ended: bool) -> dict[str, Any]:
+    """A row of CONTINUATIONS: the new ids after a prompt."""
+    symbols = codec.decode(prompt.ids + ids)[len(codec.decode(prompt.ids)) :]
+    return {"id": prompt.id, "seed": seed, "sample": sample, "tokens": ids, "symbols": symbols, "ended": ended}
 
 
 def _load_model(folder: Path, rung: str, codec: Codec, tokens: Path) -> Any:

@@ -26,6 +26,7 @@ from speechladder.io.hashing import stable_hash
 REFERENCE_ROWS = "reference"  # value of JUDGED's column rung in the rows of paths true and shuffled
 HARDEST = 100.0  # nats per word, as an upper bound: one endless word of an ASR's invention would overflow a float
 TRUE = -1  # seed and sample of a true continuation
+BABBLE = -2  # seed of a continuation by the bigram model (continuation.babble)
 
 
 class Speech(NamedTuple):

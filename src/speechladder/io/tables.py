@@ -91,7 +91,7 @@ PROMPTS = pa.schema(
 CONTINUATIONS = pa.schema(
     [
         ("id", pa.string()),  # the prompt
-        ("seed", pa.int32()),  # the model's; -1 for the true continuation
+        ("seed", pa.int32()),  # the model's; -1 for the true continuation, -2 for babble of the bigram model
         ("sample", pa.int32()),  # from 0; -1 for the true continuation
         ("tokens", pa.list_(pa.uint16())),  # without specials, without the prompt
         ("symbols", pa.list_(pa.string())),  # the same as the rung's symbols

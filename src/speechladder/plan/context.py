@@ -55,6 +55,11 @@ class Context:
         """Continuations of a rung."""
         return self.settings.continuation.prompts * self.settings.continuation.samples * len(self.settings.lm.seeds)
 
+    @property
+    def heard(self) -> int:
+        """Continuations of a rung that are transcribed and judged: its models' and the babble."""
+        return self.continuations + min(self.settings.continuation.babble, self.settings.continuation.prompts)
+
     def fetched(self, name: str) -> Figure:
         """Return the bytes of a download, 0 if they are not known."""
         return Figure(next((file.bytes or 0.0 for file in self.files if file.name == name), 0.0), "published")

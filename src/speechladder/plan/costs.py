@@ -221,7 +221,7 @@ def _continue(c: Context, model: Model) -> Cost:
 
 def _transcribe(c: Context, job: Job) -> Work:
     spoken = registry.get(job.rung).transcribed_as != "text"  # which needs no ASR
-    speech = Figure(c.continuations * c.settings.continuation.seconds / 3600 * spoken, "derived")
+    speech = Figure(c.heard * c.settings.continuation.seconds / 3600 * spoken, "derived")
     return Work(_recognise(c, speech) + c.start(), speech)
 
 
@@ -233,7 +233,7 @@ def _train_judge(c: Context) -> Cost:
 
 def _judge(c: Context) -> Cost:
     s, wanted = c.settings, c.settings.continuation
-    seconds = c.continuations * len(spoken_rungs(s)) * (wanted.seconds + wanted.prompt_seconds)
+    seconds = c.heard * len(spoken_rungs(s)) * (wanted.seconds + wanted.prompt_seconds)
     each, precision = score_flops(s.lm, s.tokens.text_vocab, JUDGED, False), "fp32"
     if wanted.judge == "hf":
         each, precision = 2 * hub_parameters(wanted.judge_model), "bf16"

@@ -29,6 +29,7 @@ from speechladder.report.style import (
 )
 
 BASELINE_MARKS = dict(zip(baselines.BASELINES, "|1+x"))
+BABBLE = {"color": "0.6", "marker": "x", "linestyle": "none", "markersize": 6.5, "zorder": 1, "clip_on": False}
 
 
 def draw_all(results: Path, folder: Path | None = None) -> None:
@@ -201,7 +202,7 @@ def draw_lengths(path: Path, tokens: Path, folder: Path) -> Figure:
 
 
 def draw_continuation(path: Path, folder: Path) -> Figure:
-    """The perplexity of each rung's continuations with its interval and ceilings, and the floor."""
+    """The perplexity of each rung's continuations with its interval and ceilings, the floor, and babble."""
     rows = read_csv(path, continuation.COLUMNS)
     rungs = [row for row in rows if row["floor"]]  # the rows of the reference have no floor
     with open_figure(folder, "continuation", 10, 1.9 + 0.42 * max(len(rungs), 2), 1) as (figure, (axis,)):
@@ -222,6 +223,11 @@ def draw_continuation(path: Path, folder: Path) -> Figure:
                 axis.plot(float(row["ppl"]), at, **style, linestyle="none", markersize=6.5)
         axis.set(xscale="log", ylim=(len(rungs) - 0.5, -0.5), xlabel="perplexity per word (better to the left)")
         first, last = axis.get_xlim()
+        for at, row in enumerate(rungs):
+            if row["babble"]:  # that of letters would stretch the axis by many decades, so it is an arrow at its edge
+                value = float(row["babble"])
+                axis.plot(min(value, last), at, **BABBLE | {"marker": "x" if value <= last else ">"})
+        axis.set_xlim(first, last)
         plain_ticks(axis.xaxis, EngFormatter(sep=""), (1.0,) if last > 300 * first else (1.0, 2.0, 5.0))
         axis.grid(axis="x", color="0.92")
         axis.set_yticks(range(len(rungs)), [row["rung"] for row in rungs])
@@ -231,6 +237,7 @@ def draw_continuation(path: Path, folder: Path) -> Figure:
             Line2D([], [], **plain, markerfacecolor="white", label="true continuations, the rung's own path (ceiling)"),
             Line2D([], [], **REFERENCE, label="true continuations as text"),
             Line2D([], [], **REFERENCE | {"linestyle": ":"}, label="their words shuffled (floor)"),
+            Line2D([], [], **BABBLE, label="a bigram model of the rung's tokens, the same path (babble)"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure

@@ -12,9 +12,9 @@ from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.files import read_json
 
 PLAIN_WIDTH = 100  # columns if stdout is no terminal
-CONTINUATION_TITLES = ("rung", "PPL", "ceiling", "dist-2", "words/s", "empty")
+CONTINUATION_TITLES = ("rung", "PPL", "ceiling", "babble", "dist-2", "words/s", "empty")
 CONTINUATION = (
-    *("rung", *interval_columns("ppl"), "ceiling", "text_ceiling", "floor"),
+    *("rung", *interval_columns("ppl"), "ceiling", "text_ceiling", "floor", "babble"),
     *("distinct_2", "words_per_second", "empty"),
 )
 NORM_TITLES = {"sum": "log-likelihood summed over tokens", "mean": "log-likelihood per token"}
@@ -88,7 +88,8 @@ def _show_continuation(console: Console, results: Path, rows: list[dict[str, str
         interval = f" [{_ppl(row['ppl_low'])}, {_ppl(row['ppl_high'])}]" if row["ppl_low"] else ""
         varied, rate = (f"{float(row[name]):.2f}" if row[name] else "-" for name in ("distinct_2", "words_per_second"))
         empty = f"{float(row['empty']):.0f} %" if row["empty"] else "-"
-        table.add_row(row["rung"], _ppl(row["ppl"]) + interval, _ppl(row["ceiling"]), varied, rate, empty)
+        bounds = _ppl(row["ceiling"]), _ppl(row["babble"])
+        table.add_row(row["rung"], _ppl(row["ppl"]) + interval, *bounds, varied, rate, empty)
     console.print(table)
     first = spoken[0]
     notes = [
@@ -104,6 +105,11 @@ def _show_continuation(console: Console, results: Path, rows: list[dict[str, str
             ("resynthesis", "units through the vocoder"),
         )
         lost = [f"{name} {100 * quality['wer'][key]:.0f} %" for key, name in names if key in quality.get("wer", {})]
+        if quality.get("babble_prompts"):
+            notes.append(
+                f"'babble': a bigram model of the rung's tokens after the first {quality['babble_prompts']} prompts, "
+                "through the rung's own path (the floor of that path)."
+            )
         notes += [f"Word error rates (WER): {', '.join(lost)}."] if lost else []
         notes += [f"Note: {note}." for note in quality.get("notes", [])]
     for note in notes:

@@ -28,6 +28,12 @@ class Continuation(Section):
         description="Duration of a continuation in seconds, the same for every rung. A rung generates seconds x its rate tokens.",
     )
     samples: int = Field(3, ge=1, description="Number of continuations of each prompt (paper: 10).")
+    babble: int = Field(
+        12,
+        ge=0,
+        description="Number of prompts, the first ones, that a bigram model of the rung's tokens continues too. It goes the rung's "
+        "own path (synthesis or vocoder, ASR, judge): the floor of that path.",
+    )
     temperature: float = Field(1.0, gt=0, le=5, description="Sampling temperature (paper: 1.0).")
     top_p: float = Field(
         0.9, gt=0, le=1, description="Probability mass of the nucleus that tokens are sampled from (paper: 0.9)."

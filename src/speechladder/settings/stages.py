@@ -168,7 +168,8 @@ STAGES: dict[str, Stage] = {
     ),
     "continue_rung": Stage(
         "continue",
-        options=_SEED | {"continuation": ("seconds", "samples", "temperature", "top_p")},
+        version=2,
+        options=_SEED | {"continuation": ("seconds", "samples", "babble", "temperature", "top_p")},
         gpu=True,
     ),
     "make_prompts": Stage(
@@ -212,7 +213,7 @@ STAGES: dict[str, Stage] = {
     ),
     "judge_continuations": Stage(
         "continue",
-        version=2,
+        version=3,
         options=_SEED | {"continuation": (*_ASR, "judge", "judge_model", "seconds")},
         gpu=True,
     ),

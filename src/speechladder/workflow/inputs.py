@@ -13,6 +13,7 @@ from typing import Any
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.corpora.local import audio_digest, transcript_files
 from speechladder.io.errors import UserError
+from speechladder.io.hashing import files_sha256
 from speechladder.settings import DIMENSIONS, Settings, at, where
 from speechladder.settings.units import encoder_folder
 from speechladder.units.encoders.s3prl_environment import split_encoder
@@ -171,8 +172,16 @@ class Inputs:
 
     # --- encoder and language models ---
 
-    def encoder_files(self, wildcards: Any) -> list[str]:
-        """The encoder's files where it lies on disk: other weights or another front end give other units."""
+    def encoder_digest(self, wildcards: Any) -> str:
+        """SHA-256 of the encoder's files where it lies on disk: other weights or another front end give other units.
+
+        It is a parameter of the jobs that open the encoder. As inputs the files would be compared by their time and
+        place, so that another checkout of the same encoder would make everything again.
+        """
+        return _content(tuple(self.encoder_files()))
+
+    def encoder_files(self) -> list[str]:
+        """The encoder's files where it lies on disk; none of an encoder that the hub has."""
         units = self.settings.units
         given = (split_encoder(units.encoder)[1] or "") if units.source == "s3prl" else units.encoder
         folder = encoder_folder(given)
@@ -299,6 +308,11 @@ def _files(folder: Path, *patterns: str) -> list[str]:
 @functools.cache
 def _audio_digest(folder: str) -> str:
     return audio_digest(Path(folder))
+
+
+@functools.cache
+def _content(files: tuple[str, ...]) -> str:
+    return files_sha256(map(Path, files)) if files else ""
 
 
 @functools.cache

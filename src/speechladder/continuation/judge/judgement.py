@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from speechladder.continuation.asr import load_normaliser
 from speechladder.continuation.asr.text import wer
 from speechladder.continuation.judge.training import WORDS_PER_SECOND, Normalise, judge_spelling
-from speechladder.continuation.perplexity import REFERENCE_ROWS, TRUE, Speech, shuffled, statistics
+from speechladder.continuation.perplexity import BABBLE, REFERENCE_ROWS, TRUE, Speech, shuffled, statistics
 from speechladder.continuation.prompt_table import read_prompt_parts, true_continuation
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
@@ -153,7 +153,7 @@ def _quality(
         )
         groups: dict[tuple[int, int], list[Speech]] = defaultdict(list)
         for row in rows:
-            if row["seed"] != TRUE:
+            if row["seed"] not in (TRUE, BABBLE):
                 groups[row["seed"], row["sample"]].append(Speech(row["transcript"].split(), row["seconds"]))
         said[rung] = statistics([groups[key] for key in sorted(groups)], seconds)
     return {
@@ -161,6 +161,7 @@ def _quality(
         "wer_of_path": paths,
         "said": said,
         "prompts": len(prompts.true),
+        "babble_prompts": len({row["id"] for rows in tables.values() for row in rows if row["seed"] == BABBLE}),
         "notes": _notes(lost),
     }
 
