@@ -76,7 +76,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"lm": {"max_steps": 3}}, {"train_lm"}),
         ({}, {"lm": {"lr": 1e-4}}, {"train_lm", "train_judge"}),
         ({}, {"lm": {"processes": 2}, "units": {"workers": 3}}, set()),
-        ({}, {"analysis": {"resamples": 200}}, {"make_table", "units_sweep", "scaling"}),
+        ({}, {"analysis": {"resamples": 200}}, {"make_table", "units_sweep", "scaling", "variability"}),
     ],
 )
 def test_a_setting_reruns_the_stages_that_read_it(config, change, rules):

@@ -46,14 +46,14 @@ REFERENCE = {"color": "0.45", "linestyle": "--", "linewidth": 1, "zorder": 1}
 
 @contextmanager
 def open_figure(
-    folder: Path, name: str, width: float, height: float, panels: int, **options: Any
+    folder: Path, name: str, width: float, height: float, panels: int, rows: int = 1, **options: Any
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Yield a figure of this size (inches) with a row of panels, and write {folder}/{name}.svg and .png at the end."""
+    """Yield a figure of this size (inches) with rows of panels, and write {folder}/{name}.svg and .png at the end."""
     with matplotlib.rc_context(STYLE):
         # a Figure without pyplot needs no window system and has no global state
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # inches
-        axes = figure.subplots(1, panels, squeeze=False, **options)[0]
+        axes = figure.subplots(rows, panels, squeeze=False, **options).flat
         yield figure, list(axes)
         for suffix, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             with atomic(folder / f"{name}.{suffix}") as temporary:
@@ -66,24 +66,34 @@ def look(rung: str) -> dict[str, str]:
     return {"color": colour, "marker": marker}
 
 
-def add_legend(figure: Figure, reference: str, rungs: Sequence[str] = ()) -> None:
-    """A legend below the panels for the dashed line, and for colours or, without rungs, filled and open markers."""
+def add_legend(figure: Figure, reference: str, rungs: Sequence[str] = (), more: Sequence[Line2D] = ()) -> None:
+    """A legend below the panels for the dashed line, and for colours or, without rungs, filled and open markers.
+
+    `more` are further entries.
+    """
     if rungs:
         handles = [Line2D([], [], **look(rung), label=rung) for rung in rungs]
     else:
         fills = (("0.2", f"log-likelihood, {NORM_LABELS['sum']}"), ("white", NORM_LABELS["mean"]))
         handles = [Line2D([], [], color="0.2", marker="o", markerfacecolor=fill, label=text) for fill, text in fills]
-    handles.append(Line2D([], [], label=reference, **REFERENCE))
+    handles += [*more, Line2D([], [], label=reference, **REFERENCE)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
 
 
 def draw_interval(
-    axis: Axes, at: float, value: float, low: float, high: float, filled: bool, style: dict[str, str]
+    axis: Axes,
+    at: float,
+    value: float,
+    low: float,
+    high: float,
+    filled: bool,
+    style: dict[str, str],
+    alpha: float = 1.0,
 ) -> None:
-    """A value with its interval on the row `at`, as a filled or open marker on a bar."""
-    axis.plot([low, high], [at, at], color=style["color"], linewidth=2, solid_capstyle="butt", zorder=2)
+    """A value with its interval on the row `at`, as a filled or open marker on a bar; `alpha` is its opacity."""
+    axis.plot([low, high], [at, at], color=style["color"], linewidth=2, solid_capstyle="butt", zorder=2, alpha=alpha)
     face = style["color"] if filled else "white"
-    axis.plot([value], [at], **style, linestyle="none", markerfacecolor=face, markersize=6.5, zorder=3)
+    axis.plot([value], [at], **style, linestyle="none", markerfacecolor=face, markersize=6.5, zorder=3, alpha=alpha)
 
 
 def note_no_rows(axis: Axes, text: str) -> None:

@@ -59,7 +59,7 @@ _MODEL = (
 )
 _INTERVALS: Reads = _SEED | {"analysis": ("confidence", "resamples")}
 # Versions that several rules share, because they run the same algorithm.
-_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 4
+_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 5
 
 STAGES: dict[str, Stage] = {
     "download": Stage("download", inputs={"downloads": ("folder", "files", "retries", "backoff")}),
@@ -240,11 +240,12 @@ STAGES: dict[str, Stage] = {
     "take_fraction": Stage("scaling", inputs={"scaling": ("fractions",)}),
     "scaling": Stage(
         "scaling",
+        version=_ANALYSIS,
         options=_INTERVALS,
         inputs={"scaling": ("rungs", "sizes", "fractions", "seeds"), "benchmarks": ("slm21_splits",)},
     ),
     "variability_run": Stage("variability"),
-    "variability": Stage("variability", version=_ANALYSIS),
+    "variability": Stage("variability", version=_ANALYSIS, options=_INTERVALS),
 }
 
 
