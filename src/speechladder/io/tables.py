@@ -40,6 +40,7 @@ ITEMS = pa.schema(
         ("correct", pa.bool_()),
         ("type", pa.string()),  # phenomenon, topic or frequency band
         ("split", pa.string()),  # of an official benchmark: dev or test; otherwise ""
+        ("two", pa.string()),  # shared by the two pairs of a crossed two; "" for a pair that stands alone
         ("text", pa.string()),  # normalised
         ("words", pa.list_(SPAN)),
         ("phones", pa.list_(SPAN)),
@@ -69,6 +70,7 @@ SCORES = pa.schema(
         ("correct", pa.bool_()),
         ("type", pa.string()),
         ("split", pa.string()),
+        ("two", pa.string()),
         ("seed", pa.int32()),
         ("nll", pa.float64()),  # nats, sum over tokens
         ("tokens", pa.int32()),
@@ -134,6 +136,7 @@ LEARNING = pa.schema(
         ("id", pa.string()),
         ("voice", pa.string()),
         ("correct", pa.bool_()),
+        ("two", pa.string()),
         ("task", pa.string()),
         ("seed", pa.int32()),
         ("train_tokens", pa.int64()),  # tokens that these weights have seen
