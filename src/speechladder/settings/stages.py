@@ -137,7 +137,7 @@ STAGES: dict[str, Stage] = {
     ),
     "make_items": Stage(
         "items",
-        version=3,
+        version=4,
         options=_SEED
         | {
             "corpus": ("variability",),
@@ -159,7 +159,7 @@ STAGES: dict[str, Stage] = {
     "tokenize_items": Stage("items"),
     "score_rung": Stage(
         "scores",
-        version=3,
+        version=4,
         options={"scores": ("batch_tokens", "layers", "learning", "learning_pairs")},
         inputs={"benchmarks": ("slm21_splits",)},
         gpu=True,
