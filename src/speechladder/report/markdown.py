@@ -59,7 +59,9 @@ def readme_table(results: Path) -> str:
         "Steps are percentage points, with p-values adjusted over the steps of a task (Holm).",
         "(floor): the step starts at chance, where no loss can show.",
     )
-    return "\n".join([*map(_line, table), "", *map(_line, steps), "", fill(" ".join(below), WIDTH), ""])
+    return "\n".join(
+        [*map(_line, table), "", *map(_line, steps), "", fill(" ".join(below), WIDTH, break_on_hyphens=False), ""]
+    )
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -108,5 +108,5 @@ def _levels(axis: Axes, rows: Sequence[dict[str, str]], name: str, rung: str) ->
 def _write_change(axis: Axes, notes: Sequence[str]) -> None:
     """The sentences on the lowest and the highest level, wrapped to the width of the panel."""
     axis.set_axis_off()
-    text = "\n\n".join(fill(note, 30) for note in notes)
+    text = "\n\n".join(fill(note, 30, break_on_hyphens=False) for note in notes)
     axis.text(0, 1, text, transform=axis.transAxes, va="top", fontsize=9)
