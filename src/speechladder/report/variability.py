@@ -68,8 +68,9 @@ def draw_variability(path: Path, change: Path, folder: Path) -> Figure:
         for axis, task in zip(above, TASKS):
             axis.sharey(above[0])
             axis.axhline(50, **REFERENCE)
-            for rung in rungs:
-                _levels(axis, [row for row in rows if row["rung"] == rung], f"{task}_", rung)
+            for number, rung in enumerate(rungs):
+                shift = 0.16 * (number - (len(rungs) - 1) / 2)  # so that no interval hides another
+                _levels(axis, [row for row in rows if row["rung"] == rung], f"{task}_", rung, shift)
             axis.set_title(TASKS[task].title)
         for rung in rungs:
             here = [floats(row, "variability", "valid_bits_per_second") for row in rows if row["rung"] == rung]
@@ -93,10 +94,10 @@ def draw_variability(path: Path, change: Path, folder: Path) -> Figure:
     return figure
 
 
-def _levels(axis: Axes, rows: Sequence[dict[str, str]], name: str, rung: str) -> None:
-    """Values with intervals against the level, under both norms; `name` begins the names of their columns."""
+def _levels(axis: Axes, rows: Sequence[dict[str, str]], name: str, rung: str, shift: float = 0.0) -> None:
+    """Values with intervals against the level plus `shift`, under both norms; `name` begins the names of the columns."""
     style = look(rung)
-    for norm, offset in zip(NORMS, (-0.04, 0.04)):
+    for norm, offset in zip(NORMS, (shift - 0.04, shift + 0.04)):
         found = [floats(row, "variability", *interval_columns(f"{name}{norm}")) for row in rows]
         at, value, low, high = np.array(sorted(found)).T
         axis.vlines(at + offset, low, high, color=style["color"], linewidth=2, zorder=2)
