@@ -95,7 +95,7 @@ def draw_variability(path: Path, change: Path, folder: Path) -> Figure:
 
 
 def _levels(axis: Axes, rows: Sequence[dict[str, str]], name: str, rung: str, shift: float = 0.0) -> None:
-    """Values with intervals against the level plus `shift`, under both norms; `name` begins the names of the columns."""
+    """Values with intervals at the level plus `shift`, under both norms; `name` begins the names of the columns."""
     style = look(rung)
     for norm, offset in zip(NORMS, (shift - 0.04, shift + 0.04)):
         found = [floats(row, "variability", *interval_columns(f"{name}{norm}")) for row in rows]
