@@ -6,6 +6,9 @@ S3PRL_VENV ?= .venv-s3prl
 CORES ?= all
 # what pip needs to find another build of torch, e.g. the CPU one of 200 MB: TORCH_ARGS="--index-url ..."
 TORCH_ARGS ?=
+# how many models each rung of `make table` gets, with the seeds 0, 1, ...; the intervals then hold seeds and items
+SEEDS ?= 1
+SEED_LIST = $(shell seq -s , 0 $$(($(SEEDS) - 1)))
 PIP := tools/pip-25.3-py3-none-any.whl
 export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -49,8 +52,8 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target .work/slurm -r requirements-cluster.lock
 	@touch $@
 
-table: $(VENV)/.installed ## run the default: results/table.csv and figures (about 14 minutes on 2 cores)
-	snakemake results/table.csv --cores $(CORES)
+table: $(VENV)/.installed ## run the default: results/table.csv and figures (about 14 minutes on 2 cores; SEEDS=3 for three models per rung)
+	snakemake results/table.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@python scripts/print_table.py --results results
 
 smoke: $(VENV)/.installed ## run the same workflow in under two minutes, for a first look (results in .work/smoke)

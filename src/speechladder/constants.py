@@ -8,3 +8,4 @@ HOP = SAMPLE_RATE // FRAME_RATE  # samples from one frame to the next
 RECEPTIVE_FIELD = 400  # samples that one frame of a HuBERT-like encoder sees
 Norm = Literal["sum", "mean"]  # of an item's log-likelihood: summed over its tokens, or the mean per token
 NORMS: tuple[Norm, ...] = get_args(Norm)
+CHANCE = 0.5  # the accuracy of a guess between the two halves of a pair

@@ -21,8 +21,17 @@ SHAPE = {
 }
 
 
-def scores(rung: str, task: str, seeds=(0,), ids: int = 40, voices: int = 2, layers: int = 5, scale: float = 1.0):
-    """Rows of SCORES: both halves of `ids` pairs in each voice and of each seed."""
+def scores(
+    rung: str,
+    task: str,
+    seeds=(0,),
+    ids: int = 40,
+    voices: int = 2,
+    layers: int = 5,
+    scale: float = 1.0,
+    twos: bool = False,
+):
+    """Rows of SCORES: both halves of `ids` pairs in each voice and of each seed; `twos` crosses neighbours."""
     rng = np.random.default_rng(zlib.crc32(f"{rung} {task} {scale}".encode()))
     strengths = dict(zip(TASKS, SHAPE[rung][2])) if rung in SHAPE else {}
     strength = scale * strengths[task] if task in strengths else 0.5
@@ -43,6 +52,7 @@ def scores(rung: str, task: str, seeds=(0,), ids: int = 40, voices: int = 2, lay
                             "correct": correct,
                             "type": f"type{pair % 4}",
                             "split": "",
+                            "two": f"two{pair // 2:04d}" if twos else "",
                             "seed": seed,
                             "nll": float(nll[-1]),
                             "tokens": count,
@@ -52,8 +62,10 @@ def scores(rung: str, task: str, seeds=(0,), ids: int = 40, voices: int = 2, lay
     return rows
 
 
-def make(results: Path, rungs=tuple(SHAPE)[:6], seeds=(0,), ids: int = 40, layers: int = 5, learning: int = 3) -> Path:
-    """Write everything that the analysis reads under `results`."""
+def make(
+    results: Path, rungs=tuple(SHAPE)[:6], seeds=(0,), ids: int = 40, layers: int = 5, learning: int = 3, twos=()
+) -> Path:
+    """Write everything that the analysis reads under `results`; the pairs of the tasks `twos` are crossed."""
     rng = np.random.default_rng(1)
     seconds = rng.gamma(6, 1.2, 200)
     names = [f"u{n}" for n in range(200)]
@@ -74,18 +86,22 @@ def make(results: Path, rungs=tuple(SHAPE)[:6], seeds=(0,), ids: int = 40, layer
         ]
         write_table(results / "tokens" / rung / "train.parquet", index, TOKEN_INDEX)
         for seed in seeds:
-            facts = {"train_tokens": 2_000_000 + 1000 * seed, "valid_bits_per_second": 31.5 + seed}
+            facts = {
+                "train_tokens": 2_000_000 + 1000 * seed,
+                "passes": 3.96 + seed,
+                "valid_bits_per_second": 31.5 + seed,
+            }
             write_json(results / "lm" / rung / f"seed{seed}" / "train.json", facts)
         curve = []
         for task in TASKS:
-            rows = scores(rung, task, seeds, ids, layers=layers)
+            rows = scores(rung, task, seeds, ids, layers=layers, twos=task in twos)
             write_table(results / "scores" / rung / f"{task}.parquet", rows, SCORES)
-            keys = ("item", "id", "voice", "correct", "seed", "nll", "tokens")
+            keys = ("item", "id", "voice", "correct", "two", "seed", "nll", "tokens")
             for row in rows if learning else []:
                 kept = {"task": task, "train_tokens": 1_900_000 + 1000 * row["seed"], "final": True}
                 curve.append({key: row[key] for key in keys} | kept)
             for point in range(learning):
-                early = scores(rung, task, seeds, ids, layers=0, scale=(point + 1) / (learning + 1))
+                early = scores(rung, task, seeds, ids, layers=0, scale=(point + 1) / (learning + 1), twos=task in twos)
                 extra = {"task": task, "train_tokens": 30_000 * 4**point, "final": False}
                 curve += [{key: row[key] for key in keys} | extra for row in early]
         write_table(results / "scores" / rung / "learning.parquet", curve, LEARNING)

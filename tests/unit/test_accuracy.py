@@ -78,6 +78,79 @@ def test_voices_are_averaged_within_an_id_first():
     assert match_halves(table_of(rows), "x").outcomes("sum").values.tolist() == [[1.0, 0.0]]
 
 
+def crossed(rows, score):
+    """A two as one trial, written as loops over dictionaries: margins of its pairs in a voice, voices, twos, seeds."""
+    per_seed = []
+    for seed in {row["seed"] for row in rows}:
+        per_two = []
+        for two in {row["two"] for row in rows}:
+            per_voice = []
+            for voice in {row["voice"] for row in rows}:
+                here = [r for r in rows if (r["seed"], r["two"], r["voice"]) == (seed, two, voice)]
+                assert len(here) == 4
+                margin = sum(score(r) if r["correct"] else -score(r) for r in here)
+                per_voice.append(1.0 if margin > 1e-9 else 0.5 if margin > -1e-9 else 0.0)
+            per_two.append(math.fsum(per_voice) / len(per_voice))
+        per_seed.append(math.fsum(per_two) / len(per_two))
+    return math.fsum(per_seed) / len(per_seed)
+
+
+def test_a_two_is_one_trial_and_single_pairs_stand_beside():
+    rng = np.random.default_rng(5)
+    rows = scores("phone-raw", "topic", (0, 1), 30, voices=3, layers=2, twos=True)
+    for row in rows:
+        row["nll"], row["tokens"] = float(rng.integers(1, 5)) / 10, int(rng.integers(1, 4))
+        row["layer_nll"] = [float(rng.integers(1, 4)) for _ in range(2)]
+    rng.shuffle(rows)
+    pairs = match_halves(table_of(rows), "x")
+    ways = {
+        ("sum", None): lambda r: -r["nll"],
+        ("mean", None): lambda r: -r["nll"] / r["tokens"],
+        ("sum", 1): lambda r: -r["layer_nll"][1],
+    }
+    for (norm, layer), score in ways.items():
+        found = pairs.outcomes(norm, layer), pairs.outcomes(norm, layer, crossed=False)
+        assert all(set(own.ids) == {row["two"] for row in rows} and own.values.shape == (2, 15) for own in found)
+        expected = crossed(rows, score), plain(rows, score)
+        assert [own.values.mean() for own in found] == pytest.approx(expected, abs=1e-12)
+        assert (found[0].values != found[1].values).any()
+
+
+def test_margins_that_cancel_are_a_tie():
+    rows = scores("phone-raw", "topic", ids=2, voices=1, layers=0, twos=True)
+    for row, nll in zip(rows, (0.1, 0.3, 0.7, 0.5)):  # 0.2 - 0.2, but for the last bit
+        row["nll"] = nll
+    assert (0.3 - 0.1) + (0.5 - 0.7) != 0
+    assert match_halves(table_of(rows), "x").outcomes("sum").values.tolist() == [[0.5]]
+
+
+def test_pairs_that_stand_alone_stay_trials_of_their_own():
+    rows = scores("phone-raw", "topic", ids=6, voices=1, layers=0, twos=True)
+    for row in rows:
+        row["nll"] = 1.0 if row["correct"] else 2.0
+        if int(row["id"]) > 3:
+            row["two"] = None if int(row["id"]) == 4 else ""
+            row["type"] = "alone"
+    pairs = match_halves(table_of(rows), "x")
+    assert pairs.outcomes("sum").ids == ("two0000", "two0001", "0004", "0005")
+    types = {"two0000": "type0/type1", "two0001": "type2/type3", "0004": "alone", "0005": "alone"}
+    assert pairs.type_of_trial() == types
+
+
+def test_a_two_without_its_second_pair_is_named():
+    for lost in (lambda r: r["id"] == "0001", lambda r: r["id"] == "0001" and r["voice"] == "v1"):
+        rows = [row for row in scores("phone-raw", "topic", ids=4, voices=2, twos=True) if not lost(row)]
+        with pytest.raises(UserError, match=r"x: two 'two0000', voice 'v\d', seed 0: 1 pairs \(0000\), not two; make"):
+            match_halves(table_of(rows), "x")
+
+
+def test_scores_without_twos_are_of_another_version(tmp_path):
+    path = tmp_path / "topic.parquet"
+    write_table(path, [], pa.schema([field for field in SCORES if field.name != "two"]))
+    with pytest.raises(UserError, match=r"topic.parquet: column 'two' is missing.*delete it and run the stage"):
+        read_scored_pairs(path)
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
@@ -144,6 +217,23 @@ def test_interval_covers(mean, spread, seeds, least, most):
     truth = (1 / (1 + np.exp(-logit))).mean()
     found = [accuracy(simulate(rng, spread, seeds, 150, mean), 0.95, 300, generator(trial)) for trial in range(200)]
     assert least <= np.mean([f.low <= truth <= f.high for f in found]) <= most
+
+
+def test_the_interval_of_single_pairs_resamples_twos():
+    """Where one ending of a two is likelier by itself, one pair is right and the other wrong."""
+    rng = np.random.default_rng(3)
+    covered = {"twos": [], "pairs": []}
+    width = {"twos": 0.0, "pairs": 0.0}
+    for trial in range(200):
+        bias, margin = rng.normal(0, 3, (60, 1)) * [1, -1], rng.normal(0.4, 1, (60, 2))
+        right = (bias + margin > 0).astype(float)
+        for name, values in (("twos", right.mean(axis=1)), ("pairs", right.ravel())):
+            own = Outcomes((0,), tuple(map(str, range(len(values)))), values[None])
+            found = accuracy(own, 0.95, 300, generator(trial))
+            covered[name].append(found.low <= 0.5502 <= found.high)
+            width[name] += (found.high - found.low) / 200
+    assert 0.91 <= np.mean(covered["twos"]) <= 0.985  # the truth is P(N(0.4, sqrt(10)) > 0)
+    assert np.mean(covered["pairs"]) > 0.99 and width["pairs"] > 1.3 * width["twos"]
 
 
 def test_interval_includes_the_seeds():

@@ -48,6 +48,26 @@ def test_the_interval_covers_and_the_p_value_keeps_its_level():
     assert np.mean(rejected) <= 0.10
 
 
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_the_interval_covers_with_several_seeds(seeds):
+    """Seeds differ in strength, independently in the two rungs, and ids in ease, alike in both."""
+    rng = np.random.default_rng(seeds)
+    covered = []
+    for trial in range(200):
+        ease = rng.normal(0.5, 1.2, 150)
+        logits = [ease + rng.normal(0, 0.25, (seeds, 1)) for _ in range(2)]
+        pair = [rng.random((seeds, 150)) < 1 / (1 + np.exp(-logit)) for logit in logits]
+        step = factors.compare(*map(outcomes, pair), 0.95, 200, generator(trial))
+        covered.append(step.difference.low <= 0 <= step.difference.high)
+    assert 0.88 <= np.mean(covered) <= 0.99
+
+
+def test_holm_is_its_definition():
+    p = [0.01, 0.04, 0.03, 0.005, 0.5, 0.04]
+    assert factors.holm(p) == pytest.approx([0.05, 0.12, 0.12, 0.03, 0.5, 0.12])
+    assert factors.holm([0.9, 0.6]) == [1.0, 1.0] and factors.holm([]) == []
+
+
 @pytest.mark.parametrize(("gained", "lost"), [(2, 8), (0, 6), (5, 5), (30, 60)])
 def test_the_p_value_is_mcnemars_if_outcomes_are_binary(gained, lost):
     change = np.array([1.0] * gained + [-1.0] * lost + [0.0] * 50)
@@ -64,17 +84,32 @@ def test_no_change_does_not_mean_certainty():
 
 def test_the_csv_has_the_steps_of_the_rungs(tmp_path):
     rungs = ["phone-raw", "phone-repeat", "speech-hubert"]
-    make(tmp_path, rungs, ids=60, layers=0, learning=0)
+    make(tmp_path, rungs, ids=60, layers=0, learning=0, twos=["topic"])
     found = table.read_scores(tmp_path, rungs)
-    factors.write_factors(tmp_path, rungs, found, 0, Analysis(resamples=200))
+    analysis = Analysis(resamples=200)
+    factors.write_factors(tmp_path, rungs, found, 0, analysis)
+    table.write_table(tmp_path, rungs, found, 0, analysis)
+    starts = {row["rung"]: row for row in read_csv(tmp_path / "table.csv")}
     rows = read_csv(tmp_path / "factors.csv", factors.COLUMNS)
     assert [row["factor"] for row in rows] == ["B"] * 6 + ["C"] * 6
+    assert {(row["task"], row["ids"]) for row in rows} == {("swuggy", "60"), ("sblimp", "60"), ("topic", "30")}
     for row in rows:
         start, end, change = (float(row[k]) for k in ("from_accuracy", "to_accuracy", "difference"))
-        assert change == pytest.approx(end - start, abs=0.011)
-        assert float(row["relative"]) == pytest.approx(100 * (end - start) / start, abs=0.03)
+        assert change == pytest.approx(end - start, abs=0.11)
         assert float(row["difference_low"]) <= change <= float(row["difference_high"])
-        assert float(row["relative_low"]) <= float(row["relative"]) <= float(row["relative_high"])
+        floor = float(starts[row["from_rung"]][f"{row['task']}_{row['norm']}_low"]) <= 50
+        assert row["floor"] == str(floor).lower()
+        if floor:
+            assert row["relative"] == row["relative_low"] == row["relative_high"] == ""
+        else:
+            assert float(row["relative"]) == pytest.approx(100 * (end - start) / start, abs=0.3)
+            assert float(row["relative_low"]) <= float(row["relative"]) <= float(row["relative_high"])
+    assert {row["floor"] for row in rows} == {"true", "false"}
+    for task in ("swuggy", "sblimp", "topic"):
+        both = {row["factor"]: row for row in rows if (row["task"], row["norm"]) == (task, "sum")}
+        p = [float(both[name]["p_value"]) for name in "BC"]
+        assert [float(both[name]["p_holm"]) for name in "BC"] == pytest.approx(factors.holm(p), abs=0.0011)
+        assert min(p) >= 0.004 and all(len(both[name]["p_value"]) == len("0.005") for name in "BC")  # 1 / 201
 
 
 def test_rungs_without_a_shared_id_are_named(tmp_path):

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from ladder_results import SHAPE, make
 
-from speechladder.analysis import continuation, curves, factors, table, variability
+from speechladder.analysis import continuation, curves, factors, table
 from speechladder.analysis.baselines import BASELINES, COLUMNS
 from speechladder.analysis.csv_tables import read_csv, write_csv
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
 from speechladder.io.tables import TOKEN_INDEX, read_table
 from speechladder.report import figures, style
-from speechladder.report.variability import draw_variability
 from speechladder.settings import Analysis
 
 NAMES = ("ladder", "factors", "layers", "learning", "lengths", "continuation")
@@ -61,15 +60,6 @@ def test_same_tables_same_bytes(tmp_path):
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
     assert b"dc:date" not in (tmp_path / "a" / "ladder.svg").read_bytes()
-
-
-def test_variability(tmp_path):
-    results = tables(tmp_path, ["speech-hubert"], layers=0, learning=0)
-    variability.combine_levels([(dial, results / "table.csv") for dial in range(4)], tmp_path / "variability.csv")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        draw_variability(tmp_path / "variability.csv", tmp_path / "figures")
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"variability.svg", "variability.png"}
 
 
 def test_each_rung_has_its_own_look_and_an_unknown_one_keeps_its():
@@ -120,7 +110,8 @@ def ladder(tmp_path_factory):
 def test_the_ladder_shows_every_accuracy_with_its_interval(ladder, tmp_path):
     rows, figure = read_csv(ladder / "table.csv"), figures.draw_ladder(ladder / "table.csv", tmp_path)
     assert [axis.get_title() for axis in figure.axes] == [task.title for task in TASKS.values()]
-    assert ticks(figure.axes[0]) == RUNGS and figure.axes[0].get_ylim() == (2.5, -0.5)  # the first row on top
+    assert ticks(figure.axes[0]) == [f"{row['rung']}\n4.0 passes" for row in rows]
+    assert figure.axes[0].get_ylim() == (2.5, -0.5)  # the first row on top
     assert labels(figure) == ["log-likelihood, sum over tokens", "mean per token", "chance"]
     for axis, task in zip(figure.axes, TASKS):
         values = [(float(r[f"{task}_{n}"]), n == "sum") for r in rows for n in ("sum", "mean")]
@@ -157,7 +148,11 @@ def test_the_factors_show_every_difference(ladder, tmp_path):
         f"C\nphone-repeat {arrow}\nspeech-hubert",
     ]
     assert markers(figure.axes[0], style.look("speech-hubert")["color"])  # the colour of the second rung
-    assert labels(figure)[-1] == "no change"
+    assert labels(figure)[-2:] == ["starts at the floor", "no change"]
+    faint = [line.get_alpha() for axis in figure.axes for line in axis.lines if line.get_marker() in "vP"]
+    assert faint == [
+        figures.FAINT if row["floor"] == "true" else 1.0 for task in TASKS for row in rows if row["task"] == task
+    ]
 
 
 @pytest.mark.parametrize(
@@ -213,20 +208,6 @@ def test_continuations_show_perplexities_ceilings_and_floor(tmp_path):
     verticals = [line.get_xdata()[0] for line in axis.lines if list(line.get_xdata()) in ([20, 20], [90, 90])]
     assert verticals == [20.0, 90.0] and "their words shuffled (floor)" in labels(figure)
     assert "a bigram model of the rung's tokens, the same path (babble)" in labels(figure)
-
-
-def test_variability_shows_every_level(ladder, tmp_path):
-    variability.combine_levels([(level, ladder / "table.csv") for level in (3, 0, 2)], tmp_path / "variability.csv")
-    rows = read_csv(tmp_path / "variability.csv")
-    figure = draw_variability(tmp_path / "variability.csv", tmp_path)
-    assert [axis.get_title() for axis in figure.axes] == [*(t.title for t in TASKS.values()), "validation loss"]
-    for axis, task in zip(figure.axes, TASKS):
-        for rung in RUNGS:
-            values = [float(row[f"{task}_sum"]) for row in rows if row["rung"] == rung]
-            (line,) = [line for line in axis.lines if line.get_label() == f"{rung}, sum over tokens"]
-            assert list(line.get_ydata()) == values
-            assert np.allclose(line.get_xdata(), [0, 2, 3], atol=0.05)
-    assert [list(line.get_ydata()) for line in figure.axes[-1].lines] == [[31.5] * 3] * 3
 
 
 def test_empty_tables_say_why(tmp_path):

@@ -246,7 +246,7 @@ def test_variability_levels_need_the_world():
     words = shlex.split(variability_config(Settings(), 2))
     values = {word.split("=", 1)[0]: yaml.safe_load(word.split("=", 1)[1]) for word in words}
     assert load(values).corpus.variability == 2
-    assert load(values).rungs == ["speech-hubert"]
+    assert load(values).rungs == ["phone-repeat", "speech-hubert"]
 
 
 def test_an_encoder_of_another_kind_than_its_source_is_refused_before_any_job(root):

@@ -6,7 +6,7 @@ import json
 import pytest
 from ladder_results import SHAPE, make
 
-from speechladder.analysis import curves, table, variability
+from speechladder.analysis import curves, factors, table, types
 from speechladder.analysis.accuracy import accuracy, generator
 from speechladder.analysis.csv_tables import fixed, read_csv
 from speechladder.io.errors import UserError
@@ -33,10 +33,11 @@ def write_all(results, seed=0):
 
 
 def test_columns_are_those_of_the_contract():
-    expected = ["rung", "vocab_size", "tokens_per_second", "train_tokens", "valid_bits_per_second"]
-    for task in ("swuggy", "sblimp", "topic"):
-        for norm in ("sum", "mean"):
-            expected += [f"{task}_{norm}", f"{task}_{norm}_low", f"{task}_{norm}_high"]
+    expected = ["rung", "vocab_size", "tokens_per_second", "seeds", "train_tokens", "passes", "valid_bits_per_second"]
+    for kind in ("", "pairwise_"):
+        for task in ("swuggy", "sblimp", "topic"):
+            for norm in ("sum", "mean"):
+                expected += [f"{task}_{kind}{norm}{end}" for end in ("", "_low", "_high")]
     assert list(table.table_columns()) == [*expected, "ppl", "ppl_low", "ppl_high"]
 
 
@@ -47,14 +48,39 @@ def test_values_come_from_their_sources(results):
     assert rows[1]["vocab_size"] == "512"
     assert rows[1]["tokens_per_second"] == "4.41"
     assert rows[0]["train_tokens"] == "2000500"  # the mean of two seeds
+    assert (rows[0]["seeds"], rows[0]["passes"]) == ("2", "4.5")
     assert rows[0]["valid_bits_per_second"] == "32.000"
     for row in rows:
         for task in ("swuggy", "sblimp", "topic"):
             for norm in ("sum", "mean"):
                 values = scores[row["rung"], task].outcomes(norm).values
-                assert row[f"{task}_{norm}"] == f"{100 * values.mean():.2f}"
+                assert row[f"{task}_{norm}"] == f"{100 * values.mean():.1f}"
                 low, high = float(row[f"{task}_{norm}_low"]), float(row[f"{task}_{norm}_high"])
-                assert 0 <= low <= 100 * values.mean() + 0.005 and 100 * values.mean() - 0.005 <= high <= 100
+                assert 0 <= low <= 100 * values.mean() + 0.05 and 100 * values.mean() - 0.05 <= high <= 100
+                single = [row[f"{task}_pairwise_{norm}{end}"] for end in ("", "_low", "_high")]
+                assert single == [row[f"{task}_{norm}{end}"] for end in ("", "_low", "_high")]  # no pair has a two
+
+
+def test_twos_are_counted_once_and_single_pairs_stand_beside(tmp_path):
+    make(tmp_path, RUNGS, ids=40, layers=2, learning=1, twos=["topic"])
+    scores = write_all(tmp_path)
+    for row in read_csv(tmp_path / "table.csv"):
+        for norm in ("sum", "mean"):
+            pairs = scores[row["rung"], "topic"]
+            crossed, single = pairs.outcomes(norm).values, pairs.outcomes(norm, crossed=False).values
+            assert crossed.shape == single.shape == (1, 20)
+            assert row[f"topic_{norm}"] == f"{100 * crossed.mean():.1f}"
+            assert row[f"topic_pairwise_{norm}"] == f"{100 * single.mean():.1f}"
+        assert row["topic_sum"] != row["topic_pairwise_sum"]
+        assert row["sblimp_sum"] == row["sblimp_pairwise_sum"]
+        curve, layers = (read_csv(tmp_path / f"{name}.csv") for name in ("learning", "layers"))
+        ends = {
+            r["task"]: r["accuracy"] for r in curve if (r["rung"], r["norm"]) == (row["rung"], "sum")
+        }  # the last point
+        assert ends["topic"] == row["topic_sum"]
+        first = pairs.outcomes("mean", 0).values.mean()
+        (cell,) = [r for r in layers if [*r.values()][:4] == [row["rung"], "topic", "mean", "0"]]
+        assert cell["accuracy"] == f"{100 * first:.1f}"
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(results):
@@ -81,7 +107,7 @@ def test_layers_and_learning(results):
     assert len(rows) == len(RUNGS) * 3 * 2 * 3
     row = next(r for r in rows if (r["rung"], r["task"], r["norm"], r["layer"]) == ("text-bpe", "topic", "mean", "2"))
     expected = accuracy(scores["text-bpe", "topic"].outcomes("mean", 2), 0.95, 200, generator(0)).value
-    assert row["accuracy"] == f"{100 * expected:.2f}"
+    assert row["accuracy"] == f"{100 * expected:.1f}"
     curve = [
         row
         for row in read_csv(results / "learning.csv", curves.LEARNING_COLUMNS)
@@ -114,9 +140,9 @@ def test_seeds_that_stopped_at_different_steps_share_the_steps_of_both(tmp_path)
     curves.write_learning(tmp_path, ["phone-raw"], scores, 0, ANALYSIS)
     found = [row for row in read_csv(tmp_path / "learning.csv") if row["norm"] == "sum"]
     assert [(row["task"], row["train_tokens"], row["accuracy"]) for row in found] == [
-        ("topic", "100", "37.50"),
-        ("topic", "200", "62.50"),
-        ("topic", "300", "87.50"),
+        ("topic", "100", "37.5"),
+        ("topic", "200", "62.5"),
+        ("topic", "300", "87.5"),
     ]
 
 
@@ -139,20 +165,16 @@ def test_a_missing_field_is_named(results):
         write_all(results)
 
 
-def test_variability_stacks_the_tables(results, tmp_path):
-    write_all(results)
-    variability.combine_levels([(2, results / "table.csv"), (0, results / "table.csv")], tmp_path / "variability.csv")
-    rows = read_csv(tmp_path / "variability.csv", variability.variability_columns())
-    assert list(rows[0]) == list(variability.variability_columns())
-    assert [(row["variability"], row["rung"]) for row in rows] == [(d, r) for d in "02" for r in RUNGS]
-    with pytest.raises(UserError, match=r"absent\.csv: no such file"):
-        variability.combine_levels([(0, tmp_path / "absent.csv")], tmp_path / "x.csv")
+def write_for_terminal(results, rungs):
+    scores = table.read_scores(results, rungs)
+    for write in (table.write_table, factors.write_factors, types.write_types):
+        write(results, rungs, scores, 0, ANALYSIS)
 
 
 def test_terminal_fits_80_columns_with_every_rung(tmp_path):
     rungs = list(SHAPE)
     make(tmp_path, rungs, ids=12, layers=0, learning=0)
-    table.write_table(tmp_path, rungs, table.read_scores(tmp_path, rungs), 0, ANALYSIS)
+    write_for_terminal(tmp_path, rungs)
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "ladder.svg").touch()
     out = io.StringIO()
@@ -169,7 +191,7 @@ def test_terminal_fits_80_columns_with_every_rung(tmp_path):
 
 def test_notes_on_official_benchmarks_stand_under_the_accuracies(tmp_path):
     make(tmp_path, RUNGS, ids=10, layers=0, learning=0)
-    table.write_table(tmp_path, RUNGS, table.read_scores(tmp_path, RUNGS), 0, ANALYSIS)
+    write_for_terminal(tmp_path, RUNGS)
     plain = io.StringIO()
     write_json(tmp_path / "benchmarks" / "swuggy" / "about.json", {"source": "generated", "notes": []})
     show(tmp_path, file=plain, width=80)
@@ -197,7 +219,7 @@ def test_the_table_has_one_split(results):
     for scores in (whole, dev):
         table.write_table(results, RUNGS, scores, 0, ANALYSIS)
         values = scores["phone-raw", "swuggy"].outcomes("sum").values
-        assert read_csv(results / "table.csv")[0]["swuggy_sum"] == f"{100 * values.mean():.2f}"
+        assert read_csv(results / "table.csv")[0]["swuggy_sum"] == f"{100 * values.mean():.1f}"
 
 
 def test_no_minus_zero():

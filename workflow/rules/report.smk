@@ -23,6 +23,7 @@ rule make_table:
             report(path, caption="../report/slm21.rst", category="Results", labels={"what": "sLM21"}) for path in SLM21
         ],
         factors="results/factors.csv",
+        types=report("results/types.csv", caption="../report/types.rst", category="Results", labels={"what": "types"}),
         continuation=report(
             "results/continuation.csv",
             caption="../report/continuation_table.rst",

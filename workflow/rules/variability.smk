@@ -1,5 +1,4 @@
-# One more figure than the paper's: the speech rung at each variability level of the world, which sets its factor C. Not part of
-# the default target.
+# One more figure than the paper's: factor C at each variability level of the world. Not part of the default target.
 LEVELS = [0, 1, 2, 3]
 
 
@@ -27,6 +26,7 @@ rule variability:
         expand("results/variability/{level}/results/table.csv", level=LEVELS),
     output:
         table="results/variability.csv",
+        change="results/variability_change.csv",
         svg=report(
             "results/figures/variability.svg",
             caption="../report/variability.rst",
@@ -42,7 +42,10 @@ rule variability:
         ENV
     params:
         version=version("variability"),
+        options=inputs.options("variability"),
         level=LEVELS,
+        runs=expand("results/variability/{level}/results", level=LEVELS),
+        split=SPLIT,
     shell:
-        'python "$SCRIPTS"/make_variability.py --tables {input} --levels {params.level} --out {output.table}'
-        " --figures results/figures 2>&1 | tee {log}"
+        'python "$SCRIPTS"/make_variability.py --runs {params.runs} --levels {params.level} --out {output.table}'
+        " --change {output.change} --figures results/figures {params.split} {params.options} 2>&1 | tee {log}"

@@ -3,6 +3,12 @@
 A pair counts 1 if its correct item has the higher log-likelihood, 0.5 on an exact tie, else 0. The mean is taken over
 the voices of an id first, then over ids, then over the seeds of the models.
 
+A crossed two is two pairs that share two beginnings and two endings: (a + A | a + B) and (b + B | b + A). What makes
+ending A likely by itself, such as its length, helps one pair and harms the other, so the outcomes of the pairs are
+correlated. A two is one trial: it counts 1 if the margins of its pairs add up to more than 0, 0.5 if to 0, else 0. Its
+name takes the place of the id. The accuracy over single pairs (`crossed=False`), which is the field's figure, is a mean
+over the pairs of a two first, and its interval resamples twos.
+
 The intervals and their limits:
 
 - One seed: percentile bootstrap over ids (scipy). BCa is not used. Its jackknife grows with the square of the ids, it
@@ -17,7 +23,7 @@ The intervals and their limits:
   ties give halves. This is conservative, since means over voices vary less than single answers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +39,7 @@ from speechladder.io.tables import SCORES, read_table
 
 EDGE = 5.0  # right or wrong ids below which a bootstrap is not trusted
 ELEMENTS = 2_000_000  # of a batch of resamples, to bound memory
+ROUNDING = 1e-12  # of the log-likelihoods of a two: margins that cancel leave no more than this
 
 
 class Estimate(NamedTuple):
@@ -45,7 +52,10 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What a model got right: `values` is (seeds, ids) in [0, 1], the mean over the id's voices."""
+    """What a model got right: `values` is (seeds, ids) in [0, 1], the mean over the id's voices.
+
+    An id is that of a pair, or the name of a two. Ids are independent of each other, so that intervals resample them.
+    """
 
     seeds: tuple[int, ...]
     ids: tuple[str, ...]
@@ -58,8 +68,11 @@ class ScoredPairs:
 
     seeds: tuple[int, ...]
     ids: tuple[str, ...]
+    twos: tuple[str, ...]  # of each id, the name of its two; "" for a pair that stands alone
+    types: tuple[str, ...]  # of each id
     row_seed: np.ndarray  # (rows,) index into seeds
     row_id: np.ndarray  # (rows,) index into ids
+    row_voice: np.ndarray  # (rows,) number of the voice
     nll: np.ndarray  # (rows, 2) nats
     tokens: np.ndarray  # (rows, 2)
     layer_nll: np.ndarray  # (rows, 2, layers) nats; layers is 0 if they were not scored
@@ -69,17 +82,43 @@ class ScoredPairs:
         """The number of layers that were scored, the embedding included."""
         return self.layer_nll.shape[2]
 
-    def outcomes(self, norm: str, layer: int | None = None) -> Outcomes:
-        """Right and wrong under `norm` (sum or mean), for the output of the model or of one layer."""
+    def type_of_trial(self) -> dict[str, str]:
+        """Id of `outcomes` (of a pair, or name of a two) -> its type; a two of two types has both."""
+        found: dict[str, set[str]] = {}
+        for name, two, kind in zip(self.ids, self.twos, self.types):
+            found.setdefault(two or name, set()).add(kind)
+        return {trial: "/".join(sorted(kinds)) for trial, kinds in found.items()}
+
+    def outcomes(self, norm: str, layer: int | None = None, crossed: bool = True) -> Outcomes:
+        """Right and wrong under `norm` (sum or mean), for the output of the model or of one layer.
+
+        The ids are twos and the pairs that stand alone. `crossed` scores a two by the sum of its margins; otherwise its
+        value is the mean over its pairs.
+        """
         nll = self.nll if layer is None else self.layer_nll[:, :, layer]
         if norm not in NORMS:
             raise ValueError(f"norm {norm!r}; allowed: {', '.join(NORMS)}")
         score = -nll if norm == "sum" else -nll / self.tokens
-        right = np.where(score[:, 0] > score[:, 1], 1.0, np.where(score[:, 0] == score[:, 1], 0.5, 0.0))
-        shape = (len(self.seeds), len(self.ids))
-        cell = self.row_seed * shape[1] + self.row_id
-        voices = np.bincount(cell, minlength=shape[0] * shape[1])
-        return Outcomes(self.seeds, self.ids, (np.bincount(cell, right, len(voices)) / voices).reshape(shape))
+        trials = [two or name for name, two in zip(self.ids, self.twos)]
+        names = tuple(dict.fromkeys(trials))
+        place = {name: column for column, name in enumerate(names)}
+        cell = self.row_seed * len(names) + np.array([place[name] for name in trials])[self.row_id]
+        right = _right(score[:, 0] - score[:, 1])
+        if crossed and any(self.twos):
+            voices = int(self.row_voice.max()) + 1
+            together, row = np.unique(cell * voices + self.row_voice, return_inverse=True)
+            scale = np.bincount(row, np.abs(score).sum(axis=1))
+            margin = np.bincount(row, score[:, 0] - score[:, 1])
+            cancelled = (np.bincount(row) > 1) & (np.abs(margin) <= ROUNDING * scale)
+            cell, right = together // voices, _right(np.where(cancelled, 0.0, margin))
+        count = len(self.seeds) * len(names)
+        values = np.bincount(cell, right, count) / np.bincount(cell, minlength=count)
+        return Outcomes(self.seeds, names, values.reshape(len(self.seeds), len(names)))
+
+
+def _right(margin: np.ndarray) -> np.ndarray:
+    """1 where the margin is above 0, 0.5 where it is 0, else 0."""
+    return np.where(margin > 0, 1.0, np.where(margin == 0, 0.5, 0.0))
 
 
 def read_scored_pairs(path: str | Path, split: str | None = None) -> ScoredPairs:
@@ -105,9 +144,9 @@ def select_split(table: pa.Table, split: str | None, source: str) -> pa.Table:
 def match_halves(table: pa.Table, source: str) -> ScoredPairs:
     """Put each correct item beside its incorrect one.
 
-    `table` has the columns id, voice, correct, seed, nll, tokens and perhaps layer_nll. Raises UserError that names
-    `source` and the id if a half is missing or occurs twice, a likelihood is not a number, an item has no tokens, the
-    seeds have scored different ids, or the number of layers differs.
+    `table` has the columns id, voice, correct, two, seed, nll, tokens and perhaps layer_nll and type. Raises UserError
+    that names `source` and the id if a half is missing or occurs twice, a likelihood is not a number, an item has no
+    tokens, the seeds have scored different ids, the number of layers differs, or one pair of a two is missing.
     """
     if not table.num_rows:
         raise UserError(f"{source}: no rows; the benchmark's items were all rejected, or scoring was cut short")
@@ -139,15 +178,40 @@ def match_halves(table: pa.Table, source: str) -> ScoredPairs:
                 raise UserError(f"{source}: id '{name}' is scored by other seeds and not by seed {seed}")
     at_seed, at_id = {s: n for n, s in enumerate(seeds)}, {i: n for n, i in enumerate(ids)}
     rows = np.array([halves[key] for key in keys])
+    two_of = _by_id(table, "two")
+    kinds = _by_id(table, "type") if "type" in table.schema.names else {}
+    _check_twos(keys, two_of, source)
+    at_voice = {voice: n for n, voice in enumerate(sorted({key[2] for key in keys}))}
     return ScoredPairs(
         seeds,
         ids,
+        tuple(two_of[name] for name in ids),
+        tuple(kinds.get(name, "") for name in ids),
         np.array([at_seed[key[0]] for key in keys]),
         np.array([at_id[key[1]] for key in keys]),
+        np.array([at_voice[key[2]] for key in keys]),
         nll[rows],
         tokens[rows],
         deep[rows],
     )
+
+
+def _by_id(table: pa.Table, column: str) -> dict[str, str]:
+    return dict(zip(table["id"].to_pylist(), table[column].fill_null("").to_pylist()))
+
+
+def _check_twos(keys: Iterable[tuple[int, str, str]], two_of: Mapping[str, str], source: str) -> None:
+    """Raise UserError if a two has not two pairs in each seed and voice that has one of them; keys: seed, id, voice."""
+    pairs: dict[tuple[int, str, str], list[str]] = {}
+    for seed, name, voice in keys:
+        if two := two_of.get(name):
+            pairs.setdefault((seed, two, voice), []).append(name)
+    for (seed, two, voice), found in pairs.items():
+        if len(found) != 2:
+            raise UserError(
+                f"{source}: two '{two}', voice '{voice}', seed {seed}: {len(found)} pairs ({', '.join(found)}), not "
+                "two; make the items and score again"
+            )
 
 
 def _side(side: int) -> str:

@@ -39,9 +39,13 @@ def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, st
     return rows
 
 
-def percent(share: float | None) -> str:
-    """A share as percent with two decimals: 0.853 is '85.30'; '' for None."""
-    return fixed(None if share is None else 100 * share, 2)
+def percent(share: float | None, decimals: int = 1) -> str:
+    """A share as percent: 0.853 is '85.3'; '' for None.
+
+    One decimal is what some hundred items and 2,000 resamples support: the ends of an interval move by 0.1 to 0.2
+    points with the random numbers.
+    """
+    return fixed(None if share is None else 100 * share, decimals)
 
 
 def fixed(value: float | None, decimals: int) -> str:
@@ -61,9 +65,9 @@ def interval_columns(name: str) -> tuple[str, str, str]:
     return name, f"{name}_low", f"{name}_high"
 
 
-def accuracy_columns(prefix: str = "") -> tuple[str, ...]:
+def accuracy_columns(prefix: str = "", kind: str = "") -> tuple[str, ...]:
     """A value with its interval for every registered task and norm, such as swuggy_sum, swuggy_sum_low, ..."""
-    return tuple(c for task in TASKS for norm in NORMS for c in interval_columns(f"{prefix}{task}_{norm}"))
+    return tuple(c for task in TASKS for norm in NORMS for c in interval_columns(f"{prefix}{task}_{kind}{norm}"))
 
 
 def percent_cells(name: str, interval: Sequence[float] | None) -> dict[str, str]:

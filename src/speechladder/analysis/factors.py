@@ -4,13 +4,20 @@ A step compares two rungs on the ids that both scored. Each bootstrap resample d
 for each rung (analysis.accuracy), so the interval is that of a paired difference. If fewer than EDGE ids changed, the
 bootstrap collapses, and the interval is widened by the exact intervals of the gained and of the lost share.
 
+An id is a pair, or a crossed two of pairs (analysis.accuracy).
+
+A step that starts at the floor, a rung whose interval in table.csv is not wholly above 50 %, is flagged and has no
+relative change: what is near chance cannot be lost.
+
 The p-value is that of a two-sided sign-flip permutation test over ids. McNemar's test does not apply, since the outcome
 of an id is a mean over voices and seeds and not 0 or 1. With one voice, one seed and no ties, the test is McNemar's
 exact test up to the number of permutations. The p-value describes these models, and the interval includes the spread of
-seeds.
+seeds. With R resamples a p-value is never below 1 / (R + 1), and it has as many decimals as R has digits. `p_holm` is
+adjusted by Holm (1979) over the steps of one task and norm that the table has.
 """
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +34,7 @@ from speechladder.analysis.accuracy import (
     resampled_mean,
 )
 from speechladder.analysis.csv_tables import fixed, percent, write_csv
-from speechladder.analysis.table import Scores
+from speechladder.analysis.table import Scores, estimate_accuracy, starts_at_floor
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
@@ -42,7 +49,8 @@ STEPS = (  # factor, from, to
 )
 COLUMNS = (
     "factor", "task", "norm", "from_rung", "to_rung", "ids", "from_accuracy", "to_accuracy",
-    "difference", "difference_low", "difference_high", "relative", "relative_low", "relative_high", "p_value",
+    "difference", "difference_low", "difference_high", "floor", "relative", "relative_low", "relative_high",
+    "p_value", "p_holm",
 )  # fmt: skip
 
 
@@ -62,7 +70,7 @@ def compare(start: Outcomes, end: Outcomes, confidence: float, resamples: int, r
     shared = sorted(set(start.ids) & set(end.ids))
     if not shared:
         raise ValueError("no shared ids")
-    before, after = (_select(outcomes, shared) for outcomes in (start, end))
+    before, after = (select_ids(outcomes, shared) for outcomes in (start, end))
     change = after.mean(axis=0) - before.mean(axis=0)
     a, b, n = float(before.mean()), float(after.mean()), len(shared)
     # a relative change means nothing if the first rung has hardly any right pair
@@ -94,7 +102,8 @@ def compare(start: Outcomes, end: Outcomes, confidence: float, resamples: int, r
     )
 
 
-def _select(outcomes: Outcomes, ids: list[str]) -> np.ndarray:
+def select_ids(outcomes: Outcomes, ids: list[str]) -> np.ndarray:
+    """The values (seeds, ids) of these ids, in their order."""
     at = {name: column for column, name in enumerate(outcomes.ids)}
     return outcomes.values[:, [at[name] for name in ids]]
 
@@ -118,25 +127,43 @@ def sign_flip(change: np.ndarray, resamples: int, rng: np.random.Generator) -> f
     return far / tried
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values of a family adjusted by Holm's step-down method (Scand. J. Statist. 6, 1979), in the given order."""
+    adjusted, least, count = [0.0] * len(p_values), 0.0, len(p_values)
+    for rank, at in enumerate(sorted(range(count), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (count - rank) * p_values[at]))
+        adjusted[at] = least
+    return adjusted
+
+
 def write_factors(results: Path, rungs: Sequence[str], scores: Scores, seed: int, analysis: Analysis) -> None:
     """Write results/factors.csv for the steps whose two rungs are among `rungs`.
 
     Accuracies are in percent, differences in percentage points, relative changes in percent of the first rung's
-    accuracy. A relative change is empty if the first rung has fewer than EDGE right ids. Raises UserError if two rungs
-    share no id.
+    accuracy. `floor` is true if the step starts at the floor; then the relative change is empty, as it is if the first
+    rung has fewer than EDGE right ids. Raises UserError if two rungs share no id.
     """
+    steps = [step for step in STEPS if {*step[1:]} <= {*rungs}]
+    found = {}
+    for factor, start, end in steps:
+        for task, norm in product(TASKS, NORMS):
+            rng = generator(seed, "factors", factor, task, norm)
+            halves = scores[start, task].outcomes(norm), scores[end, task].outcomes(norm)
+            try:
+                found[factor, task, norm] = compare(*halves, analysis.confidence, analysis.resamples, rng)
+            except ValueError:
+                raise UserError(f"{results}/scores/{{{start},{end}}}/{task}.parquet share no id") from None
     rows = []
-    for factor, start, end in STEPS:
-        for task in TASKS if start in rungs and end in rungs else ():
-            for norm in NORMS:
-                rng = generator(seed, "factors", factor, task, norm)
-                halves = scores[start, task].outcomes(norm), scores[end, task].outcomes(norm)
-                try:
-                    step = compare(*halves, analysis.confidence, analysis.resamples, rng)
-                except ValueError:
-                    raise UserError(f"{results}/scores/{{{start},{end}}}/{task}.parquet share no id") from None
-                values = [factor, task, norm, start, end, step.ids, percent(step.start), percent(step.end)]
-                values += map(percent, step.difference)
-                values += map(percent, step.relative) if step.relative else [""] * 3
-                rows.append(dict(zip(COLUMNS, [*values, fixed(step.p_value, 4)])))
+    for factor, start, end in steps:
+        for task, norm in product(TASKS, NORMS):
+            step = found[factor, task, norm]
+            family = [name for name, *_ in steps]
+            adjusted = holm([found[name, task, norm].p_value for name in family])[family.index(factor)]
+            floor = starts_at_floor(estimate_accuracy(scores[start, task], start, task, norm, seed, analysis))
+            values = [factor, task, norm, start, end, step.ids, percent(step.start), percent(step.end)]
+            values += [*map(percent, step.difference), str(floor).lower()]
+            values += map(percent, step.relative) if step.relative and not floor else [""] * 3
+            decimals = len(str(analysis.resamples))
+            values += [fixed(p, decimals) for p in (step.p_value, adjusted)]
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
     write_csv(results / "factors.csv", COLUMNS, rows)

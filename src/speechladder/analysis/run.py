@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechladder.analysis import continuation, costs, curves, factors, rejected, slm21, table
+from speechladder.analysis import continuation, costs, curves, factors, rejected, slm21, table, types
 from speechladder.settings import Analysis
 
 
@@ -17,7 +17,7 @@ def write_tables(
     splits: Sequence[str] = (),
     seed: int = 0,
 ) -> None:
-    """Write the report's tables: table, factors, layers, learning, continuation, costs, rejected, slm21 (.csv).
+    """Write the report's tables: table, factors, types, layers, learning, continuation, costs, rejected, slm21 (.csv).
 
     Args:
         results: folder with tokens, lm, scores and costs, and of the tables
@@ -31,7 +31,7 @@ def write_tables(
     scores = table.read_scores(results, rungs, splits[0] if splits else None)
     perplexities = continuation.write_continuation(results, spoken, seed, analysis)
     table.write_table(results, rungs, scores, seed, analysis, perplexities)
-    for write in (factors.write_factors, curves.write_layers, curves.write_learning):
+    for write in (factors.write_factors, types.write_types, curves.write_layers, curves.write_learning):
         write(results, rungs, scores, seed, analysis)
     if splits:
         slm21.write_slm21(results, rungs, splits, seed, analysis)

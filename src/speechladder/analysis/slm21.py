@@ -83,5 +83,6 @@ def _figures(outcomes: Outcomes, ids: set[str], analysis: Analysis, random: np.r
     values = outcomes.values[:, columns]
     own = Outcomes(outcomes.seeds, tuple(outcomes.ids[c] for c in columns), values)
     found = accuracy(own, analysis.confidence, analysis.resamples, random)
-    std = percent(float(values.std(axis=1, ddof=1).mean())) if len(columns) > 1 else ""
-    return [len(columns), percent(found.value), std, percent(found.low), percent(found.high)]
+    std = float(values.std(axis=1, ddof=1).mean()) if len(columns) > 1 else None
+    # zerospeech prints four decimals of a share
+    return [len(columns), *(percent(value, 2) for value in (found.value, std, found.low, found.high))]

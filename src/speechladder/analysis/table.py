@@ -6,22 +6,34 @@ from typing import Any
 
 from speechladder.analysis.accuracy import Estimate, ScoredPairs, accuracy, generator, read_scored_pairs
 from speechladder.analysis.continuation import cell
-from speechladder.analysis.csv_tables import accuracy_columns, fixed, interval_columns, percent_cells, write_csv
+from speechladder.analysis.csv_tables import (
+    accuracy_columns,
+    fixed,
+    interval_columns,
+    percent,
+    percent_cells,
+    write_csv,
+)
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.constants import NORMS
+from speechladder.constants import CHANCE, NORMS
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.settings import Analysis
 
 Scores = dict[tuple[str, str], ScoredPairs]  # by (rung, task)
 
-FACTS = ("rung", "vocab_size", "tokens_per_second", "train_tokens", "valid_bits_per_second")
+FACTS = ("rung", "vocab_size", "tokens_per_second", "seeds", "train_tokens", "passes", "valid_bits_per_second")
+PAIRWISE = "pairwise_"  # in the names of the columns of accuracies over single pairs
 PPL = interval_columns("ppl")
 
 
 def table_columns() -> tuple[str, ...]:
-    """The columns of table.csv, with those of every registered task."""
-    return (*FACTS, *accuracy_columns(), *PPL)
+    """The columns of table.csv, with those of every registered task.
+
+    `{task}_{norm}` is over twos where the pairs of the task have them; `{task}_pairwise_{norm}` is over single pairs,
+    and the same where no pair has a two.
+    """
+    return (*FACTS, *accuracy_columns(), *accuracy_columns(kind=PAIRWISE), *PPL)
 
 
 def read_scores(results: Path, rungs: Sequence[str], split: str | None = None) -> Scores:
@@ -38,10 +50,10 @@ def read_scores(results: Path, rungs: Sequence[str], split: str | None = None) -
 
 
 def model_facts(results: Path, rung: str, seeds: Sequence[int]) -> dict[str, float]:
-    """train_tokens and valid_bits_per_second of a rung, each the mean over these seeds."""
+    """train_tokens, passes and valid_bits_per_second of a rung, each the mean over these seeds."""
     paths = [results / "lm" / rung / f"seed{seed}" / "train.json" for seed in seeds]
     found = [read_json(path) for path in paths]
-    names = ("train_tokens", "valid_bits_per_second")
+    names = ("train_tokens", "passes", "valid_bits_per_second")
     return {name: sum(_number(f, name, p) for f, p in zip(found, paths)) / len(found) for name in names}
 
 
@@ -52,10 +64,20 @@ def _number(facts: Any, name: str, path: Path) -> float:
     return value
 
 
-def estimate_accuracy(pairs: ScoredPairs, rung: str, task: str, norm: str, seed: int, analysis: Analysis) -> Estimate:
+def estimate_accuracy(
+    pairs: ScoredPairs, rung: str, task: str, norm: str, seed: int, analysis: Analysis, crossed: bool = True
+) -> Estimate:
     """The accuracy of one cell of table.csv; other tables that show the same cell get the same value and interval."""
     random = generator(seed, "table", rung, task, norm)
-    return accuracy(pairs.outcomes(norm), analysis.confidence, analysis.resamples, random)
+    return accuracy(pairs.outcomes(norm, crossed=crossed), analysis.confidence, analysis.resamples, random)
+
+
+def starts_at_floor(start: Estimate) -> bool:
+    """Whether an accuracy cannot be told from chance or lies below it: its interval, as printed, is not above 50 %.
+
+    A step from there says nothing relative to its start.
+    """
+    return float(percent(start.low)) <= 100 * CHANCE
 
 
 def write_table(
@@ -66,7 +88,7 @@ def write_table(
     analysis: Analysis,
     perplexities: Mapping[str, Estimate] | None = None,
 ) -> None:
-    """Write results/table.csv: rows in the order of `rungs`, accuracies in percent with two decimals.
+    """Write results/table.csv: rows in the order of `rungs`, accuracies in percent.
 
     `perplexities` are the continuation perplexities of the rungs that have one; the cells of the others are empty.
     Reads tokens/{rung}/meta.json and lm/{rung}/seed{n}/train.json, and raises UserError that names file and field if a
@@ -76,19 +98,23 @@ def write_table(
     for rung in rungs:
         meta_path = results / "tokens" / rung / "meta.json"
         meta = read_json(meta_path)
-        facts = model_facts(results, rung, scores[rung, next(iter(TASKS))].seeds)
-        row = {
+        seeds = scores[rung, next(iter(TASKS))].seeds
+        facts = model_facts(results, rung, seeds)
+        row: dict[str, object] = {
             "rung": rung,
             "vocab_size": fixed(_number(meta, "vocab_size", meta_path), 0),
             "tokens_per_second": fixed(_number(meta, "tokens_per_second", meta_path), 2),
+            "seeds": len(seeds),
             "train_tokens": fixed(facts["train_tokens"], 0),
+            "passes": fixed(facts["passes"], 1),
             "valid_bits_per_second": fixed(facts["valid_bits_per_second"], 3),
         }
         for task in TASKS:
             for norm in NORMS:
-                found = estimate_accuracy(scores[rung, task], rung, task, norm, seed, analysis)
-                row |= percent_cells(f"{task}_{norm}", found)
-        found = (perplexities or {}).get(rung)
-        row |= dict(zip(PPL, map(cell, found))) if found else dict.fromkeys(PPL, "")
+                for kind, crossed in (("", True), (PAIRWISE, False)):
+                    found = estimate_accuracy(scores[rung, task], rung, task, norm, seed, analysis, crossed)
+                    row |= percent_cells(f"{task}_{kind}{norm}", found)
+        ppl = (perplexities or {}).get(rung)
+        row |= dict(zip(PPL, map(cell, ppl))) if ppl else dict.fromkeys(PPL, "")
         rows.append(row)
     write_csv(results / "table.csv", table_columns(), rows)

@@ -2,7 +2,7 @@
 
 Factor C is the step from phone-repeat to the point, as results/factors.csv has it for the run's own units: the relative
 change of the accuracy, paired over the ids that both scored (analysis.factors). Every point is compared with the same
-phone-repeat.
+phone-repeat. The cells of factor C are empty where phone-repeat is at the floor.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 from speechladder.analysis.accuracy import generator
 from speechladder.analysis.csv_tables import accuracy_columns, fixed, percent_cells, write_csv
 from speechladder.analysis.factors import compare
-from speechladder.analysis.table import Scores, estimate_accuracy, model_facts, read_scores
+from speechladder.analysis.table import Scores, estimate_accuracy, model_facts, read_scores, starts_at_floor
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import FRAME_RATE, NORMS
 from speechladder.io.errors import UserError
@@ -69,16 +69,17 @@ def trained_cells(
     """The `trained_columns` of a point, from the scores of phone-repeat and its own."""
     out = {"valid_bits_per_second": fixed(facts["valid_bits_per_second"], 3)}
     for task in TASKS:
-        after = scores[point.rung, task]
+        first, after = before[BEFORE, task], scores[point.rung, task]
         for norm in NORMS:
             out |= percent_cells(f"{task}_{norm}", estimate_accuracy(after, point.rung, task, norm, seed, analysis))
             random = generator(seed, "units sweep", point.name, task, norm)
-            start = before[BEFORE, task].outcomes(norm)
+            ends = first.outcomes(norm), after.outcomes(norm)
             try:
-                step = compare(start, after.outcomes(norm), analysis.confidence, analysis.resamples, random)
+                step = compare(*ends, analysis.confidence, analysis.resamples, random)
             except ValueError:
                 raise UserError(f"{point.name}, {task}: shares no pair with {BEFORE}; score both again") from None
-            out |= percent_cells(f"C_{task}_{norm}", step.relative)
+            floor = starts_at_floor(estimate_accuracy(first, BEFORE, task, norm, seed, analysis))
+            out |= percent_cells(f"C_{task}_{norm}", None if floor else step.relative)
     return out
 
 

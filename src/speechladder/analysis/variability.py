@@ -1,23 +1,113 @@
-"""results/variability.csv: loss and accuracies at each level of the world's variability (factor C), a run per level."""
+"""results/variability.csv and variability_change.csv: the rungs of factor C at each level of the world's variability.
 
-from collections.abc import Iterable
+A level is a whole run on a world of this variability. Factor C is the step from phone-repeat to speech-hubert of that
+run: units in place of phones, paired over its ids. phone-repeat is trained again at each level, since the durations
+that it spells out are those of the level's voices.
+"""
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from speechladder.analysis.csv_tables import accuracy_columns, read_csv, write_csv
+import numpy as np
+
+from speechladder.analysis.accuracy import Estimate, Outcomes, bootstrap, generator, resampled_mean
+from speechladder.analysis.csv_tables import accuracy_columns, interval_columns, percent_cells, read_csv, write_csv
+from speechladder.analysis.factors import COLUMNS as FACTORS
+from speechladder.analysis.factors import STEPS, select_ids
+from speechladder.analysis.table import Scores, read_scores
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
+from speechladder.io.errors import UserError
+from speechladder.settings import Analysis
+
+FACTOR = "C"
+DIFFERENCE = "C_points_"  # prefix of the columns of factor C in percentage points
+_, BEFORE, AFTER = next(step for step in STEPS if step[0] == FACTOR)
+SHOWN = ("rung", "valid_bits_per_second", *accuracy_columns())  # columns of table.csv
+CHANGE_COLUMNS = ("task", "norm", "from_level", "to_level", "ids", *interval_columns("change"), "apart", "floor")
 
 
 def variability_columns() -> tuple[str, ...]:
     """The columns of variability.csv, with those of every registered task."""
-    return ("variability", "rung", "valid_bits_per_second", *accuracy_columns())
+    return ("variability", *SHOWN, *accuracy_columns(DIFFERENCE))
 
 
-def combine_levels(tables: Iterable[tuple[int, Path]], out: Path) -> None:
-    """Write `out` from (variability level, its table.csv): rows by level, then in the order of the tables.
+def write_variability(runs: Iterable[tuple[int, Path]], out: Path) -> None:
+    """Write `out` from (variability level, results folder): rows by level, then in the order of the level's table.
 
-    Raises UserError that names a table that is missing or lacks a column.
+    Factor C, in percentage points, stands in the rows of the second rung of its step. Raises UserError that names a
+    table that is missing or lacks a column.
     """
-    rows, columns = [], variability_columns()
-    for level, path in sorted(tables):
-        for row in read_csv(path, columns[1:]):
-            rows.append({name: row.get(name, level) for name in columns})
-    write_csv(out, columns, rows)
+    rows = []
+    for level, results in sorted(runs):
+        steps = {
+            f"{DIFFERENCE}{row['task']}_{row['norm']}": [row[name] for name in interval_columns("difference")]
+            for row in read_csv(results / "factors.csv", FACTORS)
+            if row["factor"] == FACTOR
+        }
+        cells = {c: v for name, values in steps.items() for c, v in zip(interval_columns(name), values)}
+        blank = dict.fromkeys(accuracy_columns(DIFFERENCE), "")
+        for row in read_csv(results / "table.csv", SHOWN):
+            own = {"variability": str(level)} | {name: row[name] for name in SHOWN}
+            rows.append(own | (blank | cells if row["rung"] == AFTER else blank))
+    write_csv(out, variability_columns(), rows)
+
+
+def write_change(
+    runs: Iterable[tuple[int, Path]], out: Path, seed: int, analysis: Analysis, split: str | None = None
+) -> None:
+    """Write `out`: by how many points factor C at the highest level differs from factor C at the lowest level.
+
+    `apart` is true if the interval, as printed, does not hold 0. `floor` is true if the step starts at the floor at one
+    of the two levels, where a change cannot show in full. Raises UserError if the levels share no id.
+    """
+    found = sorted(runs)
+    (low, first), (high, last) = found[0], found[-1]
+    starts, ends = (read_scores(results, [BEFORE, AFTER], split) for results in (first, last))
+    floors = {
+        (row["task"], row["norm"])
+        for results in (first, last)
+        for row in read_csv(results / "factors.csv", FACTORS)
+        if row["factor"] == FACTOR and row["floor"] == "true"
+    }
+    rows = []
+    for task in TASKS:
+        for norm in NORMS:
+            random = generator(seed, "variability", task, norm)
+            try:
+                ids, change = change_of_factor(starts, ends, task, norm, analysis, random)
+            except ValueError:
+                raise UserError(f"{first} and {last}: the scores of {task} share no id; make both runs again") from None
+            cells = percent_cells("change", change)
+            apart = float(cells["change_low"]) > 0 or float(cells["change_high"]) < 0
+            facts = {"task": task, "norm": norm, "from_level": low, "to_level": high, "ids": ids}
+            flags = {"apart": str(apart).lower(), "floor": str((task, norm) in floors).lower()}
+            rows.append(facts | cells | flags)
+    write_csv(out, CHANGE_COLUMNS, rows)
+
+
+def change_of_factor(
+    starts: Scores, ends: Scores, task: str, norm: str, analysis: Analysis, random: np.random.Generator
+) -> tuple[int, Estimate]:
+    """The number of ids that all four rungs scored, and C of `ends` less C of `starts`, a share in [-2, 2].
+
+    Each resample draws the ids once for all four, and seeds for each of them. Raises ValueError without a shared id.
+    """
+    signed: list[tuple[int, Outcomes]] = [
+        (sign * side, scores[rung, task].outcomes(norm))
+        for sign, scores in ((-1, starts), (1, ends))
+        for side, rung in ((-1, BEFORE), (1, AFTER))
+    ]
+    shared = sorted(set.intersection(*(set(outcomes.ids) for _, outcomes in signed)))
+    if not shared:
+        raise ValueError("no shared ids")
+    values: Sequence[tuple[int, np.ndarray]] = [(sign, select_ids(outcomes, shared)) for sign, outcomes in signed]
+    value = float(sum(sign * own.mean() for sign, own in values))
+
+    def statistic(index: np.ndarray) -> np.ndarray:
+        return np.sum([sign * resampled_mean(own, index, random) for sign, own in values], axis=0)
+
+    if len(shared) == 1:
+        return 1, Estimate(value, -2.0, 2.0)
+    low, high = bootstrap(statistic, len(shared), analysis.confidence, analysis.resamples, random)
+    return len(shared), Estimate(value, min(float(low), value), max(float(high), value))

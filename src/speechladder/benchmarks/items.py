@@ -136,7 +136,7 @@ def _voiced(pair: Pair, number: int, count: int, variability: int, seed: int, sp
 
     def half(correct: bool, voice: str, **way: Callable) -> Half:
         item, text = f"{pair.id}|{'good' if correct else 'bad'}|{voice}", pair.good if correct else pair.bad
-        return Half(item, pair.id, voice, correct, pair.type, text, **way)
+        return Half(item, pair.id, voice, correct, pair.type, text, two=pair.two, **way)
 
     if pair.good_audio and pair.bad_audio:
         recordings = ((True, pair.good_audio), (False, pair.bad_audio))
@@ -162,6 +162,7 @@ def _row(half: Half, said: Utterance) -> dict[str, object]:
         "correct": half.correct,
         "type": half.type,
         "split": half.split,
+        "two": half.two,
         "text": normalise(half.text),
         "words": as_rows(said.words),
         "phones": as_rows(said.phones),

@@ -24,6 +24,7 @@ COLUMNS = {
     "type": ("type", "uid"),
     "good_audio": ("good_audio",),
     "bad_audio": ("bad_audio",),
+    "two": ("two",),
 }
 _JSON = (".jsonl", ".ndjson", ".json")
 _TABLE = (".csv", ".tsv")
@@ -33,7 +34,9 @@ _TABLE = (".csv", ".tsv")
 class Pair:
     """One stimulus pair: a model should find `good` likelier than `bad`.
 
-    `type` groups pairs (phenomenon, topic, word length). The audio paths are None if the synthesizer speaks the pair.
+    `type` groups pairs (phenomenon, repetition, word length). The audio paths are None if the synthesizer speaks the
+    pair. `two` is the name of a crossed two, or "": the pairs (a + x | a + y) and (b + y | b + x), where each ending is
+    right once and wrong once. A two is scored as a whole: see analysis.accuracy.
     """
 
     id: str
@@ -42,6 +45,7 @@ class Pair:
     bad: str
     good_audio: str | None = None
     bad_audio: str | None = None
+    two: str = ""
 
 
 class BadRow(str):
@@ -148,7 +152,7 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
         number = cell.get("id", "")
         name = (f"{kind}-{number}" if within else number) if number else f"{stem}-{line}"
         audio = [str(path.parent / a) if (a := cell.get(f"{side}_audio")) else None for side in ("good", "bad")]
-        pair = Pair(name, kind, cell["good"], cell["bad"], *audio)
+        pair = Pair(name, kind, cell["good"], cell["bad"], *audio, two=cell.get("two", ""))
         reason = _problem(pair, ids)
         if reason is None:
             ids.add(pair.id)

@@ -21,7 +21,7 @@ from speechladder.lm.likelihood import sequence_nll
 from speechladder.lm.model import load_model, load_snapshot, prepare_torch
 from speechladder.settings import Scores
 
-COLUMNS = ["item", "id", "voice", "correct", "type", "split"]
+COLUMNS = ["item", "id", "voice", "correct", "type", "split", "two"]
 Row = dict[str, Any]
 
 
@@ -33,7 +33,8 @@ class TaskItems:
 
     def __init__(self, name: str, items: Path, tokens: Path) -> None:
         self.name = name
-        self.rows = [row | {"split": row["split"] or ""} for row in read_table(items, ITEMS, COLUMNS).to_pylist()]
+        table = read_table(items, ITEMS, COLUMNS).to_pylist()
+        self.rows = [row | {name: row[name] or "" for name in ("split", "two")} for row in table]
         table = read_table(tokens, ITEM_TOKENS)
         by_item = dict(zip(table.column("item").to_pylist(), table.column("tokens").to_pylist()))
         missing = [r["item"] for r in self.rows if r["item"] not in by_item]
@@ -152,7 +153,7 @@ def _learning_curve(
         point = {"seed": about["seed"], "train_tokens": seen, "final": final}
         for i, value in zip(chosen, values):
             name, row, sequence = rows[i]
-            kept = {key: row[key] for key in ("item", "id", "voice", "correct")} | {"task": name}
+            kept = {key: row[key] for key in ("item", "id", "voice", "correct", "two")} | {"task": name}
             yield kept | point | {"nll": value, "tokens": len(sequence) - 1}
 
 

@@ -44,6 +44,7 @@ class Half:
         item: the id of this half; `id` is that of the pair
         read: returns (n,) float32 at 16 kHz or raises AudioError
         speak: returns the utterance with the synthesizer's own times; None if an aligner finds the times
+        two: the name that the pairs of a crossed two share, or ""
         phones: ARPAbet phones of the whole text from a gold table, or None
         official: whether the half belongs to an official benchmark. Such a benchmark is scored whole, so a half that
             cannot be aligned gets phones of mean duration.
@@ -58,6 +59,7 @@ class Half:
     read: Callable[[], np.ndarray] | None = None
     speak: Callable[[], Utterance] | None = None
     split: str = ""
+    two: str = ""
     phones: tuple[str, ...] | None = None
     official: bool = False
 

@@ -40,6 +40,7 @@ ITEMS = pa.schema(
         ("correct", pa.bool_()),
         ("type", pa.string()),  # phenomenon, topic or frequency band
         ("split", pa.string()),  # of an official benchmark: dev or test; otherwise ""
+        ("two", pa.string()),  # shared by the two pairs of a crossed two; "" for a pair that stands alone
         ("text", pa.string()),  # normalised
         ("words", pa.list_(SPAN)),
         ("phones", pa.list_(SPAN)),
@@ -69,6 +70,7 @@ SCORES = pa.schema(
         ("correct", pa.bool_()),
         ("type", pa.string()),
         ("split", pa.string()),
+        ("two", pa.string()),
         ("seed", pa.int32()),
         ("nll", pa.float64()),  # nats, sum over tokens
         ("tokens", pa.int32()),
@@ -134,6 +136,7 @@ LEARNING = pa.schema(
         ("id", pa.string()),
         ("voice", pa.string()),
         ("correct", pa.bool_()),
+        ("two", pa.string()),
         ("task", pa.string()),
         ("seed", pa.int32()),
         ("train_tokens", pa.int64()),  # tokens that these weights have seen
@@ -162,7 +165,10 @@ def read_table(path: str | Path, schema: pa.Schema, columns: list[str] | None = 
         raise UserError(f"{path}: not a readable Parquet file ({error}); delete it and run again") from None
     for field in schema if columns is None else [schema.field(c) for c in columns]:
         if field.name not in table.schema.names:
-            raise UserError(f"{path}: column '{field.name}' is missing; expected {', '.join(schema.names)}")
+            raise UserError(
+                f"{path}: column '{field.name}' is missing; expected {', '.join(schema.names)}; another version wrote "
+                "the file: delete it and run the stage that makes it"
+            )
         if table.schema.field(field.name).type != field.type:
             raise UserError(
                 f"{path}: column '{field.name}' is {table.schema.field(field.name).type}, expected {field.type}"

@@ -30,6 +30,7 @@ from speechladder.report.style import (
 
 BASELINE_MARKS = dict(zip(baselines.BASELINES, "|1+x"))
 BABBLE = {"color": "0.6", "marker": "x", "linestyle": "none", "markersize": 6.5, "zorder": 1, "clip_on": False}
+FAINT = 0.35  # opacity of a step that starts at the floor
 
 
 def draw_all(results: Path, folder: Path | None = None) -> None:
@@ -56,7 +57,10 @@ def _width() -> float:
 
 
 def draw_ladder(path: Path, folder: Path, baselines_path: Path | None = None) -> Figure:
-    """The accuracy of each rung on each task with its interval, in the order of the table, and the chance line."""
+    """The accuracy of each rung on each task with its interval, in the order of the table, and the chance line.
+
+    Below the name of a rung stands how often its models have read the training data (mean over seeds).
+    """
     rows = read_csv(path, table_columns())
     height = 1.7 + 0.42 * len(rows)
     with open_figure(folder, "ladder", _width(), height, len(TASKS), sharey=True, sharex=True) as (figure, axes):
@@ -74,7 +78,7 @@ def draw_ladder(path: Path, folder: Path, baselines_path: Path | None = None) ->
         lowest = min(lowest, least)
         axes[0].set(xlim=(10 * (lowest // 10) - 2, 102), ylim=(len(rows) - 0.5, -0.5))
         axes[0].xaxis.set_major_locator(MultipleLocator(10 if lowest > 20 else 20))
-        axes[0].set_yticks(range(len(rows)), [row["rung"] for row in rows])
+        axes[0].set_yticks(range(len(rows)), [f"{row['rung']}\n{row['passes']} passes" for row in rows], fontsize=9)
         add_legend(figure, "chance", more=marks)
     return figure
 
@@ -93,7 +97,7 @@ def _draw_baselines(axes: dict[str, Axes], rungs: Sequence[str], path: Path | No
 
 
 def draw_factors(path: Path, folder: Path) -> Figure:
-    """The change of accuracy at each step of the ladder, with its paired interval."""
+    """The change of accuracy at each step of the ladder, with its paired interval; faint if it starts at the floor."""
     rows = read_csv(path, factors.COLUMNS)
     steps = list(dict.fromkeys((r["factor"], r["from_rung"], r["to_rung"]) for r in rows))
     height = 1.9 + 0.55 * max(len(steps), 1)
@@ -109,14 +113,16 @@ def draw_factors(path: Path, folder: Path) -> Figure:
                 at = steps.index((row["factor"], row["from_rung"], row["to_rung"]))
                 ends = floats(row, "difference", "difference_low", "difference_high")
                 offset = -0.14 if row["norm"] == "sum" else 0.14
-                draw_interval(axis, at + offset, *ends, row["norm"] == "sum", look(row["to_rung"]))
+                opacity = FAINT if row["floor"] == "true" else 1.0
+                draw_interval(axis, at + offset, *ends, row["norm"] == "sum", look(row["to_rung"]), opacity)
             axis.grid(axis="x", color="0.92")
             axis.set_ylim(len(steps) - 0.5, -0.5)
         if steps:
             labels = [f"{factor}\n{start} \N{RIGHTWARDS ARROW}\n{end}" for factor, start, end in steps]
             axes[0].set_yticks(range(len(steps)), labels, fontsize=8)
             axes[0].margins(x=0.08)
-            add_legend(figure, "no change")
+            faint = Line2D([], [], color="0.2", marker="o", alpha=FAINT, label="starts at the floor")
+            add_legend(figure, "no change", more=[faint] if any(row["floor"] == "true" for row in rows) else [])
     return figure
 
 

@@ -46,14 +46,14 @@ REFERENCE = {"color": "0.45", "linestyle": "--", "linewidth": 1, "zorder": 1}
 
 @contextmanager
 def open_figure(
-    folder: Path, name: str, width: float, height: float, panels: int, **options: Any
+    folder: Path, name: str, width: float, height: float, panels: int, rows: int = 1, **options: Any
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Yield a figure of this size (inches) with a row of panels, and write {folder}/{name}.svg and .png at the end."""
+    """Yield a figure of this size (inches) with rows of panels, and write {folder}/{name}.svg and .png at the end."""
     with matplotlib.rc_context(STYLE):
         # a Figure without pyplot needs no window system and has no global state
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # inches
-        axes = figure.subplots(1, panels, squeeze=False, **options)[0]
+        axes = figure.subplots(rows, panels, squeeze=False, **options).flat
         yield figure, list(axes)
         for suffix, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             with atomic(folder / f"{name}.{suffix}") as temporary:
@@ -81,12 +81,19 @@ def add_legend(figure: Figure, reference: str, rungs: Sequence[str] = (), more: 
 
 
 def draw_interval(
-    axis: Axes, at: float, value: float, low: float, high: float, filled: bool, style: dict[str, str]
+    axis: Axes,
+    at: float,
+    value: float,
+    low: float,
+    high: float,
+    filled: bool,
+    style: dict[str, str],
+    alpha: float = 1.0,
 ) -> None:
-    """A value with its interval on the row `at`, as a filled or open marker on a bar."""
-    axis.plot([low, high], [at, at], color=style["color"], linewidth=2, solid_capstyle="butt", zorder=2)
+    """A value with its interval on the row `at`, as a filled or open marker on a bar; `alpha` is its opacity."""
+    axis.plot([low, high], [at, at], color=style["color"], linewidth=2, solid_capstyle="butt", zorder=2, alpha=alpha)
     face = style["color"] if filled else "white"
-    axis.plot([value], [at], **style, linestyle="none", markerfacecolor=face, markersize=6.5, zorder=3)
+    axis.plot([value], [at], **style, linestyle="none", markerfacecolor=face, markersize=6.5, zorder=3, alpha=alpha)
 
 
 def note_no_rows(axis: Axes, text: str) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from speechladder.analysis.csv_tables import accuracy_columns, interval_columns, read_csv
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.files import read_json
+from speechladder.report.notes import floor_notes, seeds_note, twos_note, types_notes, variability_notes
 
 PLAIN_WIDTH = 100  # columns if stdout is no terminal
 CONTINUATION_TITLES = ("rung", "PPL", "ceiling", "babble", "dist-2", "words/s", "empty")
@@ -35,15 +36,16 @@ def show(results: Path, file: TextIO | None = None, width: int | None = None) ->
     Raises UserError if a table is missing or lacks a column.
     """
     path = results / "table.csv"
-    facts = ["rung", "vocab_size", "tokens_per_second", "train_tokens", "valid_bits_per_second"]
-    rows = read_csv(path, [*facts, *accuracy_columns()])
+    facts = ("rung", "vocab_size", "tokens_per_second", "seeds", "train_tokens", "passes", "valid_bits_per_second")
+    rows = read_csv(path, [*facts, *accuracy_columns(), *accuracy_columns(kind="pairwise_")])
     console = Console(file=file, width=width, highlight=False, emoji=False, markup=False)
     if width is None and not console.is_terminal:
         console = Console(file=file, width=PLAIN_WIDTH, highlight=False, emoji=False, markup=False)
-    table = _table("Models", ["rung", "vocab", "tokens/s", "train tokens", "valid bits/s"])
+    table = _table("Models", ["rung", "vocab", "tokens/s", "train tokens", "passes", "valid bits/s"])
     for row in rows:
         values = int(row["vocab_size"]), float(row["tokens_per_second"]), int(row["train_tokens"])
-        table.add_row(row["rung"], f"{values[0]:,}", f"{values[1]:.1f}", f"{values[2]:,}", row["valid_bits_per_second"])
+        shown = f"{values[0]:,}", f"{values[1]:.1f}", f"{values[2]:,}", row["passes"], row["valid_bits_per_second"]
+        table.add_row(row["rung"], *shown)
     console.print(table)
     console.print()
     for norm, meaning in NORM_TITLES.items():
@@ -55,11 +57,18 @@ def show(results: Path, file: TextIO | None = None, width: int | None = None) ->
             table.add_row(row["rung"], *(_cell(row, f"{task}_{norm}") for task in TASKS))
         console.print(table)
         console.print()
+    for note in (seeds_note(rows), *twos_note(rows), *floor_notes(results), *types_notes(results)):
+        console.print(note)
+    console.print()
     _show_notes(console, results)
     _show_continuation(console, results, rows)
     console.print(f"Table:   {path}", soft_wrap=True)
     if (results / "slm21.csv").is_file():
         console.print(f"sLM21:   {results / 'slm21.csv'} (by frequency, length and type)", soft_wrap=True)
+    if (results / "variability_change.csv").is_file():
+        console.print(f"Dial:    {results / 'variability.csv'}", soft_wrap=True)
+        for note in variability_notes(results / "variability_change.csv"):
+            console.print(f"  {note}")
     figures = sorted(figure.stem for figure in (results / "figures").glob("*.svg"))
     if figures:
         console.print(f"Figures: {results / 'figures'}/*.svg and *.png ({', '.join(figures)})", soft_wrap=True)

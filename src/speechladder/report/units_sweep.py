@@ -87,6 +87,8 @@ def _factor(axis: Axes, rows: list[dict[str, str]], task: str) -> None:
             if row[f"C_{task}_{norm}"]:
                 found = floats(row, *interval_columns(f"C_{task}_{norm}"))
                 draw_interval(axis, at + offset, *found, norm == "sum", _style(row))
+    if not any(row[f"C_{task}_{norm}"] for row in rows for norm in NORM_LABELS):
+        axis.text(0.5, 0.5, "C starts at the floor", ha="center", transform=axis.transAxes, color="0.4")
     axis.set(title=TASKS[task].title, xlabel="factor C, %")
 
 

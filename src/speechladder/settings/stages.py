@@ -139,7 +139,7 @@ STAGES: dict[str, Stage] = {
     ),
     "make_items": Stage(
         "items",
-        version=3,
+        version=4,
         options=_SEED
         | {
             "corpus": ("variability",),
@@ -161,7 +161,7 @@ STAGES: dict[str, Stage] = {
     "tokenize_items": Stage("items"),
     "score_rung": Stage(
         "scores",
-        version=3,
+        version=4,
         options={"scores": ("batch_tokens", "layers", "learning", "learning_pairs")},
         inputs={"benchmarks": ("slm21_splits",)},
         gpu=True,
@@ -244,11 +244,12 @@ STAGES: dict[str, Stage] = {
     "take_fraction": Stage("scaling", inputs={"scaling": ("fractions",)}),
     "scaling": Stage(
         "scaling",
+        version=_ANALYSIS,
         options=_INTERVALS,
         inputs={"scaling": ("rungs", "sizes", "fractions", "seeds"), "benchmarks": ("slm21_splits",)},
     ),
     "variability_run": Stage("variability"),
-    "variability": Stage("variability", version=_ANALYSIS),
+    "variability": Stage("variability", version=_ANALYSIS, options=_INTERVALS),
 }
 
 

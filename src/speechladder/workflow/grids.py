@@ -117,7 +117,7 @@ class ScalingInputs:
 
 
 def variability_config(settings: Settings, level: int) -> str:
-    """The `--config` words of a run of the speech rung alone on a world of this variability level.
+    """The `--config` words of a run of the two rungs of factor C on a world of this variability level.
 
     Raises UserError on a corpus that has no such level.
     """
@@ -128,7 +128,7 @@ def variability_config(settings: Settings, level: int) -> str:
             "results/variability.csv speaks the corpus again at every variability level, and units.source: external "
             "has no units of that speech; run it with an encoder"
         )
-    values = settings.model_dump(mode="json") | {"rungs": ["speech-hubert"]}
+    values = settings.model_dump(mode="json") | {"rungs": ["phone-repeat", "speech-hubert"]}
     values["corpus"]["variability"] = level
     values["continuation"]["enabled"] = False
     return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())

@@ -1,0 +1,93 @@
+"""The table and the steps of a run as README.md shows them, so that README's figures are pasted by a command."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
+
+from speechladder.analysis.csv_tables import accuracy_columns, interval_columns, read_csv
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.io.errors import UserError
+from speechladder.io.files import atomic
+from speechladder.report.notes import Row, seeds_note, twos_note
+from speechladder.settings import Analysis
+
+BEGIN, END = "<!-- TABLE -->", "<!-- /TABLE -->"  # README's lines around what this module writes
+FACTS = ("rung", "vocab_size", "tokens_per_second", "passes", "valid_bits_per_second")
+WIDTH = 130  # of the text
+TITLES = ("rung", "vocabulary", "tokens/s", "passes", "valid bits/s")
+STEPS = ("factor", "task", "norm", "from_rung", "to_rung", *interval_columns("difference"), "floor", "p_holm")
+
+
+def write_readme_table(results: Path = Path("results"), readme: Path | None = None) -> None:
+    """Print the table and the steps of a run as Markdown, or put them into a page.
+
+    Args:
+        results: folder with table.csv and factors.csv
+        readme: page whose lines between <!-- TABLE --> and <!-- /TABLE --> are replaced (default: print)
+    """
+    text = readme_table(results)
+    if readme is None:
+        sys.stdout.write(text)
+        return
+    page = readme.read_text(encoding="utf-8")
+    before, begin, rest = page.partition(BEGIN + "\n")
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{readme}: no lines '{BEGIN}' and '{END}' to put the table between; add them")
+    with atomic(readme) as temporary:
+        temporary.write_text(f"{before}{begin}{text}{end}{after}", encoding="utf-8")
+
+
+def readme_table(results: Path) -> str:
+    """The rungs, the steps between them and what their intervals hold, as Markdown.
+
+    Raises UserError if a table is missing or lacks a column.
+    """
+    columns = (*FACTS, "seeds", *accuracy_columns(), *accuracy_columns(kind="pairwise_"), *interval_columns("ppl"))
+    rows = read_csv(results / "table.csv", columns)
+    tasks = [task.short_title for task in TASKS.values()]
+    table = [[*TITLES, *tasks, "continuation PPL"], ["---"] * (len(TITLES) + len(tasks) + 1)]
+    table += [_rung(row) for row in rows]
+    steps = [["step", *tasks], ["---"] * (1 + len(tasks))]
+    steps += _steps(read_csv(results / "factors.csv", STEPS))
+    below = (
+        "Accuracies are percentages by summed log-likelihood, chance is 50; brackets are "
+        f"{100 * Analysis().confidence:g} % intervals.",
+        seeds_note(rows),
+        *twos_note(rows),
+        "Steps are percentage points, with p-values adjusted over the steps of a task (Holm).",
+        "(floor): the step starts at chance, where no loss can show.",
+    )
+    return "\n".join(
+        [*map(_line, table), "", *map(_line, steps), "", fill(" ".join(below), WIDTH, break_on_hyphens=False), ""]
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |" if set(cells) != {"---"} else f"|{'|'.join(cells)}|"
+
+
+def _rung(row: Row) -> list[str]:
+    facts = [f"{float(row['tokens_per_second']):.1f}", row["passes"], f"{float(row['valid_bits_per_second']):.1f}"]
+    cells = [_interval([float(row[name]) for name in interval_columns(f"{task}_sum")], 1, 0) for task in TASKS]
+    ppl = _interval([float(row[name]) for name in interval_columns("ppl")], 0, 0) if row["ppl_low"] else "-"
+    return [row["rung"], f"{int(row['vocab_size']):,}", *facts, *cells, ppl]
+
+
+def _steps(rows: Sequence[Row]) -> list[list[str]]:
+    """A line per step, a cell per task, by the sum."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["norm"] == "sum":
+            cell = _interval([float(row[name]) for name in interval_columns("difference")], 1, 1, "+")
+            mark = " (floor)" if row["floor"] == "true" else f", p {float(row['p_holm']):.2g}"
+            step = f"**{row['factor']}**: {row['from_rung']} → {row['to_rung']}"
+            found.setdefault(step, {})[row["task"]] = cell + mark
+    return [[step, *(cells.get(task, "-") for task in TASKS)] for step, cells in found.items()]
+
+
+def _interval(ends: Sequence[float], decimals: int, of_ends: int, sign: str = "") -> str:
+    """'85.3 [82, 88]', with thousands separated; `sign` "+" writes the sign of positive numbers too."""
+    value, low, high = ends
+    return f"{value:{sign},.{decimals}f} [{low:{sign},.{of_ends}f}, {high:{sign},.{of_ends}f}]"
