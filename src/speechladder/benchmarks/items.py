@@ -6,17 +6,18 @@ their own recordings. The synthesizer speaks pairs that have no audio. benchmark
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
 
 from speechladder.alignment.durations import Durations
-from speechladder.benchmarks.pairs import Pair, read_pairs, spread
+from speechladder.benchmarks.pairs import Pair, in_twos, read_pairs, spread
 from speechladder.benchmarks.spoken import ESTIMATED, GIVEN, Half, Speaker, Stimuli, Utterance, VoicedPair
 from speechladder.benchmarks.tasks.registry import get_task
+from speechladder.benchmarks.tasks.task import BOUND
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.speak import Voice, speak, voices
 from speechladder.corpora.text import normalise
@@ -25,12 +26,14 @@ from speechladder.io.columns import growing_table
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_json
 from speechladder.io.hashing import stable_hash
-from speechladder.io.progress import progress
+from speechladder.io.progress import progress, say
 from speechladder.io.rejects import Rejects
 from speechladder.io.spans import as_rows
-from speechladder.io.tables import ITEMS
+from speechladder.io.tables import ITEMS, read_table
 from speechladder.settings import Alignment, Benchmarks, Corpus
 
+GENERATED = "generated"
+SPOKEN_COLUMNS = ["id", "voice", "correct", "text", "phones"]
 GROUP = 256  # items that are written together: about 20 MB
 
 
@@ -53,7 +56,8 @@ def make_items(
 ) -> None:
     """Make the items of one task: generated, from pairs files or official, spoken, with time-aligned words and phones.
 
-    If one half of a pair cannot be spoken, read or aligned in a voice, both halves are left out in that voice.
+    If one half of a pair cannot be spoken, read or aligned in a voice, both halves are left out in that voice, and so
+    is the other pair of a two.
     Recordings of official benchmarks are never left out because an alignment fails: see `spoken.Half`. The table is
     written group by group, so memory does not grow with the benchmark. Raises UserError if more than `max_rejected` of
     the pairs, voice by voice, are lost, or if none is left.
@@ -78,12 +82,13 @@ def make_items(
         stimuli = known.official.read(benchmarks, transcripts, rejects)
         stimuli.source = known.official.title
     else:
-        source, count = "pairs files" if pairs else "generated", known.voices(benchmarks)
+        source, count = "pairs files" if pairs else GENERATED, known.voices(benchmarks)
         if pairs:
             found = _from_files(pairs, benchmarks.max_pairs, rejects)
         else:
             found = known.generate(benchmarks, seed, list(cuts))
-        voiced = [v for n, pair in enumerate(found) for v in _voiced(pair, n, count, variability, seed, speaker)]
+        units = enumerate(in_twos(found))
+        voiced = [v for n, own in units for pair in own for v in _voiced(pair, n, count, variability, seed, speaker)]
         stimuli = Stimuli(voiced, facts={"files": list(map(str, pairs))}, source=source)
     times: Counter[str] = Counter()
     used: set[str] = set()
@@ -91,16 +96,17 @@ def make_items(
     def rows() -> Iterator[dict[str, object]]:
         utterances = speaker.utter([half for pair in stimuli.voiced for half in pair])
         with progress(f"items of {task}", len(stimuli.voiced), "pairs/s") as meter:
-            for pair in stimuli.voiced:
-                spoken = list(islice(utterances, len(pair)))
-                fault = next((found for found in spoken if isinstance(found, Exception)), None)
-                if fault is not None:
-                    rejects.add(f"{pair[0].id}|{pair[0].voice}", str(fault), stimuli.archive)
-                else:
-                    times.update(utterance.times for utterance in spoken)
-                    used.add(pair[0].id)
-                    yield from map(_row, pair, spoken)
-                meter.advance(1)
+            for _, unit in groupby(stimuli.voiced, lambda pair: (pair[0].two, not pair[0].two and pair[0].item)):
+                said = [(pair, list(islice(utterances, len(pair)))) for pair in unit]
+                faults = _faults(said)
+                for pair, spoken in said:
+                    if fault := faults.get(pair[0].voice):
+                        rejects.add(f"{pair[0].id}|{pair[0].voice}", fault, stimuli.archive)
+                    else:
+                        times.update(utterance.times for utterance in spoken)
+                        used.add(pair[0].id)
+                        yield from map(_row, pair, spoken)
+                meter.advance(len(said))
 
     made = rows()
     with growing_table(out, ITEMS.with_metadata(stimuli.metadata or None), GROUP) as table:
@@ -109,8 +115,30 @@ def make_items(
         if not used:
             raise UserError(f"{task}: no pair could be used; the first reasons: {rejects.rows[:3]}")
     rejects.write(rejected, len(stimuli.voiced) + stimuli.lost, max_rejected)
+    if known.shortcuts and stimuli.source == GENERATED:
+        shares = known.shortcuts(list(cuts), read_table(out, ITEMS, SPOKEN_COLUMNS).to_pylist())
+        stimuli.facts["shortcuts"] = {name: round(share, 4) for name, share in shares.items()}
+        if unbalanced := _unbalanced(shares):
+            stimuli.notes.append(unbalanced)
+            say(f"{task} is {unbalanced}; more pairs or more words balance it better")
     if about:
         write_json(about, _about(task, stimuli, len(used), times, speaker, len(rejects.rows)))
+
+
+def _unbalanced(shares: Mapping[str, float]) -> str:
+    """The short cuts that solve more or less than the bound allows, as the end of a sentence on the task, or ""."""
+    found = [f"{name} solves {100 * share:.1f} %" for name, share in shares.items() if abs(share - 0.5) > BOUND + 1e-9]
+    return f"not balanced within {50 - 100 * BOUND:.0f} to {50 + 100 * BOUND:.0f} %: {', '.join(found)}" if found else ""
+
+
+def _faults(said: Sequence[tuple[VoicedPair, Sequence[object]]]) -> dict[str, str]:
+    """Voice -> the first reason why a pair, or both pairs of a two, cannot be used in it."""
+    faults: dict[str, str] = {}
+    for pair, spoken in said:
+        for found in spoken:
+            if isinstance(found, Exception):
+                faults.setdefault(pair[0].voice, str(found))
+    return faults
 
 
 def _from_files(files: Sequence[Path], max_pairs: int, rejects: Rejects) -> list[Pair]:
@@ -123,7 +151,7 @@ def _from_files(files: Sequence[Path], max_pairs: int, rejects: Rejects) -> list
 
 
 def voices_of(number: int, count: int, variability: int) -> list[Voice]:
-    """`count` voices of the pool for the pair with this number; neighbouring pairs get different ones, so all occur."""
+    """`count` voices of the pool for the pair or two with this number; neighbours get different ones, so all occur."""
     pool = voices(variability)
     return [pool[(number * count + k) % len(pool)] for k in range(min(count, len(pool)))]
 
@@ -131,7 +159,8 @@ def voices_of(number: int, count: int, variability: int) -> list[Voice]:
 def _voiced(pair: Pair, number: int, count: int, variability: int, seed: int, speaker: Speaker) -> Iterator[VoicedPair]:
     """The halves of a pair in each of its voices.
 
-    Both halves have the same voice in the same style and the same seed of the synthesizer: only the words differ.
+    Both halves of a pair, and both pairs of a two, have the same voice in the same style and the same seed of the
+    synthesizer: only the words differ.
     """
 
     def half(correct: bool, voice: str, **way: Callable) -> Half:
@@ -143,7 +172,7 @@ def _voiced(pair: Pair, number: int, count: int, variability: int, seed: int, sp
         yield tuple(half(correct, GIVEN, read=partial(read_audio, Path(audio))) for correct, audio in recordings)
         return
     for voice in voices_of(number, count, variability):
-        draw = stable_hash(seed, "item", pair.id, voice.name) % 2**31
+        draw = stable_hash(seed, "item", pair.two or pair.id, voice.name) % 2**31
         styled = voice.jittered(random.Random(draw))
         way, say = ("speak", speaker.synthesize) if speaker.truth else ("read", _wave)
         texts = ((True, pair.good), (False, pair.bad))

@@ -22,6 +22,7 @@ class OfficialPair:
     type: str
     voiced: list[VoicedPair]
     length: int | None = None
+    two: str = ""  # no official benchmark has crossed twos
 
 
 def spread_over_types(pairs: Sequence[OfficialPair], max_pairs: int) -> list[OfficialPair]:

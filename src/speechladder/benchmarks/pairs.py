@@ -7,10 +7,10 @@ the columns good and bad.
 import csv
 import gzip
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from speechladder.corpora.text import normalise
 from speechladder.io.errors import UserError
@@ -46,6 +46,16 @@ class Pair:
     good_audio: str | None = None
     bad_audio: str | None = None
     two: str = ""
+
+
+class InTwo(Protocol):
+    """A dataclass of a pair that may belong to a two."""
+
+    id: str
+    two: str
+
+
+P = TypeVar("P", bound=InTwo)
 
 
 class BadRow(str):
@@ -127,8 +137,9 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
     """Read a pairs file, and return the pairs and the rejects as (line number, reason).
 
     In BLiMP's files the id is UID-pairID and the type is UID. In a file without such columns the id is the file's name
-    and line, and the type is the file's name. Audio paths are relative to the file. Raises UserError that names file,
-    row and column if the file is missing or unreadable, lacks the columns, or has no usable row.
+    and line, and the type is the file's name. Audio paths are relative to the file. If one pair of a two is rejected,
+    so is the other. Raises UserError that names file, row and column if the file is missing or unreadable, lacks the
+    columns, has no usable row, or has a two of other than two pairs.
     """
     path = Path(path)
     stem = path.name.split(".")[0]
@@ -136,6 +147,7 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
     rejects: list[tuple[int, str]] = []
     columns: dict[str, str] = {}
     ids: set[str] = set()
+    twos: dict[str, list[int]] = {}  # rows of each two
     for line, row in table_rows(path):
         if isinstance(row, BadRow):
             rejects.append((line, row))
@@ -154,21 +166,60 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
         audio = [str(path.parent / a) if (a := cell.get(f"{side}_audio")) else None for side in ("good", "bad")]
         pair = Pair(name, kind, cell["good"], cell["bad"], *audio, two=cell.get("two", ""))
         reason = _problem(pair, ids)
+        if pair.two:
+            twos.setdefault(pair.two, []).append(line)
         if reason is None:
             ids.add(pair.id)
             pairs.append(pair)
         else:
             rejects.append((line, reason))
+    pairs, rejects = _whole_twos(path, pairs, rejects, twos)
     if not pairs:
         first = f"; row {rejects[0][0]}: {rejects[0][1]}" if rejects else ""
         raise UserError(f"{path}: no usable pair among {len(rejects)} rows{first}")
     return pairs, rejects
 
 
-def spread(pairs_by_file: Mapping[str, list[Pair]], max_pairs: int) -> list[Pair]:
+def _whole_twos(
+    path: Path, pairs: list[Pair], rejects: list[tuple[int, str]], twos: dict[str, list[int]]
+) -> tuple[list[Pair], list[tuple[int, str]]]:
+    """Reject each pair whose partner in a two is rejected; raises UserError if a two has other than two pairs."""
+    for two, lines in twos.items():
+        if len(lines) != 2:
+            raise UserError(
+                f"{path}, row {lines[0]}: the two '{two}' has {len(lines)} pairs (rows {', '.join(map(str, lines))}); "
+                "give exactly two pairs the same value in the column two, or leave it empty"
+            )
+    bad = {line for line, _ in rejects}
+    torn = {two: lines for two, lines in twos.items() if len(bad.intersection(lines)) == 1}
+    for one, other in torn.values():
+        line, partner = (other, one) if one in bad else (one, other)
+        rejects = [*rejects, (line, f"the other pair of its two is rejected (row {partner})")]
+    return [pair for pair in pairs if pair.two not in torn], sorted(rejects, key=lambda reject: reject[0])
+
+
+def in_twos(pairs: Sequence[P]) -> list[list[P]]:
+    """The pairs of each two together, and every other pair alone, in the order of their first pairs."""
+    units: dict[object, list[P]] = {}
+    for number, pair in enumerate(pairs):
+        units.setdefault(pair.two or number, []).append(pair)
+    return list(units.values())
+
+
+def _unique(name: str, stem: str, taken: Collection[str]) -> str:
+    """`name`, or if that is taken, `name` with the stem of its file before it."""
+    serial, wanted = 2, name
+    while wanted in taken:
+        wanted = f"{stem}/{name}" if serial == 2 else f"{stem}/{name}#{serial - 1}"
+        serial += 1
+    return wanted
+
+
+def spread(pairs_by_file: Mapping[str, list[P]], max_pairs: int) -> list[P]:
     """At most `max_pairs` pairs (0 takes all), as evenly over the files as possible and evenly spaced in each.
 
-    The order of the files is kept. An id that an earlier file has too gets its file's stem as a prefix.
+    The order of the files is kept, and the pairs of a two stand together, taken or left together. An id or a two that
+    an earlier file has too gets its file's stem as a prefix. Raises UserError if `max_pairs` is less than a two.
     """
     quota = dict.fromkeys(pairs_by_file, 0)
     left = max_pairs or sum(map(len, pairs_by_file.values()))
@@ -181,16 +232,27 @@ def spread(pairs_by_file: Mapping[str, list[Pair]], max_pairs: int) -> list[Pair
             take = min(share, len(pairs_by_file[name]) - quota[name], left)
             quota[name] += take
             left -= take
-    out: list[Pair] = []
+    out: list[P] = []
     ids: set[str] = set()
+    twos: set[str] = set()
     for name, pairs in pairs_by_file.items():
         stem = Path(name).name.split(".")[0]
-        for i in range(quota[name]):
-            pair = pairs[i * len(pairs) // quota[name]]
-            serial, wanted = 2, pair.id
-            while wanted in ids:
-                wanted = f"{stem}/{pair.id}" if serial == 2 else f"{stem}/{pair.id}#{serial - 1}"
-                serial += 1
-            ids.add(wanted)
-            out.append(pair if wanted == pair.id else replace(pair, id=wanted))
+        for unit in _evenly(in_twos(pairs), quota[name], len(pairs)):
+            two = _unique(unit[0].two, stem, twos) if unit[0].two else ""
+            twos.add(two)
+            for pair in unit:
+                own = _unique(pair.id, stem, ids)
+                ids.add(own)
+                out.append(pair if (own, two) == (pair.id, pair.two) else replace(pair, id=own, two=two))
+    if not out and any(pairs_by_file.values()):
+        raise UserError(f"benchmarks.max_pairs={max_pairs}: is less than the two pairs of a two; raise it")
     return out
+
+
+def _evenly(units: list[list[P]], quota: int, count: int) -> list[list[P]]:
+    """Evenly spaced units with at most `quota` of the `count` pairs."""
+    size = len(units) * quota // count if count else 0
+    taken = [units[i * len(units) // size] for i in range(size)]
+    while sum(map(len, taken)) > quota:
+        taken.pop()
+    return taken

@@ -1,11 +1,13 @@
 """espeak-ng through ctypes: text in, 22,050 Hz samples and timed phonemes out.
 
-The library keeps state between calls and seeds some voices from the clock. So each call loads the library again (7-8
-ms) and sets its random seed. The same arguments then give the same bytes, in any process and in any order.
+The library keeps state between texts and seeds some voices from the clock. So each call loads the library again and
+sets its random seed. The same arguments then give the same bytes, in any process and in any order. To load it takes
+longer than to speak a word: `synthesise_all` loads it once for many texts.
 """
 
 import _ctypes
 import ctypes
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import espeakng_loader
@@ -59,6 +61,17 @@ def synthesise(
     starts. `mnemonics`: text between [[ and ]] is read as phonemes (phones.to_espeak), not as letters. Raises UserError
     if the voice does not exist.
     """
+    ((samples, phonemes),) = synthesise_all([text], voice, rate, pitch, pitch_range, seed, mnemonics)
+    return samples, phonemes
+
+
+def synthesise_all(
+    texts: Sequence[str], voice: str, rate: int, pitch: int, pitch_range: int, seed: int, mnemonics: bool = False
+) -> Iterator[tuple[np.ndarray, list[Phoneme]]]:
+    """Yield each text as `synthesise` speaks it. A text may sound a little different after others than it does alone.
+
+    The generator must be read to its end or closed before the next call.
+    """
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     waves: list[bytes] = []
     phonemes: list[Phoneme] = []
@@ -91,10 +104,12 @@ def synthesise(
         for parameter, value in settings.items():
             library.espeak_SetParameter(parameter, value, 0)
         library.espeak_ng_SetRandSeed(ctypes.c_long(seed))  # after the voice: setting some voices draws random numbers
-        encoded = text.encode("ascii")
-        library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8 | (_MNEMONICS if mnemonics else 0), None, None)
-        library.espeak_Synchronize()
+        for text in texts:
+            waves, phonemes, word, begin = [], [], 0, None
+            encoded, flags = text.encode("ascii"), _UTF8 | (_MNEMONICS if mnemonics else 0)
+            library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, flags, None, None)
+            library.espeak_Synchronize()
+            yield np.frombuffer(b"".join(waves), dtype=np.int16), phonemes
     finally:
         library.espeak_Terminate()
         _ctypes.dlclose(library._handle)
-    return np.frombuffer(b"".join(waves), dtype=np.int16), phonemes

@@ -3,7 +3,7 @@
 import bisect
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ from speechladder.corpora.text import normalise
 from speechladder.corpora.voices import Voice, voices
 from speechladder.io.spans import Span
 
-__all__ = ["Spoken", "Voice", "pronounce", "speak", "voices"]
+__all__ = ["Spoken", "Voice", "phone_lengths", "pronounce", "speak", "voices"]
 
 EDGE = SAMPLE_RATE * 80 // 1000  # silence before and after, in samples
 SHORTEST = SAMPLE_RATE // 50  # samples of the shortest phone: 20 ms, so that each phone has a frame centre at 50 Hz
@@ -227,6 +227,42 @@ def pronounce(word: str) -> list[str]:
     return [label for label, _ in _alone(word, "en-us")]
 
 
+def phone_lengths(words: Sequence[str], voice: Voice) -> list[list[tuple[str, int]]]:
+    """The phones of each word with their lengths in samples at 16 kHz, as `speak` times them, without edges or sound.
+
+    The library is loaded once: 0.5 ms a word, where `speak` takes 4. The same words give the same lengths. Raises
+    ValueError if a word has no letters or is silent.
+    """
+    prepared = [_prepare(word) for word in words]
+    said = espeak.synthesise_all(
+        [text for text, _ in prepared], voice.espeak, voice.rate, voice.pitch, voice.pitch_range, 0
+    )
+    out = []
+    for word, (_, starts), (wave, events) in zip(words, prepared, said, strict=True):
+        end = round(len(wave) * SAMPLE_RATE / espeak.RATE)
+        phones, begin, end = _sounding(_phones(events, starts, voice.accent, end), end, word)
+        labels, lengths = _timed(phones, begin, end)
+        out.append(list(zip(labels, lengths))[1:-1])
+    return out
+
+
+def _sounding(phones: list[_Phone], end: int, text: str) -> tuple[list[_Phone], int, int]:
+    """The phones between the silent edges, and the samples at which they begin and end; raises ValueError."""
+    phones = _drop_short_pauses(phones, end)
+    sounding = [k for k, p in enumerate(phones) if p.label != SIL]
+    if not sounding:
+        raise ValueError(f"espeak-ng is silent for {text!r}")
+    last = sounding[-1] + 1
+    return phones[sounding[0] : last], phones[sounding[0]].start, phones[last].start if last < len(phones) else end
+
+
+def _timed(phones: list[_Phone], begin: int, end: int) -> tuple[list[str], list[int]]:
+    """Labels and lengths in samples of the phones, with a silent edge before and after them."""
+    labels = [SIL, *(p.label for p in phones), SIL]
+    lengths = [EDGE, *np.diff([*(p.start for p in phones), end]).tolist(), EDGE]
+    return labels, lengthen(restore_sonorants(labels, lengths))
+
+
 def speak(text: str, voice: Voice, seed: int) -> Spoken:
     """Speak a text, a word or a non-word. The same arguments give the same samples, in any process and order.
 
@@ -238,18 +274,10 @@ def speak(text: str, voice: Voice, seed: int) -> Spoken:
         prepared, voice.espeak, voice.rate, voice.pitch, voice.pitch_range, seed & 0x7FFFFFFF
     )
     audio = soxr.resample(wave.astype(np.float32) / 32768, espeak.RATE, SAMPLE_RATE)
-    phones = _drop_short_pauses(_phones(events, starts, voice.accent, len(audio)), len(audio))
-    sounding = [k for k, p in enumerate(phones) if p.label != SIL]
-    if not sounding:
-        raise ValueError(f"espeak-ng is silent for {text!r}")
-    begin = phones[sounding[0]].start
-    end = phones[sounding[-1] + 1].start if sounding[-1] + 1 < len(phones) else len(audio)
-    phones = phones[sounding[0] : sounding[-1] + 1]
+    phones, begin, end = _sounding(_phones(events, starts, voice.accent, len(audio)), len(audio), text)
     _assign_words(phones, words, voice.accent)
+    _, lengths = _timed(phones, begin, end)
     phones = [_Phone(SIL, 0, -1), *phones, _Phone(SIL, 0, -1)]
-    inner = [*(p.start - begin for p in phones[1:-1]), end - begin]
-    lengths = [EDGE, *np.diff(inner).tolist(), EDGE]
-    lengths = lengthen(restore_sonorants([p.label for p in phones], lengths))
     edges = np.concatenate([[0], np.cumsum(lengths)]).tolist()
     samples = np.zeros(edges[-1], dtype=np.float32)
     # espeak-ng's sound before the first phone and after the last is kept, as far as it fits into the silent edges

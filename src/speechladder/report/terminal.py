@@ -75,7 +75,7 @@ def show(results: Path, file: TextIO | None = None, width: int | None = None) ->
 
 
 def _show_notes(console: Console, results: Path) -> None:
-    """Print what the reader of the accuracies should know of official benchmarks; generated items have no notes."""
+    """Print what the reader of the accuracies should know of the items."""
     paths = {task: results / "benchmarks" / task / "about.json" for task in TASKS}
     notes = {task: read_json(path).get("notes", []) for task, path in paths.items() if path.is_file()}
     for task, found in notes.items():

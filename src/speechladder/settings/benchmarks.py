@@ -15,7 +15,11 @@ class Benchmarks(Section):
         320, ge=2, description="Number of minimal pairs of sentences that are generated, spread over the phenomena."
     )
     topic_pairs: int = Field(
-        200, ge=2, description="Number of stories that are generated, each with a right and an off-topic ending."
+        400,
+        ge=2,
+        multiple_of=2,
+        description="Number of stories that are generated, each with a right and an off-topic ending. They come in twos that "
+        "exchange their endings.",
     )
     voices: int = Field(2, ge=1, description="Number of voices that speak each pair of words or sentences.")
     topic_voices: int = Field(1, ge=1, description="Number of voices that speak each pair of stories.")

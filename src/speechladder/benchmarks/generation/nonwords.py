@@ -2,28 +2,42 @@
 
 A word is cut into consonant and vowel segments. About a third of them are replaced by others of the same place and
 length that words have beside the same neighbours. Length, syllable count, inflection and most segments stay the same.
-Letter transitions are matched: one half of the non-words is slightly likelier than its word under a letter bigram, and
-the other half slightly less likely.
+Every word gets many candidates, which are spoken. Those with another number of phones are dropped, and one of the rest
+is chosen so that over the set no length, unigram or bigram tells words from non-words (generation.shortcuts).
 """
 
-import math
 import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
+
 from speechladder.alignment.pocketsphinx import bundled_dictionary
+from speechladder.benchmarks.generation.shortcuts import Said, Statistics, Usage, balance
 from speechladder.benchmarks.pairs import Pair
 from speechladder.corpora.cuts import read_cuts
+from speechladder.corpora.phones import strip_stress
+from speechladder.corpora.speak import Voice, phone_lengths
+from speechladder.corpora.world import documents
 from speechladder.corpora.world import lexicon as lx
 from speechladder.io.errors import UserError
 
 _SEGMENT = re.compile(r"qu|(?:(?!qu)[bcdfghjklmnpqrstvwxz])+|[aeiouy]+")
 MIN_COUNT = 2  # a word is tested if the training text holds it at least this often
-PROPOSALS = 120  # candidates that are drawn for each word
+PROPOSALS = 400  # candidates that are drawn for each word
+SPOKEN = 40  # candidates that are spoken
+USAGE_WORDS, USAGE_TYPES = 200_000, 5_000  # words of training text that are counted, and how many of them are spoken
+
+Say = Callable[[Sequence[str]], list[Said]]
+
+
+def neutral(words: Sequence[str]) -> list[Said]:
+    """The phones of words in the synthesizer's plain voice: the voices of items are the same for both halves."""
+    return phone_lengths(words, Voice("neutral"))
 
 
 def segments(word: str) -> tuple[str, ...]:
@@ -114,34 +128,23 @@ def _stems(word: str) -> list[str]:
 
 
 class _Chain:
-    """The segments of a word list: which of them stand beside each other, and how letters follow each other."""
+    """The segments of a word list, and which of them stand beside each other."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self.follows: set[tuple[str, str]] = set()
         self.shapes: dict[tuple[bool, int, bool, bool], list[str]] = {}
-        letters: Counter[tuple[str, str]] = Counter()
-        before: Counter[str] = Counter()
         shapes: dict[tuple[bool, int, bool, bool], set[str]] = defaultdict(set)
         for word in sorted(set(words)):
             parts = segments(word)
             self.follows.update(zip(("^", *parts), (*parts, "$")))
             for i, part in enumerate(parts):
                 shapes[self._shape(parts, i)].add(part)
-            letters.update(zip("^" + word, word + "$"))
-            before.update("^" + word)
         self.shapes = {shape: sorted(found) for shape, found in shapes.items()}
-        self._cost = {pair: -math.log((n + 0.1) / (before[pair[0]] + 2.8)) for pair, n in letters.items()}
-        self._unseen = {letter: -math.log(0.1 / (n + 2.8)) for letter, n in before.items()}
 
     @staticmethod
     def _shape(parts: Sequence[str], i: int) -> tuple[bool, int, bool, bool]:
         """Vowel or consonant, length, first, last: properties that a replacement keeps."""
         return parts[i][0] in "aeiouy", len(parts[i]), i == 0, i == len(parts) - 1
-
-    def cost(self, word: str) -> float:
-        """Negative log-likelihood (nats) under the letter bigram over word types."""
-        default = max(self._unseen.values())
-        return sum(self._cost.get(pair, self._unseen.get(pair[0], default)) for pair in zip("^" + word, word + "$"))
 
     def candidates(self, word: str, rng: random.Random) -> list[str]:
         """Strings with about a third of the segments of `word` replaced, each beside neighbours that words have too."""
@@ -177,16 +180,13 @@ def _base_words(words: list[str] | None) -> list[list[str]]:
 
 
 class _Matcher:
-    """Finds a non-word for a word: it is no word, sounds like none, and is no other pair's non-word."""
+    """Finds the non-words that match a word: they are no words, sound like none, and have as many letters and phones.
 
-    def __init__(
-        self,
-        words: list[str] | None,
-        also_words: Collection[str],
-        pronounce: Callable[[str], Sequence[str]] | None,
-        rng: random.Random,
-    ) -> None:
-        self.rng, self.used = rng, set[str]()
+    `say` speaks words: a list of words -> the phones of each with their lengths in samples.
+    """
+
+    def __init__(self, words: list[str] | None, also_words: Collection[str], say: Say, rng: random.Random) -> None:
+        self._say, self._rng = say, rng
         self._vocabulary = {*lx.lexicon_words(), *(w.lower() for w in words or [])}
         self._english, self._spoken = _dictionary()
         self._chain = _Chain(w for w in self._vocabulary if re.fullmatch(r"[a-z]+", w) and segments(w))
@@ -196,36 +196,38 @@ class _Matcher:
         self._alike: dict[str, list[str]] = defaultdict(list)
         for w in sorted(self._vocabulary):
             self._alike[_skeleton(w)].append(w)
-        self._pronounce = pronounce
-        self._phones: dict[str, tuple[str, ...]] = {}
+        self.said: dict[str, Said] = {}
 
-    def match(self, word: str, likelier: bool) -> str | None:
-        """A non-word for `word`, preferably likelier or less likely than it under the letter bigram, or None."""
-        cost = self._chain.cost(word)
-        candidates = self._chain.candidates(word, self.rng)
-        found = [(self._chain.cost(x) - cost, x) for x in candidates if self._is_free(x)]
-        # the wanted side first, then the nearest
-        for _, x in sorted(found, key=lambda c: ((c[0] <= 0) != likelier, abs(c[0]))):
-            if not self._pronounce or not self._sounds_known(x, word):
-                return x
-        return None
+    def match(self, words: Sequence[str]) -> dict[str, list[str]]:
+        """Word -> its non-words. All are spoken in one call; `said` has their phones then."""
+        found = {}
+        for word in words:
+            free = [x for x in self._chain.candidates(word, self._rng) if self._is_free(x)]
+            found[word] = sorted(self._rng.sample(free, min(SPOKEN, len(free))))
+        alike = {w for own in found.values() for x in own for w in self._alike.get(_skeleton(x), [])}
+        self.speak([*words, *(x for own in found.values() for x in own), *sorted(alike)])
+        return {word: [x for x in own if self._fits(x, word)] for word, own in found.items()}
+
+    def speak(self, words: Iterable[str]) -> None:
+        """Add words to `said`."""
+        asked = [w for w in dict.fromkeys(words) if w not in self.said]
+        self.said.update(zip(asked, self._say(asked), strict=True))
 
     def _is_free(self, word: str) -> bool:
         known = any(x in self._vocabulary or x in self._english or x in self._also for x in _stems(word))
-        return not known and word not in self.used and sound_key(word) not in self._keys
+        return not known and sound_key(word) not in self._keys
 
-    def _sounds_known(self, word: str, own: str) -> bool:
+    def _fits(self, word: str, own: str) -> bool:
         phones = self._phones_of(word)
         others = [own, *self._alike.get(_skeleton(word), [])]
-        return phones in self._spoken or any(phones == self._phones_of(w) for w in others)
+        same = phones in self._spoken or any(phones == self._phones_of(w) for w in others)
+        return not same and len(phones) == len(self._phones_of(own))
 
     def _phones_of(self, word: str) -> tuple[str, ...]:
-        if word not in self._phones:
-            self._phones[word] = tuple(p.rstrip("012") for p in self._pronounce(word))
-        return self._phones[word]
+        return tuple(strip_stress(phone) for phone, _ in self.said[word])
 
 
-def training_words(cuts: list[Path]) -> tuple[list[str], set[str]]:
+def training_words(cuts: Sequence[Path]) -> tuple[list[str], set[str]]:
     """Words that the train split holds at least MIN_COUNT times, the most frequent first; and all words of the cuts."""
     counts: Counter[str] = Counter()
     every: set[str] = set()
@@ -238,49 +240,95 @@ def training_words(cuts: list[Path]) -> tuple[list[str], set[str]]:
     return sorted((w for w, n in counts.items() if n >= MIN_COUNT), key=lambda w: (-counts[w], w)), every
 
 
+def training_usage(cuts: Sequence[Path]) -> Usage:
+    """How the first USAGE_WORDS words of the train split, or of the world without `cuts`, use their words."""
+    usage, left = Usage(), USAGE_WORDS
+    if not cuts:
+        for story in documents(0, USAGE_WORDS):
+            usage.add([sentence.split() for sentence in story.sentences])
+        return usage
+    for cut in (cut for path in cuts for cut in read_cuts(path)):
+        words = [w for w in cut.text.split() if re.fullmatch(r"[a-z']+", w)]
+        if cut.split == "train" and words and left > 0:
+            usage.add([words])
+            left -= len(words)
+    return usage
+
+
+@lru_cache(maxsize=1)
+def training_statistics(cuts: tuple[Path, ...] = ()) -> Statistics:
+    """The short cuts' statistics, from the most frequent words of the training text as they are spoken alone."""
+    usage = training_usage(cuts)
+    words = [word for word, _ in usage.words.most_common(USAGE_TYPES)]
+    return Statistics(usage, dict(zip(words, neutral(words), strict=True)))
+
+
 def swuggy_pairs(
     seed: int,
     n: int,
     words: list[str] | None = None,
-    pronounce: Callable[[str], Sequence[str]] | None = None,
     also_words: Collection[str] = (),
+    statistics: Statistics | None = None,
+    say: Say = neutral,
 ) -> list[Pair]:
     """`n` pairs of a word (good) and a matched non-word (bad); the type of a pair is the word's length in letters.
 
-    If `n` exceeds the number of words, a word gets several non-words. Raises UserError if `n` pairs cannot be made.
+    A non-word has the letters, syllables and phones of its word in number, and over the set no length, unigram or
+    bigram tells them apart (`shortcuts.balance`). If `n` exceeds the number of words, a word gets several non-words.
+    Raises UserError if `n` pairs cannot be made.
 
     Args:
         seed: seed of the draw
         n: number of pairs
         words: the words to match (default: the world's content words); names of people are never matched
-        pronounce: word -> ARPAbet phones; with it, no non-word sounds like a word of the lexicon, of `words` or of the
-            dictionary
         also_words: strings that are not matched and are no non-words either (words that are too rare to be tested)
+        statistics: those of the training text (default: of a text of the world)
+        say: words -> ARPAbet phones of each with their lengths in samples; no non-word sounds like a word of the
+            lexicon, of `words` or of the dictionary
     """
     rng = random.Random(f"swuggy/{seed}")
     groups = _base_words(words)
-    matcher = _Matcher(words, also_words, pronounce, rng)
-    pairs: list[Pair] = []
-    serial: Counter[str] = Counter()
-    for group in groups:  # short words only if the others give too few pairs
-        order = list(group)
-        while len(pairs) < n and order:
-            rng.shuffle(order)
-            exhausted = set()
-            for word in order:
-                if len(pairs) == n:
-                    break
-                bad = matcher.match(word, likelier=len(pairs) % 2 == 0)
-                if bad is None:
-                    exhausted.add(word)
-                    continue
-                matcher.used.add(bad)
-                serial[word] += 1
-                pairs.append(Pair(f"{word}-{serial[word]}", f"{len(word)} letters", word, bad))
-            order = [w for w in order if w not in exhausted]
-    if len(pairs) < n:
+    matcher = _Matcher(words, also_words, say, rng)
+    slots, found = _slots(groups, n, matcher, rng)
+    if len(slots) < n:
         raise UserError(
-            f"benchmarks.swuggy_pairs={n}: only {len(pairs)} pairs can be made from "
+            f"benchmarks.swuggy_pairs={n}: only {len(slots)} pairs can be made from "
             f"{sum(map(len, groups))} words; lower it or give more words"
         )
+    statistics = statistics or training_statistics()
+    features = {w: statistics.features(w, matcher.said[w]) for w in {*slots, *(x for w in slots for x in found[w])}}
+    options = [(found[w], np.array([features[x] - features[w] for x in found[w]])) for w in slots]
+    bad = balance(options, np.random.default_rng(rng.getrandbits(64)))
+    serial: Counter[str] = Counter()
+    pairs = []
+    for word, other in zip(slots, bad):
+        serial[word] += 1
+        pairs.append(Pair(f"{word}-{serial[word]}", f"{len(word)} letters", word, other))
     return pairs
+
+
+def _slots(
+    groups: list[list[str]], n: int, matcher: _Matcher, rng: random.Random
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The word of each of at most `n` pairs, and for each word its non-words, which belong to no other word.
+
+    Every word of a group has a pair before one has two, and short words come if the others give too few pairs.
+    """
+    slots: list[str] = []
+    found: dict[str, list[str]] = {}
+    taken: set[str] = set()
+    for group in groups:
+        order, turn = list(group), 0
+        while len(slots) < n and order:
+            rng.shuffle(order)
+            new = [w for w in order if w not in found]
+            while new and len(slots) < n:
+                asked, new = new[: n - len(slots)], new[n - len(slots) :]
+                for word, own in matcher.match(asked).items():
+                    found[word] = [x for x in own if x not in taken]
+                    taken.update(found[word])
+                slots += [w for w in asked if found[w]]
+            if turn:
+                slots += [w for w in order if len(found[w]) > turn][: n - len(slots)]
+            order, turn = [w for w in order if len(found.get(w, [w])) > turn + 1], turn + 1
+    return slots, found

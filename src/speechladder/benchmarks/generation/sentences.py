@@ -9,9 +9,23 @@ import random
 from speechladder.benchmarks.generation.phenomena import PHENOMENA, Draw, Words
 from speechladder.benchmarks.pairs import Pair
 from speechladder.corpora.world import lexicon as lx
-from speechladder.corpora.world.grammar import MAX_WORDS, MIN_WORDS, Scene, accepts, realise, repeats, scene
+from speechladder.corpora.world.grammar import (
+    MAX_WORDS,
+    MIN_WORDS,
+    Scene,
+    accepts,
+    lemmas,
+    realise,
+    repeats,
+    scene,
+    sentence,
+)
 from speechladder.corpora.world.stories import held_out, story, written
 from speechladder.io.errors import UserError
+
+REPEATED, UNREPEATED = "repeated", "unrepeated"  # the types of stories: whether the right ending repeats a lemma
+MISSES = 2_000  # twos that are tried in a row before the world is taken to have no more
+ENDINGS = 200  # endings that are drawn for a story before another story is told
 
 
 def minimal(good: str, bad: str) -> bool:
@@ -73,42 +87,68 @@ def sblimp_pairs(seed: int, n: int) -> list[Pair]:
     return pairs
 
 
-def _told(rng: random.Random, topic: str, count: int) -> tuple[list[str], str, Scene]:
-    """A held-out story of `count` sentences. Its last sentence repeats a noun of the topic."""
-    own = {form for x in lx.TOPICS[topic].agents + lx.TOPICS[topic].things for form in x}
-    while True:
-        where = scene(rng, topic)
-        *prefix, ending = story(where, count, rng, reserved=True)
-        before = {w for s in prefix for w in s.split()}
-        if own & where.cast & before & set(ending.split()):
-            return prefix, ending, where
+def _ending(where: Scene, before: set[str], avoid: set[str] | None, rng: random.Random) -> str | None:
+    """A held-out sentence with a noun of the scene's topic, or None if few draws find none.
+
+    With `avoid` it has none of these lemmas. Without, one of its topic's nouns is a lemma of `before`.
+    """
+    topic = lx.TOPICS[where.topic]
+    own = lemmas(form for noun in topic.agents + topic.things for form in noun)
+    for _ in range(ENDINGS):
+        text = sentence(where, rng)
+        found = lemmas(text.split())
+        fits = own & found if avoid is not None else own & found & before
+        if held_out(text) and fits and not found & (avoid or set()):
+            return text
+    return None
+
+
+def _two(rng: random.Random, topics: tuple[str, str], count: int, repeated: bool) -> list[tuple[list[str], str]] | None:
+    """Two stories of `count` sentences before their endings, or None if these stories have no endings that fit."""
+    scenes = [scene(rng, topic) for topic in topics]
+    prefixes = [story(where, count, rng, reserved=True) for where in scenes]
+    before = [lemmas(w for s in prefix for w in s.split()) for prefix in prefixes]
+    avoid = None if repeated else before[0] | before[1]
+    first = _ending(scenes[0], before[0], avoid, rng)
+    for _ in range(ENDINGS if first else 0):
+        second = _ending(scenes[1], before[1], avoid, rng)
+        if second and second != first and abs(len(first.split()) - len(second.split())) <= 1:
+            told = list(zip(prefixes, (first, second)))
+            return told if all(ending not in prefix for prefix, ending in told) else None
+    return None
 
 
 def topic_pairs(seed: int, n: int) -> list[Pair]:
-    """`n` stories of 3 or 4 sentences with their own ending (good) and one of another topic (bad); type is the topic.
+    """`n` stories of 3 or 4 sentences with their own ending (good) and one of another topic (bad), in crossed twos.
 
-    Two stories of different topics exchange their endings, whose lengths differ by at most one word. Each ending is
-    right once and wrong once, so the ending alone gives nothing away.
+    The two stories of a two are of different topics and exchange their endings, whose lengths differ by at most one
+    word. Each ending is right once and wrong once, so the ending alone gives nothing away. Every ending has a noun of
+    its topic. In every other two ("repeated") each right ending repeats such a noun of its own story. In the others
+    ("unrepeated") neither ending shares a noun, verb, adjective or name with either story, so the topic alone decides.
+    Raises UserError if the world has fewer, and ValueError if `n` is odd.
     """
+    if n % 2:
+        raise ValueError(f"{n} pairs are not whole twos")
     rng = random.Random(f"topic/{seed}")
     names = list(lx.TOPICS)
     pairs: list[Pair] = []
     used: set[str] = set()
-    turn = 0
+    misses = 0
     while len(pairs) < n:
-        first = names[turn % len(names)]
-        second = rng.choice([name for name in names if name != first])
-        count = rng.choice((4, 5))
-        a = _told(rng, first, count)
-        while True:
-            b = _told(rng, second, count)
-            if abs(len(a[1].split()) - len(b[1].split())) <= 1:
-                break
-        if {a[1], b[1]} & used or a[1] == b[1]:
+        turn = len(pairs) // 2
+        # every other two is repeated, and the topics change when both kinds have had their turn
+        topics = names[turn // 2 % len(names)], rng.choice(names)
+        kind = UNREPEATED if turn % 2 else REPEATED
+        told = _two(rng, topics, rng.choice((3, 4)), kind == REPEATED) if topics[0] != topics[1] else None
+        if told is None or used & {ending for _, ending in told}:
+            misses += 1
+            if misses > MISSES:
+                raise UserError(f"benchmarks.topic_pairs={n}: the world has only {len(pairs)} such stories; lower it")
             continue
-        turn += 1
-        used |= {a[1], b[1]}
-        for (prefix, right, _), (_, wrong, _), topic in ((a, b, first), (b, a, second)):
+        misses = 0
+        used |= {ending for _, ending in told}
+        (_, first), (_, second) = told
+        for (prefix, right), wrong, topic in zip(told, (second, first), topics):
             good, bad = written([*prefix, right]), written([*prefix, wrong])
-            pairs.append(Pair(f"topic-{len(pairs):04d}", topic, good, bad))
-    return pairs[:n]
+            pairs.append(Pair(f"{topic}-{len(pairs):04d}", kind, good, bad, two=f"two-{turn:04d}"))
+    return pairs

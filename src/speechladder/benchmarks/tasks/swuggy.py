@@ -1,6 +1,7 @@
 """sWUGGY: a word against a non-word that is matched to it."""
 
 from pathlib import Path
+from typing import Any
 
 from speechladder.benchmarks.pairs import Pair
 from speechladder.benchmarks.tasks.slm21 import slm21
@@ -10,11 +11,18 @@ from speechladder.settings import Benchmarks
 
 def _generate(settings: Benchmarks, seed: int, cuts: list[Path]) -> list[Pair]:
     """Words of the world's lexicon or, with `cuts`, of their training text."""
-    from speechladder.benchmarks.generation.nonwords import swuggy_pairs, training_words
-    from speechladder.corpora.speak import pronounce
+    from speechladder.benchmarks.generation.nonwords import swuggy_pairs, training_statistics, training_words
 
     words, every = training_words(cuts)
-    return swuggy_pairs(seed, settings.swuggy_pairs, words=words or None, pronounce=pronounce, also_words=every)
+    return swuggy_pairs(seed, settings.swuggy_pairs, words or None, every, training_statistics(tuple(cuts)))
+
+
+def _shortcuts(cuts: list[Path], rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Of letters, phones and frames: the length, and unigrams and bigrams of the training text."""
+    from speechladder.benchmarks.generation.nonwords import training_statistics
+    from speechladder.benchmarks.generation.shortcuts import solved_by
+
+    return solved_by(training_statistics(tuple(cuts)), rows)
 
 
 TASK = Task(
@@ -22,6 +30,7 @@ TASK = Task(
     title="sWUGGY (words)",
     short_title="sWUGGY",
     generate=_generate,
+    shortcuts=_shortcuts,
     seconds=0.7,
     corpus_words=True,
     official=slm21("lexical", recordings={"dev": 40_000, "test": 160_000}, seconds=0.8),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speechladder.io.rejects import Rejects
 from speechladder.settings import Benchmarks
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from speechladder.benchmarks.pairs import Pair
     from speechladder.benchmarks.spoken import Stimuli
 
+BOUND = 0.04  # how far from one half the share of the pairs that a short cut solves may lie
+
 Generate = Callable[[Benchmarks, int, list[Path]], "list[Pair]"]
+Shortcuts = Callable[[list[Path], "list[dict[str, Any]]"], "dict[str, float]"]
 ReadOfficial = Callable[[Benchmarks, "Path | None", Rejects], "Stimuli"]
 
 
@@ -66,6 +69,8 @@ class Task:
         seconds: the length of a generated item that the plan assumes
         voices_field: the field of settings.Benchmarks that says how many voices speak each pair
         corpus_words: whether the words of a natural corpus's training text are the words of the task
+        shortcuts: (cuts, rows of items.parquet without audio) -> share of the generated pairs that each short cut solves,
+            which needs no knowledge of what the task tests; None if the task has no such list
         official: the published recordings of the task, if there are any
         paper: rung -> accuracy in percent that the paper reports (arXiv 2412.17048, main table)
         paper_factors: factor -> relative change of the accuracy in percent that the paper reports
@@ -78,6 +83,7 @@ class Task:
     seconds: float
     voices_field: str = "voices"
     corpus_words: bool = False
+    shortcuts: Shortcuts | None = None
     official: OfficialBenchmark | None = None
     paper: Mapping[str, float] = field(default_factory=dict)
     paper_factors: Mapping[str, float] = field(default_factory=dict)

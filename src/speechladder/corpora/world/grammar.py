@@ -7,6 +7,7 @@ whether a sentence belongs to the language; the bad sentence of a minimal pair d
 
 import random
 from bisect import bisect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
@@ -284,11 +285,16 @@ def _lemmas() -> dict[str, str]:
     return {w: w for w in lx.content_words()} | out
 
 
+def lemmas(words: Iterable[str]) -> set[str]:
+    """The lemmas of the nouns, verbs, adjectives and names among the words."""
+    known = _lemmas()
+    return {known[w] for w in words if w in known}
+
+
 def repeats(words: list[str]) -> bool:
     """Whether a lemma occurs twice: 'the jewels near the jewel' is grammatical, but nobody says it."""
-    lemmas = _lemmas()
-    found = [lemmas[w] for w in words if w in lemmas]
-    return len(set(found)) < len(found)
+    known = _lemmas()
+    return len(lemmas(words)) < sum(w in known for w in words)
 
 
 _CLASSES = lx.vocabulary() | {
