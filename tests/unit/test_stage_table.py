@@ -81,7 +81,11 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"lm": {"optimizer": "adamw"}}, {"train_lm", "train_judge"}),
         ({}, {"lm": {"schedule": "wsd"}}, {"train_lm", "train_judge"}),
         ({}, {"lm": {"parallel": "ddp"}, "units": {"workers": 3}}, set()),
-        ({}, {"analysis": {"resamples": 200}}, {"make_table", "make_baselines", "units_sweep", "scaling", "variability"}),
+        (
+            {},
+            {"analysis": {"resamples": 200}},
+            {"make_table", "make_baselines", "units_sweep", "scaling", "variability"},
+        ),
     ],
 )
 def test_a_setting_reruns_the_stages_that_read_it(config, change, rules):

@@ -186,5 +186,3 @@ def solved_by(statistics: Statistics, rows: Iterable[Mapping[str, Any]]) -> dict
         difference = np.array([half[False] - half[True] for half in voices.values()])
         shares.append(np.where(np.abs(difference) < TIE, 0.5, difference > 0).mean(axis=0))
     return dict(zip(SHORTCUTS, np.mean(shares, axis=0).tolist()))
-
-
