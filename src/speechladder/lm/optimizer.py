@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from speechladder.lm.architectures.base import parts_of
 from speechladder.lm.distributed import full_tensor, shard_like
+from speechladder.lm.muon import BatchedMuon
 from speechladder.settings import LM
 
 BETAS = (0.9, 0.95)  # those of TinyLlama
@@ -75,7 +76,7 @@ class Optimizer:
         ]
         if hidden:
             group = {"params": [p for p in parameters if id(p) in hidden], RATIO: 1.0}
-            kind = ShardedMuon if isinstance(group["params"][0], DTensor) else torch.optim.Muon
+            kind = ShardedMuon if isinstance(group["params"][0], DTensor) else BatchedMuon
             self.parts.append(kind([group], lr=settings.lr, weight_decay=settings.weight_decay, adjust_lr_fn=SCALE))
 
     def zero_grad(self) -> None:

@@ -132,7 +132,7 @@ STAGES: dict[str, Stage] = {
     "select_utterances": Stage("tokens"),
     "train_lm": Stage(
         "train",
-        version=2,
+        version=3,
         options={"lm": (*_MODEL, "max_steps", "max_tokens", "max_hours", "run_curriculum", "learning_points")},
         inputs={"lm": ("seeds",)},
         gpu=True,
