@@ -11,8 +11,8 @@ its own, in turn, the median of several rounds. Bar: 1.3. same_settings is that 
 optimiser, windows in a step.
 
 Seconds are those of the CPU for steps and their data, in one thread, without validation. The world is made here, by the
-workflow's own rules, with a seed that no table reads; tokens of another run can be given. Takes some ten minutes of an
-idle core:
+workflow's own rules (units included, which every utterance of a rung needs), with a seed that no table reads; tokens of
+another run can be given. Takes some fifteen minutes of two idle cores, ten of them for the trainings:
 
     python benchmarks/learning.py --out benchmarks/measured
 """

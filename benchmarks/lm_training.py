@@ -26,8 +26,11 @@ from speechladder.settings import DIMENSIONS, LM
 
 SPECIAL = {"vocab_size": 2052, "pad_id": PAD, "bos_id": 1, "eos_id": 2}
 SIZES = {
-    "cpu": LM(precision="auto"),  # that of the default run
-    "cuda": LM(model="tinyllama-1.1b", window=2048, batch_windows=32, checkpoint_every=1000, lr=4e-4),
+    # the model of the default run; AdamW, which the Trainer has too
+    "cpu": LM(optimizer="adamw", batch_windows=4, precision="auto"),
+    "cuda": LM(
+        model="tinyllama-1.1b", window=2048, batch_windows=32, checkpoint_every=1000, optimizer="adamw", lr=4e-4
+    ),
 }
 STEPS = {"cpu": 8, "cuda": 10}  # of one round
 ROUNDS, WARM = 3, 3

@@ -404,7 +404,7 @@ def test_statistics_of_speakers_are_jobs_of_the_stages_that_wait_for_them(book):
 
 
 def test_passes_end_a_short_rung_before_the_steps_do(book):
-    found = settings(lm={"max_steps": 10_000, "max_passes": 2})
+    found = settings(lm={"max_steps": 10_000, "max_passes": 2, "batch_windows": 4})
     one = context(book, found, Machine(1, 0, None))
     text, speech = (costs.plan_model(one, name) for name in ("text-bpe", "speech-hubert"))
     assert text.steps == -(-2 * text.pass_tokens // (1024 * 4)) < speech.steps
