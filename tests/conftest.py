@@ -48,6 +48,24 @@ def subnormal_numbers() -> Iterator[None]:
         sys.modules["torch"].set_flush_denormal(False)
 
 
+@pytest.fixture
+def small_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A world of four topics."""
+    from speechladder.benchmarks.generation import nonwords
+    from speechladder.corpora.world import grammar, lexicon
+
+    def forget() -> None:
+        kept = (lexicon.vocabulary, lexicon.content_words, lexicon.lexicon_words, nonwords.training_statistics)
+        for made in (*kept, grammar._lemmas, grammar._verb_lists, grammar._verb_classes):
+            made.cache_clear()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lexicon, "TOPICS", dict(list(lexicon.TOPICS.items())[:4]))
+        forget()
+        yield
+    forget()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two workers share the files out whole, so that no module's fixture is made twice."""
     for item in items:

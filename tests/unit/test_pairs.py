@@ -165,3 +165,38 @@ def test_a_row_with_an_unquoted_comma_is_rejected(tmp_path):
     pairs, rejects = read_pairs(path)
     assert [(p.good, p.bad) for p in pairs] == [("a, b", "b, a"), ("the cat", "cat the")]
     assert rejects == [(2, "3 cells in 2 columns; put quotes around a text with ','")]
+
+
+def table_of_twos(path, rows):
+    return put(path, "\n".join(["id,good,bad,two", *rows]))
+
+
+def test_the_pairs_of_a_two_stay_together(tmp_path):
+    rows = ["a,one,two,x", "b,three,four,", "c,five,six,y", "d,seven,eight,x", "e,nine,ten,y"]
+    path = table_of_twos(tmp_path / "p.csv", rows)
+    pairs, rejects = read_pairs(path)
+    assert [(p.id, p.two) for p in pairs] == [("a", "x"), ("b", ""), ("c", "y"), ("d", "x"), ("e", "y")]
+    assert rejects == []
+    assert [p.id for p in spread({str(path): pairs}, 0)] == ["a", "d", "b", "c", "e"]
+    for most in range(2, 6):
+        taken = spread({str(path): pairs}, most)
+        assert 0 < len(taken) <= most
+        assert all(sum(p.two == q.two for q in taken) == 2 for p in taken if p.two)
+    both = spread({"p.csv": pairs, "q.csv": pairs}, 0)
+    assert [p.two for p in both] == ["x", "x", "", "y", "y", "q/x", "q/x", "", "q/y", "q/y"]
+    only = [p for p in pairs if p.two]
+    with pytest.raises(UserError, match=r"max_pairs=1: is less than the two pairs of a two"):
+        spread({str(path): only}, 1)
+
+
+def test_a_two_has_two_pairs(tmp_path):
+    path = table_of_twos(tmp_path / "p.csv", ["a,one,two,x", "b,three,four,", "c,five,six,x", "d,seven,eight,x"])
+    with pytest.raises(UserError, match=r"p.csv, row 2: the two 'x' has 3 pairs \(rows 2, 4, 5\); give exactly two"):
+        read_pairs(path)
+
+
+def test_a_pair_goes_with_the_other_pair_of_its_two(tmp_path):
+    path = table_of_twos(tmp_path / "p.csv", ["a,one,two,x", "b,three,four,", "c,,six,x"])
+    pairs, rejects = read_pairs(path)
+    assert [p.id for p in pairs] == ["b"]
+    assert rejects == [(2, "the other pair of its two is rejected (row 4)"), (4, "good is empty")]

@@ -245,25 +245,64 @@ def test_competing_forms_are_good_equally_often(sblimp, one, other):
     assert 0.5 < diffs[one, other] / diffs[other, one] < 2
 
 
-def test_topic_pairs(topic):
-    assert len(topic) == len({p.id for p in topic}) == 200
-    assert {p.type for p in topic} == set(lx.TOPICS)
-    right, wrong = [], []
-    for p in topic:
-        good, bad = sentences_of(p.good), sentences_of(p.bad)
-        assert good[:-1] == bad[:-1]
-        assert len(good) in (4, 5)
-        assert abs(len(good[-1].split()) - len(bad[-1].split())) <= 1
-        nouns = {f for x in lx.TOPICS[p.type].agents + lx.TOPICS[p.type].things for f in x}
-        before = {w for s in good[:-1] for w in s.split()}
-        assert nouns & before & set(good[-1].split()), p
-        assert not nouns & set(bad[-1].split()), p
-        assert gr.accepts(bad[-1])
-        right.append(good[-1])
-        wrong.append(bad[-1])
+def twos_of(pairs):
+    """(pair, pair) of each two, which stand beside each other."""
+    twos = list(zip(pairs[::2], pairs[1::2], strict=True))
+    assert all(a.two == b.two != "" for a, b in twos)
+    assert len({a.two for a, _ in twos}) == len(twos)
+    return twos
+
+
+def check_crossed(pairs):
+    for a, b in twos_of(pairs):
+        (*one, first), (*two, second) = sentences_of(a.good), sentences_of(b.good)
+        assert sentences_of(a.bad) == [*one, second]
+        assert sentences_of(b.bad) == [*two, first]
+        assert len(one) == len(two) in (3, 4)
+        assert abs(len(first.split()) - len(second.split())) <= 1
+        assert a.type == b.type
+        assert gr.accepts(first) and gr.accepts(second)
+        topics = [p.id.split("-")[0] for p in (a, b)]
+        assert topics[0] != topics[1]
+        for topic, ending in zip(topics, (first, second)):
+            assert {f for x in lx.TOPICS[topic].agents + lx.TOPICS[topic].things for f in x} & set(ending.split())
     # each ending is right once and wrong once, so the ending alone decides nothing
-    assert sorted(right) == sorted(wrong)
-    assert len(topic_pairs(0, 7)) == 7
+    assert len({sentences_of(p.good)[-1] for p in pairs}) == len(pairs)
+
+
+def content(sentences):
+    """Content words without their inflection, by the lexicon's own tables."""
+    topics = lx.TOPICS.values()
+    forms = [x for t in topics for x in (*t.agents, *t.things, *t.vt, *t.vi)]
+    forms += [*lx.AGENTS, *lx.THINGS, *lx.SOCIAL, *lx.HANDLE, *lx.MOVE, *lx.FALL, *lx.KNOW]
+    forms += [(w,) for t in topics for w in (*t.places, *t.tadj, *t.aadj)]
+    forms += [(w,) for w in (*lx.THING_ADJECTIVES, *lx.AGENT_ADJECTIVES, *lx.NAMES["f"], *lx.NAMES["m"])]
+    words = {w for s in sentences for w in s.split()}
+    return {number for number, own in enumerate(forms) if words & set(own)}
+
+
+def test_topic_pairs_are_crossed_twos_of_two_topics(topic):
+    assert len(topic) == len({p.id for p in topic}) == 200
+    assert {p.id.split("-")[0] for p in topic} == set(lx.TOPICS)
+    check_crossed(topic)
+    with pytest.raises(ValueError, match="7 pairs are not whole twos"):
+        topic_pairs(0, 7)
+
+
+def test_half_of_the_twos_repeat_no_content_word(topic):
+    assert Counter(p.type for p in topic) == {"repeated": 100, "unrepeated": 100}
+    for a, b in twos_of(topic):
+        stories = [(content(s[:-1]), content(s[-1:])) for s in (sentences_of(a.good), sentences_of(b.good))]
+        if a.type == "unrepeated":
+            assert not (stories[0][0] | stories[1][0]) & (stories[0][1] | stories[1][1])
+        else:
+            assert all(before & ending for before, ending in stories)
+
+
+def test_a_small_world_has_twos_too(small_world):
+    pairs = topic_pairs(0, 200)
+    assert {p.id.split("-")[0] for p in pairs} == set(lx.TOPICS)
+    check_crossed(pairs)
 
 
 def test_agreement_can_be_learnt_from_the_corpus(corpus):

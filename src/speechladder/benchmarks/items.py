@@ -128,9 +128,8 @@ def make_items(
 def _unbalanced(shares: Mapping[str, float]) -> str:
     """The short cuts that solve more or less than the bound allows, as the end of a sentence on the task, or ""."""
     found = [f"{name} solves {100 * share:.1f} %" for name, share in shares.items() if abs(share - 0.5) > BOUND + 1e-9]
-    return (
-        f"not balanced within {50 - 100 * BOUND:.0f} to {50 + 100 * BOUND:.0f} %: {', '.join(found)}" if found else ""
-    )
+    low, high = (100 * (0.5 + sign * BOUND) for sign in (-1, 1))
+    return f"not balanced within {low:.0f} to {high:.0f} %: {', '.join(found)}" if found else ""
 
 
 def _faults(said: Sequence[tuple[VoicedPair, Sequence[object]]]) -> dict[str, str]:

@@ -32,12 +32,13 @@ PROPOSALS = 400  # candidates that are drawn for each word
 SPOKEN = 40  # candidates that are spoken
 USAGE_WORDS, USAGE_TYPES = 200_000, 5_000  # words of training text that are counted, and how many of them are spoken
 
-Say = Callable[[Sequence[str]], list[Said]]
+ACCENTS = ("en-us", "en-gb-x-rp")  # with and without r after vowels: the set is balanced in both
+Say = Callable[[Sequence[str], str], list[Said]]
 
 
-def neutral(words: Sequence[str]) -> list[Said]:
-    """The phones of words in the synthesizer's plain voice: the voices of items are the same for both halves."""
-    return phone_lengths(words, Voice("neutral"))
+def neutral(words: Sequence[str], accent: str) -> list[Said]:
+    """The phones of words in the plain voice of an accent: the voices of items are the same for both halves."""
+    return phone_lengths(words, Voice("neutral", accent))
 
 
 def segments(word: str) -> tuple[str, ...]:
@@ -182,7 +183,7 @@ def _base_words(words: list[str] | None) -> list[list[str]]:
 class _Matcher:
     """Finds the non-words that match a word: they are no words, sound like none, and have as many letters and phones.
 
-    `say` speaks words: a list of words -> the phones of each with their lengths in samples.
+    `say` speaks words: a list of words and an accent -> the phones of each word with their lengths in samples.
     """
 
     def __init__(self, words: list[str] | None, also_words: Collection[str], say: Say, rng: random.Random) -> None:
@@ -211,7 +212,7 @@ class _Matcher:
     def speak(self, words: Iterable[str]) -> None:
         """Add words to `said`."""
         asked = [w for w in dict.fromkeys(words) if w not in self.said]
-        self.said.update(zip(asked, self._say(asked), strict=True))
+        self.said.update(zip(asked, self._say(asked, ACCENTS[0]), strict=True))
 
     def _is_free(self, word: str) -> bool:
         known = any(x in self._vocabulary or x in self._english or x in self._also for x in _stems(word))
@@ -221,7 +222,7 @@ class _Matcher:
         phones = self._phones_of(word)
         others = [own, *self._alike.get(_skeleton(word), [])]
         same = phones in self._spoken or any(phones == self._phones_of(w) for w in others)
-        return not same and len(phones) == len(self._phones_of(own))
+        return not same and 0 < len(phones) == len(self._phones_of(own))
 
     def _phones_of(self, word: str) -> tuple[str, ...]:
         return tuple(strip_stress(phone) for phone, _ in self.said[word])
@@ -248,7 +249,7 @@ def training_usage(cuts: Sequence[Path]) -> Usage:
             usage.add([sentence.split() for sentence in story.sentences])
         return usage
     for cut in (cut for path in cuts for cut in read_cuts(path)):
-        words = [w for w in cut.text.split() if re.fullmatch(r"[a-z']+", w)]
+        words = [w for w in cut.text.split() if w.strip("'")]
         if cut.split == "train" and words and left > 0:
             usage.add([words])
             left -= len(words)
@@ -260,7 +261,7 @@ def training_statistics(cuts: tuple[Path, ...] = ()) -> Statistics:
     """The short cuts' statistics, from the most frequent words of the training text as they are spoken alone."""
     usage = training_usage(cuts)
     words = [word for word, _ in usage.words.most_common(USAGE_TYPES)]
-    return Statistics(usage, dict(zip(words, neutral(words), strict=True)))
+    return Statistics(usage, dict(zip(words, neutral(words, ACCENTS[0]), strict=True)))
 
 
 def swuggy_pairs(
@@ -283,7 +284,7 @@ def swuggy_pairs(
         words: the words to match (default: the world's content words); names of people are never matched
         also_words: strings that are not matched and are no non-words either (words that are too rare to be tested)
         statistics: those of the training text (default: of a text of the world)
-        say: words -> ARPAbet phones of each with their lengths in samples; no non-word sounds like a word of the
+        say: words, accent -> ARPAbet phones of each with their lengths in samples; no non-word sounds like a word of the
             lexicon, of `words` or of the dictionary
     """
     rng = random.Random(f"swuggy/{seed}")
@@ -296,7 +297,10 @@ def swuggy_pairs(
             f"{sum(map(len, groups))} words; lower it or give more words"
         )
     statistics = statistics or training_statistics()
-    features = {w: statistics.features(w, matcher.said[w]) for w in {*slots, *(x for w in slots for x in found[w])}}
+    named = sorted({*slots, *(x for w in slots for x in found[w])})
+    others = [zip(named, say(named, accent), strict=True) for accent in ACCENTS[1:]]
+    spoken = [{w: matcher.said[w] for w in named}, *map(dict, others)]
+    features = {w: np.concatenate([statistics.features(w, said[w]) for said in spoken]) for w in named}
     options = [(found[w], np.array([features[x] - features[w] for x in found[w]])) for w in slots]
     bad = balance(options, np.random.default_rng(rng.getrandbits(64)))
     serial: Counter[str] = Counter()

@@ -143,8 +143,8 @@ def _phones(usage: Usage, said: Mapping[str, Said]) -> tuple[_Chain, _Chain]:
 def balance(options: Sequence[tuple[Sequence[str], np.ndarray]], rng: np.random.Generator) -> list[str]:
     """Choose one option for each slot, all different, so that no short cut tells words from non-words over the set.
 
-    `options` has for each slot the names of its options and their differences (options, shortcuts) from the word. For
-    each short cut both the signs of the differences and the differences themselves are brought near to a sum of 0. With
+    `options` has for each slot the names of its options and their differences (options, features) from the word. For
+    each feature both the signs of the differences and the differences themselves are brought near to a sum of 0. With
     means of 0, no linear combination of the short cuts helps either: it is the gradient of a logistic regression at 0.
     A small weight keeps each non-word near its word. Slots change one after the other until none gains.
     """

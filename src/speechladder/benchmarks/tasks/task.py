@@ -69,8 +69,8 @@ class Task:
         seconds: the length of a generated item that the plan assumes
         voices_field: the field of settings.Benchmarks that says how many voices speak each pair
         corpus_words: whether the words of a natural corpus's training text are the words of the task
-        shortcuts: (cuts, rows of items.parquet without audio) -> share of the generated pairs that each short cut solves,
-            which needs no knowledge of what the task tests; None if the task has no such list
+        shortcuts: (cuts, rows of items.parquet without audio) -> share of the generated pairs that each short cut
+            solves, which knows nothing of what the task tests; None if the task has no such list
         official: the published recordings of the task, if there are any
         paper: rung -> accuracy in percent that the paper reports (arXiv 2412.17048, main table)
         paper_factors: factor -> relative change of the accuracy in percent that the paper reports
