@@ -85,8 +85,7 @@ def test_passes_are_those_of_the_data_and_limit_the_steps() -> None:
 @pytest.mark.parametrize(
     ("rung", "share"), [("phone-raw", 0.3), ("text-raw", 0.3), ("toy", 0.3), ("phone-repeat", 0.0)]
 )
-def test_it_changes_nothing_without_frames_and_is_off_by_default(rung: str, share: float) -> None:
-    assert LM().run_curriculum == 0
+def test_it_changes_nothing_without_frames_or_if_it_is_off(rung: str, share: float) -> None:
     assert type(make_batches(documents(), rung, 0, SETTINGS.model_copy(update={"run_curriculum": share}))) is Batches
 
 

@@ -1,5 +1,6 @@
 """The world's language, on which the findings of the default run depend."""
 
+import hashlib
 import itertools
 import os
 import random
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from speechladder.benchmarks.generation.sentences import PHENOMENA, minimal, sblimp_pairs, topic_pairs
 from speechladder.corpora.text import normalise
 from speechladder.corpora.world import (
+    VERSION,
     document,
     documents,
     held_out,
@@ -21,6 +23,9 @@ from speechladder.corpora.world import (
 )
 from speechladder.corpora.world import grammar as gr
 from speechladder.corpora.world import lexicon as lx
+
+
+WORLD_V2 = "x"
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +49,7 @@ def sentences_of(text):
 
 
 def test_size():
-    assert len(lx.TOPICS) >= 8
-    assert len(lexicon_words()) >= 400
+    assert len(lexicon_words()) >= 300
     assert lexicon_words() == sorted(set(lexicon_words()))
     assert len(PHENOMENA) >= 8
 
@@ -105,18 +109,39 @@ def test_documents(corpus):
     assert 6.5 < sum(lengths) / len(lengths) < 7.8
 
 
+def test_world_v2_is_frozen():
+    """Every published figure of the default run is of this world. Another one is another version."""
+    text = "\n".join(d.text for d in documents(0, 20_000))
+    assert VERSION == 2
+    assert hashlib.sha256(text.encode()).hexdigest() == WORLD_V2
+
+
+def test_related_topics_lend_each_other_words(corpus):
+    assert {lx.RELATED[b]: b for b in lx.RELATED} == lx.RELATED and set(lx.RELATED) == set(lx.TOPICS)
+    own = {name: {f for x in t.agents + t.things + t.vt + t.vi for f in x} for name, t in lx.TOPICS.items()}
+    counts = Counter()
+    for d in corpus:
+        for s in d.sentences:
+            for w in s.split():
+                counts["own"] += w in own[d.topic]
+                counts["borrowed"] += w in own[lx.RELATED[d.topic]]
+    share = counts["borrowed"] / counts.total()
+    # BORROWED is a share of the words of all kinds, those that all topics share included
+    assert gr.BORROWED < share < gr.BORROWED + 0.06
+
+
 def test_document_keeps_to_its_topic(corpus):
     own = {name: {f for x in t.agents + t.things + t.vt + t.vi for f in x} for name, t in lx.TOPICS.items()}
     for d in corpus:
         words = {w for s in d.sentences for w in s.split()}
-        assert not any(words & own[name] for name in own if name != d.topic)
+        assert not any(words & own[name] for name in own if name not in (d.topic, lx.RELATED[d.topic]))
     long = [d for d in corpus if len(d.sentences) >= 4]
     recurring = 0
     for d in long:
         nouns = {f for x in lx.TOPICS[d.topic].agents + lx.TOPICS[d.topic].things for f in x}
         seen = Counter(w for s in d.sentences for w in set(s.split()) & nouns)
         recurring += max(seen.values(), default=0) >= 2
-    assert recurring / len(long) > 0.85
+    assert recurring / len(long) > 0.7  # a fifth of the nouns are borrowed
 
 
 def test_text_is_written_with_capitals_and_stops(corpus):

@@ -39,6 +39,7 @@ class Batches:
         self.lengths = self._lengths()
         self.tokens_per_pass = int(self.lengths.sum(dtype=np.int64))
         self.first = 0  # token of the stream at which step 0 begins
+        self.whole_from = 0  # the step from which documents are as they are (lm.curriculum)
         self.tokens_per_step = window * batch_windows
         self._order = lru_cache(maxsize=2)(self._shuffled)
 

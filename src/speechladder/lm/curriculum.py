@@ -60,6 +60,11 @@ class Curriculum:
         for phase, begin in zip(self.phases, self.begins):
             phase.first = round(self.passes(begin) * phase.tokens_per_pass)
 
+    @property
+    def whole_from(self) -> int:
+        """The step from which the data are whole."""
+        return self.begins[-1]
+
     def passes(self, steps: int) -> float:
         """Passes over the data in the first `steps` steps."""
         ends = (*self.begins[1:], steps)

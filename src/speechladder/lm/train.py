@@ -250,7 +250,8 @@ class _Run:
             bits = self.validation.bits(model, self.ranks, share=self.memory.parallel == "ddp")
         if not math.isfinite(bits[0]):
             raise UserError(f"{self.label}: diverged at step {counters.step}; lower lm.lr or lm.clip")
-        counters.stale += 1
+        # while a curriculum shortens runs, nothing that is trained on is like the validation documents
+        counters.stale += counters.step > self.batches.whole_from
         if bits[0] < counters.best_bits:
             counters.best_bits, counters.best_step, counters.stale = bits[0], counters.step, 0
             self.best = self._weights()

@@ -72,7 +72,7 @@ class Continuation(Section):
         "(world), or the transcripts of the train split, which the rungs see too (other corpora).",
     )
     judge_words: int = Field(200_000, ge=100, description="judge: run: the most words that the judge is trained on.")
-    judge_steps: int = Field(220, ge=1, description="judge: run: training steps. The judge has the size of lm.")
+    judge_steps: int = Field(600, ge=1, description="judge: run: training steps. The judge has the size of lm.")
     examples: int = Field(
         4,
         ge=0,

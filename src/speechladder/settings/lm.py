@@ -91,9 +91,9 @@ class LM(Section):
         0.1, ge=0, description="Weight decay of the optimizer, on matrices only: times the learning rate, at each step."
     )
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient; a larger one is clipped.")
-    max_steps: int = Field(1200, ge=1, description="Training stops after this many steps, at the end of the schedule.")
+    max_steps: int = Field(1600, ge=1, description="Training stops after this many steps, at the end of the schedule.")
     max_passes: float = Field(
-        14.0,
+        5.0,
         gt=0,
         description="Training also stops after this many passes over the data. The schedule ends there.",
     )
@@ -107,7 +107,7 @@ class LM(Section):
         "these hours the schedule is shortened once, to the steps that fit.",
     )
     run_curriculum: float = Field(
-        0.0,
+        0.35,
         ge=0,
         le=0.5,
         description="On rungs with a token per 50 Hz frame: share of the steps in which training data has each run of equal tokens "
@@ -119,7 +119,7 @@ class LM(Section):
         description="Training has converged and stops after this many validations without improvement. The weights with the best "
         "validation are kept.",
     )
-    valid_every: int = Field(50, ge=1, description="Number of steps between validations.")
+    valid_every: int = Field(200, ge=1, description="Number of steps between validations.")
     valid_seconds: float = Field(
         1200.0,
         gt=0,

@@ -7,15 +7,17 @@ whether a sentence belongs to the language; the bad sentence of a minimal pair d
 
 import random
 from bisect import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
+from typing import Any
 
 from speechladder.corpora.world import lexicon as lx
 
 Rules = dict[str, list[tuple[float, tuple[str, ...]]]]
 MIN_WORDS, MAX_WORDS = 4, 12
+BORROWED = 0.2  # share of a story's content words that come from the related topic
 
 
 def _finite(rules: Rules, name: str, classes: list[tuple[float, str]]) -> None:
@@ -187,23 +189,28 @@ def _zipf(count: int) -> list[float]:
     return [1.0 / (rank + 3) ** 0.3 for rank in range(count)]
 
 
+Weighted = list[tuple[float, Any]]
+
+
+def _mix(own: Sequence[Any], shared: Sequence[Any], share: float, borrowed: Sequence[Any] = ()) -> Weighted:
+    """Words with their weights: `share` of the own part goes to `shared`, and BORROWED of the whole to `borrowed`."""
+    kept = 1 - BORROWED if borrowed else 1.0
+    out: Weighted = []
+    for words, part in ((own, kept * (1 - share)), (shared, kept * share), (borrowed, 1 - kept)):
+        z = _zipf(len(words))
+        out += [(part * w / sum(z), x) for w, x in zip(z, words)]
+    return out
+
+
 @cache
 def _verb_lists(topic: str) -> dict[str, list[tuple[float, lx.Verb]]]:
-    t = lx.TOPICS[topic]
-
-    def mix(own: tuple[lx.Verb, ...], shared: tuple[lx.Verb, ...], p: float) -> list[tuple[float, lx.Verb]]:
-        out = []
-        for verbs, share in ((own, 1 - p), (shared, p)):
-            z = _zipf(len(verbs))
-            out += [(share * w / sum(z), v) for w, v in zip(z, verbs)]
-        return out
-
+    t, related = lx.TOPICS[topic], lx.TOPICS[lx.RELATED[topic]]
     return {
-        "vt": mix(t.vt, lx.HANDLE, 0.17),
-        "vi": mix(t.vi, lx.MOVE, 0.15),
-        "social": mix(lx.SOCIAL, (), 0.0),
-        "fall": mix(lx.FALL, (), 0.0),
-        "know": mix(lx.KNOW, (), 0.0),
+        "vt": _mix(t.vt, lx.HANDLE, 0.17, related.vt),
+        "vi": _mix(t.vi, lx.MOVE, 0.15, related.vi),
+        "social": _mix(lx.SOCIAL, (), 0.0),
+        "fall": _mix(lx.FALL, (), 0.0),
+        "know": _mix(lx.KNOW, (), 0.0),
     }
 
 
@@ -219,26 +226,33 @@ def _verb_classes(topic: str) -> dict[str, tuple[list[float], list[str]]]:
 def scene(rng: random.Random, topic: str | None = None) -> Scene:
     """Draw a topic, unless one is given, and a cast: one agent and one thing in each number, names and places."""
     topic = topic or rng.choice(list(lx.TOPICS))
-    t = lx.TOPICS[topic]
+    t, related = lx.TOPICS[topic], lx.TOPICS[lx.RELATED[topic]]
     gender = rng.choice("mf")
     words = dict(_verb_classes(topic))
     cast = set()
-    for name, own, shared in (("agent", t.agents, lx.AGENTS), ("thing", t.things, lx.THINGS)):
+    kept = 1 - BORROWED
+    for name, own, shared, borrowed in (
+        ("agent", t.agents, lx.AGENTS, related.agents),
+        ("thing", t.things, lx.THINGS, related.things),
+    ):
         z = _zipf(len(own))
         mains = rng.sample(range(len(own)), 2)
         for number, main in zip(lx.NUMBERS, mains):
-            weights = [0.33 * w / sum(z) for w in z] + [0.12 / len(shared)] * len(shared)
-            weights[main] += 0.55
-            forms = [getattr(x, number) for x in own + shared]
+            weights = [0.33 * kept * w / sum(z) for w in z] + [0.12 * kept / len(shared)] * len(shared)
+            weights[main] += 0.55 * kept
+            weights += [BORROWED / len(borrowed)] * len(borrowed)
+            forms = [getattr(x, number) for x in own + shared + borrowed]
             words[f"{name}.{number}"] = (list(accumulate(weights)), forms)
             cast.add(forms[main])
-    for name, own, shared in (
-        ("tadj", t.tadj, lx.THING_ADJECTIVES),
-        ("aadj", t.aadj, lx.AGENT_ADJECTIVES),
+    for name, own, shared, borrowed in (
+        ("tadj", t.tadj, lx.THING_ADJECTIVES, related.tadj),
+        ("aadj", t.aadj, lx.AGENT_ADJECTIVES, related.aadj),
     ):
-        weights = [0.6 / len(own)] * len(own) + [0.4 / len(shared)] * len(shared)
-        words[name] = (list(accumulate(weights)), [*own, *shared])
-    words["place"] = ([0.7, 1.0], rng.sample(t.places, 2))
+        weights = [0.6 * kept / len(own)] * len(own) + [0.4 * kept / len(shared)] * len(shared)
+        weights += [BORROWED / len(borrowed)] * len(borrowed)
+        words[name] = (list(accumulate(weights)), [*own, *shared, *borrowed])
+    places = [rng.choice(related.places) if rng.random() < BORROWED else place for place in rng.sample(t.places, 2)]
+    words["place"] = ([0.7, 1.0], places)
     for g, names in lx.NAMES.items():
         words[f"name.{g}"] = ([1.0], [rng.choice(names)])
     for name, table in (("nom.sg", lx.NOMINATIVE), ("acc.sg", lx.ACCUSATIVE), ("refl.sg", lx.REFLEXIVE)):

@@ -1,4 +1,4 @@
-"""The world's words: ten topics of nouns, verbs and adjectives, and the words that all topics share.
+"""The world's words: four topics of nouns, verbs and adjectives, and the words that all topics share.
 
 No form belongs to two parts of speech, except that a past can also be a participle. So the grammar alone decides
 whether a sentence is grammatical, and no sentence can be read in two ways, as 'the cook cooks' could.
@@ -113,51 +113,6 @@ TOPICS: dict[str, Topic] = {
         "rusty slippery wet",
         "brave reckless",
     ),
-    "school": _topic(
-        "teacher pupil professor student child/children",
-        "pencil book poem essay notebook riddle",
-        "library classroom",
-        "write/wrote/written borrow erase",
-        "whisper laugh",
-        "difficult boring short",
-        "clever lazy",
-    ),
-    "hospital": _topic(
-        "doctor nurse surgeon dentist patient",
-        "bandage needle pill tooth/teeth tablet stretcher",
-        "clinic hospital",
-        "swallow measure prescribe",
-        "cough faint",
-        "bitter sharp sterile",
-        "pale worried",
-    ),
-    "music": _topic(
-        "singer drummer pianist composer dancer",
-        "violin trumpet melody flute guitar piano",
-        "theater studio",
-        "play rehearse perform",
-        "hum+ relax",
-        "loud gentle modern",
-        "famous talented",
-    ),
-    "castle": _topic(
-        "king queen knight thief/thieves servant",
-        "crown sword jewel shield throne necklace",
-        "castle tower",
-        "wear/wore/worn steal/stole/stolen polish",
-        "kneel/knelt sigh",
-        "golden precious royal",
-        "noble cruel",
-    ),
-    "forest": _topic(
-        "hunter wolf/wolves fox bear squirrel",
-        "acorn mushroom branch nest leaf/leaves berry",
-        "forest cave",
-        "hide/hid/hidden chew sniff",
-        "howl sleep/slept",
-        "green hollow poisonous",
-        "wild shy",
-    ),
     "railway": _topic(
         "driver passenger porter conductor tourist",
         "train ticket suitcase bus map engine",
@@ -167,16 +122,10 @@ TOPICS: dict[str, Topic] = {
         "crowded expensive fast",
         "nervous impatient",
     ),
-    "workshop": _topic(
-        "carpenter blacksmith plumber mechanic painter",
-        "hammer ladder shelf/shelves chair pipe nail",
-        "workshop garage",
-        "repair bend/bent build/built",
-        "whistle sweat",
-        "sturdy crooked broken",
-        "skilful careful",
-    ),
 }
+
+# Topics that speak of each other: a story borrows words from the related topic, so the topic of a word is no certainty.
+RELATED = {"farm": "kitchen", "kitchen": "farm", "sea": "railway", "railway": "sea"}
 
 # Words that all topics share.
 AGENTS = _nouns("man/men woman/women girl boy friend stranger")
