@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from toy_rung import VOCAB, toy_document, write_rung
 
-from speechladder.benchmarks.score import score_rung
+from speechladder.benchmarks.score import TaskItems, score_rung
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
 from speechladder.io.tables import ITEM_TOKENS, ITEMS, LEARNING, SCORES, read_table, write_table
@@ -165,6 +165,22 @@ def test_the_sample_of_the_learning_curve_is_spread_over_the_pairs(run: Run, tmp
     assert [r["item"] for r in learning if r["seed"] == 0 and r["task"] == "topic"][:6] == [
         f"p{pair}|{correct}|a" for pair in (0, 2, 4) for correct in (True, False)
     ]
+
+
+def test_scores_and_samples_keep_twos_whole(run: Run, tmp_path: Path) -> None:
+    rows = read_table(run.items["topic"], ITEMS).to_pylist()
+    twos = {"p0": "x", "p3": "x", "p1": "y", "p5": "y", "p2": "", "p4": None}
+    for row in rows:
+        row["two"] = twos[row["id"]]
+    write_table(tmp_path / "items.parquet", rows, ITEMS)
+    for pairs, expected in {1: {"p0", "p3"}, 3: {"p0", "p3", "p2"}, 6: {*twos}, 0: {*twos}}.items():
+        task = TaskItems("topic", tmp_path / "items.parquet", run.token_files[1])
+        assert {row["id"] for row, taken in zip(task.rows, task.sample(pairs, "")) if taken} == expected
+    files = [tmp_path / "items.parquet"], [run.token_files[1]], [tmp_path / "topic.parquet"]
+    score_rung(run.models[:1], *files, tmp_path / "learning.parquet", Scores(layers=False))
+    for name, schema in (("topic", SCORES), ("learning", LEARNING)):
+        found = read_table(tmp_path / f"{name}.parquet", schema).to_pylist()
+        assert {(row["id"], row["two"]) for row in found} == {(id, two or "") for id, two in twos.items()}
 
 
 def test_layers_and_learning_can_be_left_out(run: Run, scored: tuple, tmp_path: Path) -> None:

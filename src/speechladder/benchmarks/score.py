@@ -52,13 +52,13 @@ class TaskItems:
         """Whether each item belongs to the learning curve's sample.
 
         The sample has at most `pairs` pairs (0: all), evenly spread, each in its first voice. A two is taken or left as
-        a whole. If the task has splits, the sample is of `split` alone.
+        a whole, and the sample has at least one. If the task has splits, the sample is of `split` alone.
         """
         known = {row["id"]: row["two"] for row in self.rows if row["split"] in ("", split)}
         units: dict[str, list[str]] = {}  # the ids of each two together, and every other id alone
         for name, two in known.items():
             units.setdefault(f"two {two}" if two else f"id {name}", []).append(name)
-        take = pairs * len(units) // len(known) if 0 < pairs < len(known) else len(units)
+        take = max(1, pairs * len(units) // len(known)) if 0 < pairs < len(known) else len(units)
         kept = {name for i in range(take) for name in [*units.values()][i * len(units) // take]}
         return [r["id"] in kept and r["voice"] == self._first_voice[r["id"]] for r in self.rows]
 

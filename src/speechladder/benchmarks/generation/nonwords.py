@@ -284,8 +284,8 @@ def swuggy_pairs(
         words: the words to match (default: the world's content words); names of people are never matched
         also_words: strings that are not matched and are no non-words either (words that are too rare to be tested)
         statistics: those of the training text (default: of a text of the world)
-        say: words, accent -> ARPAbet phones of each with their lengths in samples; no non-word sounds like a word of
-            the lexicon, of `words` or of the dictionary
+        say: words, accent -> ARPAbet phones of each word with their lengths in samples. No non-word sounds like a word
+            of the lexicon, of `words` or of the dictionary.
     """
     rng = random.Random(f"swuggy/{seed}")
     groups = _base_words(words)
