@@ -24,7 +24,6 @@ from speechladder.corpora.world import (
 from speechladder.corpora.world import grammar as gr
 from speechladder.corpora.world import lexicon as lx
 
-
 WORLD_V2 = "x"
 
 
