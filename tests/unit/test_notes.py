@@ -113,6 +113,7 @@ def check_format(text):
 def test_the_command_writes_the_tables(results, tmp_path, capsys):
     text = readme_table(results)
     check_format(text)
+    assert "(floor): the step starts at chance" in text
     row = read_csv(results / "table.csv")[0]
     assert f"| {float(row['swuggy_sum']):.1f} [{float(row['swuggy_sum_low']):.0f}, " in text
     write_readme_table(results)
@@ -124,6 +125,15 @@ def test_the_command_writes_the_tables(results, tmp_path, capsys):
     page.write_text("a\n")
     with pytest.raises(UserError, match=r"page\.md: no lines '<!-- TABLE -->'"):
         write_readme_table(results, page)
+
+
+def test_the_floor_is_explained_if_a_step_starts_there(results, tmp_path):
+    rows = [row | {"floor": "false"} for row in read_csv(results / "factors.csv")]
+    write_csv(tmp_path / "factors.csv", factors.COLUMNS, rows)
+    (tmp_path / "table.csv").write_bytes((results / "table.csv").read_bytes())
+    text = readme_table(tmp_path)
+    check_format(text)
+    assert "floor" not in text
 
 
 def test_readme_has_the_tables_and_says_what_their_intervals_hold():

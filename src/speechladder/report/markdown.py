@@ -50,14 +50,16 @@ def readme_table(results: Path) -> str:
     table = [[*TITLES, *tasks, "continuation PPL"], ["---"] * (len(TITLES) + len(tasks) + 1)]
     table += [_rung(row) for row in rows]
     steps = [["step", *tasks], ["---"] * (1 + len(tasks))]
-    steps += _steps(read_csv(results / "factors.csv", STEPS))
+    changes = [row for row in read_csv(results / "factors.csv", STEPS) if row["norm"] == "sum"]
+    steps += _steps(changes)
+    floor = any(row["floor"] == "true" for row in changes)
     below = (
         "Accuracies are percentages by summed log-likelihood, chance is 50; brackets are "
         f"{100 * Analysis().confidence:g} % intervals.",
         seeds_note(rows),
         *twos_note(rows),
         "Steps are percentage points, with p-values adjusted over the steps of a task (Holm).",
-        "(floor): the step starts at chance, where no loss can show.",
+        *(["(floor): the step starts at chance, where no loss can show."] if floor else []),
     )
     return "\n".join(
         [*map(_line, table), "", *map(_line, steps), "", fill(" ".join(below), WIDTH, break_on_hyphens=False), ""]
@@ -76,14 +78,13 @@ def _rung(row: Row) -> list[str]:
 
 
 def _steps(rows: Sequence[Row]) -> list[list[str]]:
-    """A line per step, a cell per task, by the sum."""
+    """A line per step, a cell per task, from the rows of one norm."""
     found: dict[str, dict[str, str]] = {}
     for row in rows:
-        if row["norm"] == "sum":
-            cell = _interval([float(row[name]) for name in interval_columns("difference")], 1, 1, "+")
-            mark = " (floor)" if row["floor"] == "true" else f", p {float(row['p_holm']):.2g}"
-            step = f"**{row['factor']}**: {row['from_rung']} → {row['to_rung']}"
-            found.setdefault(step, {})[row["task"]] = cell + mark
+        cell = _interval([float(row[name]) for name in interval_columns("difference")], 1, 1, "+")
+        mark = " (floor)" if row["floor"] == "true" else f", p {float(row['p_holm']):.2g}"
+        step = f"**{row['factor']}**: {row['from_rung']} → {row['to_rung']}"
+        found.setdefault(step, {})[row["task"]] = cell + mark
     return [[step, *(cells.get(task, "-") for task in TASKS)] for step, cells in found.items()]
 
 
