@@ -195,6 +195,17 @@ def test_a_two_has_two_pairs(tmp_path):
         read_pairs(path)
 
 
+def test_both_pairs_of_a_two_have_audio_or_none(tmp_path):
+    (tmp_path / "x.wav").touch()
+    rows = ["a,one,two,t,x.wav,x.wav", "b,three,four,,,", "c,five,six,t,{0},{0}"]
+    head = "id,good,bad,two,good_audio,bad_audio"
+    path = put(tmp_path / "p.csv", "\n".join([head, *rows]).format(""))
+    with pytest.raises(UserError, match=r"p.csv, rows 2 and 4: one pair of the two 't' has audio .*; give good_audio"):
+        read_pairs(path)
+    pairs, rejects = read_pairs(put(tmp_path / "p.csv", "\n".join([head, *rows]).format("x.wav")))
+    assert [bool(pair.good_audio) for pair in pairs] == [True, False, True] and not rejects
+
+
 def test_a_pair_goes_with_the_other_pair_of_its_two(tmp_path):
     path = table_of_twos(tmp_path / "p.csv", ["a,one,two,x", "b,three,four,", "c,,six,x"])
     pairs, rejects = read_pairs(path)

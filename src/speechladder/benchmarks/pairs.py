@@ -139,7 +139,7 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
     In BLiMP's files the id is UID-pairID and the type is UID. In a file without such columns the id is the file's name
     and line, and the type is the file's name. Audio paths are relative to the file. If one pair of a two is rejected,
     so is the other. Raises UserError that names file, row and column if the file is missing or unreadable, lacks the
-    columns, has no usable row, or has a two of other than two pairs.
+    columns, has no usable row, or has a two of other than two pairs or with audio for one of them alone.
     """
     path = Path(path)
     stem = path.name.split(".")[0]
@@ -183,7 +183,10 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
 def _whole_twos(
     path: Path, pairs: list[Pair], rejects: list[tuple[int, str]], twos: dict[str, list[int]]
 ) -> tuple[list[Pair], list[tuple[int, str]]]:
-    """Reject each pair whose partner in a two is rejected; raises UserError if a two has other than two pairs."""
+    """Reject each pair whose partner in a two is rejected.
+
+    Raises UserError if a two has other than two pairs, or audio for one of them alone.
+    """
     for two, lines in twos.items():
         if len(lines) != 2:
             raise UserError(
@@ -195,7 +198,14 @@ def _whole_twos(
     for one, other in torn.values():
         line, partner = (other, one) if one in bad else (one, other)
         rejects = [*rejects, (line, f"the other pair of its two is rejected (row {partner})")]
-    return [pair for pair in pairs if pair.two not in torn], sorted(rejects, key=lambda reject: reject[0])
+    kept = [pair for pair in pairs if pair.two not in torn]
+    spoken = {pair.two: bool(pair.good_audio) for pair in kept}
+    if mixed := next((pair for pair in kept if pair.two and bool(pair.good_audio) != spoken[pair.two]), None):
+        raise UserError(
+            f"{path}, rows {' and '.join(map(str, twos[mixed.two]))}: one pair of the two '{mixed.two}' has audio and "
+            "the other has none, but one voice speaks a two; give good_audio and bad_audio for both pairs or for none"
+        )
+    return kept, sorted(rejects, key=lambda reject: reject[0])
 
 
 def in_twos(pairs: Sequence[P]) -> list[list[P]]:
