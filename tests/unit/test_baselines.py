@@ -80,7 +80,7 @@ def test_each_baseline_solves_what_it_can_see(tmp_path: Path) -> None:
         write_rung(tmp_path / str(n), "r", train, {True: [[*good]] * 6, False: [[*bad]] * 6})
         write_baselines(tmp_path / str(n), ["r"], ANALYSIS)
     found = [{name: cells[0] for name, cells in by_baseline(tmp_path / str(n), "r").items()} for n in range(4)]
-    right, even = "100.00", "50.00"
+    right, even = "100.0", "50.0"
     assert found[0]["length"] == right and [f["length"] for f in found[1:]] == [even] * 3
     assert (found[1]["unigram"], found[2]["unigram"], found[3]["unigram"]) == (right, even, even)
     assert (found[2]["bigram"], found[3]["bigram"]) == (right, even)
@@ -93,7 +93,7 @@ def test_runs_are_counted_where_tokens_repeat(tmp_path: Path) -> None:
     pairs = {True: [[3] * 4 + [4] * 4] * 6, False: [[3] * 4 + [4] * 9] * 6}
     write_rung(tmp_path, "r", train, pairs)
     write_baselines(tmp_path, ["r"], ANALYSIS)
-    assert by_baseline(tmp_path, "r")["5-gram"] == ("100.00", "100.00")
+    assert by_baseline(tmp_path, "r")["5-gram"] == ("100.0", "100.0")
     joined = [
         Sequences.join(np.array(tokens), np.array([len(tokens)])) for tokens in ([1, 3, 3, 4, 5], [1, 3, 4, 5, 5, 6])
     ]
