@@ -2,6 +2,7 @@
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,18 @@ def test_a_two_is_spoken_by_one_voice_and_lost_as_a_whole(tmp_path, monkeypatch)
     found = [(row["id"], row["voice"], row["two"]) for row in read_table(paths[0], ITEMS).to_pylist()[::2]]
     assert found == [("a", "us-f1", "x"), ("c", "us-f1", "x"), ("b", "us-m3", ""), ("b", "us-f2", "")]
     assert [(row["id"], row["reason"]) for row in read_jsonl(paths[1])] == [("a|us-m1", "no"), ("c|us-m1", "no")]
+
+
+def test_what_alternates_over_pairs_has_no_voices_of_its_own():
+    for level in (2, 3):
+        pool = {voice.name for voice in voices(level)}
+        for count in (1, 2):
+            said = [[voice.name for voice in items.voices_of(n, count, level)] for n in range(200)]
+            assert all(len(set(own)) == count for own in said)
+            assert all(not set(a) & set(b) for a, b in pairwise(said))
+            for half in (said[::2], said[1::2]):
+                assert {name for own in half for name in own} == pool
+    assert [[voice.name for voice in items.voices_of(n, 2, 0)] for n in range(3)] == [["flat"]] * 3
 
 
 def test_words_are_tested_if_training_has_them_twice_and_known_if_it_has_them_once(tmp_path):

@@ -152,9 +152,14 @@ def _from_files(files: Sequence[Path], max_pairs: int, rejects: Rejects) -> list
 
 
 def voices_of(number: int, count: int, variability: int) -> list[Voice]:
-    """`count` voices of the pool for the pair or two with this number; neighbours get different ones, so all occur."""
+    """`count` voices of the pool for the pair or two with this number; neighbours get different ones, so all occur.
+
+    Each lap through the pool starts one voice later. Otherwise what alternates over an even pool, as the halves of
+    Topic-SC do, would have voices of its own.
+    """
     pool = voices(variability)
-    return [pool[(number * count + k) % len(pool)] for k in range(min(count, len(pool)))]
+    first = number * count + number * count // len(pool)
+    return [pool[(first + k) % len(pool)] for k in range(min(count, len(pool)))]
 
 
 def _voiced(pair: Pair, number: int, count: int, variability: int, seed: int, speaker: Speaker) -> Iterator[VoicedPair]:

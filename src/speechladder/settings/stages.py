@@ -139,7 +139,7 @@ STAGES: dict[str, Stage] = {
     ),
     "make_items": Stage(
         "items",
-        version=4,
+        version=5,
         options=_SEED
         | {
             "corpus": ("variability",),
