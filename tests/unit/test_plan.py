@@ -444,7 +444,7 @@ def test_a_training_that_fits_no_gpu_is_said(book):
 
 
 def test_processes_share_a_models_hours(book):
-    one, two = (planned(book, settings(lm={"processes": n}), gpus=2) for n in (1, 2))
+    one, two = (planned(book, settings(lm={"processes": n, "batch_windows": 4}), gpus=2) for n in (1, 2))
     assert row(two, "train").cost == row(one, "train").cost
     assert row(two, "train").wall.value == pytest.approx(sum(m.cost.hours.value for m in two.models) / 2)
 

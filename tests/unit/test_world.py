@@ -24,12 +24,12 @@ from speechladder.corpora.world import (
 from speechladder.corpora.world import grammar as gr
 from speechladder.corpora.world import lexicon as lx
 
-WORLD_V2 = "x"
+WORLD_V2 = "141b294e55b9aace9753b2d50702d3f257ee09b40c6332bb7839dcbba3c09fc9"
 
 
 @pytest.fixture(scope="module")
 def corpus():
-    """About four hours of speech."""
+    """About as much as the default run speaks."""
     return documents(0, 45_000)
 
 

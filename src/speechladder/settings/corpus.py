@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from speechladder.settings.section import Fraction, Section
 
 CORPORA = ("librispeech", "libriheavy")  # corpora that are downloaded, or lie in corpus.source
-WORLD_HOURS = 4.0  # of speech that the world generates if corpus.hours is null
+WORLD_HOURS = 3.6  # of speech that the world generates if corpus.hours is null
 
 
 class Corpus(Section):
@@ -57,7 +57,7 @@ class Corpus(Section):
     hours: float | None = Field(
         None,
         gt=0,
-        description="Hours of speech. world: hours that are generated, before any are rejected; null generates 4. Other corpora: "
+        description="Hours of speech. world: hours that are generated, before any are rejected; null generates 3.6. Other corpora: "
         "hours of the train split that are kept, the same share of each speaker's time where possible; null keeps all.",
     )
     variability: int = Field(

@@ -91,7 +91,7 @@ class LM(Section):
         0.1, ge=0, description="Weight decay of the optimizer, on matrices only: times the learning rate, at each step."
     )
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient; a larger one is clipped.")
-    max_steps: int = Field(1600, ge=1, description="Training stops after this many steps, at the end of the schedule.")
+    max_steps: int = Field(2400, ge=1, description="Training stops after this many steps, at the end of the schedule.")
     max_passes: float = Field(
         5.0,
         gt=0,
