@@ -23,7 +23,7 @@ def seeds_note(rows: Sequence[Row]) -> str:
         )
     return (
         "The intervals hold the items only: one model per rung cannot tell what another seed gives, nor another kind "
-        "of CPU, which rounds bf16 otherwise. Either moves words by up to three points (make table SEEDS=3)."
+        "of CPU, which rounds bf16 otherwise. make table SEEDS=3 gives intervals over items and seeds."
     )
 
 
@@ -48,7 +48,10 @@ def types_notes(results: Path) -> list[str]:
     if not found:
         return []
     lines = [f"  {rung}, {TASKS[task].short_title}, {kind}: {'; '.join(c)}" for (rung, task, kind), c in found.items()]
-    return [f"Below chance by type ({len(rows)} cells of types.csv; 1 in 40 is by luck):", *lines]
+    return [
+        f"Below chance by type ({len(rows)} cells of types.csv; at 95 %, 1 in 40 of those at chance is so by luck):",
+        *lines,
+    ]
 
 
 def floor_notes(results: Path) -> list[str]:
