@@ -181,7 +181,7 @@ def test_a_changed_setting_reruns_what_depends_on_it(smoke, config, expected):
             | dict.fromkeys(["transcribe_rung", "train_judge", "judge_continuations"], 1),
         ),
         (
-            "benchmarks={topic_pairs: 7}",
+            "benchmarks={topic_pairs: 8}",
             {"make_items": 1, "extract_item_units": 1, "units_quality": 1}
             | dict.fromkeys(["tokenize_items", "score_rung"], len(LADDER)),
         ),
