@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from speechladder.io.errors import UserError
-from speechladder.settings import load
+from speechladder.settings import load, version
 from speechladder.workflow import inputs
 from speechladder.workflow.inputs import Inputs, flags
 
@@ -19,6 +19,18 @@ def test_a_flag_for_each_input_that_there_is():
     words = flags("truth", "models", "storycloze_text")(None, found)
     assert words == "--truth 'results/a b' --storycloze-text x 'y'\"'\"'z'"
     assert flags("models")(None, found) == ""
+
+
+def test_another_language_of_the_world_makes_its_corpus_again_and_no_other(root, monkeypatch):
+    files = {"corpus": {"name": "local", "path": "."}, "alignment": {"aligner": "pocketsphinx"}}
+    world, local = Inputs(load({}), root), Inputs(load(files), root)
+    generates = ("build_corpus", "make_prompts", "make_judge_text", "make_items")
+    before = [world.language_version(rule) for rule in generates]
+    monkeypatch.setattr(inputs.world, "VERSION", 10)
+    assert all(world.language_version(rule) != found for rule, found in zip(generates, before))
+    assert [local.language_version(rule) for rule in generates] == [version(rule) for rule in generates]
+    rules = "".join(path.read_text() for path in sorted((root / "workflow" / "rules").glob("*.smk")))
+    assert all(f'version=inputs.language_version("{rule}")' in rules for rule in generates)
 
 
 def test_all_shards_are_one_word_for_bash(root):

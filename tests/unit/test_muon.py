@@ -31,3 +31,18 @@ def test_steps_and_state_are_those_of_torch(scale: str, nesterov: bool) -> None:
             q.data.copy_(p.data)
     for p, q in zip(parameters, others):
         torch.testing.assert_close(ours.state[q]["momentum_buffer"], theirs.state[p]["momentum_buffer"])
+
+
+@pytest.mark.parametrize(("kind", "off"), [(torch.float32, 1e-5), (torch.bfloat16, 0.1)])
+def test_products_are_in_the_kind_that_is_given(kind: torch.dtype, off: float) -> None:
+    torch.manual_seed(0)
+    matrix = torch.nn.Parameter(torch.zeros(16, 40))
+    matrix.grad = torch.randn(16, 40)
+    options = {"lr": 1.0, "weight_decay": 0.0, "momentum": 0.0, "nesterov": False, "adjust_lr_fn": "match_rms_adamw"}
+    BatchedMuon([matrix], kind, **options).step()
+    x = matrix.grad.double() / matrix.grad.double().norm()
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
+    error = float((matrix.detach() + 0.2 * 40**0.5 * x).norm() / matrix.detach().norm())
+    assert error < off and (kind == torch.float32 or error > 1e-4)

@@ -356,13 +356,14 @@ def test_a_checkpoint_of_an_earlier_version_lacks_later_settings(rung: Path, tmp
 def test_a_checkpoint_of_the_other_optimizer_is_refused(rung: Path, tmp_path: Path) -> None:
     """One that does not name its optimiser is of AdamW and a cosine, which came first."""
     cpu, data = torch.device("cpu"), TokenData(rung, "train")
-    adamw = tiny(optimizer="adamw", schedule="cosine")
+    adamw = tiny(optimizer="adamw", schedule="cosine", run_curriculum=0.0)
     old = checkpoint.fingerprint(adamw, 0, "fp32", cpu, data)
-    before = {k: v for k, v in old.items() if k not in ("lm.optimizer", "lm.schedule")}
+    before = {k: v for k, v in old.items() if k not in ("lm.optimizer", "lm.schedule", "lm.run_curriculum")}
     for folder, written in ((tmp_path / "named", old), (tmp_path / "unnamed", before)):
         checkpoint.save_checkpoint(folder, 2, {"a": torch.zeros(1)}, {"step": 2}, written)
         assert checkpoint.find_checkpoint(folder, old) == 2
-        muon = checkpoint.fingerprint(tiny(optimizer="muon", schedule="cosine"), 0, "fp32", cpu, data)
+        other = adamw.model_copy(update={"optimizer": "muon"})
+        muon = checkpoint.fingerprint(other, 0, "fp32", cpu, data)
         with pytest.raises(UserError, match=r"other settings: lm\.optimizer was adamw, is muon\. .*lm\.resume: never"):
             checkpoint.find_checkpoint(folder, muon)
 
@@ -447,7 +448,8 @@ class Clock:
 def test_hours_end_the_schedule_and_are_counted_over_interruptions(
     rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = tiny(max_hours=2 / 3600, max_steps=10**6, max_passes=10**6, patience=10**6, learning_points=3)
+    how = {"max_steps": 10**6, "max_passes": 10**6, "patience": 10**6, "learning_points": 3, "run_curriculum": 0.0}
+    settings = tiny(max_hours=2 / 3600, **how)
     monkeypatch.setattr(loop, "time", Clock())
     summary = loop.train_lm(rung, tmp_path / "whole", 0, settings)
     # 20 steps take 0.2 s; 97 % of the remaining 1.8 s are 174 more steps, to the end of the schedule
@@ -476,7 +478,8 @@ def test_hours_end_the_schedule_and_are_counted_over_interruptions(
 
 def test_hours_that_are_over_end_the_training(rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "time", Clock())
-    summary = loop.train_lm(rung, tmp_path / "seed0", 0, tiny(max_hours=0.15 / 3600))  # ends before planning
+    settings = tiny(max_hours=0.15 / 3600, run_curriculum=0.0)  # ends before planning
+    summary = loop.train_lm(rung, tmp_path / "seed0", 0, settings)
     assert summary["stopped"] == "hours" and summary["steps"] in (15, 16)
     assert log_of(tmp_path / "seed0")[-1]["step"] == summary["best_step"] == summary["steps"]
 

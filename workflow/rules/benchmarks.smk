@@ -43,7 +43,7 @@ rule make_items:
         ALIGNER_ENV
     threads: inputs.item_threads
     params:
-        version=version("make_items"),
+        version=inputs.language_version("make_items"),
         cuts=inputs.vocabulary_option,
         official=inputs.official_option,
         texts=inputs.official_texts_option,

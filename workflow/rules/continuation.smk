@@ -15,7 +15,7 @@ rule make_prompts:
     conda:
         ALIGNER_ENV if WORLD else ENV
     params:
-        version=version("make_prompts"),
+        version=inputs.language_version("make_prompts"),
         cuts="" if WORLD else CUTS_WORD,
         aligned="" if WORLD else ALIGNMENT_WORD,
         options=inputs.options("make_prompts"),

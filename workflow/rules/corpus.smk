@@ -19,7 +19,7 @@ if WORLD:
         conda:
             ENV
         params:
-            version=version("build_corpus"),
+            version=inputs.language_version("build_corpus"),
             options=inputs.options("build_corpus"),
         shell:
             'python "$SCRIPTS"/build_corpus.py --shard {wildcards.shard} --cuts {output.cuts} --audio {output.audio}'

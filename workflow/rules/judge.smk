@@ -15,7 +15,7 @@ rule make_judge_text:
     conda:
         ENV
     params:
-        version=version("make_judge_text"),
+        version=inputs.language_version("make_judge_text"),
         cuts="" if WORLD or S.continuation.judge_text else CUTS_WORD,
         options=inputs.options("make_judge_text"),
     shell:

@@ -13,7 +13,7 @@ rule variability_run:
         ENV
     threads: 16
     params:
-        version=str(versions()),
+        version=str(versions() | {"build_corpus": inputs.language_version("build_corpus")}),
         encoder=inputs.encoder_digest,
         config=lambda wildcards: variability_config(S, int(wildcards.level)),
     shell:

@@ -31,7 +31,7 @@ from speechladder.settings import EXECUTION_FIELDS, LM, STAGES
 
 KEEP = 2
 # What checkpoints were made with before they named it, where that is no longer the default.
-EARLIER = {"lm.optimizer": "adamw", "lm.schedule": "cosine"}
+EARLIER = {"lm.optimizer": "adamw", "lm.schedule": "cosine", "lm.run_curriculum": 0.0}
 
 
 # ---------------------------------------------------------------- the content of a checkpoint

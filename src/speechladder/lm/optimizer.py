@@ -21,8 +21,8 @@ SCALE = "match_rms_adamw"
 RATIO = "rate_ratio"  # key of a group of parameters: its rate as a multiple of lm.lr
 
 
-class ShardedMuon(torch.optim.Muon):
-    """torch's Muon for matrices that FSDP2 shards, of which a half cannot be made orthogonal by itself.
+class ShardedMuon(BatchedMuon):
+    """Muon for matrices that FSDP2 shards, of which a half cannot be made orthogonal by itself.
 
     The momentum stays sharded. The update of one matrix at a time is gathered, every process makes it orthogonal, and
     each takes its shard of the result.
@@ -38,16 +38,16 @@ class ShardedMuon(torch.optim.Muon):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(grad)
                 buffer = state["momentum_buffer"].lerp_(grad, 1 - momentum)
-                update = _orthogonal(full_tensor(grad.lerp(buffer, momentum)), lr)
+                update = self._orthogonal(full_tensor(grad.lerp(buffer, momentum)), lr)
                 parameter.mul_(1 - lr * group["weight_decay"]).add_(shard_like(update, parameter))
 
-
-def _orthogonal(update: torch.Tensor, lr: float) -> torch.Tensor:
-    """What a step of torch's Muon without momentum adds to a matrix whose gradient is `update`."""
-    matrix = torch.nn.Parameter(torch.zeros_like(update))
-    matrix.grad = update
-    torch.optim.Muon([matrix], lr, weight_decay=0, momentum=0, nesterov=False, adjust_lr_fn=SCALE).step()
-    return matrix.detach()
+    def _orthogonal(self, update: torch.Tensor, lr: float) -> torch.Tensor:
+        """What a step without momentum adds to a matrix whose gradient is `update`."""
+        matrix = torch.nn.Parameter(torch.zeros_like(update))
+        matrix.grad = update
+        options = {"lr": lr, "weight_decay": 0, "momentum": 0, "nesterov": False, "adjust_lr_fn": SCALE}
+        BatchedMuon([matrix], self.kind, **options).step()
+        return matrix.detach()
 
 
 def hidden_matrices(model: PreTrainedModel) -> set[int]:
@@ -58,10 +58,11 @@ def hidden_matrices(model: PreTrainedModel) -> set[int]:
 class Optimizer:
     """The optimisers of one model, which is laid out already. All follow one schedule.
 
-    Weight decay is on matrices only, embeddings and head included.
+    Weight decay is on matrices only, embeddings and head included. The products of Muon are in the precision of the
+    training, 'fp32' or 'bf16'.
     """
 
-    def __init__(self, model: PreTrainedModel, settings: LM) -> None:
+    def __init__(self, model: PreTrainedModel, settings: LM, precision: str) -> None:
         parameters = list(model.parameters())
         hidden = hidden_matrices(model) if settings.optimizer == "muon" else set()
         ratio = settings.rest_lr / settings.lr
@@ -77,7 +78,9 @@ class Optimizer:
         if hidden:
             group = {"params": [p for p in parameters if id(p) in hidden], RATIO: 1.0}
             kind = ShardedMuon if isinstance(group["params"][0], DTensor) else BatchedMuon
-            self.parts.append(kind([group], lr=settings.lr, weight_decay=settings.weight_decay, adjust_lr_fn=SCALE))
+            products = torch.bfloat16 if precision == "bf16" else torch.float32
+            options = {"lr": settings.lr, "weight_decay": settings.weight_decay, "adjust_lr_fn": SCALE}
+            self.parts.append(kind([group], products, **options))
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

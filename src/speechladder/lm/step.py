@@ -44,7 +44,7 @@ class TrainState:
             for layer in parts_of(model).layers:  # one compiled layer serves all, much faster than the whole model
                 layer.compile()
         self.module: nn.Module = lay_out(model, parallel, precision == "bf16")
-        self.optimizer = Optimizer(model, settings)
+        self.optimizer = Optimizer(model, settings, precision)
 
     def train_step(self, step: Step, lr: float) -> torch.Tensor:
         """Do one step at rate `lr` and return this process's share of its loss in nats per target; the shares add up.

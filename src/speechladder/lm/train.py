@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
@@ -42,6 +43,7 @@ from speechladder.rungs.data import TokenData
 from speechladder.settings import LM
 
 LOGS_PER_VALIDATION = 5
+SAMPLED_STEPS = 20  # spread over the training: how many tokens a token attends to
 
 
 def train_lm(tokens: Path, out: Path, seed: int, settings: LM, corpus: str = "") -> dict[str, Any]:
@@ -101,8 +103,9 @@ class _Run:
         self.memory = compute.plan_memory(settings, vocabulary, ranks.size, bf16, memory)
         self.flex = resolve_attention(settings.attention, device, head_width(model.config)) == "flex"
         self.parameters = sum(p.numel() for p in model.parameters())
-        # windows cut documents, and positions begin again
-        attended = float(self.batches.at(0).positions.mean()) + 1
+        # windows cut documents, and positions begin again; a curriculum makes documents longer
+        sampled = np.unique(np.linspace(0, self.total - 1, SAMPLED_STEPS, dtype=int))
+        attended = float(np.mean([self.batches.at(int(step)).positions.mean() for step in sampled])) + 1
         self.flops = compute.train_flops(settings, vocabulary, 2 * attended)
         self.ceiling = ranks.size * compute.matmul_ceiling(device.type, self.precision)
         compiled = resolve_compile(settings.compile, self.flex)

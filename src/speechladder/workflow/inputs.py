@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.corpora import world
 from speechladder.corpora.local import audio_digest, transcript_files
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import files_sha256
-from speechladder.settings import DIMENSIONS, Settings, at, where
+from speechladder.settings import DIMENSIONS, Settings, at, version, where
 from speechladder.settings.units import encoder_folder
 from speechladder.units.encoders.s3prl_environment import split_encoder
 from speechladder.workflow.rungs import needs_vocoder, reads_units
@@ -55,6 +56,11 @@ class Inputs:
     def options(self, rule: str) -> Callable[[Any], str]:
         """A params function: the options of a job of `rule`, with the settings of its point."""
         return lambda wildcards: read_options(self.at(wildcards), rule, wildcards)
+
+    def language_version(self, rule: str) -> int | tuple[Any, ...]:
+        """The version of a rule that generates text: on the world, that of its language too."""
+        found = version(rule)
+        return (found, f"world {world.VERSION}") if self.settings.corpus.name == "world" else found
 
     def over_shards(self, pattern: str) -> Callable[[Any], str]:
         """A params function: the files of all shards as bash writes them, results/x.{0..999}.
