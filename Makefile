@@ -52,7 +52,7 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target .work/slurm -r requirements-cluster.lock
 	@touch $@
 
-table: $(VENV)/.installed ## run the default: results/table.csv and figures (about 14 minutes on 2 cores; SEEDS=3 for three models per rung)
+table: $(VENV)/.installed ## run the default: results/table.csv and figures (about ten minutes on 2 cores; SEEDS=3 for three models per rung)
 	snakemake results/table.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@python scripts/print_table.py --results results
 

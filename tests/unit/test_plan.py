@@ -337,7 +337,7 @@ def test_the_plan_of_a_small_run_by_hand(book):
     assert model.cost.cpu.value == pytest.approx(speaking)
     train = row(plan, "train")
     assert train.jobs == 2
-    both = compute.parameters(lm := found.lm, 104) + compute.parameters(lm, 32)
+    both = compute.parameters(lm := found.lm, 104) + compute.parameters(lm, 33)
     assert train.cost.disk == Figure(4 * 2 * both, "derived")  # final weights and one snapshot
     assert train.wall.value == pytest.approx(
         max(m.cost.hours.value for m in plan.models)
@@ -523,7 +523,7 @@ def test_hours_of_named_subsets_and_caps(tmp_path):
 def test_hours_of_the_world_and_of_a_folder(tmp_path):
     world = hours(load({"corpus": {"hours": 10}}), tmp_path)
     assert (world.total, world.basis) == (10, "derived")
-    assert hours(load({}), tmp_path).total == 4.0
+    assert hours(load({}), tmp_path).total == WORLD_HOURS
     (tmp_path / "a" / "b").mkdir(parents=True)
     soundfile.write(tmp_path / "a" / "b" / "x.flac", np.zeros(16_000 * 36), 16_000)
     (tmp_path / "a" / "b" / "broken.flac").write_bytes(b"no")
@@ -587,7 +587,7 @@ def test_the_paper_is_not_planned_with_the_figures_of_the_default_run(book, defa
 def test_a_run_without_a_record_measured_nothing(book, default_run):
     (default_run / "run.json").unlink()
     text, content = shown(book)
-    assert (content["hours"]["train"], content["hours"]["basis"]) == (pytest.approx(0.94 * 4.0), "derived")
+    assert (content["hours"]["train"], content["hours"]["basis"]) == (pytest.approx(0.94 * WORLD_HOURS), "derived")
     assert "the run there left no record of its settings" in text.replace("\n", " ")
     assert content["conflict"] is None
 
