@@ -26,7 +26,7 @@ from speechladder.plan.context import Context
 from speechladder.plan.inputs import File, Job, Jobs, Machine, find_machine, parse_jobs
 from speechladder.plan.rates import Figure
 from speechladder.plan.speech import Hours, Measured, find_hours
-from speechladder.settings import LM, STAGES, load
+from speechladder.settings import LM, STAGES, WORLD_HOURS, load
 from speechladder.units.encoders.compute import HUBERT_LARGE, encoder_flops
 from speechladder.workflow.presets import configuration, preset_file
 from speechladder.workflow.record import read_record, write_record
