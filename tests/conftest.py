@@ -51,11 +51,11 @@ def subnormal_numbers() -> Iterator[None]:
 @pytest.fixture
 def small_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A world of two topics, each of which borrows words from the other."""
-    from speechladder.benchmarks.generation import nonwords
+    from speechladder.benchmarks.generation import training_text
     from speechladder.corpora.world import grammar, lexicon
 
     def forget() -> None:
-        kept = (lexicon.vocabulary, lexicon.content_words, lexicon.lexicon_words, nonwords.training_statistics)
+        kept = (lexicon.vocabulary, lexicon.content_words, lexicon.lexicon_words, training_text.training_statistics)
         for made in (*kept, grammar._lemmas, grammar._verb_lists, grammar._verb_classes):
             made.cache_clear()
 

@@ -12,7 +12,7 @@ from speechladder.alignment.base import Aligned, AlignmentError
 from speechladder.alignment.durations import Durations
 from speechladder.benchmarks import items, spoken
 from speechladder.benchmarks.generation import sentences
-from speechladder.benchmarks.generation.nonwords import training_words
+from speechladder.benchmarks.generation.training_text import training_words
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.speak import speak, voices

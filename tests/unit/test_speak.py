@@ -11,7 +11,7 @@ import pytest
 
 from speechladder.corpora import espeak, speak
 from speechladder.corpora.phones import ARPABET, SIL, strip_stress
-from speechladder.corpora.speak import Voice, pronounce, voices
+from speechladder.corpora.speak import Voice, phone_lengths, pronounce, voices
 from speechladder.corpora.text import normalise
 from speechladder.io.errors import UserError
 
@@ -144,3 +144,14 @@ def test_nothing_to_speak_and_no_such_voice():
         speak.speak("...", FLAT, 0)
     with pytest.raises(UserError, match="xx-yy"):
         speak.speak("boat", Voice("no", accent="xx-yy"), 0)
+
+
+def test_words_in_one_load_have_the_phones_and_lengths_that_they_have_alone():
+    words, voice = ["butter", "stage", "kneel", "berry", "fimmer"], Voice("plain")
+    found = phone_lengths(words, voice)
+    assert found == phone_lengths(words, voice)
+    for word, phones in zip(words, found):
+        alone = [(p.label, 16_000 * (p.end - p.start)) for p in speak.speak(word, voice, 0).phones[1:-1]]
+        assert [label for label, _ in phones] == [label for label, _ in alone]
+        # a text may sound a little different after others
+        assert [n for _, n in phones] == pytest.approx([n for _, n in alone], abs=48)

@@ -11,7 +11,8 @@ from speechladder.settings import Benchmarks
 
 def _generate(settings: Benchmarks, seed: int, cuts: list[Path]) -> list[Pair]:
     """Words of the world's lexicon or, with `cuts`, of their training text."""
-    from speechladder.benchmarks.generation.nonwords import swuggy_pairs, training_statistics, training_words
+    from speechladder.benchmarks.generation.nonwords import swuggy_pairs
+    from speechladder.benchmarks.generation.training_text import training_statistics, training_words
 
     words, every = training_words(cuts)
     return swuggy_pairs(seed, settings.swuggy_pairs, words or None, every, training_statistics(tuple(cuts)))
@@ -19,8 +20,8 @@ def _generate(settings: Benchmarks, seed: int, cuts: list[Path]) -> list[Pair]:
 
 def _shortcuts(cuts: list[Path], rows: list[dict[str, Any]]) -> dict[str, float]:
     """Of letters, phones and frames: the length, and unigrams and bigrams of the training text."""
-    from speechladder.benchmarks.generation.nonwords import training_statistics
     from speechladder.benchmarks.generation.shortcuts import solved_by
+    from speechladder.benchmarks.generation.training_text import training_statistics
 
     return solved_by(training_statistics(tuple(cuts)), rows)
 
