@@ -11,7 +11,7 @@ import pytest
 from ladder_results import make
 from test_judge import OPTIONS, TINY, TOKENS, save_llama
 
-from speechladder.analysis import continuation, table
+from speechladder.analysis import continuation, factors, table, types
 from speechladder.analysis.csv_tables import read_csv
 from speechladder.continuation import perplexity
 from speechladder.continuation.judge import judgement
@@ -223,7 +223,7 @@ def test_the_table_and_its_bounds(judged):
     assert (speech["ppl"], speech["ppl_low"], speech["empty"], speech["words_per_second"]) == (
         "",
         "",
-        "100.00",
+        "100.0",
         "0.000",
     )
     assert float(text["ppl_low"]) <= float(text["ppl"]) <= float(text["ppl_high"])
@@ -236,6 +236,8 @@ def test_the_table_and_its_bounds(judged):
     continuation.write_continuation(judged, rungs, 0, ANALYSIS)
     assert before == (judged / "continuation.csv").read_bytes()
     table.write_table(judged, rungs, table.read_scores(judged, rungs), 0, ANALYSIS, said)
+    for write in (factors.write_factors, types.write_types):
+        write(judged, rungs, table.read_scores(judged, rungs), 0, ANALYSIS)
     cells = read_csv(judged / "table.csv", table.table_columns())
     assert list(cells[0])[-3:] == ["ppl", "ppl_low", "ppl_high"]
     assert [row["ppl"] for row in cells] == [text["ppl"], phone["ppl"], ""]
@@ -260,6 +262,8 @@ def test_off_leaves_headers_and_empty_cells(tmp_path):
     said = continuation.write_continuation(tmp_path, [], 0, ANALYSIS)
     assert said == {} and read_csv(tmp_path / "continuation.csv", continuation.COLUMNS) == []
     table.write_table(tmp_path, ["phone-raw"], table.read_scores(tmp_path, ["phone-raw"]), 0, ANALYSIS, said)
+    for write in (factors.write_factors, types.write_types):
+        write(tmp_path, ["phone-raw"], table.read_scores(tmp_path, ["phone-raw"]), 0, ANALYSIS)
     (row,) = read_csv(tmp_path / "table.csv", table.table_columns())
     assert [row[name] for name in table.PPL] == ["", "", ""]
     out = io.StringIO()
