@@ -8,12 +8,13 @@ CORES ?= all
 TORCH_ARGS ?=
 # how many models each rung of `make table` gets, with the seeds 0, 1, ...; the intervals then hold seeds and items
 SEEDS ?= 1
-SEED_LIST = $(shell seq -s , 0 $$(($(SEEDS) - 1)))
+SEED_LIST = $(shell seq -s , 0 $$(($(SEEDS) - 1)) 2>/dev/null)
 PIP := tools/pip-25.3-py3-none-any.whl
 export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
+.PHONY: check-seeds
 .PHONY: help table smoke plan audit stages s3prl test test-s3prl test-cluster lint configuration report clean
 
 help: ## list the targets
@@ -52,9 +53,12 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target .work/slurm -r requirements-cluster.lock
 	@touch $@
 
-table: $(VENV)/.installed ## run the default: results/table.csv and figures (about ten minutes on 2 cores; SEEDS=3 for three models per rung)
+table: check-seeds $(VENV)/.installed ## run the default: results/table.csv and figures (about ten minutes on 2 cores; SEEDS=3 for three models per rung)
 	snakemake results/table.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@python scripts/print_table.py --results results
+
+check-seeds:
+	@case "$(SEEDS)" in ''|*[!0-9]*|0*) echo "SEEDS=$(SEEDS): give a whole number of models per rung, such as SEEDS=3"; exit 1;; esac
 
 smoke: $(VENV)/.installed ## run the same workflow in under two minutes, for a first look (results in .work/smoke)
 	snakemake results/table.csv --cores $(CORES) --configfile presets/smoke.yaml --directory .work/smoke

@@ -69,6 +69,7 @@ def show(results: Path, file: TextIO | None = None, width: int | None = None) ->
         console.print(f"Dial:    {results / 'variability.csv'}", soft_wrap=True)
         for note in variability_notes(results / "variability_change.csv"):
             console.print(f"  {note}")
+    console.print(f"Steps:   {results / 'factors.csv'} (A, B, C)", soft_wrap=True)
     figures = sorted(figure.stem for figure in (results / "figures").glob("*.svg"))
     if figures:
         console.print(f"Figures: {results / 'figures'}/*.svg and *.png ({', '.join(figures)})", soft_wrap=True)

@@ -104,7 +104,7 @@ class LM(Section):
         None,
         gt=0,
         description="Training also stops after this many hours, which include the time before an interruption. After 0.5 % of "
-        "these hours the schedule is shortened once, to the steps that fit.",
+        "these hours the schedule is shortened once, to the steps that fit. Needs run_curriculum: 0.",
     )
     run_curriculum: float = Field(
         0.35,
@@ -262,7 +262,7 @@ class LM(Section):
     def _fits(self) -> "LM":
         if self.processes > self.batch_windows:
             raise ValueError(
-                f"processes: {self.processes} processes share {self.batch_windows} windows a step; raise batch_windows to "
-                f"{self.processes} at least, or lower processes"
+                f"processes: {self.processes}, but batch_windows is {self.batch_windows}, and each process needs a window; set "
+                f"batch_windows to {self.processes} or more, or lower processes"
             )
         return self
