@@ -58,8 +58,8 @@ def readme_table(results: Path) -> str:
         f"{100 * Analysis().confidence:g} % intervals.",
         seeds_note(rows),
         *twos_note(rows),
-        "Steps are percentage points. The p-values, adjusted over the steps of a task (Holm), are of these very models: "
-        "a small p beside an interval over 0 is not shown for other seeds.",
+        "Steps are percentage points. The p-values, adjusted over the steps of a task (Holm), are of these very "
+        "models: a small p beside an interval over 0 is not shown for other seeds.",
         *(["(floor): the step starts at chance, where no loss can show."] if floor else []),
     )
     return "\n".join(
