@@ -46,9 +46,10 @@ HEARD = {"extract_prompt_units", "train_vocoder", "transcribe_reference"}  # wha
 def test_the_table_has_a_row_per_rung_and_the_columns_of_the_contract(smoke):
     rows = _rows(smoke / "results" / "table.csv")
     assert [r["rung"] for r in rows] == LADDER
-    scores = [f"{t}_{n}{end}" for t in TASKS for n in ("sum", "mean") for end in ("", "_low", "_high")]
+    kinds = ("sum", "mean"), ("pairwise_sum", "pairwise_mean")
+    scores = [f"{t}_{n}{end}" for kind in kinds for t in TASKS for n in kind for end in ("", "_low", "_high")]
     assert list(rows[0]) == [
-        *("rung", "vocab_size", "tokens_per_second", "train_tokens", "valid_bits_per_second"),
+        *("rung", "vocab_size", "tokens_per_second", "seeds", "train_tokens", "passes", "valid_bits_per_second"),
         *scores,
         *("ppl", "ppl_low", "ppl_high"),
     ]

@@ -202,8 +202,8 @@ def test_failures_say_exit_code_and_log(
     monkeypatch.setenv("FAKE_MFA_SIGNAL", "9")
     with pytest.raises(UserError, match="mfa align was killed by SIGKILL; perhaps the machine ran out of memory"):
         _align(models, tmp_path, _request("u", "the cat"))
-    monkeypatch.setenv("FAKE_MFA_SIGNAL", "1")
-    with pytest.raises(UserError, match="killed by SIGHUP"):
+    monkeypatch.setenv("FAKE_MFA_SIGNAL", "10")  # not SIGHUP, which nohup lets no child die of
+    with pytest.raises(UserError, match="killed by SIGUSR1"):
         run_mfa(["g2p", "--num_jobs", 1, "a", "b", "c"], tmp_path / "root")
 
 
