@@ -7,7 +7,7 @@ the columns good and bad.
 import csv
 import gzip
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -56,6 +56,7 @@ class InTwo(Protocol):
 
 
 P = TypeVar("P", bound=InTwo)
+T = TypeVar("T")
 
 
 class BadRow(str):
@@ -210,9 +211,14 @@ def _whole_twos(
 
 def in_twos(pairs: Sequence[P]) -> list[list[P]]:
     """The pairs of each two together, and every other pair alone, in the order of their first pairs."""
-    units: dict[object, list[P]] = {}
-    for number, pair in enumerate(pairs):
-        units.setdefault(pair.two or number, []).append(pair)
+    return by_two(pairs, [pair.two for pair in pairs])
+
+
+def by_two(items: Sequence[T], twos: Iterable[str]) -> list[list[T]]:
+    """The items of each two together, and every other item alone; `twos` has the two of each item, or ""."""
+    units: dict[object, list[T]] = {}
+    for number, (item, two) in enumerate(zip(items, twos, strict=True)):
+        units.setdefault(two or number, []).append(item)
     return list(units.values())
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from speechladder.benchmarks.pairs import by_two
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.progress import progress
@@ -55,11 +56,9 @@ class TaskItems:
         a whole, and the sample has at least one. If the task has splits, the sample is of `split` alone.
         """
         known = {row["id"]: row["two"] for row in self.rows if row["split"] in ("", split)}
-        units: dict[str, list[str]] = {}  # the ids of each two together, and every other id alone
-        for name, two in known.items():
-            units.setdefault(f"two {two}" if two else f"id {name}", []).append(name)
+        units = by_two([*known], known.values())
         take = max(1, pairs * len(units) // len(known)) if 0 < pairs < len(known) else len(units)
-        kept = {name for i in range(take) for name in [*units.values()][i * len(units) // take]}
+        kept = {name for i in range(take) for name in units[i * len(units) // take]}
         return [r["id"] in kept and r["voice"] == self._first_voice[r["id"]] for r in self.rows]
 
 
