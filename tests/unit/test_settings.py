@@ -54,6 +54,13 @@ from speechladder.workflow.grids import variability_config
             {"corpus": {"name": "libriheavy", "source": "x"}, "alignment": {"aligner": "mfa"}},
             ["corpus: manifests: libriheavy needs its manifests"],
         ),
+        ({"corpus": {"causes": ["rates"]}}, ["corpus.causes.0: 'rates'", "did you mean 'rate'", "bandwidth"]),
+        ({"corpus": {"causes": ["rate", "noise", "rate"]}}, ["corpus.causes: a cause is named twice"]),
+        ({"corpus": {"causes": [], "variability": 1}}, ["causes: [] and variability: 1", "leave one of them out"]),
+        (
+            {"corpus": {"name": "local", "path": "x", "causes": []}, "alignment": {"aligner": "mfa"}},
+            ["corpus: causes: would not be read, since name is local"],
+        ),
         ({"corpus": {"archives": ["x.tar"]}}, ["corpus: archives: would not be read, since name is world"]),
         ({"downloads": {"files": {"x.tar": {"url": ["a"]}}}}, ["x.tar.url: unknown key", "did you mean", "x.tar.urls"]),
         ({"downloads": {"files": {"../x": {"urls": ["a"]}}}}, ["downloads.files: '../x' is no name of a file"]),
@@ -243,6 +250,8 @@ def test_variability_levels_need_the_world():
     config = {"corpus": {"name": "local", "path": "."}, "alignment": {"aligner": "pocketsphinx"}}
     with pytest.raises(UserError, match="world"):
         variability_config(load(config), 0)
+    with_causes = load(_given(variability_config(load({"corpus": {"causes": ["rate"]}}), 2)))
+    assert (with_causes.corpus.variability, with_causes.corpus.causes) == (2, None)
     words = shlex.split(variability_config(Settings(), 2))
     values = {word.split("=", 1)[0]: yaml.safe_load(word.split("=", 1)[1]) for word in words}
     assert load(values).corpus.variability == 2
