@@ -130,7 +130,7 @@ def variability_config(settings: Settings, level: int) -> str:
             "has no units of that speech; run it with an encoder"
         )
     values = settings.model_dump(mode="json") | {"rungs": ["phone-repeat", "speech-hubert"]}
-    values["corpus"]["variability"] = level
+    values["corpus"] |= {"variability": level, "causes": None}
     values["continuation"]["enabled"] = False
     return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())
 
