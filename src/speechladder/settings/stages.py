@@ -78,6 +78,12 @@ STAGES: dict[str, Stage] = {
         },
         inputs={"corpus": ("unpack",)},
     ),
+    "speak_corpus": Stage(
+        "corpus",
+        version=_CORPUS,
+        options=_SEED | {"corpus": ("min_seconds", "max_seconds")},
+        inputs={"corpus": ("speech",)},
+    ),
     "split_manifest": Stage(
         "corpus",
         version=_CORPUS,

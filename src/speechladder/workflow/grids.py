@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from speechladder.fetch.download import downloads_folder
 from speechladder.io.errors import UserError
 from speechladder.settings import Point, Settings, own
 from speechladder.workflow.checks import check_sweep
@@ -131,4 +132,32 @@ def variability_config(settings: Settings, level: int) -> str:
     values = settings.model_dump(mode="json") | {"rungs": ["phone-repeat", "speech-hubert"]}
     values["corpus"] |= {"variability": level, "causes": None}
     values["continuation"]["enabled"] = False
+    return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())
+
+
+def synthesized_config(settings: Settings) -> str:
+    """The `--config` words of a run of the two rungs of factor C on the run's texts, which the synthesizer speaks.
+
+    It is scored without layers and learning curves. TextGrids are of the recordings, so PocketSphinx takes their place,
+    as it does for items. Files that the run has downloaded are taken from where they are. Raises UserError on a corpus
+    without recordings.
+    """
+    target, values = "results/questions.csv", settings.model_dump(mode="json", exclude={"sweep", "scaling"})
+    if settings.corpus.is_synthesized:
+        raise UserError(f"{target} compares recordings with synthesized speech, and this run has no recordings")
+    if settings.units.source == "external":
+        raise UserError(
+            f"{target} speaks the corpus again, and units.source: external has no units of that speech; run it with an "
+            "encoder"
+        )
+    values["rungs"] = ["phone-repeat", "speech-hubert"]
+    values["corpus"]["speech"] = "synthesized"
+    values["continuation"]["enabled"] = False
+    values["scores"] |= {"layers": False, "learning": False}
+    if settings.alignment.aligner == "textgrids":
+        values["alignment"] |= {"aligner": "pocketsphinx", "textgrids": None}
+    folder = downloads_folder(settings.downloads).resolve()
+    values["downloads"]["folder"] = str(folder)
+    for name, file in values["downloads"]["files"].items():
+        file["urls"] = [str(folder / name)]  # an address may hold a password, and a command is printed
     return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())
