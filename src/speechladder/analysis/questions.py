@@ -44,11 +44,11 @@ from speechladder.settings import Analysis
 from speechladder.units.diagnostics.quality import purities
 
 RUN = "run"  # in the column question, of the two rows between which factor C lies
-INTERVALS = tuple(c for name in ("accuracy", "difference", "repaired") for c in interval_columns(name))
 FACTS = ("units_per_second", "pnmi", "valid_bits_per_second", *interval_columns("resynthesis_wer"))
+COMPARED = ("ids", *interval_columns("difference"), "floor", "p_value", "p_holm", *interval_columns("repaired"))
 COLUMNS = (
-    *("question", "arm", "answers", "base", "task", "norm", "seeds", "one_seed", *FACTS, "ids"),
-    *(*INTERVALS[:6], "floor", "p_value", "p_holm", *INTERVALS[6:]),
+    *("question", "arm", "answers", "base", "task", "norm", "seeds", "one_seed", *FACTS),
+    *(*interval_columns("accuracy"), *COMPARED),
 )
 OWN = "-c"  # ends the name of an arm that is compared with the phone-repeat of its own corpus
 # Arm -> the question that it belongs to, and what its row tells.
@@ -85,7 +85,7 @@ class Arm(NamedTuple):
     name: str
     answers: str
     models: Models
-    base: Models
+    base: Models | None
     base_name: str
     own: Models | None = None
 
@@ -93,7 +93,7 @@ class Arm(NamedTuple):
 def find_arms(
     results: Path, arms: Mapping[str, Path], rungs: Sequence[str], corpora: Mapping[str, Path]
 ) -> Iterator[Arm]:
-    """Yield the arms in the order of ARMS, behind the run's own phone-repeat.
+    """Yield the arms in the order of ARMS, behind the run's own phone-repeat and speech-hubert.
 
     `arms` maps a name to the folder of its models, `rungs` are rungs of the run, and `corpora` maps flat or synthesized
     to the results of that run. Raise UserError for a name that ARMS lacks.
@@ -103,6 +103,7 @@ def find_arms(
         raise UserError(f"--arms: no question asks for {', '.join(unknown)}; there are {', '.join(ARMS)}")
     run = Models(results, AFTER)
     yield Arm(RUN, BEFORE, "where factor C starts", Models(results, BEFORE), run, AFTER)
+    yield Arm(RUN, AFTER, "where factor C ends", run, None, "")
     for name, (question, answers) in ARMS.items():
         corpus = corpora.get(name.removesuffix(OWN))
         if corpus and name.endswith(OWN):
@@ -157,13 +158,13 @@ def write_questions(
     def scores(models: Models) -> Scores:
         return read_scores(models.folder, [models.rung], split)
 
-    found = _Figures(arms[0], scores, seed, analysis)
+    found = _Figures(arms[0].models.folder, scores, seed, analysis)
     rows = []
     for arm in arms:
         facts = arm_facts(arm, scores(arm.models)[arm.models.rung, next(iter(TASKS))].seeds)
         rows += [facts | found.cells(arm, task, norm) for task, norm in product(TASKS, NORMS)]
     for task, norm in product(TASKS, NORMS):
-        family = [row for row in rows if (row["task"], row["norm"]) == (task, norm)]
+        family = [row for row in rows if (row["task"], row["norm"]) == (task, norm) and row["p_value"]]
         for row, adjusted in zip(family, holm([float(row["p_value"]) for row in family])):
             row["p_holm"] = fixed(adjusted, len(row["p_value"]) - len("0."))
     write_csv(out, COLUMNS, [*rows, *quoted])
@@ -207,9 +208,9 @@ def _resynthesis(folder: Path, rung: str) -> dict[str, str]:
 
 
 class _Figures:
-    """The cells of a row that depend on task and norm; `run` is the arm phone-repeat, whose baseline is the run's."""
+    """The cells of a row that depend on task and norm; `run` is the run's results."""
 
-    def __init__(self, run: Arm, scores: Callable[[Models], Scores], seed: int, analysis: Analysis) -> None:
+    def __init__(self, run: Path, scores: Callable[[Models], Scores], seed: int, analysis: Analysis) -> None:
         self.run, self.scores, self.seed, self.analysis = run, scores, seed, analysis
 
     def _outcomes(self, models: Models, task: str, norm: str) -> Outcomes:
@@ -221,6 +222,10 @@ class _Figures:
 
     def cells(self, arm: Arm, task: str, norm: str) -> dict[str, str]:
         """Accuracy, difference to the baseline, p-value and the share of factor C of an arm."""
+        found = {"task": task, "norm": norm} | percent_cells("accuracy", self._accuracy(arm.models, task, norm))
+        if not arm.base:
+            one = len(self._outcomes(arm.models, task, norm).seeds) == 1
+            return dict.fromkeys(COMPARED, "") | found | {"one_seed": str(one).lower()}
         here, base = (self._outcomes(models, task, norm) for models in (arm.models, arm.base))
         random = generator(self.seed, "questions", arm.name, task, norm)
         try:
@@ -228,20 +233,18 @@ class _Figures:
         except ValueError:
             where = f"{arm.models.folder}/scores and {arm.base.folder}/scores"
             raise UserError(f"{where} share no pair of {task}; score both again") from None
-        return {
-            "task": task,
-            "norm": norm,
+        return found | {
             "one_seed": str(min(len(here.seeds), len(base.seeds)) == 1).lower(),
             "ids": str(step.ids),
-            **percent_cells("accuracy", self._accuracy(arm.models, task, norm)),
             **percent_cells("difference", step.difference),
             "floor": str(starts_at_floor(self._accuracy(arm.base, task, norm))).lower(),
             "p_value": fixed(step.p_value, len(str(self.analysis.resamples))),
-            **percent_cells("repaired", None if arm is self.run else self._share(arm, task, norm)),
+            "p_holm": "",
+            **percent_cells("repaired", None if arm.question == RUN else self._share(arm, task, norm)),
         }
 
     def _share(self, arm: Arm, task: str, norm: str) -> Estimate | None:
-        run = [self._outcomes(models, task, norm) for models in (self.run.models, self.run.base)]
+        run = [self._outcomes(Models(self.run, rung), task, norm) for rung in (BEFORE, AFTER)]
         own = self._outcomes(arm.own, task, norm) if arm.own else None
         random = generator(self.seed, "questions repaired", arm.name, task, norm)
         return repaired((run[0], run[1]), self._outcomes(arm.models, task, norm), own, self.analysis, random)

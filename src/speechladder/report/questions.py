@@ -88,13 +88,12 @@ def _label(row: dict[str, str]) -> str:
 
 def _panel(axis: Axes, rows: Sequence[dict[str, str]], places: dict[str, float]) -> None:
     axis.axvline(100 * CHANCE, **REFERENCE)
-    run = {row["norm"]: row for row in rows if row["question"] == RUN}
-    for norm, style in zip(NORMS, ("-", ":")):
-        before = float(run[norm]["accuracy"])
-        for rung, value in ((BEFORE, before), (AFTER, before - float(run[norm]["difference"]))):
-            axis.axvline(value, color=look(rung)["color"], linestyle=style, linewidth=1.2, zorder=1)
+    lines = dict(zip(NORMS, ("-", ":")))
     for row in rows:
-        if row["arm"] in places:
+        if row["question"] == RUN:
+            line = {"color": look(row["arm"])["color"], "linestyle": lines[row["norm"]], "linewidth": 1.2}
+            axis.axvline(float(row["accuracy"]), **line, zorder=1)
+        else:
             offset = -0.13 if row["norm"] == "sum" else 0.13
             style = {"color": COLOURS[row["question"]], "marker": "o"}
             found = floats(row, *interval_columns("accuracy"))

@@ -4,7 +4,7 @@ An arm is a point of the run (settings.points) whose units differ in a few setti
 alignment, items and list of utterances.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -48,6 +48,21 @@ class Questions(Section):
         description="Other units of the same speech, with a language model of each: segments-phone, segments-syllable, "
         "segments-word, segments-auto (units.segments), supervised-1, supervised-10, supervised-60 (units.labels, by "
         "minutes of labels), speaker-norm, utterance-norm (units.normalisation).",
+    )
+
+    rungs: list[str] = Field(
+        ["unit-words", "text-units"],
+        description="Rungs of the run that are arms too. They are trained and scored whether they are among rungs or not.",
+    )
+    corpora: list[Literal["flat", "synthesized"]] = Field(
+        ["flat", "synthesized"],
+        description="The same texts spoken otherwise, by a run of their own. flat: the world in one flat voice. synthesized: a "
+        "natural corpus by the synthesizer. The one that the corpus of the run cannot have is left out.",
+    )
+    resynthesis: bool = Field(
+        True,
+        description="Speak held-out speech again from the units of the arms segments-*, and from the run's own, and report "
+        "the word error rate.",
     )
 
     @field_validator("arms")

@@ -257,6 +257,12 @@ STAGES: dict[str, Stage] = {
     ),
     "variability_run": Stage("variability"),
     "variability": Stage("variability", version=_ANALYSIS, options=_INTERVALS),
+    "questions": Stage(
+        "questions",
+        version=_ANALYSIS,
+        options=_INTERVALS,
+        inputs={"questions": ("arms", "rungs", "corpora", "resynthesis"), "benchmarks": ("slm21_splits",)},
+    ),
 }
 
 

@@ -6,10 +6,15 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
 from speechladder.settings import ARMS, Point, Settings, own
 from speechladder.workflow.checks import check_sweep
 from speechladder.workflow.inputs import Inputs
+
+PHONES, SPEECH = "phone-repeat", "speech-hubert"  # the two rungs of factor C
+# What a run on the same texts is asked for, below its results/.
+MADE = ["units/quality.json", *(f"scores/{SPEECH}/{task}.parquet" for task in TASKS)]
 
 
 class SweepInputs:
@@ -120,27 +125,63 @@ class QuestionInputs:
     """The arms of results/questions.csv and where their artefacts lie."""
 
     def __init__(self, inputs: Inputs) -> None:
-        self.inputs, self.arms = inputs, inputs.settings.questions.arms
-        self.rungs = list(dict.fromkeys(ARMS[arm].rung for arm in self.arms))
+        self.inputs, self.questions = inputs, inputs.settings.questions
+        self.arms, self.own_rungs = self.questions.arms, self.questions.rungs
+        self.own = own(inputs.settings).name
+
+    @property
+    def rungs(self) -> list[str]:
+        """Every rung of the table."""
+        return list(dict.fromkeys([PHONES, SPEECH, *(ARMS[arm].rung for arm in self.arms), *self.own_rungs]))
+
+    @property
+    def corpora(self) -> list[str]:
+        """The runs on the same texts spoken otherwise, of those that the corpus can have."""
+        possible = "flat" if self.inputs.settings.corpus.name == "world" else "synthesized"
+        return [name for name in self.questions.corpora if name == possible]
 
     def _folder(self, arm: str) -> str:
         """The folder with the units/, tokens/, lm/ and scores/ of an arm."""
         job = SimpleNamespace(point=f"questions/{arm}/", rung=ARMS[arm].rung)
         return f"results/{self.inputs.prefix(job, 'models')}".rstrip("/")
 
-    def arm_scores(self, wildcards: Any) -> list[str]:
-        """The scores of every arm, all tasks. Raises UserError if the run has no encoder, whose units arms change."""
-        if self.arms and self.inputs.settings.units.source == "external":
-            raise UserError(
-                "questions.arms: an arm makes other units by the run's encoder, and units.source: external has none; "
-                "write questions: {arms: []}, or leave units.source out"
-            )
-        tasks = self.inputs.tasks
-        return [f"{self._folder(a)}/scores/{ARMS[a].rung}/{task}.parquet" for a in self.arms for task in tasks]
+    def scores(self, wildcards: Any) -> list[str]:
+        """The scores of every arm of the run's own speech, and of the two rungs between which factor C lies.
 
-    def arm_words(self, wildcards: Any) -> list[str]:
+        Raises UserError if the run has no encoder, whose units arms change.
+        """
+        if (self.arms or self.corpora) and self.inputs.settings.units.source == "external":
+            raise UserError(
+                "questions.arms, questions.corpora: an arm makes other units by the run's encoder, and units.source: "
+                "external has none; write questions: {arms: [], corpora: []}, or leave units.source out"
+            )
+        places = [("results", rung) for rung in (PHONES, SPEECH, *self.own_rungs)]
+        places += [(self._folder(arm), ARMS[arm].rung) for arm in self.arms]
+        return [f"{folder}/scores/{rung}/{task}.parquet" for folder, rung in places for task in self.inputs.tasks]
+
+    def quality(self, wildcards: Any) -> list[str]:
+        """How well the units of the run and of each arm keep phones apart, and whether they can be spoken."""
+        folders = {"results": True} | {self._folder(arm): arm.startswith("segments-") for arm in self.arms}
+        counts = [f"{folder}/units/phone_units.parquet" for folder in folders]
+        spoken = [folder for folder, segments in folders.items() if segments and self.questions.resynthesis]
+        return counts + [f"{folder}/units/resynthesis.json" for folder in spoken]
+
+    def runs(self, wildcards: Any) -> list[str]:
+        """What the runs on the same texts make."""
+        return [f"{self._corpus(name)}/{path}" for name in self.corpora for path in MADE]
+
+    def _corpus(self, name: str) -> str:
+        return f"results/{'causes' if name == 'flat' else 'questions'}/{name}/results"
+
+    @property
+    def arm_words(self) -> list[str]:
         """The arms as NAME=FOLDER, with the folder that holds their lm/ and scores/."""
         return [f"{arm}={self._folder(arm)}" for arm in self.arms]
+
+    @property
+    def corpus_words(self) -> list[str]:
+        """The runs on the same texts as NAME=FOLDER."""
+        return [f"{name}={self._corpus(name)}" for name in self.corpora]
 
 
 def variability_config(settings: Settings, level: int) -> str:
