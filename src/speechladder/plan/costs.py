@@ -28,6 +28,8 @@ PAPER_TOKENS = {
 }  # fmt: skip
 # Tokens per second of speech of another rung, by what it needs.
 USUAL_TOKENS = {"text": 14.5, "pauses": 0.0, "alignment": 10.0, "units": 50.0, "audio": 50.0, "confusions": 0.0}
+# Segments per second of speech, pauses included, assumed.
+SEGMENTS = {"phone": 10.0, "auto": 10.0, "syllable": 5.0, "word": 3.5}
 SPECIALS = 4  # <pad>, <s>, </s>, <unk>
 ALPHABET = 500  # symbols of a rung that learns its alphabet, assumed
 LARGE, SMALL, MEDIUM = (
@@ -73,6 +75,8 @@ def token_rate(rung: str, settings: Settings, measured: Measured) -> Figure:
         return Figure(float(read_json(path)["tokens_per_second"]), "measured")
     if settings.units.source == "external" and settings.units.rate and needs_units:
         return Figure(settings.units.rate, "assumed")
+    if needs_units and settings.units.segments in SEGMENTS:
+        return Figure(SEGMENTS[settings.units.segments], "assumed")
     if rung in PAPER_TOKENS:
         return Figure(PAPER_TOKENS[rung], "published")
     found = registry.get(rung)
@@ -279,7 +283,7 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "train_judge": lambda c, job: Work(_train_judge(c) + c.start()),
     "judge_continuations": lambda c, job: Work(_judge(c) + c.start()),
     **dict.fromkeys(
-        ("make_table", "make_baselines", "units_sweep", "scaling"),
+        ("make_table", "make_baselines", "units_sweep", "scaling", "questions"),
         lambda c, job: Work(c.start("report").times(3600)),
     ),
 }
