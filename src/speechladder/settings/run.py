@@ -3,6 +3,7 @@
 from pydantic import Field, field_validator, model_validator
 
 from speechladder.settings.benchmarks import Analysis, Benchmarks, Scores
+from speechladder.settings.causes import Causes
 from speechladder.settings.continuation import Continuation
 from speechladder.settings.corpus import Alignment, Corpus, Downloads
 from speechladder.settings.lm import LM
@@ -37,6 +38,7 @@ class Settings(Section):
     continuation: Continuation = Field(Continuation(), description=Continuation.__doc__)
     analysis: Analysis = Field(Analysis(), description=Analysis.__doc__)
     scaling: Scaling = Field(Scaling(), description=Scaling.__doc__)
+    causes: Causes = Field(Causes(), description=Causes.__doc__)
 
     @field_validator("rungs")
     @classmethod

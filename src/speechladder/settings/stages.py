@@ -250,6 +250,13 @@ STAGES: dict[str, Stage] = {
     ),
     "variability_run": Stage("variability"),
     "variability": Stage("variability", version=_ANALYSIS, options=_INTERVALS),
+    "causes_run": Stage("causes"),
+    "causes": Stage(
+        "causes",
+        version=_ANALYSIS,
+        options=_INTERVALS,
+        inputs={"causes": ("rungs", "corpora"), "lm": ("seeds",), "benchmarks": ("slm21_splits",)},
+    ),
 }
 
 

@@ -1,13 +1,11 @@
-"""What the targets beside the table consist of: the points of the units sweep, of the scaling grid, of variability."""
+"""What the targets beside the table consist of: the points of the units sweep and of the scaling grid."""
 
-import json
-import shlex
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from speechladder.io.errors import UserError
-from speechladder.settings import Point, Settings, own
+from speechladder.settings import Point, own
 from speechladder.workflow.checks import check_sweep
 from speechladder.workflow.inputs import Inputs
 
@@ -114,21 +112,3 @@ class ScalingInputs:
         """The scores of each point, all tasks."""
         tasks = self.inputs.tasks
         return self._all(lambda job: [f"results/{job.point}scores/{job.rung}/{task}.parquet" for task in tasks])
-
-
-def variability_config(settings: Settings, level: int) -> str:
-    """The `--config` words of a run of the two rungs of factor C on a world of this variability level.
-
-    Raises UserError on a corpus that has no such level.
-    """
-    if settings.corpus.name != "world":
-        raise UserError("results/variability.csv needs corpus.name: world; a natural corpus has no variability level")
-    if settings.units.source == "external":
-        raise UserError(
-            "results/variability.csv speaks the corpus again at every variability level, and units.source: external "
-            "has no units of that speech; run it with an encoder"
-        )
-    values = settings.model_dump(mode="json") | {"rungs": ["phone-repeat", "speech-hubert"]}
-    values["corpus"]["variability"] = level
-    values["continuation"]["enabled"] = False
-    return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())
