@@ -73,7 +73,7 @@ STAGES: dict[str, Stage] = {
         | {
             "corpus": (
                 *("name", "path", "source", "manifests", "archives", "text", "english_only", "shards", "hours"),
-                *("variability", "valid_fraction", "test_fraction", "min_seconds", "max_seconds"),
+                *("variability", "causes", "valid_fraction", "test_fraction", "min_seconds", "max_seconds"),
             )
         },
         inputs={"corpus": ("unpack",)},
@@ -142,7 +142,7 @@ STAGES: dict[str, Stage] = {
         version=5,
         options=_SEED
         | {
-            "corpus": ("variability",),
+            "corpus": ("variability", "causes"),
             "benchmarks": (
                 *("swuggy_pairs", "sblimp_pairs", "topic_pairs", "voices", "topic_voices"),
                 *("max_pairs", "slm21_splits"),
@@ -177,7 +177,7 @@ STAGES: dict[str, Stage] = {
         version=(1, _CORPUS),
         options=_SEED
         | {
-            "corpus": ("variability",),
+            "corpus": ("variability", "causes"),
             "continuation": ("prompts", "prompt_seconds", "prompt_sentences", "seconds"),
             "alignment": _ALIGNER,
         },

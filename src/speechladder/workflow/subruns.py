@@ -21,7 +21,7 @@ def variability_config(settings: Settings, level: int) -> str:
 
     Raises UserError on a corpus that has no such level.
     """
-    return _config("results/variability.csv", settings, [PHONES, SPEECH], {"variability": level})
+    return _config("results/variability.csv", settings, [PHONES, SPEECH], {"variability": level, "causes": None})
 
 
 def causes_config(settings: Settings, corpus: str) -> str:
