@@ -31,6 +31,7 @@ from speechladder.rungs.registry import Utterance
 from speechladder.rungs.tokenizers import BOS, EOS
 from speechladder.rungs.utterances import read_utterances, select_utterances
 from speechladder.settings import Tokens
+from speechladder.units.diagnostics.phone_units import count_phone_units
 
 CLUSTERS = 20
 OPTIONS = Tokens(text_vocab=64, phone_vocab=80)
@@ -86,7 +87,10 @@ class Corpus:
 
     def pack(self, name: str, clusters: int = CLUSTERS) -> Path:
         out = self.folder / name
-        pack_rung(name, self.folder / "utterances.parquet", *self.write(), out, OPTIONS, clusters)
+        paths, table = self.write(), self.folder / "phone_units.parquet"
+        if "confusions" in registry.get(name).needs:
+            count_phone_units(*paths, table)
+        pack_rung(name, self.folder / "utterances.parquet", *paths, out, OPTIONS, clusters, table)
         return out
 
 

@@ -16,6 +16,7 @@ from speechladder.corpora.text import normalise
 from speechladder.io.errors import UserError
 from speechladder.io.spans import Span
 from speechladder.rungs import registry
+from speechladder.rungs.confusions import Confusions
 from speechladder.rungs.functions import PAUSE_MARK, phone_alphabet
 from speechladder.rungs.registry import SPACE, Utterance
 from speechladder.settings import Tokens
@@ -131,8 +132,9 @@ def utterances(draw: st.DrawFn) -> Utterance:
     units = np.array(draw(st.lists(st.integers(0, 5), min_size=1, max_size=40)), np.uint16)
     options = Tokens(silence=draw(st.booleans()), word_boundary=draw(st.booleans()), stress=draw(st.booleans()))
     return Utterance(
-        "u", " ".join("w" for _ in words) or "w", words, phones, units, len(units), float(ends[-1]), options
-    )
+        "u", " ".join("w" for _ in words) or "w", words, phones, units, len(units), float(ends[-1]), options,
+        confusions=Confusions([*ARPABET, SIL], np.ones((len(ARPABET) + 1, 3), np.int64)),
+    )  # fmt: skip
 
 
 @given(utterances())

@@ -32,6 +32,7 @@ rule tokenize_rung:
         cuts=CUTS,
         alignment=ALIGNMENT,
         units=inputs.units,
+        confusions=inputs.confusions,
     output:
         directory("results/{point}tokens/{rung}"),
     log:
@@ -47,7 +48,7 @@ rule tokenize_rung:
         cuts=CUTS_WORD,
         alignment=ALIGNMENT_WORD,
         units=inputs.over_shards("results/{point}units/{shard}.parquet"),
-        options=inputs.options("tokenize_rung"),
+        options=inputs.token_options,
     shell:
         'python "$SCRIPTS"/tokenize_rung.py --rung {wildcards.rung} --utterances {input.utterances} --cuts {params.cuts}'
         " --alignment {params.alignment} --units {params.units} --out {output} {params.options} 2>&1 | tee {log}"

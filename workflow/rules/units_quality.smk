@@ -56,3 +56,29 @@ rule units_quality:
         'python "$SCRIPTS"/units_quality.py --cuts {params.cuts} --alignment {params.alignment} --units {params.units}'
         " --items {input.stimuli} --item-units {input.item_units} {params.codebook} --out {output} {params.options}"
         " 2>&1 | tee {log}"
+
+
+# What the rung phone-confused draws by; no other rung waits for it.
+rule count_phone_units:
+    input:
+        cuts=CUTS,
+        alignment=ALIGNMENT,
+        units=inputs.units,
+    output:
+        "results/{point}units/phone_units.parquet",
+    log:
+        "results/{point}logs/count_phone_units.log",
+    benchmark:
+        "results/{point}costs/count_phone_units/all.tsv"
+    wildcard_constraints:
+        point=CODEBOOKS,
+    conda:
+        ENV
+    params:
+        version=version("count_phone_units"),
+        cuts=CUTS_WORD,
+        alignment=ALIGNMENT_WORD,
+        units=inputs.over_shards("results/{point}units/{shard}.parquet"),
+    shell:
+        'python "$SCRIPTS"/count_phone_units.py --cuts {params.cuts} --alignment {params.alignment}'
+        " --units {params.units} --out {output} 2>&1 | tee {log}"

@@ -11,6 +11,14 @@ def frame_centres(frames: int) -> np.ndarray:
     return (np.arange(frames) * HOP + RECEPTIVE_FIELD // 2) / SAMPLE_RATE
 
 
+def first_frames(times: list[float], frames: int) -> np.ndarray:
+    """(times,) int64: the first frame whose centre is not before each time, `frames` if there is none.
+
+    A phone thus has the frames from that of its start up to that of the next one's start, as in `frame_labels`.
+    """
+    return np.searchsorted(frame_centres(frames) + 1e-6, np.array(times, np.float64), side="left")
+
+
 def frame_labels(phones: list[Span], frames: int) -> list[str]:
     """The label of the phone at the centre of each frame; `frames` labels.
 

@@ -8,6 +8,8 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.tables import ITEM_TOKENS, write_table
 from speechladder.rungs import registry
+from speechladder.rungs.confusions import Confusions
+from speechladder.rungs.pack import CONFUSIONS
 from speechladder.rungs.tokenizers import BOS, UNK, Codec
 from speechladder.rungs.utterances import read_items
 from speechladder.settings import Tokens
@@ -31,15 +33,17 @@ def tokenize_tasks(tokens: Path, items: Sequence[Path], out: Sequence[Path], uni
 def tokenize_items(folder: str | Path, items: str | Path, units: str | Path | None, out: str | Path) -> int:
     """Write benchmarks/{task}/{rung}.parquet (ITEM_TOKENS: `<s> tokens`, no `</s>`) and return the number of items.
 
-    `folder` is tokens/{rung}. Its meta.json holds the rung and the settings, so items are written exactly as the corpus
-    was. Rungs that need units read them from `units` (UNITS, id = item). Raises UserError, with the count, if items
-    hold symbols that the rung lacks or become empty, since rungs must be compared on the same set of items.
+    `folder` is tokens/{rung}. Its meta.json holds the rung and the settings, and the folder holds the confusions of a
+    rung that needs them, so items are written exactly as the corpus was. Rungs that need units read them from `units`
+    (UNITS, id = item). Raises UserError, with the count, if items hold symbols that the rung lacks or become empty,
+    since rungs must be compared on the same set of items.
     """
     meta = read_json(Path(folder) / "meta.json")
     rung, options = registry.get(meta["rung"]), Tokens(**meta["settings"]["tokens"])
     codec = Codec(Path(folder) / "tokenizer")
     rows, bad, missing, known = [], [], Counter(), {*codec.symbols}
-    for item in read_items(items, units, rung.needs, options):
+    confusions = Confusions.read(Path(folder) / CONFUSIONS) if "confusions" in rung.needs else None
+    for item in read_items(items, units, rung.needs, options, confusions=confusions):
         symbols = rung.function(item)
         (ids,) = codec.encode([symbols])
         if UNK in ids or not ids:

@@ -32,6 +32,8 @@ EXTERNAL_UNITS = pa.schema(
         ("seconds", pa.float64()),  # of the utterance
     ]
 )
+# How often each phone (without stress) has each unit, over the 50 Hz frames of the train split.
+PHONE_UNITS = pa.schema([("phone", pa.string()), ("unit", pa.uint16()), ("frames", pa.int64())])
 ITEMS = pa.schema(
     [
         ("item", pa.string()),  # unique: {id}|{good or bad}|{voice}

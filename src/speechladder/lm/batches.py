@@ -16,6 +16,7 @@ class Documents(Protocol):
     tokens: np.ndarray
     offsets: np.ndarray
     lengths: np.ndarray
+    meta: dict[str, object]  # read only for a rung with `spelled` symbols
 
 
 class Batch(NamedTuple):

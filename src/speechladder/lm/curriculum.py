@@ -8,15 +8,19 @@ afterwards. Loads no torch.
 import numpy as np
 
 from speechladder.lm.batches import Batch, Batches, Documents
-from speechladder.rungs.registry import RUNGS
-from speechladder.settings import LM
+from speechladder.rungs.registry import RUNGS, Rung
+from speechladder.rungs.tokenizers import SPECIALS
+from speechladder.settings import LM, Tokens
 
-PER_FRAME = ("phone-frames", "units")  # what a rung with a token per frame is transcribed as
+NO_IDS = np.empty(0, np.int64)
 
 
-def shorten_runs(tokens: np.ndarray, halve: bool) -> np.ndarray:
-    """`tokens` with each run of equal ones written once, or with `halve` half as long, rounded up."""
-    begins = np.flatnonzero(np.append(True, tokens[1:] != tokens[:-1]))
+def shorten_runs(tokens: np.ndarray, halve: bool, spelled: np.ndarray = NO_IDS) -> np.ndarray:
+    """`tokens` with each run of equal ones written once, or with `halve` half as long, rounded up.
+
+    Ids in `spelled` stay as they are.
+    """
+    begins = np.flatnonzero(np.append(True, (tokens[1:] != tokens[:-1]) | np.isin(tokens[1:], spelled)))
     if not halve:
         return tokens[begins]
     order = np.arange(len(tokens)) - np.repeat(begins, np.diff(np.append(begins, len(tokens))))
@@ -26,15 +30,17 @@ def shorten_runs(tokens: np.ndarray, halve: bool) -> np.ndarray:
 class ShortRuns(Batches):
     """Batches of documents whose runs are shortened; each is shortened when it is read."""
 
-    def __init__(self, data: Documents, seed: int, window: int, batch_windows: int, halve: bool) -> None:
-        self.halve = halve
+    def __init__(
+        self, data: Documents, seed: int, window: int, batch_windows: int, halve: bool, spelled: np.ndarray
+    ) -> None:
+        self.halve, self.spelled = halve, spelled
         super().__init__(data, seed, window, batch_windows)
 
     def _lengths(self) -> np.ndarray:
         return np.array([len(self._document(number)) for number in range(len(self.data.lengths))], np.int64)
 
     def _document(self, number: int) -> np.ndarray:
-        return shorten_runs(super()._document(number), self.halve)
+        return shorten_runs(super()._document(number), self.halve, self.spelled)
 
 
 class Curriculum:
@@ -43,9 +49,9 @@ class Curriculum:
     `at(step)` depends only on the data, the seed, the step and the number of steps in all, which `plan` sets.
     """
 
-    def __init__(self, whole: Batches, share: float) -> None:
+    def __init__(self, whole: Batches, share: float, spelled: np.ndarray = NO_IDS) -> None:
         given = (whole.data, whole.seed, whole.window, whole.batch_windows)
-        self.phases = (ShortRuns(*given, halve=False), ShortRuns(*given, halve=True), whole)
+        self.phases = (ShortRuns(*given, False, spelled), ShortRuns(*given, True, spelled), whole)
         self.shares = (share, share, 1 - 2 * share)
         self.tokens_per_step = whole.tokens_per_step
         # the mean over the steps, so that steps x tokens_per_step / tokens_per_pass are the passes of a whole training
@@ -81,5 +87,16 @@ class Curriculum:
 def make_batches(data: Documents, rung: str, seed: int, settings: LM) -> Batches | Curriculum:
     """The batches of a training on the rung of that name: with the curriculum if it has a token per frame."""
     whole = Batches(data, seed, settings.window, settings.batch_windows)
-    applies = settings.run_curriculum and rung in RUNGS and RUNGS[rung].transcribed_as in PER_FRAME
-    return Curriculum(whole, settings.run_curriculum) if applies else whole
+    if not (settings.run_curriculum and rung in RUNGS and RUNGS[rung].per_frame):
+        return whole
+    return Curriculum(whole, settings.run_curriculum, spelled_ids(data, RUNGS[rung]))
+
+
+def spelled_ids(data: Documents, rung: Rung) -> np.ndarray:
+    """The ids of the symbols whose runs are no durations (`Rung.spelled`), in tokens of `rung`."""
+    if not (rung.spelled and rung.alphabet):
+        return NO_IDS
+    of = data.meta["settings"]
+    given = Tokens(**of["tokens"]), of["clusters"]
+    letters = set(rung.spelled(*given))
+    return np.array([i for i, symbol in enumerate(rung.alphabet(*given), len(SPECIALS)) if symbol in letters])

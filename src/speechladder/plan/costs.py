@@ -27,7 +27,7 @@ PAPER_TOKENS = {
     "speech-hubert": 50.0,
 }  # fmt: skip
 # Tokens per second of speech of another rung, by what it needs.
-USUAL_TOKENS = {"text": 14.5, "pauses": 0.0, "alignment": 10.0, "units": 50.0, "audio": 50.0}
+USUAL_TOKENS = {"text": 14.5, "pauses": 0.0, "alignment": 10.0, "units": 50.0, "audio": 50.0, "confusions": 0.0}
 SPECIALS = 4  # <pad>, <s>, </s>, <unk>
 ALPHABET = 500  # symbols of a rung that learns its alphabet, assumed
 LARGE, SMALL, MEDIUM = (
@@ -75,7 +75,8 @@ def token_rate(rung: str, settings: Settings, measured: Measured) -> Figure:
         return Figure(settings.units.rate, "assumed")
     if rung in PAPER_TOKENS:
         return Figure(PAPER_TOKENS[rung], "published")
-    return Figure(max(USUAL_TOKENS[need] for need in registry.get(rung).needs), "assumed")
+    found = registry.get(rung)
+    return Figure(FRAME_RATE if found.per_frame else max(USUAL_TOKENS[need] for need in found.needs), "assumed")
 
 
 def vocabulary(rung: str, settings: Settings) -> int:

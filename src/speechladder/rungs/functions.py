@@ -4,7 +4,7 @@ To add a rung, write a function at the end with the line `@rung(...)` above it (
 """
 
 from bisect import bisect_left
-from itertools import groupby
+from itertools import chain, groupby
 from string import ascii_lowercase
 
 from speechladder.alignment.frames import frame_labels
@@ -87,6 +87,16 @@ def words_before_pauses(utterance: Utterance) -> set[int]:
     return found
 
 
+def spelled_words(utterance: Utterance, space: str = SPACE) -> list[list[str]]:
+    """The characters of each word, with the space or pause that follows; a pause at the start is the first word's."""
+    words, pauses = utterance.text.split(), words_before_pauses(utterance)
+    out = []
+    for number, word in enumerate(words, 1):
+        after = PAUSE_MARK if number in pauses else space if number < len(words) else ""
+        out.append([*([PAUSE_MARK] * (number == 1 and 0 in pauses)), *word, *([after] * bool(after))])
+    return out
+
+
 @rung("text-bpe", needs=("text", "pauses"), alphabet=characters, bpe="text_vocab", transcribed_as="text")
 def text_bpe(utterance: Utterance) -> list[str]:
     """Characters, which BPE merges within words. With tokens.text_pauses a pause is a word of its own."""
@@ -100,15 +110,7 @@ def text_bpe(utterance: Utterance) -> list[str]:
 @rung("text-raw", needs=("text", "pauses"), alphabet=characters, transcribed_as="text")
 def text_raw(utterance: Utterance) -> list[str]:
     """Characters. With tokens.text_pauses the mark of a pause takes the place of the space."""
-    words, pauses = utterance.text.split(), words_before_pauses(utterance)
-    out = [PAUSE_MARK] * (0 in pauses)
-    for number, word in enumerate(words, 1):
-        out += word
-        if number in pauses:
-            out.append(PAUSE_MARK)
-        elif number < len(words):
-            out.append(SPACE)
-    return out
+    return [*chain.from_iterable(spelled_words(utterance))]
 
 
 @rung(

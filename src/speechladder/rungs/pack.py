@@ -1,6 +1,8 @@
 """A corpus as tokens of one rung: uint16 memmaps, their index, the tokenizer and figures."""
 
+import functools
 import os
+import shutil
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -18,12 +20,14 @@ from speechladder.io.files import atomic_folder, write_json
 from speechladder.io.progress import progress
 from speechladder.io.tables import TOKEN_INDEX, UTTERANCES, read_table
 from speechladder.rungs import registry, tokenizers
+from speechladder.rungs.confusions import Confusions
 from speechladder.rungs.registry import Rung, Utterance
 from speechladder.rungs.tokenizers import BOS, EOS, PAD, UNK, Codec
 from speechladder.rungs.utterances import read_utterances
 from speechladder.settings import STAGES, Tokens, Units
 
 BPE_SAMPLE = 200_000  # the most train utterances that BPE learns from, evenly spread; far above 50 h
+CONFUSIONS = "phone_units.parquet"  # the copy in the folder of a rung that needs confusions
 WAITING = 10_000  # rows of an index that are collected before they become columns
 
 
@@ -36,13 +40,15 @@ def pack_rung(
     out: Path,
     options: Tokens,
     clusters: int = Units().clusters,
+    confusions: Path | None = None,
 ) -> None:
     """Write a corpus as tokens of one rung: tokenizer, uint16 tokens per split, their index and figures.
 
     The folder holds {split}.bin (uint16, each utterance `<s> tokens </s>`), {split}.parquet (TOKEN_INDEX, offsets and
     lengths in tokens), tokenizer/ and meta.json; it is written whole or not at all. It has every utterance of
-    `utterances`, in that order. One shard is in memory at a time (and the BPE sample). Raise UserError if the rung
-    returns a symbol outside its alphabet, or if the ids do not fit uint16.
+    `utterances`, in that order. One shard is in memory at a time (and the BPE sample). The folder of a rung that needs
+    confusions has a copy of their table, from which items are tokenised. Raise UserError if the rung returns a symbol
+    outside its alphabet, if the ids do not fit uint16, or if the rung needs confusions and gets none.
 
     Args:
         rung: name of a registered rung
@@ -52,17 +58,22 @@ def pack_rung(
         units: units/{shard}.parquet, in the same order
         out: folder tokens/{rung} to write
         clusters: units.clusters, the size of the codebook
+        confusions: units/phone_units.parquet, for a rung that needs confusions
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     chosen = registry.get(rung)
-    shards = (cuts, alignment, units, chosen.needs, options)
+    if "confusions" in chosen.needs and confusions is None:
+        raise UserError(f"rung {rung}: --confusions is missing; give units/phone_units.parquet")
+    table = confusions if "confusions" in chosen.needs else None
+    shards = (cuts, alignment, units, chosen.needs, options, Confusions.read(table) if table else None)
 
     def train_symbols() -> Iterator[list[str]]:
         kept = _sample_of_train(utterances) if chosen.bpe else utterances
         return (chosen.function(u) for split, u in read_utterances(kept, *shards) if split == "train")
 
     total = pc.sum(read_table(utterances, UTTERANCES, ["seconds"]).column("seconds")).as_py() or 0
-    pack_utterances(chosen, lambda: read_utterances(utterances, *shards), train_symbols, total, out, options, clusters)
+    read = functools.partial(read_utterances, utterances, *shards)
+    pack_utterances(chosen, read, train_symbols, total, out, options, clusters, table)
 
 
 def _sample_of_train(utterances: str | Path) -> pa.Table:
@@ -85,9 +96,11 @@ def pack_utterances(
     out: str | Path,
     options: Tokens,
     clusters: int = 0,
+    confusions: Path | None = None,
 ) -> None:
     """Write a folder like `pack_rung` from (split, utterance) in their order; `seconds` is their total, for progress.
 
+    `confusions` is a table that is copied into the folder.
     `train_symbols()` returns the symbols from which BPE, or an alphabet that is not declared, is learnt.
     """
     with atomic_folder(out) as folder, ExitStack() as stack:
@@ -120,6 +133,8 @@ def pack_utterances(
             "settings": {"tokens": options.model_dump(mode="json"), "clusters": clusters},
             "version": STAGES["tokenize_rung"].version,
         }
+        if confusions:
+            shutil.copyfile(confusions, folder / CONFUSIONS)
         write_json(folder / "meta.json", meta)
 
 

@@ -11,12 +11,15 @@ import numpy as np
 
 from speechladder.io.errors import UserError, suggestion
 from speechladder.io.spans import Span
+from speechladder.rungs.confusions import Confusions
 from speechladder.settings import Tokens
 
 SPACE = "\u2581"  # a space between words as a symbol, as SentencePiece writes it
-NEEDS = ("text", "pauses", "alignment", "units", "audio")  # pauses: the alignment, if tokens.text_pauses is set
+# pauses: the alignment, if tokens.text_pauses is set; confusions: phones and their units, counted over the train split
+NEEDS = ("text", "pauses", "alignment", "units", "audio", "confusions")
 # characters; phones; a phone per 50 Hz frame; a unit u0, u1, ... per 50 Hz frame; each run of equal units once
 TRANSCRIBED_AS = ("text", "phones", "phone-frames", "units", "unit-runs")
+PER_FRAME = ("phone-frames", "units")  # of these, the kinds with a token per 50 Hz frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +28,9 @@ class Utterance:
 
     `text` is normalised; `words` (no silences) and `phones` (ARPAbet as aligned, SIL, contiguous) are spans in
     seconds; `units` is (frames,) uint16 at 50 Hz, or the user's external units as they were written; `options` are
-    the settings under `tokens`; `audio()` reads (n,) float32 at 16 kHz. Fields that a rung does not name in its
-    `needs` are empty or None.
+    the settings under `tokens`; `audio()` reads (n,) float32 at 16 kHz; `split` is that of the corpus, and None of an
+    item or a prompt; `confusions` draws the phone that is heard in place of a phone. Fields that a rung does not name
+    in its `needs` are empty or None.
     """
 
     id: str
@@ -38,6 +42,8 @@ class Utterance:
     seconds: float
     options: Tokens = field(default_factory=Tokens)
     audio: Callable[[], np.ndarray] | None = None
+    split: str | None = None
+    confusions: Confusions | None = None
 
 
 Symbolise = Callable[[Utterance], list[str]]
@@ -52,7 +58,9 @@ class Rung:
     None takes the symbols of the train split, sorted. `bpe`: the vocabulary size of a SentencePiece BPE over the
     symbols, as a number or as the name of a field of settings.Tokens; None makes each symbol a token. `isolated`:
     symbols that BPE never merges with a neighbour. `transcribed_as`: the kind of the symbols when a continuation is
-    turned into words (TRANSCRIBED_AS); None leaves the rung out of the continuation task.
+    turned into words (TRANSCRIBED_AS); None leaves the rung out of the continuation task. `per_frame`: whether tokens
+    last one 50 Hz frame, so that `lm.run_curriculum` applies. `spelled`: symbols of which the curriculum shortens no
+    run, since it is no duration (the letters of "all").
     """
 
     name: str
@@ -62,6 +70,8 @@ class Rung:
     bpe: int | str | None
     isolated: tuple[str, ...]
     transcribed_as: str | None = None
+    per_frame: bool = False
+    spelled: Alphabet | None = None
 
     def bpe_size(self, options: Tokens) -> int | None:
         """Pieces of the BPE vocabulary, specials included; None if each symbol is a token."""
@@ -79,11 +89,14 @@ def rung(
     bpe: int | str | None = None,
     isolated: Iterable[str] = (),
     transcribed_as: str | None = None,
+    per_frame: bool | None = None,
+    spelled: Alphabet | None = None,
 ) -> Callable[[Symbolise], Symbolise]:
     """Register a function Utterance -> list of symbols as the rung `name`; the function itself is unchanged.
 
     Symbols are non-empty strings without white space. See `Rung` for the arguments and docs/adding-a-rung.md for an
-    example. Raise ValueError if the name is taken, or if `needs` or `transcribed_as` names something unknown.
+    example; `per_frame` is by default what `transcribed_as` says. Raise ValueError if the name is taken, or if `needs`
+    or `transcribed_as` names something unknown.
     """
     wanted = (needs,) if isinstance(needs, str) else tuple(needs)
     if name in RUNGS:
@@ -94,7 +107,8 @@ def rung(
         raise ValueError(f"rung {name!r}: transcribed_as is {transcribed_as!r}, allowed: {', '.join(TRANSCRIBED_AS)}")
 
     def register(function: Symbolise) -> Symbolise:
-        RUNGS[name] = Rung(name, function, wanted, alphabet, bpe, tuple(isolated), transcribed_as)
+        frames = transcribed_as in PER_FRAME if per_frame is None else per_frame
+        RUNGS[name] = Rung(name, function, wanted, alphabet, bpe, tuple(isolated), transcribed_as, frames, spelled)
         return function
 
     return register

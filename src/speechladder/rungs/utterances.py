@@ -16,6 +16,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.rejects import Rejects
 from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_table
+from speechladder.rungs.confusions import Confusions
 from speechladder.rungs.functions import characters, phone_alphabet, phone_label
 from speechladder.rungs.registry import SPACE, Utterance
 from speechladder.settings import Corpus, Tokens
@@ -165,6 +166,7 @@ def read_utterances(
     units: Sequence[str | Path],
     needs: Sequence[str],
     options: Tokens,
+    confusions: Confusions | None = None,
 ) -> Iterator[tuple[str, Utterance]]:
     """Yield (split, Utterance) for each row of `table` (UTTERANCES, or its file), with one shard in memory at a time.
 
@@ -198,6 +200,8 @@ def read_utterances(
                     seconds=row["seconds"],
                     options=options,
                     audio=cut.samples if cut else None,
+                    split=row["split"],
+                    confusions=confusions,
                 ),
             )
 
@@ -244,7 +248,12 @@ class _Aligned:
 
 
 def read_items(
-    items: str | Path, units: str | Path | None, needs: Sequence[str], options: Tokens, schema: pa.Schema = ITEMS
+    items: str | Path,
+    units: str | Path | None,
+    needs: Sequence[str],
+    options: Tokens,
+    schema: pa.Schema = ITEMS,
+    confusions: Confusions | None = None,
 ) -> Iterator[Utterance]:
     """Yield each benchmark item (ITEMS) or prompt (PROMPTS) as an Utterance whose id is `item`, with units if needed.
 
@@ -276,6 +285,7 @@ def read_items(
             seconds=row["seconds"],
             options=options,
             audio=(lambda flac=flac: read_audio(flac)) if flac else None,
+            confusions=confusions,
         )
 
 

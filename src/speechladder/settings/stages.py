@@ -120,13 +120,17 @@ STAGES: dict[str, Stage] = {
     "train_kmeans": Stage("k-means", version=_UNITS, options=_SEED | {"units": _KMEANS}, gpu=True),
     "extract_units": Stage("units", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL)}, gpu=True),
     "units_quality": Stage("units", version=_UNITS_QUALITY, options=_SEED | {"units": ("clusters", "abx_minutes")}),
+    "count_phone_units": Stage("units"),
     "partition_units": Stage("units", inputs={"units": ("path",)}),
     "tokenize_rung": Stage(
         "tokens",
         version=2,
         options={
             "units": ("clusters",),
-            "tokens": ("text_vocab", "phone_vocab", "stress", "silence", "text_pauses", "word_boundary"),
+            "tokens": (
+                *("text_vocab", "phone_vocab", "unit_vocab"),
+                *("stress", "silence", "text_pauses", "word_boundary"),
+            ),
         },
     ),
     "select_utterances": Stage("tokens"),

@@ -14,6 +14,7 @@ class Tokens(Section):
 
     text_vocab: int = Field(512, ge=32, le=65_000, description="SentencePiece BPE pieces of text-bpe (paper: 2048).")
     phone_vocab: int = Field(512, ge=32, le=65_000, description="SentencePiece BPE pieces of phone-bpe (paper: 2048).")
+    unit_vocab: int = Field(512, ge=32, le=65_000, description="SentencePiece BPE pieces of unit-bpe.")
     stress: bool = Field(
         False, description="Keep the digits of lexical stress on vowels (AH0, AH1), if the aligner knows them."
     )

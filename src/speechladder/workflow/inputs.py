@@ -18,7 +18,7 @@ from speechladder.io.hashing import files_sha256
 from speechladder.settings import DIMENSIONS, Settings, at, version, where
 from speechladder.settings.units import encoder_folder
 from speechladder.units.encoders.s3prl_environment import split_encoder
-from speechladder.workflow.rungs import needs_vocoder, reads_units
+from speechladder.workflow.rungs import needs_vocoder, reads_confusions, reads_units
 from speechladder.workflow.sources import audio_inputs, content, place, readable, tars, unpacked
 from speechladder.workflow.unread import read_options
 
@@ -112,6 +112,16 @@ class Inputs:
     def tokens(self, wildcards: Any) -> str:
         """The token folder that a rung's model is trained on."""
         return f"results/{self.prefix(wildcards, 'tokens')}tokens/{wildcards.rung}"
+
+    def confusions(self, wildcards: Any) -> list[str]:
+        """The table of phones and units, for a rung that draws confusions."""
+        path = f"results/{self.prefix(wildcards, 'units')}units/phone_units.parquet"
+        return [path] if reads_confusions(wildcards.rung) else []
+
+    def token_options(self, wildcards: Any) -> str:
+        """The options of tokenize_rung. Only a rung with confusions names their table: jobs of others stay as they were."""
+        table = self.confusions(wildcards)
+        return " ".join([self.options("tokenize_rung")(wildcards), *(["--confusions", *table] if table else [])])
 
     def item_tokens(self, wildcards: Any) -> list[str]:
         """The tokens of every task's items."""

@@ -17,6 +17,13 @@ def reads_units(rung: str) -> bool:
     return "units" in registry.get(rung).needs
 
 
+def reads_confusions(rung: str) -> bool:
+    """Whether a rung draws phones from the run's table of phones and units."""
+    from speechladder.rungs import registry
+
+    return "confusions" in registry.get(rung).needs
+
+
 def units_are_frames(settings: Settings) -> bool:
     """Whether there is one unit for each 50 Hz frame. Vocoders, and continuations of units, need that."""
     units = settings.units
