@@ -13,6 +13,7 @@ import argparse
 import functools
 import importlib
 import inspect
+import json
 import os
 import re
 import sys
@@ -56,10 +57,10 @@ def main(target: str, offline: bool = False) -> None:
     """Run `target`, "package.module:function", with the options of the command line.
 
     A parameter becomes an option of its name: Path, str, int, float; bool (a flag); Literal (choices); list (several
-    values); dict (NAME=VALUE words); a Section of the settings (one option per field); `max_rejected` (its default is
-    the run's). A parameter without a default is required. One whose default is None may be given without a value. What
-    its help says stands under Args in the docstring. `offline` keeps Hugging Face's libraries from the network, unless
-    the environment says otherwise.
+    values; texts also as one JSON list, as the settings write them); dict (NAME=VALUE words); a Section of the settings
+    (one option per field); `max_rejected` (its default is the run's). A parameter without a default is required. One
+    whose default is None may be given without a value. What its help says stands under Args in the docstring. `offline`
+    keeps Hugging Face's libraries from the network, unless the environment says otherwise.
 
     The number of threads is part of the bits of some results. It is one, as under Snakemake, unless OMP_NUM_THREADS is
     set already. The trainings take theirs from lm.threads.
@@ -93,8 +94,14 @@ def parse(function: Callable[..., None], words: Sequence[str]) -> dict[str, Any]
             if value is None and parameters[name].default is not inspect.Parameter.empty:
                 value = parameters[name].default
             is_dict = typing.get_origin(_without_none(hints[name])) is dict
-            found[name] = dict(value) if is_dict and value is not None else value
+            found[name] = dict(value) if is_dict and value is not None else _texts(value)
     return found
+
+
+def _texts(value: Any) -> Any:
+    """The values of an option; a JSON list of texts, which `settings.as_options` writes for a list, as a list."""
+    given = value[0] if isinstance(value, list) and len(value) == 1 else None
+    return json.loads(given) if isinstance(given, str) and given.startswith("[") else value
 
 
 def option_parser(function: Callable[..., None]) -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -78,12 +79,33 @@ def test_what_alternates_over_pairs_has_no_voices_of_its_own():
     for level in (2, 3):
         pool = {voice.name for voice in voices(level)}
         for count in (1, 2):
-            said = [[voice.name for voice in items.voices_of(n, count, level)] for n in range(200)]
+            said = [[voice.name for voice in items.voices_of(n, count, voices(level))] for n in range(200)]
             assert all(len(set(own)) == count for own in said)
             assert all(not set(a) & set(b) for a, b in pairwise(said))
             for half in (said[::2], said[1::2]):
                 assert {name for own in half for name in own} == pool
-    assert [[voice.name for voice in items.voices_of(n, 2, 0)] for n in range(3)] == [["flat"]] * 3
+    assert [[voice.name for voice in items.voices_of(n, 2, voices(0))] for n in range(3)] == [["flat"]] * 3
+
+
+def test_items_of_a_pool_of_any_size_have_all_its_voices():
+    pool = voices(3, ["accents"])
+    said = [[voice.name for voice in items.voices_of(n, 2, pool)] for n in range(40)]
+    assert all(len(set(own)) == 2 for own in said)
+    assert set(Counter(name for own in said for name in own).values()) == {80 // len(pool)}
+    assert {len(items.voices_of(n, 9, pool)) for n in range(5)} == {len(pool)}
+
+
+def test_items_are_spoken_with_the_causes_that_vary(tmp_path):
+    pairs, found = tmp_path / "pairs.csv", {}
+    pairs.write_text("good,bad\nthe dog runs,the dog run\na cat waits,a cat wait\n")
+    for name, given in {"flat": {"variability": 0}, "none": {"causes": []}, "noise": {"causes": ["noise"]}}.items():
+        paths = [tmp_path / f"{name}.parquet", tmp_path / f"{name}.jsonl"]
+        items.make_items("sblimp", Benchmarks(), Alignment(), *paths, pairs=[pairs], **given)
+        found[name] = read_table(paths[0], ITEMS).to_pylist()
+    assert found["none"] == found["flat"]
+    for plain, noisy in zip(found["flat"], found["noise"], strict=True):
+        assert plain.pop("audio") != noisy.pop("audio")
+        assert plain == noisy  # names, texts and times
 
 
 def test_words_are_tested_if_training_has_them_twice_and_known_if_it_has_them_once(tmp_path):

@@ -13,7 +13,7 @@ from speechladder.benchmarks.generation import nonwords as nw
 from speechladder.benchmarks.generation.nonwords import swuggy_pairs
 from speechladder.benchmarks.generation.shortcuts import balance
 from speechladder.benchmarks.items import voices_of
-from speechladder.corpora.speak import Voice, pronounce, speak
+from speechladder.corpora.speak import Voice, pronounce, speak, voices
 from speechladder.corpora.world import documents, lexicon_words
 from speechladder.io.errors import UserError
 
@@ -134,7 +134,7 @@ def solved_by_counts(pairs, counts):
 
     won = Counter()
     for number, pair in enumerate(pairs):
-        for voice in voices_of(number, 2, 3):
+        for voice in voices_of(number, 2, voices(3)):
             both = costs(pair.good, voice, number), costs(pair.bad, voice, number)
             for k, (good, bad) in enumerate(zip(*both, strict=True)):
                 won[k] += 0.5 if abs(good - bad) < 1e-9 else float(good < bad)

@@ -28,7 +28,7 @@ from speechladder.settings import (
 )
 from speechladder.settings.tokens import PHONES, STRESSED_PHONES
 from speechladder.workflow.config import checked
-from speechladder.workflow.grids import variability_config
+from speechladder.workflow.subruns import variability_config
 
 
 @pytest.mark.parametrize(

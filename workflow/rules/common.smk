@@ -13,11 +13,12 @@ from speechladder.units.encoders.s3prl_environment import interpreter
 from speechladder.workflow.caches import RUN, caches
 from speechladder.workflow.config import checked
 from speechladder.workflow.rungs import spoken_rungs
-from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs, variability_config
+from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
 from speechladder.workflow.inputs import Inputs, flags
 from speechladder.workflow.lock import unlock
 from speechladder.workflow.sources import audio_inputs
 from speechladder.workflow.start import start
+from speechladder.workflow.subruns import MADE, CausesInputs, variability_config
 
 die_with_runner()  # this run may itself be a job: rule variability_run starts runs of its own
 
@@ -26,10 +27,12 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# The inputs of jobs (speechladder.workflow.inputs), those of the units sweep, of the scaling grid and of the questions.
+# The inputs of jobs (speechladder.workflow.inputs), those of the units sweep, of the scaling grid, of the causes of factor C and
+# of the questions.
 inputs = Inputs(S, HOME)
 sweep = SweepInputs(inputs)
 scaled = ScalingInputs(inputs)
+caused = CausesInputs(inputs)
 questions = QuestionInputs(inputs)
 
 ENV = HOME / "envs" / "base.yaml"
@@ -107,4 +110,4 @@ wildcard_constraints:
     shard=r"\d+",
     seed=r"\d+",
     task="|".join(TASKS),
-    rung="|".join(dict.fromkeys([*S.rungs, *sweep.rungs, *questions.rungs])),
+    rung="|".join(dict.fromkeys([*S.rungs, *sweep.rungs, *caused.rungs, *questions.rungs])),

@@ -50,6 +50,7 @@ def make_items(
     transcripts: Path | None = None,
     models: Path | None = None,
     variability: int = 3,
+    causes: list[str] | None = None,
     seed: int = 0,
     jobs: int = 1,
     max_rejected: float = Corpus().max_rejected,
@@ -73,6 +74,7 @@ def make_items(
         transcripts: benchmarks/topic/transcripts.jsonl, for --storycloze without texts
         models: alignment/mfa, for aligner mfa
         variability: level of variability of the voices, 0 (one flat voice) to 3 (many voices)
+        causes: what varies in the voices, by name (corpus.causes), in place of a level
         seed: the seed of the run
         jobs: processes of the aligner
     """
@@ -87,8 +89,8 @@ def make_items(
             found = _from_files(pairs, benchmarks.max_pairs, rejects)
         else:
             found = known.generate(benchmarks, seed, list(cuts))
-        units = enumerate(in_twos(found))
-        voiced = [v for n, own in units for pair in own for v in _voiced(pair, n, count, variability, seed, speaker)]
+        units, pool = enumerate(in_twos(found)), voices(variability, causes)
+        voiced = [v for n, own in units for pair in own for v in _voiced(pair, n, count, pool, seed, speaker)]
         stimuli = Stimuli(voiced, facts={"files": list(map(str, pairs))}, source=source)
     times: Counter[str] = Counter()
     used: set[str] = set()
@@ -151,18 +153,19 @@ def _from_files(files: Sequence[Path], max_pairs: int, rejects: Rejects) -> list
     return spread(found, max_pairs)
 
 
-def voices_of(number: int, count: int, variability: int) -> list[Voice]:
-    """`count` voices of the pool for the pair or two with this number; neighbours get different ones, so all occur.
+def voices_of(number: int, count: int, pool: Sequence[Voice]) -> list[Voice]:
+    """`count` voices of `pool` for the pair or two with this number; neighbours get different ones, so all occur.
 
     Each lap through the pool starts one voice later. Otherwise what alternates over an even pool, as the halves of
     Topic-SC do, would have voices of its own.
     """
-    pool = voices(variability)
     first = number * count + number * count // len(pool)
     return [pool[(first + k) % len(pool)] for k in range(min(count, len(pool)))]
 
 
-def _voiced(pair: Pair, number: int, count: int, variability: int, seed: int, speaker: Speaker) -> Iterator[VoicedPair]:
+def _voiced(
+    pair: Pair, number: int, count: int, pool: Sequence[Voice], seed: int, speaker: Speaker
+) -> Iterator[VoicedPair]:
     """The halves of a pair in each of its voices.
 
     Both halves of a pair, and both pairs of a two, have the same voice in the same style and the same seed of the
@@ -177,7 +180,7 @@ def _voiced(pair: Pair, number: int, count: int, variability: int, seed: int, sp
         recordings = ((True, pair.good_audio), (False, pair.bad_audio))
         yield tuple(half(correct, GIVEN, read=partial(read_audio, Path(audio))) for correct, audio in recordings)
         return
-    for voice in voices_of(number, count, variability):
+    for voice in voices_of(number, count, pool):
         draw = stable_hash(seed, "item", pair.two or pair.id, voice.name) % 2**31
         styled = voice.jittered(random.Random(draw))
         way, say = ("speak", speaker.synthesize) if speaker.truth else ("read", _wave)

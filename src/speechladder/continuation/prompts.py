@@ -116,6 +116,7 @@ def make_prompts(
     alignments: list[Path] = (),
     models: Path | None = None,
     variability: int = Corpus().variability,
+    causes: list[str] | None = None,
     seed: int = 0,
 ) -> None:
     """Make the prompts of the continuation task and their true continuations: continuation/prompts.parquet.
@@ -132,21 +133,21 @@ def make_prompts(
         alignments: alignment/{shard}.parquet of the same cuts
         models: folder alignment/mfa, for aligner: mfa on the world
         variability: variability level of the world's voices, 0 (one voice, flat) to 3 (many voices)
+        causes: what varies in the world's voices, by name (corpus.causes), in place of a level
         seed: the run's seed
     """
     if cuts:
         prompts, stories = _natural_prompts(continuation, seed, cuts, alignments), {}
     else:
         speaker = Speaker(alignment, models=models, work=out.parent)
-        prompts, stories = _world_prompts(continuation, speaker, variability, seed)
+        prompts, stories = _world_prompts(continuation, speaker, voices(variability, causes), seed)
     write_table(out, [row for p in prompts for row in p.rows()], PROMPTS, **{STORIES: json.dumps(stories)})
 
 
 def _world_prompts(
-    settings: Continuation, speaker: Speaker, variability: int, seed: int
+    settings: Continuation, speaker: Speaker, pool: list[Voice], seed: int
 ) -> tuple[list[Prompt], dict[str, list[str]]]:
     """Prompts of the world, with topics in turn and voices spread evenly, and the sentences of their stories."""
-    pool = voices(variability)
     prompts: list[Prompt] = []
     stories: dict[str, list[str]] = {}
     number, rejected = 0, ""

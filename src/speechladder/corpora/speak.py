@@ -12,6 +12,7 @@ import soxr
 
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora import espeak
+from speechladder.corpora.effects import recorded
 from speechladder.corpora.phones import SIL, from_espeak, is_vowel, split_stress, strip_stress
 from speechladder.corpora.text import normalise
 from speechladder.corpora.voices import Voice, voices
@@ -266,7 +267,8 @@ def _timed(phones: list[_Phone], begin: int, end: int) -> tuple[list[str], list[
 def speak(text: str, voice: Voice, seed: int) -> Spoken:
     """Speak a text, a word or a non-word. The same arguments give the same samples, in any process and order.
 
-    Punctuation makes pauses; everything else is spoken as `normalise` writes it. Raises ValueError if there is no word.
+    Punctuation makes pauses; everything else is spoken as `normalise` writes it. Room, noise and band of the voice are
+    in the samples; the times are those of the speech without them. Raises ValueError if there is no word.
     """
     prepared, starts = _prepare(text)
     words = [re.sub(r"[.,;:!?]", "", w).lower() for w in prepared.split()]
@@ -286,6 +288,7 @@ def speak(text: str, voice: Voice, seed: int) -> Spoken:
     lead = min(EDGE, begin)
     piece = audio[begin - lead : end + EDGE][: edges[-1] - EDGE + lead]
     samples[EDGE - lead : EDGE - lead + len(piece)] = piece
+    samples = recorded(samples, voice, seed & 0x7FFFFFFF)
     noise = np.random.default_rng(seed & 0x7FFFFFFF).standard_normal(len(samples), dtype=np.float32)
     samples = np.clip(samples + DITHER * noise, -1, 1)
     spans = [Span(p.label, s / SAMPLE_RATE, e / SAMPLE_RATE) for p, s, e in zip(phones, edges[:-1], edges[1:])]

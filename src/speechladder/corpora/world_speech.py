@@ -30,7 +30,7 @@ GAP = np.zeros(SAMPLE_RATE // 4, dtype=np.float32)  # silence between utterances
 
 def _speaker(corpus: Corpus, seed: int, shard: int, session: int) -> Voice:
     """The speaker of a session: the pool, in a drawn order, is assigned in turn to the sessions of all shards."""
-    pool = voices(corpus.variability)
+    pool = voices(corpus.variability, corpus.causes)
     random.Random(f"speakers/{seed}").shuffle(pool)
     return pool[(session * corpus.shards + shard) % len(pool)]
 
@@ -101,8 +101,8 @@ def build_world_shard(
     Writes `cuts` (corpus/cuts.{shard}.jsonl.gz), the folder `audio` with a FLAC file for each session of one speaker,
     `truth` (tables.ALIGNMENT, aligner "truth") and `rejected`. The cuts name the FLAC files by the path `audio` as it
     is given. The same arguments give the same bytes. A document depends on the seed, the shard and its number alone, so
-    that all levels of corpus.variability speak the same texts. Raises UserError if the shard does not exist or is too
-    small for three splits.
+    that all levels of corpus.variability and all corpus.causes speak the same texts. Raises UserError if the shard does
+    not exist or is too small for three splits.
     """
     if not 0 <= shard < corpus.shards:
         raise UserError(f"--shard {shard}: corpus.shards is {corpus.shards}, so shards are 0 to {corpus.shards - 1}")

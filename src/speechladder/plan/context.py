@@ -64,11 +64,11 @@ class Context:
         """Return the bytes of a download, 0 if they are not known."""
         return Figure(next((file.bytes or 0.0 for file in self.files if file.name == name), 0.0), "published")
 
-    def at_point(self, point: str) -> "Context":
-        """Return the context of a point by its prefix: its settings differ from the run's."""
-        if not point:
+    def at_point(self, point: str, rung: str = "") -> "Context":
+        """Return the context of a point by its prefix, or of a rung that is not in the table: its settings differ."""
+        if not point and (not rung or rung in self.settings.rungs):
             return self
-        settings, fraction = at(self.settings, point), float(Variation.parse(point).fraction or 1)
+        settings, fraction = at(self.settings, point, rung), float(Variation.parse(point).fraction or 1)
         measured = replace(self.measured, settings=settings, reasons=[])
         return replace(self, settings=settings, fraction=fraction, measured=measured)
 

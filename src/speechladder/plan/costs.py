@@ -283,14 +283,14 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "train_judge": lambda c, job: Work(_train_judge(c) + c.start()),
     "judge_continuations": lambda c, job: Work(_judge(c) + c.start()),
     **dict.fromkeys(
-        ("make_table", "make_baselines", "units_sweep", "scaling", "questions"),
+        ("make_table", "make_baselines", "units_sweep", "scaling", "causes", "questions"),
         lambda c, job: Work(c.start("report").times(3600)),
     ),
 }
-NOT_ESTIMATED = ("variability_run",)  # runs of the whole workflow
+NOT_ESTIMATED = ("variability_run", "causes_run")  # runs of the whole workflow
 
 
 def job_cost(context: Context, job: Job) -> Work:
     """Return what a job costs, with the settings of its point."""
     cost = COSTS.get(job.rule)
-    return cost(context.at_point(job.point), job) if cost else Work()
+    return cost(context.at_point(job.point, job.rung), job) if cost else Work()

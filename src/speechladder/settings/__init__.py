@@ -7,6 +7,7 @@ Which stage reads which setting is listed in `STAGES`.
 """
 
 from speechladder.settings.benchmarks import Analysis, Benchmarks, Scores
+from speechladder.settings.causes import Causes
 from speechladder.settings.continuation import Continuation
 from speechladder.settings.corpus import CORPORA, WORLD_HOURS, Alignment, Corpus, Download, Downloads
 from speechladder.settings.lm import DIMENSIONS, EXECUTION_FIELDS, LM, MODELS
@@ -35,6 +36,7 @@ __all__ = [
     "Alignment",
     "Analysis",
     "Benchmarks",
+    "Causes",
     "Continuation",
     "Corpus",
     "Download",

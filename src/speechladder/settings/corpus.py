@@ -1,13 +1,14 @@
 """The settings of the corpus, of its downloads and of its alignment."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from speechladder.settings.section import Fraction, Section
 
 CORPORA = ("librispeech", "libriheavy")  # corpora that are downloaded, or lie in corpus.source
 WORLD_HOURS = 3.6  # of speech that the world generates if corpus.hours is null
+Cause = Literal["voices", "accents", "rate", "pitch", "reverberation", "noise", "bandwidth"]  # corpora.voices.CAUSES
 
 
 class Corpus(Section):
@@ -67,6 +68,12 @@ class Corpus(Section):
         description="world: the variability level, which factor C is about. 0: one voice with a flat pitch. 1: one voice with prosody. "
         "2: several voices. 3: many voices, accents, rates and pitch ranges.",
     )
+    causes: list[Cause] | None = Field(
+        None,
+        description="world: what varies, cause by cause, in place of a level (docs/corpora.md). voices, accents, rate and pitch are "
+        "as at level 3; reverberation, noise and bandwidth are in no level. All else is that of one flat voice, which [] is. "
+        "null: what variability says.",
+    )
     valid_fraction: float = Field(
         0.04,
         gt=0,
@@ -85,6 +92,28 @@ class Corpus(Section):
     max_rejected: Fraction = Field(
         0.2, description="A stage fails on a shard if it rejects a larger share of the shard's utterances."
     )
+
+    @field_validator("causes")
+    @classmethod
+    def _in_order(cls, causes: list[Cause] | None) -> list[Cause] | None:
+        """The causes in the order of the table: another order is no other corpus."""
+        if causes is not None and len(set(causes)) != len(causes):
+            raise ValueError("a cause is named twice")
+        return causes if causes is None else sorted(causes, key=get_args(Cause).index)
+
+    @model_validator(mode="after")
+    def _causes_of_the_world(self) -> "Corpus":
+        if self.causes is None:
+            return self
+        if self.name != "world":
+            raise ValueError(f"causes: would not be read, since name is {self.name}; leave it out, or name: world")
+        usual = type(self).model_fields["variability"].default
+        if self.variability != usual:
+            raise ValueError(
+                f"causes: {self.causes} and variability: {self.variability} both say what varies; leave one of them "
+                f"out (variability is {usual} if it is left out)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _agrees(self) -> "Corpus":

@@ -1,7 +1,8 @@
 """From a dictionary to validated settings. Every mistake is named, with what is allowed and the nearest spelling."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -75,7 +76,9 @@ def _allowed(sections: dict[str, type[BaseModel]], path: list[str]) -> list[Any]
     if not section or path[-1] not in section.model_fields:
         return []
     kind = section.model_fields[path[-1]].annotation
-    return list(get_args(get_args(kind)[0] if get_origin(kind) is list else kind))
+    while get_origin(kind) in (list, UnionType, Union):  # of a list, or of words and null
+        kind = get_args(kind)[0]
+    return list(get_args(kind))
 
 
 def _plain(value: Any) -> Any:

@@ -137,14 +137,15 @@ class Variation:
         return settings.model_copy(update=update)
 
 
-def at(settings: Any, prefix: str) -> Any:
-    """The Settings of a point: the run's own where the prefix is empty.
+def at(settings: Any, prefix: str, rung: str = "") -> Any:
+    """The Settings of a point: the run's own where the prefix is empty. `rung` is that of the job, if it has one.
 
-    A point is scored without layers and without a learning curve, since its table has neither.
+    A point is scored without layers and without a learning curve, since its table has neither. So is a rung that only
+    another target than the run's own table reads.
     """
     variation = Variation.parse(prefix)
     found = variation.applied(settings)
-    if prefix:
+    if prefix or (rung and rung not in settings.rungs):
         found = found.model_copy(
             update={"scores": found.scores.model_copy(update={"layers": False, "learning": False})}
         )

@@ -3,6 +3,7 @@
 from pydantic import Field, field_validator, model_validator
 
 from speechladder.settings.benchmarks import Analysis, Benchmarks, Scores
+from speechladder.settings.causes import Causes
 from speechladder.settings.continuation import Continuation
 from speechladder.settings.corpus import Alignment, Corpus, Downloads
 from speechladder.settings.lm import LM
@@ -39,6 +40,7 @@ class Settings(Section):
     analysis: Analysis = Field(Analysis(), description=Analysis.__doc__)
     scaling: Scaling = Field(Scaling(), description=Scaling.__doc__)
     questions: Questions = Field(Questions(), description=Questions.__doc__)
+    causes: Causes = Field(Causes(), description=Causes.__doc__)
 
     @field_validator("rungs")
     @classmethod

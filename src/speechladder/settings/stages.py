@@ -75,7 +75,7 @@ STAGES: dict[str, Stage] = {
         | {
             "corpus": (
                 *("name", "path", "source", "manifests", "archives", "text", "english_only", "shards", "hours"),
-                *("variability", "valid_fraction", "test_fraction", "min_seconds", "max_seconds"),
+                *("variability", "causes", "valid_fraction", "test_fraction", "min_seconds", "max_seconds"),
             )
         },
         inputs={"corpus": ("unpack",)},
@@ -149,7 +149,7 @@ STAGES: dict[str, Stage] = {
         version=5,
         options=_SEED
         | {
-            "corpus": ("variability",),
+            "corpus": ("variability", "causes"),
             "benchmarks": (
                 *("swuggy_pairs", "sblimp_pairs", "topic_pairs", "voices", "topic_voices"),
                 *("max_pairs", "slm21_splits"),
@@ -186,7 +186,7 @@ STAGES: dict[str, Stage] = {
         version=(1, _CORPUS),
         options=_SEED
         | {
-            "corpus": ("variability",),
+            "corpus": ("variability", "causes"),
             "continuation": ("prompts", "prompt_seconds", "prompt_sentences", "seconds"),
             "alignment": _ALIGNER,
         },
@@ -261,6 +261,13 @@ STAGES: dict[str, Stage] = {
     ),
     "variability_run": Stage("variability"),
     "variability": Stage("variability", version=_ANALYSIS, options=_INTERVALS),
+    "causes_run": Stage("causes"),
+    "causes": Stage(
+        "causes",
+        version=_ANALYSIS,
+        options=_INTERVALS,
+        inputs={"causes": ("rungs", "corpora"), "lm": ("seeds",), "benchmarks": ("slm21_splits",)},
+    ),
     "questions": Stage(
         "questions",
         version=_ANALYSIS,

@@ -21,7 +21,7 @@ def check_rungs(settings: Settings) -> None:
     """Raise UserError if a rung of the settings is not registered, with the nearest name and all allowed names."""
     from speechladder.rungs import registry
 
-    given = {"rungs": settings.rungs, "scaling.rungs": settings.scaling.rungs}
+    given = {"rungs": settings.rungs, "scaling.rungs": settings.scaling.rungs, "causes.rungs": settings.causes.rungs}
     given |= {"questions.rungs": settings.questions.rungs}
     names = registry.names()
     wrong = [

@@ -1,20 +1,15 @@
-"""What the targets beside the table consist of: the points of units sweep, scaling grid and questions; variability."""
+"""What the targets beside the table consist of: the points of units sweep, scaling grid and questions."""
 
-import json
-import shlex
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
-from speechladder.settings import ARMS, Point, Settings, own
+from speechladder.settings import ARMS, Point, own
+from speechladder.settings.causes import FLAT, PHONES, SPEECH
 from speechladder.workflow.checks import check_sweep
 from speechladder.workflow.inputs import Inputs
-
-PHONES, SPEECH = "phone-repeat", "speech-hubert"  # the two rungs of factor C
-# What a run on the same texts is asked for, below its results/.
-MADE = ["units/quality.json", *(f"scores/{SPEECH}/{task}.parquet" for task in TASKS)]
+from speechladder.workflow.subruns import MADE
 
 
 class SweepInputs:
@@ -137,8 +132,13 @@ class QuestionInputs:
     @property
     def corpora(self) -> list[str]:
         """The runs on the same texts spoken otherwise, of those that the corpus can have."""
-        possible = "flat" if self.inputs.settings.corpus.name == "world" else "synthesized"
+        possible = FLAT if self.inputs.settings.corpus.name == "world" else "synthesized"
         return [name for name in self.questions.corpora if name == possible]
+
+    @property
+    def flat(self) -> list[str]:
+        """The one flat voice, whose run is that of results/causes.csv, if the table has it."""
+        return [name for name in self.corpora if name == FLAT]
 
     def _folder(self, arm: str) -> str:
         """The folder with the units/, tokens/, lm/ and scores/ of an arm."""
@@ -171,7 +171,7 @@ class QuestionInputs:
         return [f"{self._corpus(name)}/{path}" for name in self.corpora for path in MADE]
 
     def _corpus(self, name: str) -> str:
-        return f"results/{'causes' if name == 'flat' else 'questions'}/{name}/results"
+        return f"results/{'causes' if name == FLAT else 'questions'}/{name}/results"
 
     @property
     def arm_words(self) -> list[str]:
@@ -182,21 +182,3 @@ class QuestionInputs:
     def corpus_words(self) -> list[str]:
         """The runs on the same texts as NAME=FOLDER."""
         return [f"{name}={self._corpus(name)}" for name in self.corpora]
-
-
-def variability_config(settings: Settings, level: int) -> str:
-    """The `--config` words of a run of the two rungs of factor C on a world of this variability level.
-
-    Raises UserError on a corpus that has no such level.
-    """
-    if settings.corpus.name != "world":
-        raise UserError("results/variability.csv needs corpus.name: world; a natural corpus has no variability level")
-    if settings.units.source == "external":
-        raise UserError(
-            "results/variability.csv speaks the corpus again at every variability level, and units.source: external "
-            "has no units of that speech; run it with an encoder"
-        )
-    values = settings.model_dump(mode="json") | {"rungs": ["phone-repeat", "speech-hubert"]}
-    values["corpus"]["variability"] = level
-    values["continuation"]["enabled"] = False
-    return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())

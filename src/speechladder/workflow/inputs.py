@@ -80,7 +80,7 @@ class Inputs:
 
     def at(self, wildcards: Any) -> Settings:
         """The settings of the job's point; those of the run for a rule without points."""
-        return at(self.settings, getattr(wildcards, "point", ""))
+        return at(self.settings, getattr(wildcards, "point", ""), getattr(wildcards, "rung", ""))
 
     def prefix(self, wildcards: Any, artefact: str) -> str:
         """Below which folder the artefact lies that a job of this point reads."""

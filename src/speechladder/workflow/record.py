@@ -18,7 +18,7 @@ SCHEMA = 1  # of the file; raise it when its fields change meaning
 CORPUS = ("seed", "corpus")  # settings that decide which speech a run has
 # Settings that make it another corpus. Others are changed in place: a rerun with a larger test split is no accident.
 IDENTITY = ("name", "path", "manifests", "archives", "text", "shards", "hours")
-WORLD_IDENTITY = ("seed", "corpus.variability")  # natural speech does not depend on them
+WORLD_IDENTITY = ("seed", "corpus.variability", "corpus.causes")  # natural speech does not depend on them
 SHOWN = 4  # differences that an error lists
 
 Record = Mapping[str, Any]  # settings by name, as `tracked` gives them

@@ -15,9 +15,9 @@ Unread = Callable[[Settings, Any], Collection[str]]
 
 _CORPUS = {  # fields that each kind of corpus leaves unread
     "world": {"path", "source", "manifests", "archives", "text", "english_only"},
-    "libriheavy": {"path", "hours", "valid_fraction", "test_fraction", "variability"},
+    "libriheavy": {"path", "hours", "valid_fraction", "test_fraction", "variability", "causes"},
 }
-_NATURAL = {"manifests", "text", "english_only", "variability"}
+_NATURAL = {"manifests", "text", "english_only", "variability", "causes"}
 _EXTERNAL = {f"units.{name}" for name in ("path", "items_path", "rate", "repeat", "clusters")}
 _ENCODER = {f"units.{name}" for name in ("encoder", "layer", "batch_seconds", "precision", "chunk_seconds", "compile")}
 
