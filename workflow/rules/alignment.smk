@@ -106,7 +106,7 @@ rule align:
 rule alignment_quality:
     input:
         cuts=CUTS,
-        truth=expand("results/corpus/truth.{shard}.parquet", shard=SHARDS if WORLD else []),
+        truth=expand("results/corpus/truth.{shard}.parquet", shard=SHARDS if S.corpus.is_synthesized else []),
         alignment=ALIGNMENT,
         audio=AUDIO,
         rejected=expand("results/alignment/rejected.{shard}.jsonl", shard=SHARDS),
@@ -121,7 +121,7 @@ rule alignment_quality:
     params:
         version=version("alignment_quality"),
         cuts=CUTS_WORD,
-        truth=inputs.over_shards("--truth results/corpus/truth.{shard}.parquet") if WORLD else "",
+        truth=inputs.over_shards("--truth results/corpus/truth.{shard}.parquet") if S.corpus.is_synthesized else "",
         alignment=ALIGNMENT_WORD,
         rejected=inputs.over_shards("results/alignment/rejected.{shard}.jsonl"),
         options=inputs.options("alignment_quality"),

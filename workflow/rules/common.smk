@@ -18,7 +18,7 @@ from speechladder.workflow.inputs import Inputs, flags
 from speechladder.workflow.lock import unlock
 from speechladder.workflow.sources import audio_inputs
 from speechladder.workflow.start import start
-from speechladder.workflow.subruns import MADE, CausesInputs, variability_config
+from speechladder.workflow.subruns import MADE, CausesInputs, synthesized_config, variability_config
 
 die_with_runner()  # this run may itself be a job: rule variability_run starts runs of its own
 
@@ -53,10 +53,10 @@ ITEMS = expand("results/benchmarks/{task}/items.parquet", task=TASKS)
 # The same for a command line: one word that bash expands.
 CUTS_WORD = inputs.over_shards("results/corpus/cuts.{shard}.jsonl.gz")
 ALIGNMENT_WORD = inputs.over_shards("results/alignment/{shard}.parquet")
-# The audio of the world's shards, or the tars and unpacked folders of a downloaded corpus, which are only waited for: a
+# The audio that the synthesizer spoke, shard by shard, or the tars and unpacked folders of a downloaded corpus, which are only waited for: a
 # tar that was touched holds the same speech. Other speech is read in place.
-SHARD_AUDIO = "results/corpus/audio/{shard}" if WORLD else list(map(ancient, audio_inputs(S)))
-AUDIO = expand("results/corpus/audio/{shard}", shard=SHARDS) if WORLD else SHARD_AUDIO
+SHARD_AUDIO = "results/corpus/audio/{shard}" if S.corpus.is_synthesized else list(map(ancient, audio_inputs(S)))
+AUDIO = expand("results/corpus/audio/{shard}", shard=SHARDS) if S.corpus.is_synthesized else SHARD_AUDIO
 # The alignment of a natural corpus waits for the audit, which fails if too much of the corpus is missing.
 AUDIT = [] if WORLD else ancient("results/corpus/audit.json")
 PROMPTS = "results/continuation/prompts.parquet"

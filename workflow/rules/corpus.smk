@@ -1,7 +1,9 @@
-# Utterances: generated and spoken (world), or speech that is read in place, and a list of what is left out.
+# Utterances: generated and spoken (world), or speech that is read in place or spoken again, and a list of what is left out.
 from speechladder.workflow.sources import INDEX, place, roots, tars
 
 LIBRIHEAVY = S.corpus.name == "libriheavy"
+# Where the cuts of recordings are: beside the others, if the synthesizer speaks them again.
+RECORDED = "results/corpus/recorded" if S.corpus.speech == "synthesized" else "results/corpus"
 
 
 if WORLD:
@@ -50,8 +52,8 @@ elif LIBRIHEAVY:
             audio=audio_inputs(S),
             indexes=expand(f"{INDEX}/{{name}}.parquet", name=tars(S)),
         output:
-            cuts="results/corpus/cuts.{shard}.jsonl.gz",
-            rejected="results/corpus/rejected.{shard}.jsonl",
+            cuts=f"{RECORDED}/cuts.{{shard}}.jsonl.gz",
+            rejected=f"{RECORDED}/rejected.{{shard}}.jsonl",
         log:
             "results/logs/build_corpus/{shard}.log",
         benchmark:
@@ -74,8 +76,8 @@ else:
         input:
             inputs.corpus_speech,
         output:
-            cuts="results/corpus/cuts.{shard}.jsonl.gz",
-            rejected="results/corpus/rejected.{shard}.jsonl",
+            cuts=f"{RECORDED}/cuts.{{shard}}.jsonl.gz",
+            rejected=f"{RECORDED}/rejected.{{shard}}.jsonl",
         log:
             "results/logs/build_corpus/{shard}.log",
         benchmark:
@@ -90,6 +92,32 @@ else:
         shell:
             'python "$SCRIPTS"/build_corpus.py --shard {wildcards.shard} --cuts {output.cuts} --roots {params.roots:q}'
             " --rejected {output.rejected} {params.options} 2>&1 | tee {log}"
+
+
+if S.corpus.speech == "synthesized":
+
+    rule speak_corpus:
+        input:
+            recorded=f"{RECORDED}/cuts.{{shard}}.jsonl.gz",
+            rejected=f"{RECORDED}/rejected.{{shard}}.jsonl",
+        output:
+            cuts="results/corpus/cuts.{shard}.jsonl.gz",
+            audio=directory("results/corpus/audio/{shard}"),
+            truth="results/corpus/truth.{shard}.parquet",
+            rejected="results/corpus/rejected.{shard}.jsonl",
+        log:
+            "results/logs/speak_corpus/{shard}.log",
+        benchmark:
+            "results/costs/speak_corpus/{shard}.tsv"
+        conda:
+            ENV
+        params:
+            version=version("speak_corpus"),
+            options=inputs.options("speak_corpus"),
+        shell:
+            'python "$SCRIPTS"/speak_corpus.py --recorded {input.recorded} --recorded-rejected {input.rejected}'
+            " --cuts {output.cuts} --audio {output.audio} --truth {output.truth} --rejected {output.rejected}"
+            " {params.options} 2>&1 | tee {log}"
 
 
 # Before anything is aligned: which parts of the corpus the disk lacks. Fails if their share is above corpus.max_rejected.

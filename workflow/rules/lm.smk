@@ -25,7 +25,8 @@ rule train_lm:
         version=version("train_lm"),
         out=subpath(output[0], parent=True),
         options=inputs.options("train_lm"),
-        corpus=S.corpus.name,  # for the model card
+        # for the model card
+        corpus=S.corpus.name if S.corpus.speech == "recorded" else f"{S.corpus.name}-synthesized",
     shell:
         'python "$SCRIPTS"/train_lm.py --tokens {input.tokens} --out {params.out} --seed {wildcards.seed} {params.options}'
         " --corpus {params.corpus} 2>&1 | tee {log}"

@@ -6,6 +6,19 @@
 # inputs: the table quotes them if they are there.
 
 
+use rule variability_run as synthesized_run with:
+    output:
+        update(expand("results/questions/synthesized/results/{file}", file=MADE)),
+    log:
+        "results/logs/synthesized_run.log",
+    benchmark:
+        "results/costs/synthesized_run/all.tsv"
+    params:
+        config=lambda wildcards: synthesized_config(S),
+        folder="results/questions/synthesized",
+        targets=expand("results/{file}", file=MADE) + expand("results/scores/phone-repeat/{task}.parquet", task=TASKS),
+
+
 rule questions:
     input:
         scores=questions.scores,

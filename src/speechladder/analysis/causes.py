@@ -91,7 +91,7 @@ def list_rows(results: Path, rungs: Sequence[str], corpora: Mapping[str, Path]) 
 
 def read_rows(rows: Sequence[Row], split: str | None = None) -> Scores:
     """The scores of each row, by its name and the task. Raises UserError if two runs give an id other texts."""
-    _check_texts({row.results for row in rows}, rows[0].results)
+    check_texts({row.results for row in rows}, rows[0].results)
     read: dict[tuple[Path, str], Scores] = {}
     for row in rows:
         if (row.results, row.rung) not in read:
@@ -99,7 +99,7 @@ def read_rows(rows: Sequence[Row], split: str | None = None) -> Scores:
     return {(row.name, task): read[row.results, row.rung][row.rung, task] for row in rows for task in TASKS}
 
 
-def _check_texts(folders: set[Path], first: Path) -> None:
+def check_texts(folders: set[Path], first: Path) -> None:
     """Raise UserError if an id of a task stands for other texts, or for another two, in one of the folders."""
     for task in TASKS:
         known = _texts(first, task)

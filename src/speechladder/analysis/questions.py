@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from speechladder.analysis.accuracy import Estimate, Outcomes, generator
+from speechladder.analysis.causes import check_texts
 from speechladder.analysis.csv_tables import fixed, interval_columns, percent_cells, write_csv
 from speechladder.analysis.factors import compare, estimate_jointly, holm
 from speechladder.analysis.table import (
@@ -150,15 +151,17 @@ def write_questions(
 ) -> None:
     """Write `out`, a row per arm, task and norm; `quoted` are rows of other tables, which follow (analysis.quoted).
 
-    `arms` are those of `find_arms`. Raises UserError that names what is missing, or an arm that shares no id with its
-    baseline.
+    `arms` are those of `find_arms`. Raises UserError that names what is missing, an arm that shares no id with its
+    baseline, or an id that stands for other texts in another corpus.
     """
+    results = arms[0].models.folder
+    check_texts({arm.own.folder for arm in arms if arm.own}, results)
 
     @cache
     def scores(models: Models) -> Scores:
         return read_scores(models.folder, [models.rung], split)
 
-    found = _Figures(arms[0].models.folder, scores, seed, analysis)
+    found = _Figures(results, scores, seed, analysis)
     rows = []
     for arm in arms:
         facts = arm_facts(arm, scores(arm.models)[arm.models.rung, next(iter(TASKS))].seeds)

@@ -4,28 +4,24 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.draw import hash_order
 from speechladder.corpora.filters import length_problem
-from speechladder.corpora.speak import Spoken, Voice, speak, voices
+from speechladder.corpora.recording import SpokenRecording
+from speechladder.corpora.speak import Voice, speak, voices
 from speechladder.corpora.text import normalise
 from speechladder.corpora.world import document
-from speechladder.io.audio import encode_flac
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
-from speechladder.io.spans import as_rows
 from speechladder.io.tables import ALIGNMENT, write_table
 from speechladder.settings import WORLD_HOURS, Corpus
 
 SESSION = (180.0, 300.0)  # seconds of speech in a recording, drawn uniformly between these
 LEAST_SESSIONS = 8  # per shard, so that a small world has several speakers too
-GAP = np.zeros(SAMPLE_RATE // 4, dtype=np.float32)  # silence between utterances of a recording; it is in no cut
 
 
 def _speaker(corpus: Corpus, seed: int, shard: int, session: int) -> Voice:
@@ -54,43 +50,11 @@ def _with_splits(cuts: list[Cut], corpus: Corpus) -> list[Cut]:
     return [replace(c, split=names[c.text]) for c in cuts]
 
 
-class _Session:
-    """A recording of one speaker while it is spoken: its samples and its cuts."""
-
-    def __init__(self, name: str, path: Path, voice: Voice) -> None:
-        self.name, self.path, self.voice = name, path, voice
-        self._parts: list[np.ndarray] = []
-        self._cuts: list[Cut] = []
-        self._samples = 0
-
-    def add(self, utterance: str, text: str, spoken: Spoken) -> dict[str, object]:
-        """Append an utterance and a gap; returns the utterance's row of the truth table."""
-        duration = len(spoken.samples) / SAMPLE_RATE
-        self._cuts.append(
-            Cut(
-                id=utterance,
-                recording=self.name,
-                path=str(self.path),
-                start=self._samples / SAMPLE_RATE,
-                duration=duration,
-                speaker=self.voice.name,
-                split="train",
-                text=normalise(text),
-                original=text,
-                sampling_rate=SAMPLE_RATE,
-                num_samples=0,
-            )
-        )
-        self._parts += [spoken.samples, GAP]
-        self._samples += len(spoken.samples) + len(GAP)
-        words, phones = as_rows(spoken.words), as_rows(spoken.phones)
-        return {"id": utterance, "words": words, "phones": phones, "seconds": duration, "aligner": "truth"}
-
-    def write(self, folder: Path) -> list[Cut]:
-        """Write the recording into `folder`; returns its cuts. A session without utterances writes nothing."""
-        if self._parts:
-            (folder / self.path.name).write_bytes(encode_flac(np.concatenate(self._parts)))
-        return [replace(cut, num_samples=self._samples) for cut in self._cuts]
+def _unspoken(utterance: str, text: str, recording: str, voice: Voice) -> Cut:
+    """The cut of an utterance before it has a window in its recording, and before `_with_splits`."""
+    names = {"id": utterance, "recording": recording, "speaker": voice.name, "split": "train"}
+    texts = {"text": normalise(text), "original": text}
+    return Cut(**names, **texts, path="", start=0.0, duration=0.0, sampling_rate=SAMPLE_RATE, num_samples=0)
 
 
 def build_world_shard(
@@ -113,7 +77,7 @@ def build_world_shard(
     with atomic_folder(audio) as folder, progress(f"speak shard {shard}", wanted, "h of speech per h") as meter:
         while seconds < wanted:
             name = f"w{shard:03d}-{sessions:04d}"
-            session = _Session(name, audio / f"{name}.flac", _speaker(corpus, seed, shard, sessions))
+            session, voice = SpokenRecording(audio / f"{name}.flac"), _speaker(corpus, seed, shard, sessions)
             length = random.Random(f"session/{seed}/{shard}/{sessions}").uniform(*SESSION)
             sessions += 1
             end = min(wanted, seconds + min(length, wanted / LEAST_SESSIONS))
@@ -122,14 +86,14 @@ def build_world_shard(
                 utterance = f"w{shard:03d}-{number:06d}"
                 number += 1
                 draw = stable_hash(seed, "speak", utterance)
-                spoken = speak(text, session.voice.jittered(random.Random(draw)), draw % 2**31)
+                spoken = speak(text, voice.jittered(random.Random(draw)), draw % 2**31)
                 duration = len(spoken.samples) / SAMPLE_RATE
                 seconds += duration
                 meter.advance(duration)
                 if reason := length_problem(duration, corpus):
                     rejects.add(utterance, reason, text)
                 else:
-                    rows.append(session.add(utterance, text, spoken))
+                    rows.append(session.add(_unspoken(utterance, text, name, voice), spoken))
             out += session.write(folder)
     write_table(truth, rows, ALIGNMENT)
     rejects.write(rejected, number, corpus.max_rejected)

@@ -36,8 +36,9 @@ def write_output(
 ) -> None:
     """Write HF model and tokenizer, card, train.json, and the log and snapshots from `running`: all or nothing.
 
-    `meta` is tokens/{rung}/meta.json, `corpus` the name of the corpus or "". The workflow knows a finished model by its
-    train.json: `summary`, and a digest of all weights, so that other weights are never taken for these.
+    `meta` is tokens/{rung}/meta.json, `corpus` the name of the corpus, NAME-synthesized if its texts are spoken again,
+    or "". The workflow knows a finished model by its train.json: `summary`, and a digest of all weights, so that other
+    weights are never taken for these.
     """
     with atomic_folder(out) as folder:
         model.save_pretrained(folder)
@@ -104,8 +105,11 @@ speechladder look no further back.
 
 def _metadata(init: str | None, corpus: str) -> tuple[str, str]:
     """The YAML header of a card, and a sentence on the speech."""
-    datasets, speech = DATASETS.get(corpus, ([], ""))
-    known = corpus in OPEN and not init
+    name, _, spoken = corpus.partition("-")
+    datasets, speech = DATASETS.get(name, ([], ""))
+    if spoken:
+        speech = f"The texts are those of the corpus {name}. The speech is that of espeak-ng, which speaks them.\n"
+    known = name in OPEN and not init
     lines = ["library_name: transformers", "pipeline_tag: text-generation", "tags: [speechladder]", "language: en"]
     # weights that follow from a user's speech or another model are under terms that are not known here
     lines += [f"license: {'apache-2.0' if known else 'unknown'}", f"datasets: [{', '.join(datasets)}]"]

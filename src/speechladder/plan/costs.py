@@ -147,10 +147,14 @@ class Work(NamedTuple):
 def _make_cuts(c: Context) -> Cost:
     """The world is spoken, a natural corpus is read from its manifests."""
     if c.settings.corpus.name == "world":
-        return c.cpu(c.shard, "speak") + c.disk(c.shard, "bytes_world")
+        return _speak(c)
     cuts = c.shard.times(3600 / c.hours.utterance, "derived")
     written = c.disk(cuts, "bytes_manifest") if c.settings.corpus.name == "libriheavy" else Cost()
     return written + c.cpu(cuts.times(MANIFEST_PASSES), "manifest", 3600)
+
+
+def _speak(c: Context) -> Cost:
+    return c.cpu(c.shard, "speak") + c.disk(c.shard, "bytes_world")
 
 
 def _align(c: Context, speech: Figure) -> Cost:
@@ -258,6 +262,7 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "build_corpus": lambda c, job: Work(
         _make_cuts(c) + c.disk(c.shard, "bytes_cuts") + c.start("start_light"), c.shard, 2
     ),
+    "speak_corpus": lambda c, job: Work(_speak(c) + c.disk(c.shard, "bytes_cuts") + c.start("start_light"), c.shard),
     "align": lambda c, job: Work(
         _align(c, c.shard) + c.disk(c.shard, "bytes_alignment") + c.start("start_light"), c.shard
     ),
@@ -287,7 +292,7 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
         lambda c, job: Work(c.start("report").times(3600)),
     ),
 }
-NOT_ESTIMATED = ("variability_run", "causes_run")  # runs of the whole workflow
+NOT_ESTIMATED = ("variability_run", "causes_run", "synthesized_run")  # runs of the whole workflow
 
 
 def job_cost(context: Context, job: Job) -> Work:

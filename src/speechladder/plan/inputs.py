@@ -184,6 +184,7 @@ def jobs_of_a_new_run(settings: Settings, files: Sequence[File]) -> Counter[Job]
         once += ["train_judge"] * (wanted.judge == "run")
     out = Counter(map(Job, once)) + Counter({Job("make_items"): len(TASKS)})
     out += Counter({Job(rule): shards for rule in ("build_corpus", "align", "extract_units")})
+    out += Counter({Job("speak_corpus"): shards * (s.corpus.speech == "synthesized")})
     out += Counter(Job("download", name=file.name) for file in files if not file.there)
     out += Counter(Job("unpack_archive", name=Path(name).name) for name in s.corpus.archives)
     out += Counter(Job(rule, rung) for rung in s.rungs for rule in ("tokenize_rung", "tokenize_items", "score_rung"))

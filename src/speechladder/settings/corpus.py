@@ -74,6 +74,11 @@ class Corpus(Section):
         "as at level 3; reverberation, noise and bandwidth are in no level. All else is that of one flat voice, which [] is. "
         "null: what variability says.",
     )
+    speech: Literal["recorded", "synthesized"] = Field(
+        "recorded",
+        description="local, librispeech, libriheavy. recorded: the corpus's own recordings. synthesized: the same utterances, spoken "
+        "by the synthesizer, each speaker in one of the voices of variability 3; their times are known (aligner: truth).",
+    )
     valid_fraction: float = Field(
         0.04,
         gt=0,
@@ -122,6 +127,10 @@ class Corpus(Section):
         if self.name != "local" and self.path:
             fix = "use source" if self.name in CORPORA else "add name: local, or --configfile presets/local.yaml"
             raise ValueError(f"path: {self.path!r} would not be read, since name is {self.name}; {fix}")
+        if self.name == "world" and self.speech == "synthesized":
+            raise ValueError(
+                "speech: the world's speech is always synthesized; leave speech out, or name another corpus"
+            )
         if self.name not in CORPORA:
             for field in ("source", "manifests", "archives"):
                 if getattr(self, field):
@@ -134,6 +143,11 @@ class Corpus(Section):
             need = "needs its manifests; see presets/libriheavy-small.yaml"
             raise ValueError(f"manifests: {self.name} {need if self.name == 'libriheavy' else 'has none'}")
         return self
+
+    @property
+    def is_synthesized(self) -> bool:
+        """Whether the synthesizer speaks the utterances, so that there is truth of their words and phones."""
+        return self.name == "world" or self.speech == "synthesized"
 
 
 class Download(Section):
@@ -176,7 +190,7 @@ class Alignment(Section):
 
     aligner: Literal["truth", "pocketsphinx", "mfa", "textgrids"] = Field(
         "truth",
-        description="truth: the exact times from the synthesizer (world only). pocketsphinx: forced alignment with the bundled "
+        description="truth: the exact times from the synthesizer (the world, and corpus.speech: synthesized). pocketsphinx: forced alignment with the bundled "
         "model. mfa: the Montreal Forced Aligner (conda environment envs/mfa.yaml). textgrids: existing alignments.",
     )
     mfa_model: str | None = Field(
@@ -210,7 +224,7 @@ class Alignment(Section):
     sample_utterances: int = Field(
         60,
         ge=4,
-        description="world: number of held-out utterances on which the aligner is compared with the true times. If the aligner "
+        description="Synthesized speech: number of held-out utterances on which the aligner is compared with the true times. If the aligner "
         "is truth, PocketSphinx is compared.",
     )
     beam: float = Field(

@@ -68,8 +68,15 @@ class Settings(Section):
             raise ValueError(
                 "corpus.path: a local corpus needs its folder; add --config corpus='{path: FOLDER}' or set corpus.path"
             )
-        if self.corpus.name != "world" and self.alignment.aligner == "truth":
-            raise ValueError("alignment.aligner: truth exists on the world only; write aligner: pocketsphinx (or mfa)")
+        if not self.corpus.is_synthesized and self.alignment.aligner == "truth":
+            raise ValueError(
+                "alignment.aligner: truth exists of synthesized speech only; write aligner: pocketsphinx (or mfa)"
+            )
+        if self.corpus.speech == "synthesized" and self.alignment.aligner == "textgrids":
+            raise ValueError(
+                "alignment.textgrids: TextGrids have the times of the recordings, which corpus.speech: synthesized "
+                "does not use; write aligner: truth, and leave textgrids out"
+            )
         if (self.alignment.aligner == "textgrids") != bool(self.alignment.textgrids):
             raise ValueError("alignment.textgrids: aligner: textgrids and a folder or archive of them belong together")
         shortest = self.continuation.prompt_seconds + self.continuation.seconds / 2

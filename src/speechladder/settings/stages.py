@@ -80,6 +80,12 @@ STAGES: dict[str, Stage] = {
         },
         inputs={"corpus": ("unpack",)},
     ),
+    "speak_corpus": Stage(
+        "corpus",
+        version=_CORPUS,
+        options=_SEED | {"corpus": ("min_seconds", "max_seconds")},
+        inputs={"corpus": ("speech",)},
+    ),
     "split_manifest": Stage(
         "corpus",
         version=_CORPUS,
@@ -268,6 +274,7 @@ STAGES: dict[str, Stage] = {
         options=_INTERVALS,
         inputs={"causes": ("rungs", "corpora"), "lm": ("seeds",), "benchmarks": ("slm21_splits",)},
     ),
+    "synthesized_run": Stage("questions"),
     "questions": Stage(
         "questions",
         version=_ANALYSIS,

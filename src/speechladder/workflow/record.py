@@ -17,8 +17,9 @@ FILE = "run.json"
 SCHEMA = 1  # of the file; raise it when its fields change meaning
 CORPUS = ("seed", "corpus")  # settings that decide which speech a run has
 # Settings that make it another corpus. Others are changed in place: a rerun with a larger test split is no accident.
-IDENTITY = ("name", "path", "manifests", "archives", "text", "shards", "hours")
-WORLD_IDENTITY = ("seed", "corpus.variability", "corpus.causes")  # natural speech does not depend on them
+IDENTITY = ("name", "path", "manifests", "archives", "text", "shards", "hours", "speech")
+# recordings depend on none of these, their texts spoken again on the seed
+WORLD_IDENTITY = ("seed", "corpus.variability", "corpus.causes")
 SHOWN = 4  # differences that an error lists
 
 Record = Mapping[str, Any]  # settings by name, as `tracked` gives them
@@ -77,6 +78,8 @@ def check_same_corpus(results: Path, settings: Settings, replace: bool = False) 
     identity = {f"corpus.{field}" for field in IDENTITY}
     if settings.corpus.name == "world":
         identity |= set(WORLD_IDENTITY)
+    elif settings.corpus.speech == "synthesized":
+        identity.add("seed")
     if replace or not any((results / "corpus").glob("*")):
         return
     record = read_record(results)

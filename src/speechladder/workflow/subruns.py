@@ -1,4 +1,4 @@
-"""Whole runs below a folder of this run: on worlds of another variability, and with single causes of it."""
+"""Whole runs below a folder of this run: on worlds of another variability, with single causes of it, or synthesized."""
 
 import json
 import shlex
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.fetch.download import downloads_folder
 from speechladder.io.errors import UserError
 from speechladder.settings import Corpus, Settings
 from speechladder.settings.causes import LINKS, PHONES, SPEECH, causes_of, corpus_rungs
@@ -17,6 +18,7 @@ OWN_TARGETS = (
     "questions",
 )  # sections that no run below reads: a change there starts none of them again
 # What a corpus of results/causes.csv is asked for, below its results/: the rung of units, whose model comes before it.
+SCORES = {"layers": False, "learning": False}
 MADE = ["units/quality.json", *(f"scores/{SPEECH}/{task}.parquet" for task in TASKS)]
 
 
@@ -25,25 +27,54 @@ def variability_config(settings: Settings, level: int) -> str:
 
     Raises UserError on a corpus that has no such level.
     """
-    return _config("results/variability.csv", settings, [PHONES, SPEECH], {"variability": level, "causes": None})
+    check_speaks("results/variability.csv", settings)
+    return _words(_values(settings, [PHONES, SPEECH], {"variability": level, "causes": None}))
 
 
 def causes_config(settings: Settings, corpus: str) -> str:
     """The `--config` words of the run of a corpus of results/causes.csv: scores alone, without layers and curves."""
-    scores = {"layers": False, "learning": False}
+    check_speaks("results/causes.csv", settings)
     # a level that is not the default would contradict the causes
     changed = {"causes": causes_of(corpus), "variability": Corpus.model_fields["variability"].default}
-    return _config("results/causes.csv", settings, corpus_rungs(corpus), changed, scores)
+    return _words(_values(settings, corpus_rungs(corpus), changed, SCORES))
 
 
-def _config(
-    target: str, settings: Settings, rungs: Sequence[str], corpus: Mapping[str, Any], scores: Mapping[str, Any] = {}
-) -> str:
-    check_speaks(target, settings)
+def synthesized_config(settings: Settings) -> str:
+    """The `--config` words of a run of the two rungs of factor C on the run's texts, which the synthesizer speaks.
+
+    It is scored without layers and learning curves. TextGrids are of the recordings, so PocketSphinx takes their place,
+    as it does for items. Files that the run has downloaded are taken from where they are. Raises UserError on a corpus
+    without recordings.
+    """
+    target = "results/questions.csv"
+    if settings.corpus.is_synthesized:
+        raise UserError(f"{target} compares recordings with synthesized speech, and this run has no recordings")
+    if settings.units.source == "external":
+        raise UserError(
+            f"{target} speaks the corpus again, and units.source: external has no units of that speech; run it with an "
+            "encoder, or write questions: {corpora: []}"
+        )
+    values = _values(settings, [PHONES, SPEECH], {"speech": "synthesized"}, SCORES)
+    if settings.alignment.aligner == "textgrids":
+        values["alignment"] |= {"aligner": "pocketsphinx", "textgrids": None}
+    folder = downloads_folder(settings.downloads).resolve()
+    values["downloads"]["folder"] = str(folder)
+    for name, file in values["downloads"]["files"].items():
+        file["urls"] = [str(folder / name)]  # an address may hold a password, and a command is printed
+    return _words(values)
+
+
+def _values(
+    settings: Settings, rungs: Sequence[str], corpus: Mapping[str, Any], scores: Mapping[str, Any] = {}
+) -> dict[str, Any]:
     values = settings.model_dump(mode="json", exclude=set(OWN_TARGETS)) | {"rungs": list(rungs)}
     values["corpus"] |= corpus
     values["scores"] |= scores
     values["continuation"]["enabled"] = False
+    return values
+
+
+def _words(values: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())
 
 
