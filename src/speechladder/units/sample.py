@@ -23,6 +23,7 @@ from speechladder.units.encoders.base import Encoder
 from speechladder.units.encoders.factory import open_encoder
 from speechladder.units.kmeans.bottom_k import BottomKSample, Candidate, SpeakerQuota, choose_frames
 from speechladder.units.kmeans.store import Store
+from speechladder.units.labels import write_labelled_sample
 from speechladder.units.normalise import Normaliser
 
 
@@ -190,7 +191,8 @@ def write_sample(
 ) -> None:
     """Draw the frames that k-means is trained on: `features` (frames, dim) float32, under units.normalisation.
 
-    Raise UserError if the train split has no aligned and readable utterance.
+    With units.labels: phones it is labelled speech (labels.write_labelled_sample). Raise UserError if the train split
+    has no aligned and readable utterance.
 
     Args:
         cuts: corpus/cuts.{shard}.jsonl.gz of every shard
@@ -200,5 +202,8 @@ def write_sample(
         speakers: units/speakers.safetensors, needed for normalisation by speaker
     """
     encoder, normaliser = open_encoder(units), Normaliser.named(units.normalisation, speakers)
+    if units.labels != "none":
+        write_labelled_sample(cuts, alignment, out, units, seed, encoder, normaliser)
+        return
     store = Store(out, int(encoder.provenance["dim"]), units.sample_gigabytes)
     store.write(draw_sample(encoder, cuts, alignment, units, seed, normaliser, store.add))

@@ -13,7 +13,7 @@ from speechladder.units.batching import windows
 from speechladder.units.codebook import Codebook
 from speechladder.units.decode import Job, Wave
 from speechladder.units.encoders.base import Encoder, Features
-from speechladder.units.nearest import Nearest
+from speechladder.units.nearest import Highest, Nearest
 from speechladder.units.normalise import Normaliser
 
 _IN_FLIGHT = 2  # batches that are sent to the device before the units of the first are fetched
@@ -21,14 +21,16 @@ _IN_FLIGHT = 2  # batches that are sent to the device before the units of the fi
 
 @dataclass(frozen=True)
 class Quantiser:
-    """Map features to units on the device: normalise them as for k-means, then take the nearest centroid."""
+    """Map features to units on the device: normalise them as for the codebook, then assign them by it."""
 
     normaliser: Normaliser
-    nearest: Nearest
+    nearest: Nearest | Highest
 
     @classmethod
     def of(cls, codebook: Codebook, normaliser: Normaliser, device: torch.device) -> "Quantiser":
         """The quantiser of a codebook on a device."""
+        if codebook.classifier:
+            return cls(normaliser, Highest(*codebook.classifier, device))
         return cls(normaliser, Nearest(codebook.centroids, device))
 
     def __call__(self, features: list[torch.Tensor], speakers: list[str]) -> torch.Tensor:
