@@ -1,10 +1,12 @@
 """questions.csv and its figure: each arm against its baseline, and the share of factor C that it gives back."""
 
+import shutil
 import warnings
 
 import numpy as np
 import pytest
 from ladder_results import make, scores
+from test_causes import write_items
 
 from speechladder.analysis import table
 from speechladder.analysis.accuracy import Outcomes, generator
@@ -17,9 +19,10 @@ from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_json
-from speechladder.io.tables import SCORES, write_table
+from speechladder.io.tables import PHONE_UNITS, SCORES, write_table
 from speechladder.report.questions import COLOURS, draw_questions, make_questions
 from speechladder.settings import Analysis, Point
+from speechladder.units.diagnostics.quality import purities
 
 ANALYSIS = Analysis(resamples=200)
 OWN = Point(3, 100, "none", 0)
@@ -50,6 +53,8 @@ def run(tmp_path_factory):
     flat = folder / "causes" / "flat" / "results"
     make(flat, rungs[:1], seeds=(0, 1), ids=60, layers=0, learning=0, twos=["topic"])
     units_of(flat, (0, 1), scale=2)
+    for results in (folder, flat):
+        write_items(results, ids=60)
     return folder
 
 
@@ -131,6 +136,32 @@ def test_an_unknown_arm_is_named(run, tmp_path):
         list(find_arms(run, {"segments-foot": run}, [], {}))
     with pytest.raises(UserError, match="--own: 'x' is no point"):
         make_questions(run, "x", tmp_path / "questions.csv", tmp_path, ANALYSIS)
+
+
+def test_another_corpus_with_other_texts_is_an_error(run, tmp_path):
+    flat = tmp_path / "flat"
+    make(flat, ["phone-repeat", "speech-hubert"], ids=60, layers=0, learning=0, twos=["topic"])
+    write_items(flat, ids=60, wrong="0003")
+    with pytest.raises(UserError, match="id '0003' is"):
+        made(run, tmp_path / "questions.csv", corpora={"flat": flat})
+
+
+def test_units_are_measured_where_they_were(run, tmp_path):
+    folder = run / "questions" / "segments-syllable"
+    counts = [("AA", 0, 30), ("AA", 1, 10), ("SIL", 1, 40)]
+    write_table(
+        folder / "units" / "phone_units.parquet", [dict(zip(PHONE_UNITS.names, c)) for c in counts], PHONE_UNITS
+    )
+    write_json(folder / "units" / "resynthesis.json", {"wer": 0.51234, "low": 0.4, "high": None})
+    try:
+        rows = {row["arm"]: row for row in made(run, tmp_path / "questions.csv")}
+    finally:
+        shutil.rmtree(folder / "units")
+    found = purities(np.array([[30, 10], [0, 40]]))["pnmi"]
+    assert float(rows["segments-syllable"]["pnmi"]) == pytest.approx(found, abs=1e-4)
+    names = ("resynthesis_wer", "resynthesis_wer_low", "resynthesis_wer_high")
+    assert [rows["segments-syllable"][name] for name in names] == ["51.2", "40.0", ""]
+    assert rows["flat"]["pnmi"] == "0.5123" and rows["supervised-1"]["pnmi"] == rows["phone-repeat"]["pnmi"] == ""
 
 
 def test_an_arm_without_a_shared_pair_is_named(run, tmp_path):

@@ -26,7 +26,10 @@ rule questions:
         runs=questions.runs,
     output:
         table=report(
-            "results/questions.csv", caption="../report/questions.rst", category="Results", labels={"what": "questions"}
+            "results/questions.csv",
+            caption="../report/questions.rst",
+            category="Results",
+            labels={"what": "questions"},
         ),
         svg=report(
             "results/figures/questions.svg",
