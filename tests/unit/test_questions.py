@@ -176,10 +176,7 @@ def quote(run):
         f"{name}{task}_{norm}{end}": value
         for task in TASKS
         for norm in NORMS
-        for name, ends in (
-            (f"{task}_{norm}", ("61.0", "55.0", "67.0")),
-            (f"C_points_{task}_{norm}", ("-9", "-12", "-6")),
-        )
+        for name, ends in (("", ("61.0", "55.0", "67.0")), ("C_points_", ("-9", "-12", "-6")))
         for end, value in zip(("", "_low", "_high"), ends)
     }
     level = dict.fromkeys(variability_columns(), "") | cells | {"rung": "speech-hubert", "valid_bits_per_second": "50"}
