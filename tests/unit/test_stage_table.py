@@ -59,6 +59,17 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"units": {"iterations": 3}}, {"train_kmeans"}),
         ({}, {"units": {"sample_frames": 3000}}, {"sample_features"}),
         ({}, {"units": {"segment_penalty": 3.0, "label_minutes": 3.0}}, set()),  # without auto segments and labels
+        ({}, {"units": {"labels": "none"}}, set()),
+        (
+            {"units": {"labels": "phones"}},
+            {"units": {"labels": "phones", "clusters": 7, "iterations": 3, "sample_frames": 3000}},
+            set(),
+        ),
+        (
+            {"units": {"labels": "phones"}},
+            {"units": {"labels": "phones", "label_minutes": 1.0}},
+            {"sample_features"},
+        ),
         ({}, {"questions": {"arms": ["segments-auto"]}}, set()),
         ({}, {"scores": {"layers": False}}, {"score_rung"}),
         ({}, {"tokens": {"text_vocab": 100}}, {"tokenize_rung", "train_judge"}),

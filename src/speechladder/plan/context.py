@@ -47,8 +47,10 @@ class Context:
 
     @property
     def sampled(self) -> float:
-        """Frames of the k-means sample."""
-        return min(self.settings.units.sample_frames, self.hours.train * 3600 * FRAME_RATE)
+        """Frames of the k-means sample, or of the labelled speech of supervised units."""
+        units = self.settings.units
+        wanted = units.sample_frames if units.labels == "none" else units.label_minutes * 60 * FRAME_RATE
+        return min(wanted, self.hours.train * 3600 * FRAME_RATE)
 
     @property
     def continuations(self) -> int:
@@ -113,7 +115,7 @@ class Context:
         units = self.settings.units
         if units.source == "external":
             return Cost()
-        flops = 2.0 * (clusters or units.clusters) * self.width * FRAME_RATE * 3600
+        flops = 2.0 * (clusters or units.vocabulary) * self.width * FRAME_RATE * 3600
         return self.flops(speech.times(flops), "assign_flops", "fp32")
 
     @property

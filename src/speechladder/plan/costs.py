@@ -39,6 +39,7 @@ LARGE, SMALL, MEDIUM = (
 )  # parameters from which a GPU, a GPU, a CPU reach more FLOP/s
 ADAM = 16  # bytes per parameter of a checkpoint: weights, best weights, two moments, in fp32; less with Muon
 SAMPLE_SHARE = 0.5  # of an utterance's frames that the k-means sample takes (units.kmeans.bottom_k.SHARE)
+LABEL_ITERATIONS = 125  # evaluations of the objective of a phone classifier, at most (units.classifier.ITERATIONS)
 MFA_PASSES = 40  # of MFA's training over its speech
 MANIFEST_PASSES = 3  # over the cuts of a natural corpus: written to shards, checked against the audio, counted
 JUDGE_TOKENS = 3.8  # per second of speech: 2.7 words of 1.4 tokens, assumed
@@ -86,7 +87,7 @@ def token_rate(rung: str, settings: Settings, measured: Measured) -> Figure:
 def vocabulary(rung: str, settings: Settings) -> int:
     """Return the size of a rung's vocabulary, special tokens included."""
     found = registry.get(rung)
-    symbols = len(found.alphabet(settings.tokens, settings.units.clusters)) if found.alphabet else ALPHABET
+    symbols = len(found.alphabet(settings.tokens, settings.units.vocabulary)) if found.alphabet else ALPHABET
     return found.bpe_size(settings.tokens) or symbols + SPECIALS
 
 
@@ -178,14 +179,17 @@ def _make_items(c: Context) -> Work:
 
 
 def _sample(c: Context) -> Work:
-    frames = c.settings.units.sample_frames
-    speech = Figure(min(c.hours.train, frames / FRAME_RATE / 3600 / SAMPLE_SHARE), "derived")
+    share = SAMPLE_SHARE if c.settings.units.labels == "none" else 1  # whole utterances have labels
+    speech = Figure(min(c.hours.train, c.sampled / FRAME_RATE / 3600 / share), "derived")
     return Work(c.encode(speech) + Cost(disk=Figure(4.0 * c.width * c.sampled, "derived")), speech)
 
 
 def _kmeans(c: Context) -> Cost:
-    """Every iteration compares every frame with every centroid."""
+    """Every iteration compares every frame with every centroid; a classifier's takes three such products."""
     units = c.settings.units
+    if units.labels != "none":
+        flops = Figure(6.0 * c.sampled * units.vocabulary * c.width * LABEL_ITERATIONS, "derived")
+        return c.cpu(flops, "kmeans_flops", 3600) + c.start()
     frames = min(c.sampled, units.clusters * units.max_points_per_centroid)
     flops = Figure(2.0 * frames * units.clusters * c.width * units.iterations * units.kmeans_restarts, "derived")
     if units.kmeans in ("torch", "faiss-gpu"):

@@ -126,7 +126,7 @@ STAGES: dict[str, Stage] = {
     "speaker_statistics": Stage(
         "k-means sample", version=_UNITS, options=_SEED | {"units": (*_ENCODER, "speaker_seconds")}, gpu=True
     ),
-    "train_kmeans": Stage("k-means", version=_UNITS, options=_SEED | {"units": _KMEANS}, gpu=True),
+    "train_kmeans": Stage("k-means", version=_UNITS, options=_SEED | {"units": (*_KMEANS, "labels")}, gpu=True),
     "extract_units": Stage("units", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True),
     "units_quality": Stage("units", version=_UNITS_QUALITY, options=_SEED | {"units": ("clusters", "abx_minutes")}),
     "count_phone_units": Stage("units"),
@@ -297,8 +297,11 @@ def versions() -> dict[str, int | tuple[int, ...]]:
 def options(settings: Any, rule: str, without: Collection[str] = ()) -> str:
     """The command-line options of a rule, quoted for a shell: the fields that the table lists, and no others.
 
-    `without` names fields, as section.field, that the rule does not read in this run. `settings` is a Settings.
+    `without` names fields, as section.field, that the rule does not read in this run. `settings` is a Settings. To a
+    stage, units.clusters is the number of different units, which is another number where units have labels.
     """
+    units = settings.units.model_copy(update={"clusters": settings.units.vocabulary})
+    settings = settings.model_copy(update={"units": units})
     words = []
     for section, names in STAGES[rule].options.items():
         if section == RUN:

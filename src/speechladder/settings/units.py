@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from speechladder.settings.section import Fraction, Section
 
 SHIPPED = "hubert-micro"  # the encoder that the package ships
+PHONE_LABELS = 40  # the phones of ARPAbet without stress, and SIL (units.labels names them)
 MAX_UNITS = 2**16 - 4  # ids of tokens are uint16, and four are specials (rungs.tokenizers)
 
 
@@ -66,7 +67,7 @@ class Units(Section):
         ge=2,
         le=MAX_UNITS,
         description="Number of k-means clusters, which is the vocabulary of the speech rung. source: external: the vocabulary of "
-        "your tokenizer.",
+        "your tokenizer. labels: phones: not read; there are 40 units.",
     )
     sample_frames: int = Field(
         100_000,
@@ -175,6 +176,11 @@ class Units(Section):
         "out.",
     )
 
+    @property
+    def vocabulary(self) -> int:
+        """The number of different units: the clusters, or the labels of supervised units."""
+        return PHONE_LABELS if self.labels == "phones" else self.clusters
+
     @model_validator(mode="before")
     @classmethod
     def _gone(cls, values: Any) -> Any:
@@ -191,7 +197,7 @@ class Units(Section):
 
     @model_validator(mode="after")
     def _enough_frames(self) -> "Units":
-        if self.source != "external" and self.sample_frames < self.clusters:
+        if self.source != "external" and self.labels == "none" and self.sample_frames < self.clusters:
             raise ValueError(
                 f"sample_frames: {self.sample_frames} frames cannot be {self.clusters} clusters; raise it or lower clusters"
             )

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from speechladder.alignment.cuts import aligned_cuts, phones_of
 from speechladder.alignment.frames import frame_labels
 from speechladder.constants import FRAME_RATE, SAMPLE_RATE
-from speechladder.corpora.cuts import Cut, read_cuts
+from speechladder.corpora.cuts import Cut
 from speechladder.corpora.draw import Draw
 from speechladder.corpora.phones import ARPABET, SIL, strip_stress
-from speechladder.io.errors import UserError, paired
+from speechladder.io.errors import UserError
 from speechladder.io.progress import progress
-from speechladder.io.spans import Span, from_rows
-from speechladder.io.tables import ALIGNMENT, read_table
+from speechladder.io.spans import Span
 from speechladder.settings import Units
 from speechladder.units.batching import windows
 from speechladder.units.decode import Wave, waves
@@ -38,26 +38,26 @@ Labelled = tuple[Cut, list[Span]]
 def draw_labelled(
     cuts: Sequence[Path], alignment: Sequence[Path], minutes: dict[str, float], seed: int
 ) -> dict[str, list[Labelled]]:
-    """Aligned utterances with their phones, drawn from each split that `minutes` names; twice these are in memory.
+    """Aligned utterances with their phones, drawn from each split that `minutes` names.
 
-    Raise UserError naming an alignment without phones.
+    About twice what is drawn is in memory, and one shard's alignment. Raise UserError naming an alignment without
+    phones.
     """
-    drawn: dict[str, Draw[Labelled]] = {
+    draws: dict[str, Draw[tuple[int, Cut]]] = {
         split: Draw(60 * wanted * _SPARE, "phone labels", seed) for split, wanted in minutes.items()
     }
-    for cuts_path, alignment_path in paired(cuts=cuts, alignment=alignment):
-        table = read_table(alignment_path, ALIGNMENT, columns=["id", "phones"])
-        at = {name: row for row, name in enumerate(table["id"].to_pylist())}
-        for cut in read_cuts(cuts_path):
-            if cut.split in drawn and cut.id in at:
-                phones = from_rows(table["phones"][at[cut.id]].as_py() or [])
-                if not phones:
-                    raise UserError(
-                        f"{alignment_path}: utterance '{cut.id}' has no phones, which units.labels: phones needs; align "
-                        "with phones (alignment.aligner), or set units.labels to none"
-                    )
-                drawn[cut.split].add(cut.id, cut.duration, (cut, phones))
-    return {split: draw.items() for split, draw in drawn.items()}
+    for shard, cut in aligned_cuts(cuts, alignment):
+        if cut.split in draws:
+            draws[cut.split].add(cut.id, cut.duration, (shard, cut))
+    drawn = {split: draw.items() for split, draw in draws.items()}
+    phones = phones_of(alignment, [row for rows in drawn.values() for row in rows])
+    for shard, cut in (row for rows in drawn.values() for row in rows):
+        if not phones[cut.id]:
+            raise UserError(
+                f"{alignment[shard]}: utterance '{cut.id}' has no phones, which units.labels: phones needs; set "
+                "alignment.aligner to one that gives phones, or units.labels to none"
+            )
+    return {split: [(cut, phones[cut.id]) for _, cut in rows] for split, rows in drawn.items()}
 
 
 def label_frames(phones: list[Span], frames: int, name: str) -> np.ndarray:

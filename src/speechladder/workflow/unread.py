@@ -33,12 +33,22 @@ def _unused(settings: Settings, wildcards: Any) -> set[str]:
     units = settings.units
     unused = {"segments"} if units.segments == "frame" else set()
     unused |= {"segment_penalty"} if units.segments != "auto" else set()
-    unused |= {"labels", "label_minutes"} if units.labels == "none" else set()
+    if units.labels == "none":
+        unused |= {"labels", "label_minutes"}
+    else:
+        unused |= {"sample_frames", "sample_by_speaker", "sample_silence"}
     return {f"units.{name}" for name in unused}
 
 
 def _units(settings: Settings, wildcards: Any) -> set[str]:
     return _unused(settings, wildcards) | (_ENCODER if settings.units.source == "external" else _EXTERNAL)
+
+
+def _codebook(settings: Settings, wildcards: Any) -> set[str]:
+    """A classifier starts from no seed and has no clusters."""
+    if settings.units.labels == "none":
+        return _unused(settings, wildcards)
+    return {"seed", *(f"units.{name}" for name in STAGES["train_kmeans"].options["units"] if name != "labels")}
 
 
 def _clusters(settings: Settings, wildcards: Any) -> set[str]:
@@ -91,6 +101,7 @@ UNREAD: dict[str, Unread] = {
     "align": _aligner,
     "make_prompts": _aligner,
     "sample_features": _unused,
+    "train_kmeans": _codebook,
     "extract_units": _units,
     "extract_item_units": _units,
     "extract_prompt_units": _units,
