@@ -15,13 +15,13 @@ from speechladder.analysis.costs import log_of
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.command import option_parser
 from speechladder.settings import STAGES, Settings, options
-from speechladder.workflow.grids import ScalingInputs, SweepInputs
+from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
 from speechladder.workflow.inputs import Inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 OPTION = re.compile(r"(?<![\w-])--([a-z0-9][\w-]*)")
-HELPERS = {"inputs": Inputs, "sweep": SweepInputs, "scaled": ScalingInputs}
+HELPERS = {"inputs": Inputs, "sweep": SweepInputs, "scaled": ScalingInputs, "questions": QuestionInputs}
 OFFICIAL = [task.official for task in TASKS.values() if task.official]
 # What functions of the library write as f"--{...}": the options that they always write, and the others.
 WRITTEN = {

@@ -12,7 +12,8 @@ from speechladder.settings.documents import sections
 from speechladder.settings.stages import Stage, version
 from speechladder.workflow.unread import read_options
 
-WORKFLOW = {"units.s3prl_python"}  # fields that no stage reads: the workflow finds an environment by it
+# Fields that no stage reads: the workflow finds an environment by one, and the points of a target by the other.
+WORKFLOW = {"units.s3prl_python", "questions.arms"}
 
 
 def is_untracked(field: str) -> bool:
@@ -57,6 +58,8 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"units": {"abx_minutes": 3}}, {"features_abx", "units_quality", "sweep_quality"}),
         ({}, {"units": {"iterations": 3}}, {"train_kmeans"}),
         ({}, {"units": {"sample_frames": 3000}}, {"sample_features"}),
+        ({}, {"units": {"segment_penalty": 3.0, "label_minutes": 3.0}}, set()),  # without auto segments and labels
+        ({}, {"questions": {"arms": ["segments-auto"]}}, set()),
         ({}, {"scores": {"layers": False}}, {"score_rung"}),
         ({}, {"tokens": {"text_vocab": 100}}, {"tokenize_rung", "train_judge"}),
         ({}, {"tokens": {"phone_vocab": 100}}, set()),  # of the rung text-bpe

@@ -13,7 +13,7 @@ from speechladder.units.encoders.s3prl_environment import interpreter
 from speechladder.workflow.caches import RUN, caches
 from speechladder.workflow.config import checked
 from speechladder.workflow.rungs import spoken_rungs
-from speechladder.workflow.grids import ScalingInputs, SweepInputs, variability_config
+from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs, variability_config
 from speechladder.workflow.inputs import Inputs, flags
 from speechladder.workflow.lock import unlock
 from speechladder.workflow.sources import audio_inputs
@@ -26,10 +26,11 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# The inputs of jobs (speechladder.workflow.inputs), those of the units sweep and those of the scaling grid.
+# The inputs of jobs (speechladder.workflow.inputs), those of the units sweep, of the scaling grid and of the questions.
 inputs = Inputs(S, HOME)
 sweep = SweepInputs(inputs)
 scaled = ScalingInputs(inputs)
+questions = QuestionInputs(inputs)
 
 ENV = HOME / "envs" / "base.yaml"
 CONDA = "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}
@@ -106,4 +107,4 @@ wildcard_constraints:
     shard=r"\d+",
     seed=r"\d+",
     task="|".join(TASKS),
-    rung="|".join(dict.fromkeys([*S.rungs, *sweep.rungs])),
+    rung="|".join(dict.fromkeys([*S.rungs, *sweep.rungs, *questions.rungs])),

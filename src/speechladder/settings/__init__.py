@@ -13,6 +13,7 @@ from speechladder.settings.lm import DIMENSIONS, EXECUTION_FIELDS, LM, MODELS
 from speechladder.settings.loading import load
 from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, tracked, untracked
 from speechladder.settings.points import Point, at, own, where
+from speechladder.settings.questions import ARMS, Questions
 from speechladder.settings.run import Settings
 from speechladder.settings.scaling import Scaling
 from speechladder.settings.section import Section
@@ -22,6 +23,7 @@ from speechladder.settings.tokens import PAPER_RUNGS, Tokens
 from speechladder.settings.units import Units
 
 __all__ = [
+    "ARMS",
     "CORPORA",
     "DIMENSIONS",
     "EXECUTION_FIELDS",
@@ -38,6 +40,7 @@ __all__ = [
     "Download",
     "Downloads",
     "Point",
+    "Questions",
     "Scaling",
     "Scores",
     "Section",

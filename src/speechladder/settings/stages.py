@@ -44,6 +44,8 @@ class Stage:
 
 _SEED: Reads = {RUN: ("seed",)}
 _ENCODER = ("source", "encoder", "layer", "batch_seconds", "precision", "chunk_seconds", "compile")
+_SEGMENTS = ("segments", "segment_penalty")
+_LABELS = ("labels", "label_minutes")
 _EXTERNAL = ("path", "items_path", "rate", "repeat", "clusters")
 _KMEANS = (
     *("clusters", "iterations", "max_points_per_centroid"),
@@ -104,6 +106,7 @@ STAGES: dict[str, Stage] = {
             "units": (
                 *_ENCODER,
                 *("sample_frames", "sample_by_speaker", "sample_silence", "normalisation"),
+                *(*_SEGMENTS, *_LABELS),
             )
         },
         gpu=True,
@@ -118,7 +121,7 @@ STAGES: dict[str, Stage] = {
         "k-means sample", version=_UNITS, options=_SEED | {"units": (*_ENCODER, "speaker_seconds")}, gpu=True
     ),
     "train_kmeans": Stage("k-means", version=_UNITS, options=_SEED | {"units": _KMEANS}, gpu=True),
-    "extract_units": Stage("units", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL)}, gpu=True),
+    "extract_units": Stage("units", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True),
     "units_quality": Stage("units", version=_UNITS_QUALITY, options=_SEED | {"units": ("clusters", "abx_minutes")}),
     "partition_units": Stage("units", inputs={"units": ("path",)}),
     "tokenize_rung": Stage(
@@ -157,7 +160,9 @@ STAGES: dict[str, Stage] = {
     "voice_statistics": Stage(
         "items", version=_UNITS, options=_SEED | {"units": (*_ENCODER, "speaker_seconds")}, gpu=True
     ),
-    "extract_item_units": Stage("items", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL)}, gpu=True),
+    "extract_item_units": Stage(
+        "items", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True
+    ),
     "tokenize_items": Stage("items"),
     "score_rung": Stage(
         "scores",
@@ -183,7 +188,9 @@ STAGES: dict[str, Stage] = {
         },
         inputs={"continuation": ("enabled",)},
     ),
-    "extract_prompt_units": Stage("continue", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL)}, gpu=True),
+    "extract_prompt_units": Stage(
+        "continue", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True
+    ),
     "build_asr": Stage("continue"),
     "train_vocoder": Stage(
         "continue",

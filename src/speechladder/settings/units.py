@@ -143,6 +143,26 @@ class Units(Section):
         description="Whether each dimension of the features is normalised to zero mean and unit variance, before clustering and "
         "before assignment: not at all, per utterance or item, or per speaker or voice.",
     )
+    segments: Literal["frame", "auto", "phone", "syllable", "word"] = Field(
+        "frame",
+        description="What a unit is made of. frame: each 50 Hz frame is a unit. phone, syllable, word: the features are averaged "
+        "over each segment of the alignment, and a segment is a unit; a pause is a segment. auto: the same over segments that are "
+        "found in the features, without labels.",
+    )
+    segment_penalty: float = Field(
+        1.0,
+        gt=0,
+        description="segments: auto: the cost of a segment, as a multiple of the mean squared change of the features between "
+        "neighbouring frames of the utterance. A higher cost gives fewer segments.",
+    )
+    labels: Literal["none", "phones"] = Field(
+        "none",
+        description="Supervision of the units. none: k-means, which sees no label. phones: a linear classifier of phones on the "
+        "encoder's features, trained on label_minutes of the aligned train split; its label of each frame is the unit.",
+    )
+    label_minutes: float = Field(
+        10.0, gt=0, description="labels: phones: speech whose labels the classifier is trained on, in minutes."
+    )
     speaker_seconds: float = Field(
         60.0,
         gt=0,
@@ -182,6 +202,11 @@ class Units(Section):
         for name, unset in {"path": "", "items_path": "", "rate": 50.0, "repeat": False}.items():
             if getattr(self, name) != unset and self.source != "external":
                 raise ValueError(f"{name}: would not be read, since source is {self.source}; write source: external")
+        for name, unset in {"segments": "frame", "labels": "none"}.items():
+            if getattr(self, name) != unset and self.source == "external":
+                raise ValueError(f"{name}: would not be read, since source is external; leave {name} out")
+        if self.labels != "none" and self.segments != "frame":
+            raise ValueError(f"labels: {self.labels} is of frames; write segments: frame, or labels: none")
         if self.source == "s3prl":
             if self.precision not in ("auto", "fp32"):
                 raise ValueError(

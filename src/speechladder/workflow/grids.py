@@ -1,4 +1,4 @@
-"""What the targets beside the table consist of: the points of the units sweep, of the scaling grid, of variability."""
+"""What the targets beside the table consist of: the points of units sweep, scaling grid and questions; variability."""
 
 import json
 import shlex
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from speechladder.io.errors import UserError
-from speechladder.settings import Point, Settings, own
+from speechladder.settings import ARMS, Point, Settings, own
 from speechladder.workflow.checks import check_sweep
 from speechladder.workflow.inputs import Inputs
 
@@ -114,6 +114,33 @@ class ScalingInputs:
         """The scores of each point, all tasks."""
         tasks = self.inputs.tasks
         return self._all(lambda job: [f"results/{job.point}scores/{job.rung}/{task}.parquet" for task in tasks])
+
+
+class QuestionInputs:
+    """The arms of results/questions.csv and where their artefacts lie."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs, self.arms = inputs, inputs.settings.questions.arms
+        self.rungs = list(dict.fromkeys(ARMS[arm].rung for arm in self.arms))
+
+    def _folder(self, arm: str) -> str:
+        """The folder with the units/, tokens/, lm/ and scores/ of an arm."""
+        job = SimpleNamespace(point=f"questions/{arm}/", rung=ARMS[arm].rung)
+        return f"results/{self.inputs.prefix(job, 'models')}".rstrip("/")
+
+    def arm_scores(self, wildcards: Any) -> list[str]:
+        """The scores of every arm, all tasks. Raises UserError if the run has no encoder, whose units arms change."""
+        if self.arms and self.inputs.settings.units.source == "external":
+            raise UserError(
+                "questions.arms: an arm makes other units by the run's encoder, and units.source: external has none; "
+                "write questions: {arms: []}, or leave units.source out"
+            )
+        tasks = self.inputs.tasks
+        return [f"{self._folder(a)}/scores/{ARMS[a].rung}/{task}.parquet" for a in self.arms for task in tasks]
+
+    def arm_words(self, wildcards: Any) -> list[str]:
+        """The arms as NAME=FOLDER, with the folder that holds their lm/ and scores/."""
+        return [f"{arm}={self._folder(arm)}" for arm in self.arms]
 
 
 def variability_config(settings: Settings, level: int) -> str:

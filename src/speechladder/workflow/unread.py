@@ -28,8 +28,17 @@ def _corpus(settings: Settings, wildcards: Any) -> set[str]:
     return fields | (set() if name == "world" else {"seed"})
 
 
+def _unused(settings: Settings, wildcards: Any) -> set[str]:
+    """Ways to make units that the run does not use. So a new way reruns nothing in a run that was made before it."""
+    units = settings.units
+    unused = {"segments"} if units.segments == "frame" else set()
+    unused |= {"segment_penalty"} if units.segments != "auto" else set()
+    unused |= {"labels", "label_minutes"} if units.labels == "none" else set()
+    return {f"units.{name}" for name in unused}
+
+
 def _units(settings: Settings, wildcards: Any) -> set[str]:
-    return _ENCODER if settings.units.source == "external" else _EXTERNAL
+    return _unused(settings, wildcards) | (_ENCODER if settings.units.source == "external" else _EXTERNAL)
 
 
 def _clusters(settings: Settings, wildcards: Any) -> set[str]:
@@ -81,6 +90,7 @@ UNREAD: dict[str, Unread] = {
     "build_corpus": _corpus,
     "align": _aligner,
     "make_prompts": _aligner,
+    "sample_features": _unused,
     "extract_units": _units,
     "extract_item_units": _units,
     "extract_prompt_units": _units,
