@@ -12,7 +12,6 @@ from speechladder.continuation import resynthesis
 from speechladder.continuation.asr.text import english_normaliser, wer, word_errors
 from speechladder.continuation.resynthesis import choose_held_out, transcribe_held_out, transcribe_resynthesis
 from speechladder.continuation.vocoder.frames import read_frames
-from speechladder.continuation.vocoder.train import train_vocoder
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import encode_flac, frame_count
 from speechladder.io.errors import UserError
@@ -112,6 +111,8 @@ def ear(monkeypatch) -> None:
 
 def resynthesised(corpus: SimpleNamespace, what: str, out: Path) -> Path:
     """Train a vocoder on units of the corpus, and hear the held-out utterances that it speaks."""
+    from speechladder.continuation.vocoder.train import train_vocoder  # imports torch, which the other tests do without
+
     settings, units = Continuation(vocoder_steps=60, vocoder_minutes=1), getattr(corpus, what)
     train_vocoder(corpus.cuts, units, out / f"vocoder-{what}", settings, 2, seed=0)
     place = out / f"{what}.parquet"

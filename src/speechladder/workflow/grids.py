@@ -138,6 +138,11 @@ class QuestionInputs:
         tasks = self.inputs.tasks
         return [f"{self._folder(a)}/scores/{ARMS[a].rung}/{task}.parquet" for a in self.arms for task in tasks]
 
+    def arm_resynthesis(self, wildcards: Any) -> list[str]:
+        """The word error rate of speech made again from units: of the run's own units, and of those of every arm."""
+        folders = ["results", *map(self._folder, self.arms)]
+        return [f"{folder}/units/resynthesis.json" for folder in dict.fromkeys(folders)]
+
     def arm_words(self, wildcards: Any) -> list[str]:
         """The arms as NAME=FOLDER, with the folder that holds their lm/ and scores/."""
         return [f"{arm}={self._folder(arm)}" for arm in self.arms]
