@@ -78,7 +78,8 @@ def test_the_answer_is_two_sentences_of_the_best_arms_and_of_what_is_left():
     assert len(re.findall(r"\.(?: |$)", text)) == 2
     assert text.startswith(
         "On sWUGGY (words), flat-c loses 30.0 [25.0, 35.0] points against phone-repeat of flat, 10.0 % of C "
-        "[2.0, 20.0] given back, and of 2 arms speaker-norm has the highest accuracy: it gains 5.0 [2.0, 8.0] points (p 0.02)."
+        "[2.0, 20.0] given back, and of 2 arms speaker-norm has the highest accuracy: it gains 5.0 [2.0, 8.0] "
+        "points (p 0.02)."
     )
     assert "flat shows" not in text
 

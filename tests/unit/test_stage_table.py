@@ -81,6 +81,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"benchmarks": {"topic_pairs": 30}}, set()),  # of the task swuggy
         ({}, {"continuation": {"whisper": "tiny"}}, set()),
         ({}, {"continuation": {"vocoder_steps": 3}}, {"train_vocoder"}),
+        ({}, {"continuation": {"resynthesis_minutes": 3}}, {"transcribe_held_out"}),
         ({}, {"corpus": {"text": "asr"}}, set()),  # of the world
         ({}, {"corpus": {"min_seconds": 0.5}}, {"build_corpus"}),
         ({}, {"alignment": {"beam": 1e-100}}, {"make_items", "alignment_quality"}),
@@ -98,7 +99,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         (
             {},
             {"analysis": {"resamples": 200}},
-            {"make_table", "make_baselines", "units_sweep", "scaling", "variability"},
+            {"make_table", "make_baselines", "units_sweep", "scaling", "variability", "resynthesis"},
         ),
     ],
 )

@@ -238,6 +238,12 @@ def _transcribe(c: Context, job: Job) -> Work:
     return Work(_recognise(c, speech) + c.start(), speech)
 
 
+def _resynthesis(c: Context) -> Work:
+    """Held-out speech through the ASR, as it is or spoken again."""
+    speech = Figure(min(c.settings.continuation.resynthesis_minutes / 60, c.hours.other), "derived")
+    return Work(_recognise(c, speech) + c.start(), speech)
+
+
 def _train_judge(c: Context) -> Cost:
     lm, size = c.settings.lm, c.settings.tokens.text_vocab
     tokens = c.settings.continuation.judge_steps * lm.window * lm.batch_windows
@@ -289,10 +295,11 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "continue_rung": lambda c, job: Work(_continue(c, plan_model(c, job.rung)) + c.start()),
     "transcribe_rung": _transcribe,
     "train_vocoder": lambda c, job: Work(c.cpu(Figure(c.settings.continuation.vocoder_steps), "vocoder_steps", 3600)),
+    **dict.fromkeys(("transcribe_held_out", "transcribe_resynthesis"), lambda c, job: _resynthesis(c)),
     "train_judge": lambda c, job: Work(_train_judge(c) + c.start()),
     "judge_continuations": lambda c, job: Work(_judge(c) + c.start()),
     **dict.fromkeys(
-        ("make_table", "make_baselines", "units_sweep", "scaling", "causes", "questions"),
+        ("make_table", "make_baselines", "units_sweep", "scaling", "causes", "questions", "resynthesis"),
         lambda c, job: Work(c.start("report").times(3600)),
     ),
 }

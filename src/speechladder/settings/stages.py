@@ -216,6 +216,11 @@ STAGES: dict[str, Stage] = {
         options=_SEED | {"units": ("clusters",), "continuation": (*_ASR, "vocoder")},
         gpu=True,
     ),
+    "transcribe_held_out": Stage(
+        "resynthesis", options=_SEED | {"continuation": (*_ASR, "resynthesis_minutes")}, gpu=True
+    ),
+    "transcribe_resynthesis": Stage("resynthesis", options={"units": ("clusters",), "continuation": _ASR}, gpu=True),
+    "resynthesis": Stage("resynthesis", options=_INTERVALS),
     "make_judge_text": Stage(
         "continue",
         version=(_JUDGE, _CORPUS),

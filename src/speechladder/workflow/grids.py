@@ -141,7 +141,9 @@ class QuestionInputs:
         return [name for name in self.corpora if name == FLAT]
 
     def _folder(self, arm: str) -> str:
-        """The folder with the units/, tokens/, lm/ and scores/ of an arm."""
+        """The folder with the units/, tokens/, lm/ and scores/ of an arm; of the run itself for ""."""
+        if not arm:
+            return "results"
         job = SimpleNamespace(point=f"questions/{arm}/", rung=ARMS[arm].rung)
         return f"results/{self.inputs.prefix(job, 'models')}".rstrip("/")
 
@@ -161,10 +163,11 @@ class QuestionInputs:
 
     def quality(self, wildcards: Any) -> list[str]:
         """How well the units of the run and of each arm keep phones apart, and whether they can be spoken."""
-        folders = {"results": True} | {self._folder(arm): arm.startswith("segments-") for arm in self.arms}
-        counts = [f"{folder}/units/phone_units.parquet" for folder in folders]
-        spoken = [folder for folder, segments in folders.items() if segments and self.questions.resynthesis]
-        return counts + [f"{folder}/units/resynthesis.json" for folder in spoken]
+        counts = [
+            f"{folder}/units/phone_units.parquet" for folder in dict.fromkeys(map(self._folder, ["", *self.arms]))
+        ]
+        segments = ["", *(arm for arm in self.arms if arm.startswith("segments-"))] * self.questions.resynthesis
+        return counts + [f"{folder}/units/resynthesis.json" for folder in dict.fromkeys(map(self._folder, segments))]
 
     def runs(self, wildcards: Any) -> list[str]:
         """What the runs on the same texts make."""

@@ -300,6 +300,10 @@ class Inputs:
         given = self.settings.continuation.vocoder
         return on_disk(given) if given != "run" else "results/continuation/vocoder"
 
+    def own_resynthesis(self, wildcards: Any) -> Found:
+        """The transcripts of the run's own units spoken again, which those of a point are compared with."""
+        return "results/continuation/resynthesis.parquet" if wildcards.point else []
+
     def judge_model(self, wildcards: Any) -> Found:
         """The text LM that judges."""
         wanted = self.settings.continuation
