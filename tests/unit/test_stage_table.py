@@ -84,7 +84,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         (
             {},
             {"analysis": {"resamples": 200}},
-            {"make_table", "make_baselines", "units_sweep", "scaling", "variability"},
+            {"make_table", "make_baselines", "units_sweep", "scaling", "variability", "causes"},
         ),
     ],
 )
