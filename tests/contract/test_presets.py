@@ -181,7 +181,7 @@ def test_a_plan_asks_snakemake_for_its_jobs(tmp_path):
 
 @pytest.mark.parametrize(
     ("target", "without"),
-    [("units_sweep", {}), ("scaling", {}), ("variability", {"variability_run": 4})],  # runs of the whole workflow
+    [("units_sweep", {}), ("scaling", {}), ("variability", {"variability_run": 4}), ("causes", {"causes_run": 9})],
 )
 def test_a_plan_has_a_row_for_each_rule_of_other_targets(target, without, tmp_path):
     command = [sys.executable, ROOT / "scripts" / "plan.py", "--preset", "smoke", "--directory", tmp_path, "--json"]

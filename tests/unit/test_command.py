@@ -30,6 +30,15 @@ def test_options_that_may_be_none(words, folders, level):
     assert parse(stage, ["--out", "o", *words]) == {"out": Path("o"), "folders": folders, "level": level}
 
 
+def test_texts_are_words_or_one_list_as_the_settings_write_it():
+    def stage(names: list[str] | None = None, files: list[Path] = ()) -> None:
+        """Do nothing."""
+
+    for words, names in (([], None), (["--names", "a", "b"], ["a", "b"]), (["--names", '["a", "b"]'], ["a", "b"])):
+        assert parse(stage, words)["names"] == names
+    assert parse(stage, ["--names", "[]", "--files", "[x]"]) == {"names": [], "files": [Path("[x]")]}
+
+
 def test_a_word_without_a_value_is_refused(capsys):
     with pytest.raises(SystemExit):
         parse(stage, ["--out", "o", "--folders", "a"])

@@ -85,6 +85,7 @@ def test_another_corpus_is_refused_with_what_differs_and_how_to_go_on(results):
         ({"seed": 1}, "seed: 0 there, 1 here"),
         ({"corpus": {"hours": 10}}, "corpus.hours: null there, 10.0 here"),
         ({"corpus": {"variability": 0}}, "corpus.variability: 3 there, 0 here"),
+        ({"corpus": {"causes": []}}, r"corpus.causes: null there, \[\] here"),
     ],
 )
 def test_other_speech_makes_it_another_corpus(results, changes, line):

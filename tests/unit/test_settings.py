@@ -3,12 +3,14 @@
 import argparse
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speechladder.corpora.voices import CAUSES
 from speechladder.io.errors import UserError
 from speechladder.rungs.functions import phone_alphabet
 from speechladder.rungs.tokenizers import SPECIALS
@@ -26,6 +28,7 @@ from speechladder.settings import (
     load,
     untracked,
 )
+from speechladder.settings.corpus import Cause
 from speechladder.settings.tokens import PHONES, STRESSED_PHONES
 from speechladder.workflow.config import checked
 from speechladder.workflow.subruns import variability_config
@@ -53,6 +56,13 @@ from speechladder.workflow.subruns import variability_config
         (
             {"corpus": {"name": "libriheavy", "source": "x"}, "alignment": {"aligner": "mfa"}},
             ["corpus: manifests: libriheavy needs its manifests"],
+        ),
+        ({"corpus": {"causes": ["rates"]}}, ["corpus.causes.0: 'rates'", "did you mean 'rate'", "bandwidth"]),
+        ({"corpus": {"causes": ["rate", "noise", "rate"]}}, ["corpus.causes: a cause is named twice"]),
+        ({"corpus": {"causes": [], "variability": 1}}, ["causes: [] and variability: 1", "leave one of them out"]),
+        (
+            {"corpus": {"name": "local", "path": "x", "causes": []}, "alignment": {"aligner": "mfa"}},
+            ["corpus: causes: would not be read, since name is local"],
         ),
         ({"corpus": {"archives": ["x.tar"]}}, ["corpus: archives: would not be read, since name is world"]),
         ({"downloads": {"files": {"x.tar": {"url": ["a"]}}}}, ["x.tar.url: unknown key", "did you mean", "x.tar.urls"]),
@@ -243,10 +253,16 @@ def test_variability_levels_need_the_world():
     config = {"corpus": {"name": "local", "path": "."}, "alignment": {"aligner": "pocketsphinx"}}
     with pytest.raises(UserError, match="world"):
         variability_config(load(config), 0)
-    words = shlex.split(variability_config(Settings(), 2))
-    values = {word.split("=", 1)[0]: yaml.safe_load(word.split("=", 1)[1]) for word in words}
-    assert load(values).corpus.variability == 2
-    assert load(values).rungs == ["phone-repeat", "speech-hubert"]
+    for run in (Settings(), load({"corpus": {"causes": ["rate"]}})):  # a level takes the place of causes
+        words = shlex.split(variability_config(run, 2))
+        values = {word.split("=", 1)[0]: yaml.safe_load(word.split("=", 1)[1]) for word in words}
+        assert (load(values).corpus.variability, load(values).corpus.causes) == (2, None)
+        assert load(values).rungs == ["phone-repeat", "speech-hubert"]
+
+
+def test_the_order_of_causes_makes_no_other_corpus():
+    assert Corpus(causes=["noise", "voices"]) == Corpus(causes=["voices", "noise"])
+    assert list(get_args(Cause)) == list(CAUSES)
 
 
 def test_an_encoder_of_another_kind_than_its_source_is_refused_before_any_job(root):

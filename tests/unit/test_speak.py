@@ -157,8 +157,8 @@ def test_words_in_one_load_have_the_phones_and_lengths_that_they_have_alone():
         assert [n for _, n in phones] == pytest.approx([n for _, n in alone], abs=48)
 
 
-# Digests of each level's speakers (name, accent, variant, prosody) and of what three of them say in 16 bits, as they were
-# before levels were presets of causes. A new version of espeak-ng may change the second, a change here may not.
+# Digests of each level's speakers (name, accent, variant, prosody) and of what three of them say in 16 bits, as they
+# were before levels were presets of causes. A new version of espeak-ng may change the second, a change here may not.
 BEFORE = [
     ("8ae4d2326f9cea0f", "4d36cb2b3348f6f2"),
     ("df05cfb407c6c0e1", "36784ea87baeb441"),

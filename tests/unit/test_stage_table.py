@@ -7,13 +7,17 @@ from types import SimpleNamespace
 import pytest
 from pydantic import Field
 
+from speechladder.benchmarks.items import make_items
+from speechladder.command import parse
+from speechladder.continuation.prompts import make_prompts
+from speechladder.corpora.build import build_shard
 from speechladder.settings import STAGES, Settings, Units, load, options, untracked
 from speechladder.settings.documents import sections
 from speechladder.settings.stages import Stage, version
 from speechladder.workflow.unread import read_options
 
 # Fields that no stage reads: the workflow finds an environment by one, and the points of a target by the other.
-WORKFLOW = {"units.s3prl_python", "questions.arms"}
+WORKFLOW = {"units.s3prl_python"}
 
 
 def is_untracked(field: str) -> bool:
@@ -82,6 +86,8 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"continuation": {"whisper": "tiny"}}, set()),
         ({}, {"continuation": {"vocoder_steps": 3}}, {"train_vocoder"}),
         ({}, {"continuation": {"resynthesis_minutes": 3}}, {"transcribe_held_out"}),
+        ({}, {"corpus": {"causes": None}}, set()),  # a run without causes has the commands of before
+        ({}, {"corpus": {"causes": []}}, {"build_corpus", "make_items", "make_prompts"}),
         ({}, {"corpus": {"text": "asr"}}, set()),  # of the world
         ({}, {"corpus": {"min_seconds": 0.5}}, {"build_corpus"}),
         ({}, {"alignment": {"beam": 1e-100}}, {"make_items", "alignment_quality"}),
@@ -99,7 +105,16 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         (
             {},
             {"analysis": {"resamples": 200}},
-            {"make_table", "make_baselines", "units_sweep", "scaling", "variability", "resynthesis"},
+            {
+                "make_table",
+                "make_baselines",
+                "units_sweep",
+                "scaling",
+                "variability",
+                "resynthesis",
+                "causes",
+                "questions",
+            },
         ),
     ],
 )
@@ -115,6 +130,18 @@ def test_options_are_words_that_a_script_reads_back():
     found = parser.parse_args(words)
     assert (found.seed, found.whisper, found.clusters) == ("3", "a model", "100")
     assert "--clusters" not in options(load({}), "transcribe_rung", ["units.clusters"])
+
+
+@pytest.mark.parametrize("causes", [None, [], ["voices", "noise"]])
+def test_causes_are_an_option_where_they_are_given(causes):
+    given = load({"corpus": {"causes": causes}})
+    for rule, function in (("build_corpus", build_shard), ("make_items", make_items), ("make_prompts", make_prompts)):
+        words = shlex.split(read_options(given, rule, SimpleNamespace(task="swuggy")))
+        assert ("--causes" in words) == (causes is not None)
+        needed = ["--shard", "0", "--cuts", "c", "--rejected", "r"] if rule == "build_corpus" else ["--out", "o"]
+        needed += ["--task", "swuggy", "--rejected", "r"] if rule == "make_items" else []
+        found = parse(function, [*needed, *words])
+        assert (found["corpus"].causes if rule == "build_corpus" else found["causes"]) == causes
 
 
 def test_units_from_elsewhere_and_units_of_an_encoder_read_their_own_settings():

@@ -225,6 +225,6 @@ def _share(means: np.ndarray) -> np.ndarray:
     """The parts (4, resamples) from the accuracies of phones and units, in the full and in the flat speech."""
     phones, units, flat_phones, flat_units = means
     full, flat = units - phones, flat_units - flat_phones
-    with np.errstate(divide="ignore", invalid="ignore"):
-        recovered = 1 - flat / full
-    return np.stack([full, flat, flat - full, np.where(np.isnan(recovered), 0.0, recovered)])
+    # a resample may have no factor C at all; what is divided by nearly nothing lies beyond every end of an interval
+    whole = np.where(np.abs(full) < 1e-9, np.copysign(1e-9, full), full)
+    return np.stack([full, flat, flat - full, 1 - flat / whole])
