@@ -1,6 +1,7 @@
 """A small corpus through select, pack and items: all rungs have the same utterances, and ids decode to symbols."""
 
 import random
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from speechladder.io.tables import (
     ALIGNMENT,
     ITEM_TOKENS,
     ITEMS,
+    PHONE_UNITS,
     TOKEN_INDEX,
     UNITS,
     UTTERANCES,
@@ -214,6 +216,38 @@ def test_items_are_tokenized_as_the_corpus_is(corpus: Corpus) -> None:
     write_table(units, [{"id": "1|good|a", "units": [3] * 23}], UNITS)
     with pytest.raises(UserError, match="23 frames of units, its audio has 24 frames"):
         tokenize_items(corpus.folder / "speech-hubert-dedup", items, units, out)
+
+
+def test_phones_and_units_are_counted_over_the_train_split(corpus: Corpus) -> None:
+    corpus.aligned[0][0]["phones"][1]["label"] = "AH1"
+    del corpus.aligned[1][1]
+    count_phone_units(*corpus.write(), corpus.folder / "phone_units.parquet")
+    expected = Counter()
+    for cuts, aligned, units in zip(corpus.cuts, corpus.aligned, corpus.units):
+        phones, encoded = (
+            {row["id"]: row[key] for row in rows} for rows, key in ((aligned, "phones"), (units, "units"))
+        )
+        for cut in (c for c in cuts if c.split == "train" and c.id in phones):
+            for frame, unit in enumerate(encoded[cut.id]):
+                centre = (320 * frame + 200) / 16000 + 1e-6
+                label = [p["label"] for p in phones[cut.id] if p["start"] <= centre][-1]
+                expected[label.rstrip("012"), unit] += 1
+    rows = read_table(corpus.folder / "phone_units.parquet", PHONE_UNITS).to_pylist()
+    assert [tuple(row.values()) for row in rows] == sorted((*pair, frames) for pair, frames in expected.items())
+    for cuts in corpus.cuts:
+        cuts[:] = [Cut(**{**vars(cut), "split": "valid"}) for cut in cuts]
+    with pytest.raises(UserError, match="no train utterance is both in"):
+        count_phone_units(*corpus.write(), corpus.folder / "none.parquet")
+
+
+def test_items_are_confused_by_the_table_of_the_corpus(corpus: Corpus) -> None:
+    corpus.select()
+    folder, out = corpus.pack("phone-confused"), corpus.folder / "out.parquet"
+    (corpus.folder / "phone_units.parquet").unlink()  # the folder has its own
+    assert tokenize_items(folder, *write_items(corpus.folder), out) == 4
+    assert all(len(row) == 1 + 24 for row in read_table(out, ITEM_TOKENS).column("tokens").to_pylist())
+    with pytest.raises(UserError, match="phone-confused: --confusions is missing"):
+        pack_rung("phone-confused", corpus.folder / "utterances.parquet", *corpus.write(), folder, OPTIONS)
 
 
 def test_utterances_whose_parts_differ_are_rejected_with_the_reason(corpus: Corpus) -> None:

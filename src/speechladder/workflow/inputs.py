@@ -119,7 +119,7 @@ class Inputs:
         return [path] if reads_confusions(wildcards.rung) else []
 
     def token_options(self, wildcards: Any) -> str:
-        """The options of tokenize_rung. Only a rung with confusions names their table: jobs of others stay as they were."""
+        """The options of tokenize_rung; only a rung that reads the table has it, so no other job changes."""
         table = self.confusions(wildcards)
         return " ".join([self.options("tokenize_rung")(wildcards), *(["--confusions", *table] if table else [])])
 
