@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 from ladder_results import make, scores
-from test_causes import write_items
+from test_causes_table import write_items
 
 from speechladder.analysis import table
 from speechladder.analysis.accuracy import Outcomes, generator

@@ -224,8 +224,8 @@ def write_sample(
 ) -> None:
     """Draw the frames that k-means is trained on: `features` (frames, dim) float32, under units.normalisation.
 
-    With units.segments they are means of segments, and a row of `features` is a segment. With units.labels: phones it is
-    labelled speech (labels.write_labelled_sample).
+    With units.segments they are means of segments, and a row of `features` is a segment. With units.labels: phones it
+    is labelled speech (labels.write_labelled_sample).
 
     Raise UserError if the train split has no aligned and readable utterance.
 
