@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: check-seeds
-.PHONY: help table smoke plan audit stages s3prl test test-s3prl test-cluster lint configuration report clean
+.PHONY: help table causes questions smoke plan audit stages s3prl test test-s3prl test-cluster lint configuration report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -56,6 +56,13 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 table: check-seeds $(VENV)/.installed ## run the default: results/table.csv and figures (about ten minutes on 2 cores; SEEDS=3 for three models per rung)
 	snakemake results/table.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@python scripts/print_table.py --results results
+
+causes: check-seeds $(VENV)/.installed ## what factor C is made of: results/causes.csv and bit_budget.csv (SEEDS as for table)
+	snakemake results/causes.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
+	@python scripts/print_causes.py --results results
+
+questions: check-seeds $(VENV)/.installed ## the paper's open questions: results/questions.csv (SEEDS as for table)
+	snakemake results/questions.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 
 check-seeds:
 	@case "$(SEEDS)" in ''|*[!0-9]*|0*) echo "SEEDS=$(SEEDS): give a whole number of models per rung, such as SEEDS=3"; exit 1;; esac

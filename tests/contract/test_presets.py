@@ -50,8 +50,9 @@ OPEN = {
     "continuation.prompts": "prompts",
     "continuation.vocoder": "vocoder",
 }
-# settings of units that change speed or memory alone, or are read for a source of units that is not the paper's
+# settings of units that change speed or memory alone, or are read for units that are not the paper's
 NO_OTHER_RESULT = {"workers", "compile", "sample_gigabytes", "path", "items_path", "rate", "repeat", "s3prl_python"}
+NO_OTHER_RESULT |= {"segment_penalty", "label_minutes"}
 STATED = {
     "units": {"encoder": "facebook/hubert-large-ll60k", "clusters": 2048},
     "tokens": {"text_vocab": 2048, "phone_vocab": 2048},
@@ -180,7 +181,7 @@ def test_a_plan_asks_snakemake_for_its_jobs(tmp_path):
 
 @pytest.mark.parametrize(
     ("target", "without"),
-    [("units_sweep", {}), ("scaling", {}), ("variability", {"variability_run": 4})],  # runs of the whole workflow
+    [("units_sweep", {}), ("scaling", {}), ("variability", {"variability_run": 4}), ("causes", {"causes_run": 9})],
 )
 def test_a_plan_has_a_row_for_each_rule_of_other_targets(target, without, tmp_path):
     command = [sys.executable, ROOT / "scripts" / "plan.py", "--preset", "smoke", "--directory", tmp_path, "--json"]

@@ -15,13 +15,15 @@ from speechladder.analysis.costs import log_of
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.command import option_parser
 from speechladder.settings import STAGES, Settings, options
-from speechladder.workflow.grids import ScalingInputs, SweepInputs
+from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
 from speechladder.workflow.inputs import Inputs
+from speechladder.workflow.subruns import CausesInputs
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 OPTION = re.compile(r"(?<![\w-])--([a-z0-9][\w-]*)")
-HELPERS = {"inputs": Inputs, "sweep": SweepInputs, "scaled": ScalingInputs}
+HELPERS = {"inputs": Inputs, "sweep": SweepInputs, "scaled": ScalingInputs, "caused": CausesInputs}
+HELPERS["questions"] = QuestionInputs
 OFFICIAL = [task.official for task in TASKS.values() if task.official]
 # What functions of the library write as f"--{...}": the options that they always write, and the others.
 WRITTEN = {
@@ -123,7 +125,7 @@ def unknown_and_missing(command: Command) -> tuple[set[str], set[str]]:
 def test_the_log_of_a_job_is_where_its_costs_are_read():
     seen = set()
     for path in RULES:
-        parts = re.split(r"^ *rule (\w+):\n", path.read_text(), flags=re.M)
+        parts = re.split(r"^ *(?:use )?rule (?:\w+ as )?(\w+)(?: with)?:\n", path.read_text(), flags=re.M)
         for rule, body in zip(parts[1::2], parts[2::2], strict=True):
             words = (directive(body, name).strip().rstrip(",") for name in ("benchmark", "log"))
             costs, log = (Path(ast.literal_eval(word).replace("{point}", "")) for word in words)
@@ -133,7 +135,8 @@ def test_the_log_of_a_job_is_where_its_costs_are_read():
 
 
 def test_every_stage_has_a_command():
-    assert {command.rule for command in COMMANDS} == STAGES.keys() - {"variability_run"}  # which runs snakemake
+    # which run snakemake
+    assert {command.rule for command in COMMANDS} == STAGES.keys() - {"variability_run", "causes_run", "synthesized_run"}
     assert sum(len(command.always) > 1 for command in COMMANDS) > 0.9 * len(COMMANDS)
 
 

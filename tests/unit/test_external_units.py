@@ -25,8 +25,8 @@ from speechladder.units.external.load import load_items, load_shard
 from speechladder.units.external.names import file_name, spellings
 from speechladder.units.external.partition import partition_files, read_partition
 from speechladder.units.external.read import as_integers, files_of, has_durations, read_rows
-from speechladder.workflow.grids import variability_config
 from speechladder.workflow.rungs import silent_rungs, spoken_rungs, units_are_frames
+from speechladder.workflow.subruns import variability_config
 
 
 def lines(path, *objects):

@@ -12,11 +12,12 @@ from speechladder.analysis.csv_tables import read_csv, write_csv
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
 from speechladder.io.tables import SCORES, write_table
-from speechladder.report.markdown import BEGIN, END, readme_table, write_readme_table
+from speechladder.report.markdown import marks, readme_table, write_readme_table
 from speechladder.report.notes import seeds_note, types_notes
 from speechladder.report.terminal import show
 from speechladder.settings import Analysis
 
+BEGIN, END = marks("TABLE")
 README = Path(__file__).parents[2] / "README.md"
 RUNGS = ["phone-raw", "phone-repeat", "speech-hubert"]
 ANALYSIS = Analysis(resamples=200)

@@ -1,13 +1,15 @@
-"""Points of the units sweep and of the scaling grid: their prefixes, settings, and what they share."""
+"""Points of the units sweep, of the scaling grid and of the questions: prefixes, settings, and what they share."""
 
 import re
 from types import SimpleNamespace
 
 import pytest
 
-from speechladder.settings import Point, at, load, own, where
+from speechladder.io.errors import UserError
+from speechladder.rungs import registry
+from speechladder.settings import ARMS, Point, Units, at, load, own, where
 from speechladder.settings.points import CODEBOOKS, LAYERS, MODELS, SAMPLES, Variation
-from speechladder.workflow.grids import ScalingInputs, SweepInputs
+from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
 from speechladder.workflow.inputs import Inputs
 
 PREFIXES = [
@@ -18,6 +20,7 @@ PREFIXES = [
     "scaling/0.25/",
     "scaling/1e-05/",
     "scaling/1.0/s.2/",
+    "questions/segments-auto/",
 ]
 S = load({"scaling": {"seeds": [0, 1], "fractions": [0.25, 1.0]}})
 
@@ -28,7 +31,14 @@ def test_a_prefix_says_in_what_its_point_differs(prefix):
 
 
 def test_what_is_no_prefix_is_refused():
-    for wrong in ("units_sweep/", "scaling/x/", "layer2/", "units_sweep/layer2"):
+    for wrong in (
+        "units_sweep/",
+        "scaling/x/",
+        "layer2/",
+        "units_sweep/layer2",
+        "questions/layer2/",
+        "questions/segments-auto",
+    ):
         with pytest.raises(ValueError, match="prefix"):
             Variation.parse(wrong)
 
@@ -43,9 +53,9 @@ def test_the_patterns_take_the_run_and_their_own_prefixes():
     found = {name: [p for p in PREFIXES if re.fullmatch(pattern, p)] for name, pattern in PATTERNS.items()}
     assert found == {
         "layers": PREFIXES[:2],
-        "samples": [PREFIXES[0], PREFIXES[2]],
-        "codebooks": [PREFIXES[0], PREFIXES[3]],
-        "models": [PREFIXES[0], PREFIXES[3], PREFIXES[6]],
+        "samples": [PREFIXES[0], PREFIXES[2], PREFIXES[7]],
+        "codebooks": [PREFIXES[0], PREFIXES[3], PREFIXES[7]],
+        "models": [PREFIXES[0], PREFIXES[3], PREFIXES[6], PREFIXES[7]],
     }
     assert not any(re.compile(pattern).groups for pattern in PATTERNS.values())
 
@@ -62,6 +72,9 @@ def test_the_settings_of_a_point():
     scaled = at(S, "scaling/0.25/xs/")
     assert (scaled.lm.hidden_size, scaled.lm.learning_points, scaled.lm.seeds) == (32, 0, [0, 1])
     assert scaled.units == S.units
+    arm = at(S, "questions/segments-auto/")
+    assert (arm.units.segments, arm.lm.learning_points, arm.scores.layers) == ("auto", 0, False)
+    assert arm.lm.seeds == S.lm.seeds
 
 
 @pytest.mark.parametrize(
@@ -80,6 +93,10 @@ def test_the_settings_of_a_point():
         ("scaling/1.0/xs/", "models", "scaling/1.0/xs/"),
         ("scaling/0.25/lm/", "models", "scaling/0.25/lm/"),
         ("scaling/1.0/lm/", "models", ""),  # the run's own
+        ("questions/speaker-norm/", "speakers", ""),
+        ("questions/speaker-norm/", "sample", "questions/speaker-norm/"),
+        ("questions/segments-word/", "tokens", "questions/segments-word/"),
+        ("questions/segments-word/", "models", "questions/segments-word/"),
     ],
 )
 def test_what_points_share_is_made_once(prefix, artefact, found):
@@ -107,3 +124,35 @@ def test_the_scaling_grid_is_rungs_by_sizes_by_fractions(root):
     assert folders[0] == f"{point}/seed0" and len(folders) == len(models)
     assert grid.tokens(None)[:2] == ["results/scaling/0.25/tokens/text-bpe", "results/tokens/text-bpe"]
     assert grid.scores(None)[0] == "results/scaling/0.25/xs/scores/text-bpe/swuggy.parquet"
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_is_a_valid_change_of_the_default_units_and_of_those_of_every_other_arm(arm):
+    rung, changes = ARMS[arm]
+    assert rung in registry.names()
+    for base in [{}, *(other.units for other in ARMS.values())]:
+        changed = Units().model_dump() | base | changes
+        assert Units.model_validate(changed) == Units(**base).model_copy(update=changes)
+    assert where(S, f"questions/{arm}/", "units") == f"questions/{arm}/"
+
+
+def test_an_arm_that_is_the_run_is_not_made_again():
+    assert where(load({"units": {"normalisation": "speaker"}}), "questions/speaker-norm/", "models") == ""
+
+
+def test_the_questions_read_the_scores_of_their_arms(root):
+    questions = QuestionInputs(Inputs(load({"questions": {"arms": ["supervised-1"]}}), root))
+    folder = "results/questions/supervised-1"
+    assert f"{folder}/scores/speech-hubert/topic.parquet" in questions.arm_scores(None)
+    assert len(questions.arm_scores(None)) == len(questions.inputs.tasks)
+    assert questions.arm_words(None) == [f"supervised-1={folder}"] and questions.rungs == ["speech-hubert"]
+    external = load({"units": {"source": "external", "path": "units.jsonl"}})
+    with pytest.raises(UserError, match=r"questions\.arms"):
+        QuestionInputs(Inputs(external, root)).arm_scores(None)
+
+
+def test_an_arm_that_does_not_exist_is_named():
+    with pytest.raises(UserError, match=r"questions\.arms.*did you mean 'segments-phone'"):
+        load({"questions": {"arms": ["segment-phone"]}})
+    with pytest.raises(UserError, match="named twice"):
+        load({"questions": {"arms": ["supervised-1", "supervised-1"]}})

@@ -16,7 +16,8 @@ from speechladder.settings.documents import sections
 from speechladder.settings.stages import Stage, version
 from speechladder.workflow.unread import read_options
 
-WORKFLOW = {"units.s3prl_python"}  # fields that no stage reads: the workflow finds an environment by it
+# Fields that no stage reads: the workflow finds an environment by one, and the points of a target by the other.
+WORKFLOW = {"units.s3prl_python"}
 
 
 def is_untracked(field: str) -> bool:
@@ -61,6 +62,19 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"units": {"abx_minutes": 3}}, {"features_abx", "units_quality", "sweep_quality"}),
         ({}, {"units": {"iterations": 3}}, {"train_kmeans"}),
         ({}, {"units": {"sample_frames": 3000}}, {"sample_features"}),
+        ({}, {"units": {"segment_penalty": 3.0, "label_minutes": 3.0}}, set()),  # without auto segments and labels
+        ({}, {"units": {"labels": "none"}}, set()),
+        (
+            {"units": {"labels": "phones"}},
+            {"units": {"labels": "phones", "clusters": 7, "iterations": 3, "sample_frames": 3000}},
+            set(),
+        ),
+        (
+            {"units": {"labels": "phones"}},
+            {"units": {"labels": "phones", "label_minutes": 1.0}},
+            {"sample_features"},
+        ),
+        ({}, {"questions": {"arms": ["segments-auto"]}}, set()),
         ({}, {"scores": {"layers": False}}, {"score_rung"}),
         ({}, {"tokens": {"text_vocab": 100}}, {"tokenize_rung", "train_judge"}),
         ({}, {"tokens": {"phone_vocab": 100}}, set()),  # of the rung text-bpe
@@ -71,6 +85,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"benchmarks": {"topic_pairs": 30}}, set()),  # of the task swuggy
         ({}, {"continuation": {"whisper": "tiny"}}, set()),
         ({}, {"continuation": {"vocoder_steps": 3}}, {"train_vocoder"}),
+        ({}, {"continuation": {"resynthesis_minutes": 3}}, {"transcribe_held_out"}),
         ({}, {"corpus": {"causes": None}}, set()),  # a run without causes has the commands of before
         ({}, {"corpus": {"causes": []}}, {"build_corpus", "make_items", "make_prompts"}),
         ({}, {"corpus": {"text": "asr"}}, set()),  # of the world
@@ -98,7 +113,16 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         (
             {},
             {"analysis": {"resamples": 200}},
-            {"make_table", "make_baselines", "units_sweep", "scaling", "variability"},
+            {
+                "make_table",
+                "make_baselines",
+                "units_sweep",
+                "scaling",
+                "variability",
+                "resynthesis",
+                "causes",
+                "questions",
+            },
         ),
     ],
 )

@@ -12,12 +12,13 @@ from speechladder.settings.points import CODEBOOKS, FRACTION, LAYERS, MODELS, SA
 from speechladder.units.encoders.s3prl_environment import interpreter
 from speechladder.workflow.caches import RUN, caches
 from speechladder.workflow.config import checked
-from speechladder.workflow.rungs import spoken_rungs
-from speechladder.workflow.grids import ScalingInputs, SweepInputs, variability_config
+from speechladder.workflow.rungs import silent_rungs, spoken_rungs
+from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
 from speechladder.workflow.inputs import Inputs, flags
 from speechladder.workflow.lock import unlock
 from speechladder.workflow.sources import audio_inputs
 from speechladder.workflow.start import start
+from speechladder.workflow.subruns import MADE, CausesInputs, synthesized_config, variability_config
 
 die_with_runner()  # this run may itself be a job: rule variability_run starts runs of its own
 
@@ -26,10 +27,13 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# The inputs of jobs (speechladder.workflow.inputs), those of the units sweep and those of the scaling grid.
+# The inputs of jobs (speechladder.workflow.inputs), those of the units sweep, of the scaling grid, of the causes of factor C and
+# of the questions.
 inputs = Inputs(S, HOME)
 sweep = SweepInputs(inputs)
 scaled = ScalingInputs(inputs)
+caused = CausesInputs(inputs)
+questions = QuestionInputs(inputs)
 
 ENV = HOME / "envs" / "base.yaml"
 CONDA = "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}
@@ -41,7 +45,14 @@ MFA_ENV = HOME / "envs" / "mfa.yaml"
 ALIGNER_ENV = MFA_ENV if MFA else ENV
 WORLD = S.corpus.name == "world"
 EXTERNAL = S.units.source == "external"
+FRAMES = not EXTERNAL and S.units.segments == "frame"  # the run makes a unit of each 50 Hz frame
 SPOKEN = spoken_rungs(S)
+if silent_rungs(S):
+    logger.warning(
+        f"{', '.join(silent_rungs(S))}: no continuation, since vocoders speak one unit for each 50 Hz frame and these units are "
+        f"{'those in units.path' if EXTERNAL else f'segments ({S.units.segments})'}. Their cells in the table stay empty "
+        "(docs/your-tokenizer.md, docs/units.md)"
+    )
 SHARDS = inputs.shards
 CUTS = expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS)
 ALIGNMENT = expand("results/alignment/{shard}.parquet", shard=SHARDS)
@@ -106,4 +117,4 @@ wildcard_constraints:
     shard=r"\d+",
     seed=r"\d+",
     task="|".join(TASKS),
-    rung="|".join(dict.fromkeys([*S.rungs, *sweep.rungs])),
+    rung="|".join(dict.fromkeys([*S.rungs, *sweep.rungs, *caused.rungs, *questions.rungs])),

@@ -77,17 +77,19 @@ rule train_vocoder:
         units=inputs.units,
         audio=AUDIO,
     output:
-        directory("results/continuation/vocoder"),
+        directory("results/{point}continuation/vocoder"),
     log:
-        "results/logs/train_vocoder.log",
+        "results/{point}logs/train_vocoder.log",
     benchmark:
-        "results/costs/train_vocoder/all.tsv"
+        "results/{point}costs/train_vocoder/all.tsv"
+    wildcard_constraints:
+        point=CODEBOOKS,
     conda:
         ENV
     params:
         version=version("train_vocoder"),
         cuts=CUTS_WORD,
-        units=inputs.over_shards("results/units/{shard}.parquet"),
+        units=inputs.over_shards("results/{point}units/{shard}.parquet"),
         options=inputs.options("train_vocoder"),
     shell:
         'python "$SCRIPTS"/train_vocoder.py --cuts {params.cuts} --units {params.units} --out {output}'

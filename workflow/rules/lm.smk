@@ -1,6 +1,6 @@
-# One language model per rung and seed, for the ladder and for the points of the units sweep and of the scaling grid. Checkpoints
-# lie beside the declared output, in lm/{rung}/seed{seed}.checkpoints/, since Snakemake deletes declared outputs before a job runs,
-# and a training that was killed must find them again. If lm.processes is above 1, the script starts them by torchrun.
+# One language model per rung and seed, for the ladder and for its points (speechladder.settings.points). Checkpoints lie beside
+# the declared output, in lm/{rung}/seed{seed}.checkpoints/, since Snakemake deletes declared outputs before a job runs, and a
+# training that was killed must find them again. If lm.processes is above 1, the script starts them by torchrun.
 #
 # The output is a folder, but Snakemake knows it by its train.json: into a folder that is declared as a directory it would write a
 # time stamp of its own, which would be uploaded with the model. The job replaces the whole folder at once.

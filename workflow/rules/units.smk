@@ -1,6 +1,7 @@
 # Acoustic units: a k-means sample, a codebook, and the units of corpus and items. Features are never stored.
 #
-# {point} is the prefix of a point of the units sweep (speechladder.settings.points), empty for the run's own units.
+# {point} is the prefix of a point of the units sweep or of an arm of the questions (speechladder.settings.points), empty for the
+# run's own units.
 
 
 rule speaker_statistics:

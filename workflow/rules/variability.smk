@@ -4,7 +4,8 @@ LEVELS = [0, 1, 2, 3]
 
 rule variability_run:
     output:
-        "results/variability/{level}/results/table.csv",
+        # it is brought up to date, not made anew: a new setting of another target makes nothing there again
+        update("results/variability/{level}/results/table.csv"),
     log:
         "results/logs/variability_run/{level}.log",
     benchmark:
@@ -16,9 +17,11 @@ rule variability_run:
         version=str(versions() | {"build_corpus": inputs.language_version("build_corpus")}),
         encoder=inputs.encoder_digest,
         config=lambda wildcards: variability_config(S, int(wildcards.level)),
+        folder="results/variability/{level}",
+        targets="results/table.csv",
     shell:
-        'snakemake --snakefile "$SCRIPTS"/../Snakefile --directory results/variability/{wildcards.level} --cores {threads}'
-        " --rerun-incomplete --nolock --config {params.config} -- results/table.csv 2>&1 | tee {log}"
+        'snakemake --snakefile "$SCRIPTS"/../Snakefile --directory {params.folder} --cores {threads}'
+        " --rerun-incomplete --nolock --config {params.config} -- {params.targets} 2>&1 | tee {log}"
 
 
 rule variability:

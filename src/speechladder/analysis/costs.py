@@ -17,7 +17,8 @@ COLUMNS = (
     "stage", "jobs", "wall_seconds", "cpu_seconds", "peak_memory_mb", "speech_seconds", "real_time_factor",
 )  # fmt: skip
 SPEECH_STAGES = ("build_corpus", "speak_corpus", "align", "extract_units")  # stages that pass once over the corpus
-LEFT_OUT = ("make_table", "variability", "variability_run")  # these run after this table, or for another one
+# these run after this table, or for another one
+LEFT_OUT = ("make_table", "variability", "variability_run", "causes", "causes_run", "questions", "synthesized_run")
 MEASURES = ("s", "cpu_time", "max_rss")  # seconds, seconds, MB
 
 

@@ -16,7 +16,7 @@ seeds. With R resamples a p-value is never below 1 / (R + 1), and it has as many
 adjusted by Holm (1979) over the steps of one task and norm that the table has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -106,6 +106,31 @@ def select_ids(outcomes: Outcomes, ids: list[str]) -> np.ndarray:
     """The values (seeds, ids) of these ids, in their order."""
     at = {name: column for column, name in enumerate(outcomes.ids)}
     return outcomes.values[:, [at[name] for name in ids]]
+
+
+def estimate_jointly(
+    rungs: Sequence[Outcomes], combine: Callable[[np.ndarray], np.ndarray], analysis: Analysis, rng: np.random.Generator
+) -> tuple[int, list[Estimate]]:
+    """The number of ids that all `rungs` scored, and quantities of their accuracies with intervals.
+
+    `combine` maps the accuracies (rungs, resamples) to quantities (quantities, resamples). Each resample draws the ids
+    once for all rungs, and seeds for each of them. With one id an interval is infinite. Raises ValueError without a
+    shared id.
+    """
+    shared = sorted(set.intersection(*(set(outcomes.ids) for outcomes in rungs)))
+    if not shared:
+        raise ValueError("no shared ids")
+    values = [select_ids(outcomes, shared) for outcomes in rungs]
+    found = combine(np.array([[own.mean()] for own in values]))[:, 0]
+    if len(shared) == 1:
+        return 1, [Estimate(float(value), -np.inf, np.inf) for value in found]
+
+    def statistic(index: np.ndarray) -> np.ndarray:
+        return combine(np.stack([resampled_mean(own, index, rng) for own in values]))
+
+    low, high = bootstrap(statistic, len(shared), analysis.confidence, analysis.resamples, rng)
+    ends = zip(found, np.minimum(low, found), np.maximum(high, found))
+    return len(shared), [Estimate(*map(float, end)) for end in ends]
 
 
 def sign_flip(change: np.ndarray, resamples: int, rng: np.random.Generator) -> float:

@@ -57,6 +57,13 @@ def model_facts(results: Path, rung: str, seeds: Sequence[int]) -> dict[str, flo
     return {name: sum(_number(f, name, p) for f, p in zip(found, paths)) / len(found) for name in names}
 
 
+def token_facts(results: Path, rung: str) -> dict[str, float]:
+    """vocab_size and tokens_per_second of a rung."""
+    path = results / "tokens" / rung / "meta.json"
+    found = read_json(path)
+    return {name: _number(found, name, path) for name in ("vocab_size", "tokens_per_second")}
+
+
 def _number(facts: Any, name: str, path: Path) -> float:
     value = facts.get(name) if isinstance(facts, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -96,14 +103,13 @@ def write_table(
     """
     rows = []
     for rung in rungs:
-        meta_path = results / "tokens" / rung / "meta.json"
-        meta = read_json(meta_path)
+        meta = token_facts(results, rung)
         seeds = scores[rung, next(iter(TASKS))].seeds
         facts = model_facts(results, rung, seeds)
         row: dict[str, object] = {
             "rung": rung,
-            "vocab_size": fixed(_number(meta, "vocab_size", meta_path), 0),
-            "tokens_per_second": fixed(_number(meta, "tokens_per_second", meta_path), 2),
+            "vocab_size": fixed(meta["vocab_size"], 0),
+            "tokens_per_second": fixed(meta["tokens_per_second"], 2),
             "seeds": len(seeds),
             "train_tokens": fixed(facts["train_tokens"], 0),
             "passes": fixed(facts["passes"], 1),

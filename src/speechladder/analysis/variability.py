@@ -5,15 +5,15 @@ run: units in place of phones, paired over its ids. phone-repeat is trained agai
 that it spells out are those of the level's voices.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from speechladder.analysis.accuracy import Estimate, Outcomes, bootstrap, generator, resampled_mean
+from speechladder.analysis.accuracy import Estimate, generator
 from speechladder.analysis.csv_tables import accuracy_columns, interval_columns, percent_cells, read_csv, write_csv
 from speechladder.analysis.factors import COLUMNS as FACTORS
-from speechladder.analysis.factors import STEPS, select_ids
+from speechladder.analysis.factors import STEPS, estimate_jointly
 from speechladder.analysis.table import Scores, read_scores
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
@@ -93,21 +93,7 @@ def change_of_factor(
 
     Each resample draws the ids once for all four, and seeds for each of them. Raises ValueError without a shared id.
     """
-    signed: list[tuple[int, Outcomes]] = [
-        (sign * side, scores[rung, task].outcomes(norm))
-        for sign, scores in ((-1, starts), (1, ends))
-        for side, rung in ((-1, BEFORE), (1, AFTER))
-    ]
-    shared = sorted(set.intersection(*(set(outcomes.ids) for _, outcomes in signed)))
-    if not shared:
-        raise ValueError("no shared ids")
-    values: Sequence[tuple[int, np.ndarray]] = [(sign, select_ids(outcomes, shared)) for sign, outcomes in signed]
-    value = float(sum(sign * own.mean() for sign, own in values))
-
-    def statistic(index: np.ndarray) -> np.ndarray:
-        return np.sum([sign * resampled_mean(own, index, random) for sign, own in values], axis=0)
-
-    if len(shared) == 1:
-        return 1, Estimate(value, -2.0, 2.0)
-    low, high = bootstrap(statistic, len(shared), analysis.confidence, analysis.resamples, random)
-    return len(shared), Estimate(value, min(float(low), value), max(float(high), value))
+    four = [scores[rung, task].outcomes(norm) for scores in (starts, ends) for rung in (BEFORE, AFTER)]
+    signs = np.array([[1, -1, -1, 1]])
+    ids, (change,) = estimate_jointly(four, lambda means: signs @ means, analysis, random)
+    return ids, Estimate(change.value, max(change.low, -2.0), min(change.high, 2.0))

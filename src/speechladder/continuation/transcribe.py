@@ -194,15 +194,23 @@ def transcribe_reference(
     known = {row["id"]: row["units"] for row in read_table(units, UNITS).to_pylist()} if vocoder else {}
     parts = read_prompt_parts(prompts_file, ["item", "text", "audio"])
     speech = list(_true_speech(prompts_file, parts, vocoder, known, seed))
-    rows = []
-    with progress("transcribe reference", len(speech), "continuations/s") as meter:
-        for begin in range(0, len(speech), BATCH):
-            batch = speech[begin : begin + BATCH]
-            for (path, id, text, _), found in zip(batch, asr.transcribe([samples for *_, samples in batch])):
-                texts = {"reference": asr.normalise(text), "transcript": asr.normalise(found)}
-                rows.append({"path": path, "id": id} | texts)
-            meter.advance(len(batch))
+    heard = transcripts(asr, [samples for *_, samples in speech], "transcribe reference")
+    rows = [
+        {"path": path, "id": id, "reference": asr.normalise(text), "transcript": found}
+        for (path, id, text, _), found in zip(speech, heard, strict=True)
+    ]
     write_table(out, sorted(rows, key=lambda row: REFERENCE_PATHS.index(row["path"])), REFERENCE)
+
+
+def transcripts(asr: ASR, audio: Sequence[np.ndarray], title: str) -> list[str]:
+    """Return the normalised transcript of each utterance, (n,) float32 at 16 kHz; `title` names the progress bar."""
+    found: list[str] = []
+    with progress(title, len(audio), "utterances/s") as meter:
+        for begin in range(0, len(audio), BATCH):
+            batch = list(audio[begin : begin + BATCH])
+            found += map(asr.normalise, asr.transcribe(batch))
+            meter.advance(len(batch))
+    return found
 
 
 def _true_speech(

@@ -22,17 +22,25 @@ def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], provenance: 
 
 
 def write_rows(
-    path: str | Path, name: str, rows: Iterable[np.ndarray], shape: tuple[int, int], provenance: dict[str, Any]
+    path: str | Path,
+    name: str,
+    rows: Iterable[np.ndarray],
+    shape: tuple[int, int],
+    provenance: dict[str, Any],
+    labels: np.ndarray | None = None,
 ) -> None:
     """Write one float32 tensor of `shape` row by row, so that it need not fit in memory.
 
-    The bytes are those of `write_tensors`. Raises ValueError if the rows do not add up to `shape`.
+    `labels`: (rows,) uint8, written as the tensor `labels` behind it. The bytes are those of `write_tensors`. Raises
+    ValueError if the rows do not add up to `shape`.
     """
     size = 4 * shape[0] * shape[1]
-    header = {
+    header: dict[str, Any] = {
         "__metadata__": {"provenance": json.dumps(provenance, sort_keys=True)},
         name: {"dtype": "F32", "shape": list(shape), "data_offsets": [0, size]},
     }
+    if labels is not None:
+        header["labels"] = {"dtype": "U8", "shape": [len(labels)], "data_offsets": [size, size + len(labels)]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     with atomic(path) as temporary, temporary.open("wb") as file:
@@ -43,6 +51,8 @@ def write_rows(
             file.write(np.ascontiguousarray(block, dtype="<f4").data)
         if file.tell() != 8 + len(text) + size:
             raise ValueError(f"{path}: {file.tell() - 8 - len(text)} bytes of rows, {size} were announced")
+        if labels is not None:
+            file.write(np.ascontiguousarray(labels, np.uint8).data)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Validation in bits per token, and in bits per second of speech, which is comparable across rungs."""
+"""Validation in bits per token, and in bits per second of speech, the same unit on every rung."""
 
 import math
 

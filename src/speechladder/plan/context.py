@@ -47,8 +47,10 @@ class Context:
 
     @property
     def sampled(self) -> float:
-        """Frames of the k-means sample."""
-        return min(self.settings.units.sample_frames, self.hours.train * 3600 * FRAME_RATE)
+        """Frames of the k-means sample, or of the labelled speech of supervised units."""
+        units = self.settings.units
+        wanted = units.sample_frames if units.labels == "none" else units.label_minutes * 60 * FRAME_RATE
+        return min(wanted, self.hours.train * 3600 * FRAME_RATE)
 
     @property
     def continuations(self) -> int:
@@ -64,11 +66,11 @@ class Context:
         """Return the bytes of a download, 0 if they are not known."""
         return Figure(next((file.bytes or 0.0 for file in self.files if file.name == name), 0.0), "published")
 
-    def at_point(self, point: str) -> "Context":
-        """Return the context of a point by its prefix: its settings differ from the run's."""
-        if not point:
+    def at_point(self, point: str, rung: str = "") -> "Context":
+        """Return the context of a point by its prefix, or of a rung that is not in the table: its settings differ."""
+        if not point and (not rung or rung in self.settings.rungs):
             return self
-        settings, fraction = at(self.settings, point), float(Variation.parse(point).fraction or 1)
+        settings, fraction = at(self.settings, point, rung), float(Variation.parse(point).fraction or 1)
         measured = replace(self.measured, settings=settings, reasons=[])
         return replace(self, settings=settings, fraction=fraction, measured=measured)
 
@@ -113,7 +115,7 @@ class Context:
         units = self.settings.units
         if units.source == "external":
             return Cost()
-        flops = 2.0 * (clusters or units.clusters) * self.width * FRAME_RATE * 3600
+        flops = 2.0 * (clusters or units.vocabulary) * self.width * FRAME_RATE * 3600
         return self.flops(speech.times(flops), "assign_flops", "fp32")
 
     @property

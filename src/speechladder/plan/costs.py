@@ -28,6 +28,8 @@ PAPER_TOKENS = {
 }  # fmt: skip
 # Tokens per second of speech of another rung, by what it needs.
 USUAL_TOKENS = {"text": 14.5, "pauses": 0.0, "alignment": 10.0, "units": 50.0, "audio": 50.0, "confusions": 0.0}
+# Segments per second of speech, pauses included, assumed.
+SEGMENTS = {"phone": 10.0, "auto": 10.0, "syllable": 5.0, "word": 3.5}
 SPECIALS = 4  # <pad>, <s>, </s>, <unk>
 ALPHABET = 500  # symbols of a rung that learns its alphabet, assumed
 LARGE, SMALL, MEDIUM = (
@@ -37,6 +39,7 @@ LARGE, SMALL, MEDIUM = (
 )  # parameters from which a GPU, a GPU, a CPU reach more FLOP/s
 ADAM = 16  # bytes per parameter of a checkpoint: weights, best weights, two moments, in fp32; less with Muon
 SAMPLE_SHARE = 0.5  # of an utterance's frames that the k-means sample takes (units.kmeans.bottom_k.SHARE)
+LABEL_ITERATIONS = 125  # evaluations of the objective of a phone classifier, at most (units.classifier.ITERATIONS)
 MFA_PASSES = 40  # of MFA's training over its speech
 MANIFEST_PASSES = 3  # over the cuts of a natural corpus: written to shards, checked against the audio, counted
 JUDGE_TOKENS = 3.8  # per second of speech: 2.7 words of 1.4 tokens, assumed
@@ -73,6 +76,8 @@ def token_rate(rung: str, settings: Settings, measured: Measured) -> Figure:
         return Figure(float(read_json(path)["tokens_per_second"]), "measured")
     if settings.units.source == "external" and settings.units.rate and needs_units:
         return Figure(settings.units.rate, "assumed")
+    if needs_units and settings.units.segments in SEGMENTS:
+        return Figure(SEGMENTS[settings.units.segments], "assumed")
     if rung in PAPER_TOKENS:
         return Figure(PAPER_TOKENS[rung], "published")
     found = registry.get(rung)
@@ -82,7 +87,7 @@ def token_rate(rung: str, settings: Settings, measured: Measured) -> Figure:
 def vocabulary(rung: str, settings: Settings) -> int:
     """Return the size of a rung's vocabulary, special tokens included."""
     found = registry.get(rung)
-    symbols = len(found.alphabet(settings.tokens, settings.units.clusters)) if found.alphabet else ALPHABET
+    symbols = len(found.alphabet(settings.tokens, settings.units.vocabulary)) if found.alphabet else ALPHABET
     return found.bpe_size(settings.tokens) or symbols + SPECIALS
 
 
@@ -174,14 +179,17 @@ def _make_items(c: Context) -> Work:
 
 
 def _sample(c: Context) -> Work:
-    frames = c.settings.units.sample_frames
-    speech = Figure(min(c.hours.train, frames / FRAME_RATE / 3600 / SAMPLE_SHARE), "derived")
+    share = SAMPLE_SHARE if c.settings.units.labels == "none" else 1  # whole utterances have labels
+    speech = Figure(min(c.hours.train, c.sampled / FRAME_RATE / 3600 / share), "derived")
     return Work(c.encode(speech) + Cost(disk=Figure(4.0 * c.width * c.sampled, "derived")), speech)
 
 
 def _kmeans(c: Context) -> Cost:
-    """Every iteration compares every frame with every centroid."""
+    """Every iteration compares every frame with every centroid; a classifier's takes three such products."""
     units = c.settings.units
+    if units.labels != "none":
+        flops = Figure(6.0 * c.sampled * units.vocabulary * c.width * LABEL_ITERATIONS, "derived")
+        return c.cpu(flops, "kmeans_flops", 3600) + c.start()
     frames = min(c.sampled, units.clusters * units.max_points_per_centroid)
     flops = Figure(2.0 * frames * units.clusters * c.width * units.iterations * units.kmeans_restarts, "derived")
     if units.kmeans in ("torch", "faiss-gpu"):
@@ -227,6 +235,12 @@ def _continue(c: Context, model: Model) -> Cost:
 def _transcribe(c: Context, job: Job) -> Work:
     spoken = registry.get(job.rung).transcribed_as != "text"  # which needs no ASR
     speech = Figure(c.heard * c.settings.continuation.seconds / 3600 * spoken, "derived")
+    return Work(_recognise(c, speech) + c.start(), speech)
+
+
+def _resynthesis(c: Context) -> Work:
+    """Held-out speech through the ASR, as it is or spoken again."""
+    speech = Figure(min(c.settings.continuation.resynthesis_minutes / 60, c.hours.other), "derived")
     return Work(_recognise(c, speech) + c.start(), speech)
 
 
@@ -281,17 +295,18 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "continue_rung": lambda c, job: Work(_continue(c, plan_model(c, job.rung)) + c.start()),
     "transcribe_rung": _transcribe,
     "train_vocoder": lambda c, job: Work(c.cpu(Figure(c.settings.continuation.vocoder_steps), "vocoder_steps", 3600)),
+    **dict.fromkeys(("transcribe_held_out", "transcribe_resynthesis"), lambda c, job: _resynthesis(c)),
     "train_judge": lambda c, job: Work(_train_judge(c) + c.start()),
     "judge_continuations": lambda c, job: Work(_judge(c) + c.start()),
     **dict.fromkeys(
-        ("make_table", "make_baselines", "units_sweep", "scaling"),
+        ("make_table", "make_baselines", "units_sweep", "scaling", "causes", "questions", "resynthesis"),
         lambda c, job: Work(c.start("report").times(3600)),
     ),
 }
-NOT_ESTIMATED = ("variability_run",)  # runs of the whole workflow
+NOT_ESTIMATED = ("variability_run", "causes_run", "synthesized_run")  # runs of the whole workflow
 
 
 def job_cost(context: Context, job: Job) -> Work:
     """Return what a job costs, with the settings of its point."""
     cost = COSTS.get(job.rule)
-    return cost(context.at_point(job.point), job) if cost else Work()
+    return cost(context.at_point(job.point, job.rung), job) if cost else Work()

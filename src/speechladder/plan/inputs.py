@@ -33,6 +33,7 @@ HUB_SIZES = {
     "meta-llama/Llama-3.1-8B": 16.1e9, "EleutherAI/pythia-1.4b": 2.9e9,
 }  # fmt: skip
 _MACHINE = re.compile(r"^# machine:(.*)$", re.MULTILINE)
+_TARGET = re.compile(r"^# target: (\S+)$", re.MULTILINE)
 _JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", re.MULTILINE)
 _WILDCARDS = re.compile(r"^    wildcards: (.*)$", re.MULTILINE)
 _CHATTER = re.compile(r"Using workflow|Config|Building DAG|\s*File|host:|Assuming")
@@ -73,6 +74,12 @@ def find_machine(
     if out.gpus:
         rates.peak(out.gpu or "", "bf16")  # raises, with the known names, if it is not one of them
     return out
+
+
+def find_target(files: Sequence[Path]) -> str:
+    """Return the target that the last of these presets states in a line `# target: FILE`, else results/table.csv."""
+    stated = _TARGET.search(files[-1].read_text()) if files else None
+    return stated[1] if stated else "results/table.csv"
 
 
 def _pairs(text: str, separator: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from speechladder.fetch.disk import free_space
 from speechladder.fetch.download import downloads_folder
 from speechladder.io.progress import table_lines
 from speechladder.plan.costs import too_large
-from speechladder.plan.inputs import find_machine, hub_models
+from speechladder.plan.inputs import find_machine, find_target, hub_models
 from speechladder.plan.rates import BASES, FILE, Figure, Rates
 from speechladder.plan.stages import Plan, plan_run
 from speechladder.workflow.presets import preset_file
@@ -32,7 +32,7 @@ def print_plan(
     preset: list[str] = (),
     config: list[str] = (),
     directory: Path | None = None,
-    target: str = "results/table.csv",
+    target: str | None = None,
     cpus: int | None = None,
     gpus: int | None = None,
     gpu: str | None = None,
@@ -52,7 +52,8 @@ def print_plan(
         preset: presets, by name or file; later ones override earlier ones
         config: settings as snakemake takes them, KEY=VALUE
         directory: folder of the run, in which results/ is or will be, as snakemake's option
-        target: file to be made, such as results/units_sweep.csv or results/scaling.csv
+        target: file to be made, such as results/units_sweep.csv; default: that of the last preset's line `# target:`,
+            else results/table.csv
         cpus: CPU cores; default: those of the preset's machine, else of this one
         gpus: GPUs; default: likewise
         gpu: name of the GPU under 'gpus' of the rates, such as A100-80GB
@@ -65,7 +66,7 @@ def print_plan(
     if directory:
         directory.mkdir(parents=True, exist_ok=True)
         os.chdir(directory)
-    plan = plan_run(files, config, book, machine, target)
+    plan = plan_run(files, config, book, machine, target or find_target(files))
     try:
         print(dumps(as_json(plan), indent=2) if json else as_text(plan), flush=True)  # noqa: T201
     except BrokenPipeError:  # of `| head`; Python would fail again when it closes stdout

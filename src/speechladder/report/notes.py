@@ -11,6 +11,13 @@ Row = dict[str, str]
 TYPES = ("rung", "task", "type", "norm", "n", "accuracy", "low", "high", "below_chance")
 FACTORS = ("factor", "task", "norm", "from_rung", "floor")
 CHANGE = ("task", "norm", "from_level", "to_level", *interval_columns("change"), "apart", "floor")
+SHARE = (
+    "of",
+    "task",
+    "norm",
+    *(c for name in ("c", "given_back", "recovered") for c in interval_columns(name)),
+    "floor",
+)
 
 
 def seeds_note(rows: Sequence[Row]) -> str:
@@ -76,3 +83,25 @@ def variability_notes(change: Path) -> list[str]:
                 f"C changes by {value} points [{low}, {high}]{floor}."
             )
     return found
+
+
+def causes_notes(share: Path) -> list[str]:
+    """How much of factor C one flat voice gives back, a sentence per task and kind of speech (sum)."""
+    found = []
+    for row in read_csv(share, SHARE):
+        if row["norm"] == "sum":
+            speech = "the run's speech" if row["of"] == "run" else "speech with every cause"
+            whole, points, percent = (_interval(row, name) for name in ("c", "given_back", "recovered"))
+            part = f", {percent} % of it" if percent else ""
+            why = "; phone-repeat is at the floor" if row["floor"] == "true" else ""
+            found.append(
+                f"{TASKS[row['task']].short_title}, {speech}: C is {whole} points, and one flat voice gives back "
+                f"{points}{part}{why}."
+            )
+    return found
+
+
+def _interval(row: Row, name: str) -> str:
+    """'3.0 [1.2, 4.9]', or nothing for an empty cell."""
+    value, low, high = (row[column] for column in interval_columns(name))
+    return f"{value} [{low}, {high}]" if value else ""

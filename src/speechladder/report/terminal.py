@@ -10,7 +10,7 @@ from rich.table import Table
 from speechladder.analysis.csv_tables import accuracy_columns, interval_columns, read_csv
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.files import read_json
-from speechladder.report.notes import floor_notes, seeds_note, twos_note, types_notes, variability_notes
+from speechladder.report.notes import causes_notes, floor_notes, seeds_note, twos_note, types_notes, variability_notes
 
 PLAIN_WIDTH = 100  # columns if stdout is no terminal
 CONTINUATION_TITLES = ("rung", "PPL", "ceiling", "babble", "dist-2", "words/s", "empty")
@@ -18,6 +18,7 @@ CONTINUATION = (
     *("rung", *interval_columns("ppl"), "ceiling", "text_ceiling", "floor", "babble"),
     *("distinct_2", "words_per_second", "empty"),
 )
+CAUSES = ("name", "base", "seeds", "task", "norm", *interval_columns("difference"), "floor", "p_holm")
 NORM_TITLES = {"sum": "log-likelihood summed over tokens", "mean": "log-likelihood per token"}
 
 
@@ -30,6 +31,57 @@ def print_table(results: Path = Path("results")) -> None:
     show(results)
 
 
+def print_causes(results: Path = Path("results")) -> None:
+    """Print results/causes.csv in the terminal, and how much of factor C one flat voice gives back.
+
+    Args:
+        results: folder with causes.csv and causes_share.csv
+    """
+    show_causes(results)
+
+
+def show_causes(results: Path, file: TextIO | None = None, width: int | None = None) -> None:
+    """Print what each rung and corpus loses against the one it is compared with (sum) to `file` (stdout), with notes.
+
+    Raises UserError if a table is missing or lacks a column.
+    """
+    path = results / "causes.csv"
+    rows = [row for row in read_csv(path, CAUSES) if row["norm"] == "sum"]
+    console = _console(file, width)
+    table = _table(
+        "Difference to the row after 'against', in points with interval; * after p (Holm) below 0.05",
+        ["rung or corpus", "against", *(task.short_title for task in TASKS.values())],
+    )
+    cells = {(row["name"], row["task"]): row for row in rows}
+    for name, base in {row["name"]: row["base"] for row in rows}.items():
+        if base:
+            table.add_row(name, base, *(_difference(cells[name, task]) for task in TASKS))
+    console.print(table)
+    console.print()
+    for note in causes_notes(results / "causes_share.csv"):
+        console.print(note)
+    seeds = min((int(row["seeds"]) for row in rows), default=0)
+    if seeds == 1:
+        console.print("One model per row: the intervals hold the items only. make causes SEEDS=3 gives three.")
+    console.print(f"Table:   {path} (with accuracies, bits and the mean per token)", soft_wrap=True)
+    console.print(f"Bits:    {results / 'bit_budget.csv'}", soft_wrap=True)
+    console.print(f"Figure:  {results / 'figures' / 'causes.svg'}", soft_wrap=True)
+
+
+def _difference(row: dict[str, str]) -> str:
+    """'-5.1 [-7.9, -2.5]*', with 'floor' where no loss can show."""
+    value, low, high = (row[column] for column in interval_columns("difference"))
+    return f"{value} [{low}, {high}]" + "*" * (float(row["p_holm"]) < 0.05) + " floor" * (row["floor"] == "true")
+
+
+def _console(file: TextIO | None, width: int | None) -> Console:
+    """A console without colours of its own; PLAIN_WIDTH columns wide if stdout is no terminal."""
+    console = Console(file=file, width=width, highlight=False, emoji=False, markup=False)
+    if width is None and not console.is_terminal:
+        console = Console(file=file, width=PLAIN_WIDTH, highlight=False, emoji=False, markup=False)
+    return console
+
+
 def show(results: Path, file: TextIO | None = None, width: int | None = None) -> None:
     """Print results/table.csv to `file` (stdout), notes on official benchmarks, the continuations, and further paths.
 
@@ -38,9 +90,7 @@ def show(results: Path, file: TextIO | None = None, width: int | None = None) ->
     path = results / "table.csv"
     facts = ("rung", "vocab_size", "tokens_per_second", "seeds", "train_tokens", "passes", "valid_bits_per_second")
     rows = read_csv(path, [*facts, *accuracy_columns(), *accuracy_columns(kind="pairwise_")])
-    console = Console(file=file, width=width, highlight=False, emoji=False, markup=False)
-    if width is None and not console.is_terminal:
-        console = Console(file=file, width=PLAIN_WIDTH, highlight=False, emoji=False, markup=False)
+    console = _console(file, width)
     table = _table("Models", ["rung", "vocab", "tokens/s", "train tokens", "passes", "valid bits/s"])
     for row in rows:
         values = int(row["vocab_size"]), float(row["tokens_per_second"]), int(row["train_tokens"])
@@ -68,6 +118,10 @@ def show(results: Path, file: TextIO | None = None, width: int | None = None) ->
     if (results / "variability_change.csv").is_file():
         console.print(f"Dial:    {results / 'variability.csv'}", soft_wrap=True)
         for note in variability_notes(results / "variability_change.csv"):
+            console.print(f"  {note}")
+    if (results / "causes_share.csv").is_file():
+        console.print(f"Causes:  {results / 'causes.csv'}, {results / 'bit_budget.csv'}", soft_wrap=True)
+        for note in causes_notes(results / "causes_share.csv"):
             console.print(f"  {note}")
     console.print(f"Steps:   {results / 'factors.csv'} (A, B, C)", soft_wrap=True)
     figures = sorted(figure.stem for figure in (results / "figures").glob("*.svg"))

@@ -7,12 +7,14 @@ Which stage reads which setting is listed in `STAGES`.
 """
 
 from speechladder.settings.benchmarks import Analysis, Benchmarks, Scores
+from speechladder.settings.causes import Causes
 from speechladder.settings.continuation import Continuation
 from speechladder.settings.corpus import CORPORA, WORLD_HOURS, Alignment, Corpus, Download, Downloads
 from speechladder.settings.lm import DIMENSIONS, EXECUTION_FIELDS, LM, MODELS
 from speechladder.settings.loading import load
 from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, tracked, untracked
 from speechladder.settings.points import Point, at, own, where
+from speechladder.settings.questions import ARMS, Questions
 from speechladder.settings.run import Settings
 from speechladder.settings.scaling import Scaling
 from speechladder.settings.section import Section
@@ -22,6 +24,7 @@ from speechladder.settings.tokens import PAPER_RUNGS, Tokens
 from speechladder.settings.units import Units
 
 __all__ = [
+    "ARMS",
     "CORPORA",
     "DIMENSIONS",
     "EXECUTION_FIELDS",
@@ -33,11 +36,13 @@ __all__ = [
     "Alignment",
     "Analysis",
     "Benchmarks",
+    "Causes",
     "Continuation",
     "Corpus",
     "Download",
     "Downloads",
     "Point",
+    "Questions",
     "Scaling",
     "Scores",
     "Section",

@@ -58,6 +58,12 @@ class Continuation(Section):
     vocoder_minutes: float = Field(
         30.0, gt=0, description="The most speech that the run's own vocoder is trained on, in minutes."
     )
+    resynthesis_minutes: float = Field(
+        10.0,
+        gt=0,
+        description="Held-out speech, in minutes, that is spoken again from its units for units/resynthesis.json, a target of its "
+        "own.",
+    )
     judge: Literal["run", "hf"] = Field(
         "run",
         description="run: a text LM that the run trains on text that no rung sees. hf: the model named by judge_model.",

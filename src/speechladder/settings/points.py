@@ -1,8 +1,8 @@
 """A point: a variation of the run, whose artefacts lie below a prefix of its own in results/.
 
 A point of the units sweep is one choice of everything that lies between features and tokens. A point of the scaling
-grid is a model size on a share of the training data. The run itself is the point without a prefix. Points share
-artefacts: the speakers' statistics depend on the layer alone, the k-means sample on layer and normalisation, a codebook
+grid is a model size on a share of the training data. An arm of the questions is a change of the settings of units
+(settings.questions). The run itself is the point without a prefix. Points share artefacts: the speakers' statistics depend on the layer alone, the k-means sample on layer and normalisation, a codebook
 on both and on clusters and seed. A shared artefact lies below the prefix that names what it depends on, and below the
 run's own folders where all of that is as in the run, so that nothing is made twice:
 
@@ -11,27 +11,32 @@ run's own folders where all of that is as in the run, so that nothing is made tw
     results/units_sweep/layer2-k100-none-seed0/units/0.parquet
     results/scaling/0.25/tokens/text-bpe
     results/scaling/0.25/xs/lm/text-bpe/seed0
+    results/questions/segments-phone/units/0.parquet
 """
 
 import re
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
+from speechladder.settings.questions import ARMS
+
 _SIZE = r"[A-Za-z0-9][A-Za-z0-9_.]*"
 FRACTION = r"[0-9][0-9.e-]*"
 _KIND = "none|utterance|speaker"
+_ARM = "|".join(ARMS)
 # Patterns of prefixes, by the artefacts that lie below them; they have no groups, for Snakemake's wildcard constraints.
 LAYERS = r"(?:units_sweep/layer\d+/)?"
-SAMPLES = rf"(?:units_sweep/layer\d+-(?:{_KIND})/)?"
-CODEBOOKS = rf"(?:units_sweep/layer\d+-k\d+-(?:{_KIND})-seed\d+/)?"
-MODELS = rf"(?:units_sweep/layer\d+-k\d+-(?:{_KIND})-seed\d+/|scaling/{FRACTION}/{_SIZE}/)?"
+SAMPLES = rf"(?:units_sweep/layer\d+-(?:{_KIND})/|questions/(?:{_ARM})/)?"
+CODEBOOKS = rf"(?:units_sweep/layer\d+-k\d+-(?:{_KIND})-seed\d+/|questions/(?:{_ARM})/)?"
+MODELS = rf"(?:units_sweep/layer\d+-k\d+-(?:{_KIND})-seed\d+/|questions/(?:{_ARM})/|scaling/{FRACTION}/{_SIZE}/)?"
 
 _PREFIX = re.compile(
     rf"(?:units_sweep/layer(?P<layer>\d+)(?:-k(?P<clusters>\d+))?(?:-(?P<normalisation>{_KIND}))?(?:-seed(?P<seed>\d+))?/"
-    rf"|scaling/(?P<fraction>{FRACTION})/(?:(?P<size>{_SIZE})/)?)?"
+    rf"|scaling/(?P<fraction>{FRACTION})/(?:(?P<size>{_SIZE})/)?"
+    rf"|questions/(?P<arm>{_ARM})/)?"
 )
 _NAME = re.compile(rf"layer(\d+)-k(\d+)-({_KIND})-seed(\d+)(-dedup)?")
-_SAMPLE = ("layer", "normalisation")
+_SAMPLE = ("layer", "normalisation", "arm")
 _CODEBOOK = (*_SAMPLE, "clusters", "seed")
 # What an artefact depends on, of that in which points differ.
 DEPENDS = {
@@ -87,6 +92,7 @@ class Variation:
     seed: int | None = None  # of k-means
     fraction: str | None = None  # as the prefix writes it
     size: str | None = None
+    arm: str | None = None  # a name in settings.questions.ARMS
 
     @classmethod
     def parse(cls, prefix: str) -> "Variation":
@@ -109,6 +115,8 @@ class Variation:
         """The folder below results/, with a slash at its end; empty for the run. `parse` is its inverse."""
         if self.fraction is not None:
             return f"scaling/{self.fraction}/" + (f"{self.size}/" if self.size else "")
+        if self.arm is not None:
+            return f"questions/{self.arm}/"
         if self.layer is None:
             return ""
         parts = {"k": self.clusters, "": self.normalisation, "seed": self.seed}
@@ -119,6 +127,8 @@ class Variation:
         """The run's Settings with this variation's units, and for a size with its model."""
         units = {name: getattr(self, name) for name in ("layer", "clusters", "normalisation")}
         changed = {name: value for name, value in units.items() if value is not None}
+        if self.arm is not None:
+            changed |= ARMS[self.arm].units
         update = {"units": settings.units.model_copy(update=changed)}
         if self.seed is not None:
             update["seed"] = self.seed
@@ -127,20 +137,23 @@ class Variation:
         return settings.model_copy(update=update)
 
 
-def at(settings: Any, prefix: str) -> Any:
-    """The Settings of a point: the run's own where the prefix is empty.
+def at(settings: Any, prefix: str, rung: str = "") -> Any:
+    """The Settings of a point: the run's own where the prefix is empty. `rung` is that of the job, if it has one.
 
-    A point is scored without layers and without a learning curve, since its table has neither.
+    A point is scored without layers and without a learning curve, since its table has neither. So is a rung that only
+    another target than the run's own table reads.
     """
     variation = Variation.parse(prefix)
     found = variation.applied(settings)
-    if prefix:
+    if prefix or (rung and rung not in settings.rungs):
         found = found.model_copy(
             update={"scores": found.scores.model_copy(update={"layers": False, "learning": False})}
         )
     if variation.size is not None:
         seeds = {"learning_points": 0, "seeds": settings.scaling.seeds}
         found = found.model_copy(update={"lm": found.lm.model_copy(update=seeds)})
+    elif variation.arm is not None:
+        found = found.model_copy(update={"lm": found.lm.model_copy(update={"learning_points": 0})})
     return found
 
 

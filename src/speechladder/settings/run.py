@@ -3,9 +3,11 @@
 from pydantic import Field, field_validator, model_validator
 
 from speechladder.settings.benchmarks import Analysis, Benchmarks, Scores
+from speechladder.settings.causes import Causes
 from speechladder.settings.continuation import Continuation
 from speechladder.settings.corpus import Alignment, Corpus, Downloads
 from speechladder.settings.lm import LM
+from speechladder.settings.questions import Questions
 from speechladder.settings.scaling import Scaling, sized
 from speechladder.settings.section import Section
 from speechladder.settings.sweep import Sweep
@@ -37,6 +39,8 @@ class Settings(Section):
     continuation: Continuation = Field(Continuation(), description=Continuation.__doc__)
     analysis: Analysis = Field(Analysis(), description=Analysis.__doc__)
     scaling: Scaling = Field(Scaling(), description=Scaling.__doc__)
+    questions: Questions = Field(Questions(), description=Questions.__doc__)
+    causes: Causes = Field(Causes(), description=Causes.__doc__)
 
     @field_validator("rungs")
     @classmethod

@@ -44,6 +44,8 @@ class Stage:
 
 _SEED: Reads = {RUN: ("seed",)}
 _ENCODER = ("source", "encoder", "layer", "batch_seconds", "precision", "chunk_seconds", "compile")
+_SEGMENTS = ("segments", "segment_penalty")
+_LABELS = ("labels", "label_minutes")
 _EXTERNAL = ("path", "items_path", "rate", "repeat", "clusters")
 _KMEANS = (
     *("clusters", "iterations", "max_points_per_centroid"),
@@ -110,6 +112,7 @@ STAGES: dict[str, Stage] = {
             "units": (
                 *_ENCODER,
                 *("sample_frames", "sample_by_speaker", "sample_silence", "normalisation"),
+                *(*_SEGMENTS, *_LABELS),
             )
         },
         gpu=True,
@@ -123,8 +126,8 @@ STAGES: dict[str, Stage] = {
     "speaker_statistics": Stage(
         "k-means sample", version=_UNITS, options=_SEED | {"units": (*_ENCODER, "speaker_seconds")}, gpu=True
     ),
-    "train_kmeans": Stage("k-means", version=_UNITS, options=_SEED | {"units": _KMEANS}, gpu=True),
-    "extract_units": Stage("units", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL)}, gpu=True),
+    "train_kmeans": Stage("k-means", version=_UNITS, options=_SEED | {"units": (*_KMEANS, "labels")}, gpu=True),
+    "extract_units": Stage("units", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True),
     "units_quality": Stage("units", version=_UNITS_QUALITY, options=_SEED | {"units": ("clusters", "abx_minutes")}),
     "count_phone_units": Stage("units"),
     "partition_units": Stage("units", inputs={"units": ("path",)}),
@@ -167,7 +170,9 @@ STAGES: dict[str, Stage] = {
     "voice_statistics": Stage(
         "items", version=_UNITS, options=_SEED | {"units": (*_ENCODER, "speaker_seconds")}, gpu=True
     ),
-    "extract_item_units": Stage("items", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL)}, gpu=True),
+    "extract_item_units": Stage(
+        "items", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True
+    ),
     "tokenize_items": Stage("items"),
     "score_rung": Stage(
         "scores",
@@ -193,7 +198,9 @@ STAGES: dict[str, Stage] = {
         },
         inputs={"continuation": ("enabled",)},
     ),
-    "extract_prompt_units": Stage("continue", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL)}, gpu=True),
+    "extract_prompt_units": Stage(
+        "continue", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True
+    ),
     "build_asr": Stage("continue"),
     "train_vocoder": Stage(
         "continue",
@@ -209,6 +216,11 @@ STAGES: dict[str, Stage] = {
         options=_SEED | {"units": ("clusters",), "continuation": (*_ASR, "vocoder")},
         gpu=True,
     ),
+    "transcribe_held_out": Stage(
+        "resynthesis", options=_SEED | {"continuation": (*_ASR, "resynthesis_minutes")}, gpu=True
+    ),
+    "transcribe_resynthesis": Stage("resynthesis", options={"units": ("clusters",), "continuation": _ASR}, gpu=True),
+    "resynthesis": Stage("resynthesis", options=_INTERVALS),
     "make_judge_text": Stage(
         "continue",
         version=(_JUDGE, _CORPUS),
@@ -260,6 +272,20 @@ STAGES: dict[str, Stage] = {
     ),
     "variability_run": Stage("variability"),
     "variability": Stage("variability", version=_ANALYSIS, options=_INTERVALS),
+    "causes_run": Stage("causes"),
+    "causes": Stage(
+        "causes",
+        version=_ANALYSIS,
+        options=_INTERVALS,
+        inputs={"causes": ("rungs", "corpora"), "lm": ("seeds",), "benchmarks": ("slm21_splits",)},
+    ),
+    "synthesized_run": Stage("questions"),
+    "questions": Stage(
+        "questions",
+        version=_ANALYSIS,
+        options=_INTERVALS,
+        inputs={"questions": ("arms", "rungs", "corpora", "resynthesis"), "benchmarks": ("slm21_splits",)},
+    ),
 }
 
 
@@ -276,8 +302,11 @@ def versions() -> dict[str, int | tuple[int, ...]]:
 def options(settings: Any, rule: str, without: Collection[str] = ()) -> str:
     """The command-line options of a rule, quoted for a shell: the fields that the table lists, and no others.
 
-    `without` names fields, as section.field, that the rule does not read in this run. `settings` is a Settings.
+    `without` names fields, as section.field, that the rule does not read in this run. `settings` is a Settings. To a
+    stage, units.clusters is the number of different units, which is another number where units have labels.
     """
+    units = settings.units.model_copy(update={"clusters": settings.units.vocabulary})
+    settings = settings.model_copy(update={"units": units})
     words = []
     for section, names in STAGES[rule].options.items():
         if section == RUN:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from speechladder.settings.section import Fraction, Section
 
 SHIPPED = "hubert-micro"  # the encoder that the package ships
+PHONE_LABELS = 40  # the phones of ARPAbet without stress, and SIL (units.labels names them)
 MAX_UNITS = 2**16 - 4  # ids of tokens are uint16, and four are specials (rungs.tokenizers)
 
 
@@ -66,12 +67,13 @@ class Units(Section):
         ge=2,
         le=MAX_UNITS,
         description="Number of k-means clusters, which is the vocabulary of the speech rung. source: external: the vocabulary of "
-        "your tokenizer.",
+        "your tokenizer. labels: phones: not read; there are 40 units.",
     )
     sample_frames: int = Field(
         100_000,
         ge=100,
-        description="Number of frames that k-means is trained on. They are drawn by seed from the train split of all shards.",
+        description="Number of frames that k-means is trained on. They are drawn by seed from the train split of all shards. "
+        "segments: number of segments.",
     )
     iterations: int = Field(20, ge=1, description="Number of Lloyd iterations.")
     max_points_per_centroid: int = Field(
@@ -113,7 +115,8 @@ class Units(Section):
     )
     sample_silence: Fraction = Field(
         1.0,
-        description="The largest share of the sample that frames aligned as SIL may have. 1 sets no limit.",
+        description="The largest share of the sample that frames aligned as SIL may have. 1 sets no limit. Segments have no "
+        "limit (segments).",
     )
     sample_gigabytes: float = Field(
         8.0,
@@ -143,6 +146,26 @@ class Units(Section):
         description="Whether each dimension of the features is normalised to zero mean and unit variance, before clustering and "
         "before assignment: not at all, per utterance or item, or per speaker or voice.",
     )
+    segments: Literal["frame", "auto", "phone", "syllable", "word"] = Field(
+        "frame",
+        description="What a unit is made of. frame: each 50 Hz frame is a unit. phone, syllable, word: the features are averaged "
+        "over each segment of the alignment, and a segment is a unit; a pause is a segment. auto: the same over segments that are "
+        "found in the features, without labels.",
+    )
+    segment_penalty: float = Field(
+        1.0,
+        gt=0,
+        description="segments: auto: the cost of a segment, as a multiple of the mean squared distance of the utterance's "
+        "frames to their mean. A higher cost gives fewer segments.",
+    )
+    labels: Literal["none", "phones"] = Field(
+        "none",
+        description="Supervision of the units. none: k-means, which sees no label. phones: a linear classifier of phones on the "
+        "encoder's features, trained on label_minutes of the aligned train split; its label of each frame is the unit.",
+    )
+    label_minutes: float = Field(
+        10.0, gt=0, description="labels: phones: speech whose labels the classifier is trained on, in minutes."
+    )
     speaker_seconds: float = Field(
         60.0,
         gt=0,
@@ -154,6 +177,11 @@ class Units(Section):
         description="Speech of eight speakers on which the ABX error of features and units is measured, in minutes. 0 leaves ABX "
         "out.",
     )
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of different units: the clusters, or the labels of supervised units."""
+        return PHONE_LABELS if self.labels == "phones" else self.clusters
 
     @model_validator(mode="before")
     @classmethod
@@ -171,7 +199,7 @@ class Units(Section):
 
     @model_validator(mode="after")
     def _enough_frames(self) -> "Units":
-        if self.source != "external" and self.sample_frames < self.clusters:
+        if self.source != "external" and self.labels == "none" and self.sample_frames < self.clusters:
             raise ValueError(
                 f"sample_frames: {self.sample_frames} frames cannot be {self.clusters} clusters; raise it or lower clusters"
             )
@@ -182,6 +210,11 @@ class Units(Section):
         for name, unset in {"path": "", "items_path": "", "rate": 50.0, "repeat": False}.items():
             if getattr(self, name) != unset and self.source != "external":
                 raise ValueError(f"{name}: would not be read, since source is {self.source}; write source: external")
+        for name, unset in {"segments": "frame", "labels": "none"}.items():
+            if getattr(self, name) != unset and self.source == "external":
+                raise ValueError(f"{name}: would not be read, since source is external; leave {name} out")
+        if self.labels != "none" and self.segments != "frame":
+            raise ValueError(f"labels: {self.labels} is of frames; write segments: frame, or labels: none")
         if self.source == "s3prl":
             if self.precision not in ("auto", "fp32"):
                 raise ValueError(

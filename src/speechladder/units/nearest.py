@@ -12,6 +12,25 @@ _BLOCK = 4096  # frames at once, which bounds the distance matrix
 _FEW = 4  # centroids between which float32 may be unable to decide
 
 
+class Highest:
+    """The label of a linear classifier on a device: weights (labels, dim) and biases (labels,), float32.
+
+    There are few labels, so that everything is computed in double precision.
+    """
+
+    def __init__(self, weights: np.ndarray, biases: np.ndarray, device: torch.device) -> None:
+        self.centroids = (torch.from_numpy(weights).to(device).double() / 2).T
+        self.offsets = -torch.from_numpy(biases).to(device).double()
+        self.largest = self.offsets.abs().max()
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (frames, dim) float32 on the device to units (frames,) int32, the lowest index among equals."""
+        distance = torch.addmm(self.offsets, features.double(), self.centroids, alpha=-2.0)
+        nearest = distance.amin(1, keepdim=True)
+        there = distance <= nearest + 1e-10 * (nearest.abs() + self.largest)  # the margin of assign.assign
+        return there.int().argmax(1).int()
+
+
 class Nearest:
     """Centroids (clusters, dim) float32 on a device. Of equal ones only the first is used."""
 

@@ -21,7 +21,8 @@ def check_rungs(settings: Settings) -> None:
     """Raise UserError if a rung of the settings is not registered, with the nearest name and all allowed names."""
     from speechladder.rungs import registry
 
-    given = {"rungs": settings.rungs, "scaling.rungs": settings.scaling.rungs}
+    given = {"rungs": settings.rungs, "scaling.rungs": settings.scaling.rungs, "causes.rungs": settings.causes.rungs}
+    given |= {"questions.rungs": settings.questions.rungs}
     names = registry.names()
     wrong = [
         (f"{field}.{n}", rung) for field, rungs in given.items() for n, rung in enumerate(rungs) if rung not in names
@@ -95,7 +96,11 @@ def _check_upstream(given: str, home: Path) -> str:
 
 
 def check_sweep(settings: Settings, home: Path) -> None:
-    """Raise UserError if a point of the sweep is impossible: a missing layer, or more clusters than frames."""
+    """Raise UserError if a point of the sweep is impossible: a missing layer, more clusters than frames, or labels."""
+    if settings.units.labels != "none":
+        raise UserError(
+            f"units.labels: {settings.units.labels}: the sweep compares k-means codebooks; write units.labels: none"
+        )
     layer, clusters = max(settings.sweep.layers), max(settings.sweep.clusters)
     try:
         check_encoder(settings.units.model_copy(update={"layer": layer}), home)
@@ -156,7 +161,7 @@ def _check_models(settings: Settings) -> None:
     from speechladder.continuation.vocoder.checks import check_vocoder
 
     if needs_vocoder(settings):
-        check_vocoder(settings.continuation.vocoder, settings.units.clusters, needs_durations(settings))
+        check_vocoder(settings.continuation.vocoder, settings.units.vocabulary, needs_durations(settings))
     _check_asr(settings)
     check_judge(settings.continuation)
 
@@ -186,7 +191,7 @@ def check_hubs(settings: Settings) -> None:
         name = getattr(settings.continuation, field)
         config = fetch_config(name, f"continuation.{field}")
         if field == "vocoder":
-            check_vocoder_config(config, name, settings.units.clusters, needs_durations(settings))
+            check_vocoder_config(config, name, settings.units.vocabulary, needs_durations(settings))
         else:
             (check_whisper_config if field == "whisper" else check_judge_config)(config, name)
 

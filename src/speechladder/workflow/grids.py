@@ -1,16 +1,15 @@
-"""What the targets beside the table consist of: the points of the units sweep, of the scaling grid, of variability."""
+"""What the targets beside the table consist of: the points of units sweep, scaling grid and questions."""
 
-import json
-import shlex
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from speechladder.fetch.download import downloads_folder
 from speechladder.io.errors import UserError
-from speechladder.settings import Point, Settings, own
+from speechladder.settings import ARMS, Point, own
+from speechladder.settings.causes import FLAT, PHONES, SPEECH
 from speechladder.workflow.checks import check_sweep
 from speechladder.workflow.inputs import Inputs
+from speechladder.workflow.subruns import MADE
 
 
 class SweepInputs:
@@ -71,6 +70,8 @@ class SweepInputs:
                 "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: "
                 "external has neither; leave units.source out, or compare tokenizers by a run of each (--directory)"
             )
+        if settings.units.segments != "frame":
+            raise UserError("results/units_sweep.csv: its points are units of frames; leave units.segments out")
         if self.trained and "phone-repeat" not in settings.rungs:
             raise UserError("results/units_sweep.csv: factor C is the step from phone-repeat; add it to rungs")
         check_sweep(settings, self.inputs.home)
@@ -117,47 +118,72 @@ class ScalingInputs:
         return self._all(lambda job: [f"results/{job.point}scores/{job.rung}/{task}.parquet" for task in tasks])
 
 
-def variability_config(settings: Settings, level: int) -> str:
-    """The `--config` words of a run of the two rungs of factor C on a world of this variability level.
+class QuestionInputs:
+    """The arms of results/questions.csv and where their artefacts lie."""
 
-    Raises UserError on a corpus that has no such level.
-    """
-    if settings.corpus.name != "world":
-        raise UserError("results/variability.csv needs corpus.name: world; a natural corpus has no variability level")
-    if settings.units.source == "external":
-        raise UserError(
-            "results/variability.csv speaks the corpus again at every variability level, and units.source: external "
-            "has no units of that speech; run it with an encoder"
-        )
-    values = settings.model_dump(mode="json") | {"rungs": ["phone-repeat", "speech-hubert"]}
-    values["corpus"] |= {"variability": level, "causes": None}
-    values["continuation"]["enabled"] = False
-    return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs, self.questions = inputs, inputs.settings.questions
+        self.arms, self.own_rungs = self.questions.arms, self.questions.rungs
+        self.own = own(inputs.settings).name
 
+    @property
+    def rungs(self) -> list[str]:
+        """Every rung of the table."""
+        return list(dict.fromkeys([PHONES, SPEECH, *(ARMS[arm].rung for arm in self.arms), *self.own_rungs]))
 
-def synthesized_config(settings: Settings) -> str:
-    """The `--config` words of a run of the two rungs of factor C on the run's texts, which the synthesizer speaks.
+    @property
+    def corpora(self) -> list[str]:
+        """The runs on the same texts spoken otherwise, of those that the corpus can have."""
+        possible = FLAT if self.inputs.settings.corpus.name == "world" else "synthesized"
+        return [name for name in self.questions.corpora if name == possible]
 
-    It is scored without layers and learning curves. TextGrids are of the recordings, so PocketSphinx takes their place,
-    as it does for items. Files that the run has downloaded are taken from where they are. Raises UserError on a corpus
-    without recordings.
-    """
-    target, values = "results/questions.csv", settings.model_dump(mode="json", exclude={"sweep", "scaling"})
-    if settings.corpus.is_synthesized:
-        raise UserError(f"{target} compares recordings with synthesized speech, and this run has no recordings")
-    if settings.units.source == "external":
-        raise UserError(
-            f"{target} speaks the corpus again, and units.source: external has no units of that speech; run it with an "
-            "encoder"
-        )
-    values["rungs"] = ["phone-repeat", "speech-hubert"]
-    values["corpus"]["speech"] = "synthesized"
-    values["continuation"]["enabled"] = False
-    values["scores"] |= {"layers": False, "learning": False}
-    if settings.alignment.aligner == "textgrids":
-        values["alignment"] |= {"aligner": "pocketsphinx", "textgrids": None}
-    folder = downloads_folder(settings.downloads).resolve()
-    values["downloads"]["folder"] = str(folder)
-    for name, file in values["downloads"]["files"].items():
-        file["urls"] = [str(folder / name)]  # an address may hold a password, and a command is printed
-    return " ".join(f"{key}={shlex.quote(json.dumps(value))}" for key, value in values.items())
+    @property
+    def flat(self) -> list[str]:
+        """The one flat voice, whose run is that of results/causes.csv, if the table has it."""
+        return [name for name in self.corpora if name == FLAT]
+
+    def _folder(self, arm: str) -> str:
+        """The folder with the units/, tokens/, lm/ and scores/ of an arm; of the run itself for ""."""
+        if not arm:
+            return "results"
+        job = SimpleNamespace(point=f"questions/{arm}/", rung=ARMS[arm].rung)
+        return f"results/{self.inputs.prefix(job, 'models')}".rstrip("/")
+
+    def scores(self, wildcards: Any) -> list[str]:
+        """The scores of every arm of the run's own speech, and of the two rungs between which factor C lies.
+
+        Raises UserError if the run has no encoder, whose units arms change.
+        """
+        if (self.arms or self.corpora) and self.inputs.settings.units.source == "external":
+            raise UserError(
+                "questions.arms, questions.corpora: an arm makes other units by the run's encoder, and units.source: "
+                "external has none; write questions: {arms: [], corpora: []}, or leave units.source out"
+            )
+        places = [("results", rung) for rung in (PHONES, SPEECH, *self.own_rungs)]
+        places += [(self._folder(arm), ARMS[arm].rung) for arm in self.arms]
+        return [f"{folder}/scores/{rung}/{task}.parquet" for folder, rung in places for task in self.inputs.tasks]
+
+    def quality(self, wildcards: Any) -> list[str]:
+        """How well the units of the run and of each arm keep phones apart, and whether they can be spoken."""
+        counts = [
+            f"{folder}/units/phone_units.parquet" for folder in dict.fromkeys(map(self._folder, ["", *self.arms]))
+        ]
+        segments = ["", *(arm for arm in self.arms if arm.startswith("segments-"))] * self.questions.resynthesis
+        return counts + [f"{folder}/units/resynthesis.json" for folder in dict.fromkeys(map(self._folder, segments))]
+
+    def runs(self, wildcards: Any) -> list[str]:
+        """What the runs on the same texts make."""
+        return [f"{self._corpus(name)}/{path}" for name in self.corpora for path in MADE]
+
+    def _corpus(self, name: str) -> str:
+        return f"results/{'causes' if name == FLAT else 'questions'}/{name}/results"
+
+    @property
+    def arm_words(self) -> list[str]:
+        """The arms as NAME=FOLDER, with the folder that holds their lm/ and scores/."""
+        return [f"{arm}={self._folder(arm)}" for arm in self.arms]
+
+    @property
+    def corpus_words(self) -> list[str]:
+        """The runs on the same texts as NAME=FOLDER."""
+        return [f"{name}={self._corpus(name)}" for name in self.corpora]

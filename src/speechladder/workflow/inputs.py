@@ -80,7 +80,7 @@ class Inputs:
 
     def at(self, wildcards: Any) -> Settings:
         """The settings of the job's point; those of the run for a rule without points."""
-        return at(self.settings, getattr(wildcards, "point", ""))
+        return at(self.settings, getattr(wildcards, "point", ""), getattr(wildcards, "rung", ""))
 
     def prefix(self, wildcards: Any, artefact: str) -> str:
         """Below which folder the artefact lies that a job of this point reads."""
@@ -299,6 +299,10 @@ class Inputs:
             return []
         given = self.settings.continuation.vocoder
         return on_disk(given) if given != "run" else "results/continuation/vocoder"
+
+    def own_resynthesis(self, wildcards: Any) -> Found:
+        """The transcripts of the run's own units spoken again, which those of a point are compared with."""
+        return "results/continuation/resynthesis.parquet" if wildcards.point else []
 
     def judge_model(self, wildcards: Any) -> Found:
         """The text LM that judges."""

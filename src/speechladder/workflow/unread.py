@@ -28,13 +28,32 @@ def _corpus(settings: Settings, wildcards: Any) -> set[str]:
     return fields | (set() if name == "world" else {"seed"})
 
 
+def _unused(settings: Settings, wildcards: Any) -> set[str]:
+    """Ways to make units that the run does not use. So a new way reruns nothing in a run that was made before it."""
+    units = settings.units
+    unused = {"segments"} if units.segments == "frame" else set()
+    unused |= {"segment_penalty"} if units.segments != "auto" else set()
+    if units.labels == "none":
+        unused |= {"labels", "label_minutes"}
+    else:
+        unused |= {"sample_frames", "sample_by_speaker", "sample_silence"}
+    return {f"units.{name}" for name in unused}
+
+
 def _units(settings: Settings, wildcards: Any) -> set[str]:
-    return _ENCODER if settings.units.source == "external" else _EXTERNAL
+    return _unused(settings, wildcards) | (_ENCODER if settings.units.source == "external" else _EXTERNAL)
+
+
+def _codebook(settings: Settings, wildcards: Any) -> set[str]:
+    """A classifier starts from no seed and has no clusters."""
+    if settings.units.labels == "none":
+        return _unused(settings, wildcards)
+    return {"seed", *(f"units.{name}" for name in STAGES["train_kmeans"].options["units"] if name != "labels")}
 
 
 def _clusters(settings: Settings, wildcards: Any) -> set[str]:
-    """A codebook says how many clusters it has; units from elsewhere do not."""
-    return set() if settings.units.source == "external" else {"units.clusters"}
+    """A codebook says how many clusters it has. Units from elsewhere do not, and segments are measured as those are."""
+    return {"units.clusters"} if settings.units.source != "external" and settings.units.segments == "frame" else set()
 
 
 def _aligner(settings: Settings, wildcards: Any) -> set[str]:
@@ -81,6 +100,8 @@ UNREAD: dict[str, Unread] = {
     "build_corpus": _corpus,
     "align": _aligner,
     "make_prompts": _aligner,
+    "sample_features": _unused,
+    "train_kmeans": _codebook,
     "extract_units": _units,
     "extract_item_units": _units,
     "extract_prompt_units": _units,
@@ -91,6 +112,8 @@ UNREAD: dict[str, Unread] = {
     "train_judge": _whisper,
     "transcribe_rung": _vocoder,
     "transcribe_reference": _vocoder,
+    "transcribe_held_out": _whisper,
+    "transcribe_resynthesis": _whisper,
     "judge_continuations": _judge,
 }
 

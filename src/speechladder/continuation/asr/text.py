@@ -36,15 +36,20 @@ def wer(references: Sequence[str], hypotheses: Sequence[str], normalise: Callabl
 
     Raise ValueError if the numbers of texts differ or no reference has a word.
     """
-    import jiwer
-
     if len(references) != len(hypotheses):
         raise ValueError(f"{len(references)} references for {len(hypotheses)} hypotheses")
     pairs = [(normalise(r), normalise(h)) for r, h in zip(references, hypotheses)]
-    spoken = [(r, h) for r, h in pairs if r]
-    words = sum(len(r.split()) for r, _ in spoken)
+    words = sum(len(r.split()) for r, _ in pairs)
     if not words:
         raise ValueError("no reference has a word")
-    counts = jiwer.process_words([r for r, _ in spoken], [h for _, h in spoken])
-    made_up = sum(len(h.split()) for r, h in pairs if not r)  # words in a transcript of silence are errors too
-    return (counts.substitutions + counts.deletions + counts.insertions + made_up) / words
+    return sum(word_errors(r, h) for r, h in pairs) / words
+
+
+def word_errors(reference: str, hypothesis: str) -> int:
+    """Return the number of substituted, deleted and inserted words between two normalised texts."""
+    import jiwer
+
+    if not reference.split():  # words in a transcript of silence are errors too
+        return len(hypothesis.split())
+    counts = jiwer.process_words(reference, hypothesis)
+    return counts.substitutions + counts.deletions + counts.insertions

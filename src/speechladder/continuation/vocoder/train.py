@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from speechladder.constants import FRAME_RATE, HOP, SAMPLE_RATE
 from speechladder.continuation.sample import train_sample
 from speechladder.continuation.vocoder.checks import KIND
+from speechladder.continuation.vocoder.frames import read_frames
 from speechladder.continuation.vocoder.model import PITCH, Envelope, EnvelopeSize
 from speechladder.continuation.vocoder.source_filter import PER_UNIT, analyse
 from speechladder.corpora.cuts import Cut
@@ -22,7 +23,6 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder, write_json, write_jsonl
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress, say
-from speechladder.rungs.utterances import read_units
 from speechladder.settings import STAGES, Continuation
 
 BATCH, LENGTH = 16, 64  # windows per step, units per window
@@ -63,7 +63,7 @@ def train_vocoder(
 
     Args:
         cuts: corpus/cuts.{shard}.jsonl.gz of all shards
-        units: units/{shard}.parquet of all shards, in the same order
+        units: units/{shard}.parquet of all shards, in the same order; units with durations are repeated over them
         out: folder continuation/vocoder to write
         clusters: units.clusters, the number of units
         seed: seed of the draw of utterances, of the weights and of the order of training
@@ -108,8 +108,7 @@ def _choose(cuts: list[Path], units: list[Path], minutes: float, seed: int) -> l
     train = train_sample(cuts, seed, "vocoder")
     wanted, rows = {cut.id for cut in train}, {}
     for path in units:
-        # a row is a view of all units of its shard, which the copy lets go
-        rows |= {id: row.copy() for id, row in read_units(path).items() if id in wanted and len(row)}
+        rows |= {id: row for id, row in read_frames(path, wanted).items() if len(row)}
     chosen, seconds = [], 0.0
     for cut in train:
         if cut.id not in rows:

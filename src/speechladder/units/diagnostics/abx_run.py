@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from speechladder.alignment.cuts import aligned_cuts
+from speechladder.alignment.cuts import aligned_cuts, phones_of
 from speechladder.constants import RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.corpora.cuts import Cut
 from speechladder.corpora.draw import Draw
 from speechladder.io.audio import AudioError, frame_count
 from speechladder.io.files import write_json
 from speechladder.io.hashing import stable_hash
-from speechladder.io.spans import Span, from_rows
-from speechladder.io.tables import ALIGNMENT, read_table
 from speechladder.settings import Units
 from speechladder.units.diagnostics import abx
 from speechladder.units.encoders.base import Encoder
@@ -67,13 +65,7 @@ def draw_speech(cuts: list[Path], alignment: list[Path], minutes: float, seed: i
     """Draw aligned utterances of every split, of about `minutes` together."""
     found = _draw(cuts, alignment, minutes, seed)
     drawn = [cut for _, cut in found]
-    phones: dict[str, list[Span]] = {}
-    for shard in sorted({shard for shard, _ in found}):
-        wanted = {cut.id for other, cut in found if other == shard}
-        table = read_table(alignment[shard], ALIGNMENT, columns=["id", "phones"])
-        for row, name in enumerate(table["id"].to_pylist()):
-            if name in wanted:
-                phones[name] = from_rows(table["phones"][row].as_py())
+    phones = phones_of(alignment, found)
     tokens = [
         token
         for at, cut in enumerate(drawn)

@@ -51,8 +51,8 @@ class Store:
         while block := self._file.read(max(1, _BLOCK // (4 * self.dim)) * 4 * self.dim):
             yield np.frombuffer(block, "<f4").reshape(-1, self.dim)
 
-    def write(self, provenance: dict[str, Any]) -> None:
-        """Write `features` to `path`. The bytes do not depend on where the rows were held."""
-        write_rows(self.path, "features", self.blocks(), (self.frames, self.dim), provenance)
+    def write(self, provenance: dict[str, Any], labels: np.ndarray | None = None) -> None:
+        """Write `features`, and `labels` (frames,) uint8, to `path`. The bytes do not depend on where the rows were."""
+        write_rows(self.path, "features", self.blocks(), (self.frames, self.dim), provenance, labels)
         if self._file is not None:
             self._file.close()

@@ -1,0 +1,240 @@
+"""The measured parts of docs/findings.md: what the tables of causes and questions say, in sentences and tables.
+
+A sentence says that an arm gains or loses only if the interval of the difference, as printed, lacks 0. Otherwise it
+says that no difference can be seen, with the interval. Sentences and tables are on the sum of the log-likelihoods.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import fill
+
+from speechladder.analysis.costs import read_job
+from speechladder.analysis.csv_tables import interval_columns, read_csv
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.report.markdown import WIDTH, fill_blocks, interval, table_lines
+from speechladder.report.notes import Row, variability_notes
+
+QUESTIONS = ("OQ1", "OQ2", "OQ3", "check")
+# What this module reads of the tables.
+_COMPARED = ("base", "task", "norm", "one_seed", "floor", "p_holm", "pnmi", "valid_bits_per_second")
+_COMPARED += interval_columns("difference")
+ARMS = ("question", "arm", "answers", "units_per_second", "resynthesis_wer", *_COMPARED, *interval_columns("repaired"))
+ARMS += interval_columns("accuracy")
+CAUSES = ("kind", "name", "isolates", *_COMPARED)
+SHARES = ("of", "task", "norm", "floor", *(c for n in ("c", "given_back", "recovered") for c in interval_columns(n)))
+PUBLISHED = (
+    *("source", "arxiv", "system", "training_data", "hours", "lm", "score_norm", "split"),
+    *("swuggy", "sblimp", "tsc", "note"),
+)
+# The benchmark files of the jobs that a target adds to a run.
+COSTS = {
+    "causes": [
+        "causes/*/results/costs/*/*.tsv",
+        *(f"costs/*/{rung}*.tsv" for rung in ("phone-repeat-even", "phone-confused", "unit-[!w]")),
+    ],
+    "questions": ["questions/**/costs/*/*.tsv", *(f"costs/*/{rung}*.tsv" for rung in ("unit-words", "text-units"))],
+}
+
+
+def write_findings(page: Path, results: Path = Path("results"), published: Path | None = None) -> None:
+    """Put what the tables of a run say between the marks of a page, and the figures of the run beside the page.
+
+    A table that the run lacks leaves a sentence that says how to make it.
+
+    Args:
+        page: page with lines <!-- CAUSES --> and <!-- /CAUSES -->, likewise OQ1, OQ2, OQ3, CHECK and PUBLISHED
+        results: folder with causes.csv, causes_share.csv, questions.csv and variability_change.csv
+        published: table of published evidence (default: published.csv beside the page)
+    """
+    for figure in (results / "figures" / f"{name}.png" for name in COSTS):
+        if figure.is_file():
+            shutil.copyfile(figure, page.parent / figure.name)
+    blocks = {"CAUSES": causes_block(results, page.parent)}
+    blocks |= {name.upper(): question_block(results, name, page.parent) for name in QUESTIONS}
+    blocks["PUBLISHED"] = published_block(published or page.parent / "published.csv")
+    fill_blocks(page, blocks)
+
+
+def verdict(row: Mapping[str, str], of: str = "difference") -> str:
+    """What the interval of a difference in points says: gains, loses, or that no difference can be seen."""
+    value, low, high = (float(row[name]) for name in interval_columns(of))
+    if low > 0:
+        return f"gains {interval((value, low, high), 1, 1)} points"
+    if high < 0:
+        return f"loses {interval((-value, -high, -low), 1, 1)} points"
+    floor = "; the baseline is at chance, where no loss can show" if row["floor"] == "true" else ""
+    return f"shows no difference that can be seen, {interval((value, low, high), 1, 1, '+')} points{floor}"
+
+
+def share(row: Mapping[str, str], of: str) -> str:
+    """The share of factor C that is given back, with its interval; empty if the table has none."""
+    if not row[of]:
+        return ""
+    value, low, high = (row[name] for name in interval_columns(of))
+    return f", {value} % of C [{low}, {high}]"
+
+
+# --- the questions ---
+
+
+def question_block(results: Path, question: str, folder: Path) -> str:
+    """The answer to a question, its figure if `folder` has it, the rows of its arms and what they took, as Markdown."""
+    path, change = results / "questions.csv", results / "variability_change.csv"
+    if not path.is_file():
+        return absent("questions")
+    table = [row for row in read_csv(path, ARMS) if row["norm"] == "sum"]
+    rows = [row for row in table if row["question"] == question]
+    if not rows:
+        return "The last run has no row for this.\n"
+    notes = [
+        "Differences are percentage points by summed log-likelihood, to speech-hubert of the run or to the base that "
+        "is named, with their intervals and the p-value after Holm's adjustment.",
+        *(["(floor): the baseline is at chance, where no loss can show."] * _any(rows, "floor")),
+        *(["Rows of one seed are marked: their intervals hold the items only."] * _any(rows, "one_seed")),
+        *(variability_notes(change) if question == "OQ3" and change.is_file() else []),
+        minutes(results, "questions"),
+    ]
+    return _block(
+        answer(rows), folder / "questions.png", _arm_table([r for r in table if r["question"] == "run"] + rows), notes
+    )
+
+
+def answer(rows: Sequence[Row]) -> str:
+    """Two sentences: what the arms of a question do to words, and what to syntax and meaning."""
+    clauses = [f"on {TASKS[task].title}, {_clause([r for r in rows if r['task'] == task])}" for task in TASKS]
+    sentences = (clauses[0], "; ".join(clauses[1:]))
+    return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+
+
+def _clause(rows: Sequence[Row]) -> str:
+    """What one task says: of arms with a baseline of their own each, of the others the best."""
+    compared = [row for row in rows if row["difference"] and row["p_holm"]]
+    own = [row for row in compared if row["base"].startswith("phone-repeat")]
+    others = [row for row in compared if row not in own]
+    said = [f"{row['arm']} {verdict(row)} against {row['base']}{share(row, 'repaired')} given back" for row in own]
+    said = [text if "% of C" in text else text.removesuffix(" given back") for text in said]
+    if others:
+        best = max(others, key=lambda row: float(row["difference"]))
+        of = f"of {len(others)} arms {best['arm']} has the highest accuracy: it" if len(others) > 1 else best["arm"]
+        said.append(f"{of} {verdict(best)}{share(best, 'repaired')} (p {best['p_holm']})")
+    return ", and ".join(said) or "nothing was compared"
+
+
+def _arm_table(rows: Sequence[Row]) -> list[str]:
+    names = [task.short_title for task in TASKS.values()]
+    head = ["arm", "what", "units/s", "PNMI", "bits/s", "WER of resynthesis, %", *names, "% of C, words"]
+    lines = [head]
+    for of in _by_name(rows, "arm"):
+        first = next(iter(of.values()))
+        facts = ("units_per_second", "pnmi", "valid_bits_per_second", "resynthesis_wer")
+        base = "" if first["base"] in ("speech-hubert", "") else f"; base: {first['base']}"
+        lines.append(
+            [
+                first["arm"] + " (one seed)" * (first["one_seed"] == "true"),
+                first["answers"] + base,
+                *(first[name] or "-" for name in facts),
+                *(_cell(of[task]) if task in of else "-" for task in TASKS),
+                share(of[next(iter(TASKS))], "repaired").removeprefix(", ").replace(" % of C", "") or "-",
+            ]
+        )
+    return table_lines(lines)
+
+
+def _by_name(rows: Sequence[Row], column: str) -> list[dict[str, Row]]:
+    """The rows of each name in `column`, by task."""
+    names = dict.fromkeys(row[column] for row in rows)
+    return [{row["task"]: row for row in rows if row[column] == name} for name in names]
+
+
+def _cell(row: Row) -> str:
+    """A difference with its interval and p-value; the accuracy of a quoted row that has no difference."""
+    if not row["difference"]:
+        value, low, high = (row[name] for name in interval_columns("accuracy"))
+        return f"accuracy {value} [{low}, {high}]" if value else "-"
+    text = interval([float(row[name]) for name in interval_columns("difference")], 1, 1, "+")
+    return text + (f", p {row['p_holm']}" if row["p_holm"] else "") + " (floor)" * (row["floor"] == "true")
+
+
+# --- causes ---
+
+
+def causes_block(results: Path, folder: Path) -> str:
+    """What factor C is made of: the answer, its figure if `folder` has it, and the rows of causes.csv, as Markdown."""
+    path, shares = results / "causes.csv", results / "causes_share.csv"
+    if not path.is_file():
+        return absent("causes")
+    rows = [row for row in read_csv(path, CAUSES) if row["norm"] == "sum"]
+    parts = [row for row in read_csv(shares, SHARES) if row["norm"] == "sum" and row["of"] == "run"]
+    names = [task.short_title for task in TASKS.values()]
+    table = [["row", "compared with", "what that isolates", "PNMI", "bits/s", *names]]
+    for of in _by_name(rows, "name"):
+        first = next(iter(of.values()))
+        marked = first["name"] + " (one seed)" * (first["one_seed"] == "true")
+        facts = [first[column] or "-" for column in ("base", "isolates", "pnmi", "valid_bits_per_second")]
+        table.append([marked, *facts, *(_cause_cell(of[task]) for task in TASKS)])
+    notes = ["Differences are as in the tables below.", minutes(results, "causes")]
+    return _block(_causes_answer(rows, parts), folder / "causes.png", table_lines(table), notes)
+
+
+def _cause_cell(row: Row) -> str:
+    return _cell(row | dict.fromkeys(interval_columns("accuracy"), ""))
+
+
+def _causes_answer(rows: Sequence[Row], parts: Sequence[Row]) -> str:
+    """Two sentences: what one flat voice gives back of factor C, and which rung loses most words."""
+    said = []
+    for part in parts:
+        c = interval([-float(part[name]) for name in ("c", "c_high", "c_low")], 1, 1)
+        said.append(
+            f"on {TASKS[part['task']].title}, where C is {c} points, one flat voice {verdict(part, 'given_back')}"
+            f"{share(part, 'recovered')}"
+        )
+    words = next(iter(TASKS))
+    steps = [row for row in rows if row["kind"] == "rung" and row["task"] == words and row["difference"]]
+    sentences = ["; ".join(said)] if said else []
+    if steps:
+        most = min(steps, key=lambda row: float(row["difference"]))
+        sentences.append(
+            f"of the rungs, {most['name']} loses most words: against {most['base']}, which isolates "
+            f"{most['isolates']}, it {verdict(most)} (p {most['p_holm']})"
+        )
+    return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+
+
+# --- the rest ---
+
+
+def published_block(path: Path) -> str:
+    """The published evidence as a Markdown table."""
+    titles = ("source", "system", "training speech, h", "language model", "score", "sWUGGY", "sBLIMP", "tSC", "note")
+    lines = [list(titles)]
+    for row in read_csv(path, PUBLISHED):
+        source = row["source"] + f" ({row['arxiv']})" * bool(row["arxiv"])
+        speech = " ".join(filter(None, (row["training_data"], row["hours"])))
+        cells = [source, row["system"], speech, row["lm"], row["score_norm"]]
+        lines.append([cell or "-" for cell in (*cells, row["swuggy"], row["sblimp"], row["tsc"], row["note"])])
+    return "\n".join([*table_lines(lines), ""])
+
+
+def absent(target: str) -> str:
+    """The sentence in place of a table that the run lacks."""
+    return f"Not measured yet: `snakemake --cores all results/{target}.csv`, then `python scripts/findings_page.py`.\n"
+
+
+def minutes(results: Path, target: str) -> str:
+    """What the jobs of a target took, in CPU minutes; empty if nothing was measured."""
+    jobs = [read_job(path)["cpu_time"] for pattern in COSTS[target] for path in sorted(results.glob(pattern))]
+    seconds = sum(found for found in jobs if not math.isnan(found))
+    return f"Beside the run itself, `results/{target}.csv` took {seconds / 60:.0f} CPU minutes." if seconds else ""
+
+
+def _any(rows: Sequence[Row], column: str) -> bool:
+    return any(row[column] == "true" for row in rows)
+
+
+def _block(text: str, figure: Path, table: Sequence[str], notes: Sequence[str]) -> str:
+    picture = [f"![{figure.stem}]({figure.name})", ""] if figure.is_file() else []
+    below = fill(" ".join(filter(None, notes)), WIDTH, break_on_hyphens=False)
+    return "\n".join([fill(text, WIDTH, break_on_hyphens=False), "", *picture, *table, "", below, ""])

@@ -1,0 +1,194 @@
+"""The page of findings: sentences keep to intervals, blocks are filled from tables, no figure is written by hand."""
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from speechladder.analysis.causes import COLUMNS as CAUSES
+from speechladder.analysis.causes import SHARE_COLUMNS
+from speechladder.analysis.csv_tables import interval_columns, percent_cells, read_csv, write_csv
+from speechladder.analysis.questions import ARMS, COLUMNS
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
+from speechladder.io.errors import UserError
+from speechladder.report.findings import PUBLISHED, answer, causes_block, published_block, verdict, write_findings
+from speechladder.report.markdown import marks
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE, DATA = ROOT / "docs" / "findings.md", ROOT / "docs" / "published.csv"
+BLOCKS = ("CAUSES", "OQ1", "OQ2", "OQ3", "CHECK", "PUBLISHED")
+NUMBER = r"[+-]?\d+\.\d"
+# Where a sentence says that something changed: the interval that it gives.
+CLAIM = re.compile(rf"(?:gains|loses) ({NUMBER}) \[({NUMBER}), ({NUMBER})\] points")
+
+
+def claims(text):
+    return [tuple(map(float, found)) for found in CLAIM.findall(" ".join(text.split()))]
+
+
+def block_of(page, name):
+    begin, end = marks(name)
+    assert page.count(begin) == page.count(end) == 1
+    return page[page.index(begin) + len(begin) : page.index(end)]
+
+
+def row(task, difference, norm="sum", **cells):
+    """A row of questions.csv with a difference and its interval in points."""
+    value, low, high = difference
+    found = dict(zip(interval_columns("difference"), (f"{value:.1f}", f"{low:.1f}", f"{high:.1f}")))
+    usual = {
+        "task": task,
+        "norm": norm,
+        "base": "speech-hubert",
+        "floor": "false",
+        "p_holm": "0.02",
+        "one_seed": "false",
+    }
+    return dict.fromkeys(COLUMNS, "") | usual | found | cells
+
+
+def test_a_sentence_claims_no_difference_whose_interval_holds_0():
+    draw = random.Random(3)
+    claimed = set()
+    for _ in range(500):
+        value = draw.uniform(-12, 12)
+        low, high = value - draw.uniform(0, 12), value + draw.uniform(0, 12)
+        here = row("swuggy", (value, low, high))
+        printed = [float(here[name]) for name in interval_columns("difference")]
+        text = verdict(here)
+        apart = printed[1] > 0 or printed[2] < 0
+        assert bool(claims(text)) == apart and ("no difference" in text) != apart
+        claimed.add(text.split()[0])
+        for size, least, most in claims(text):
+            assert 0 < least <= size <= most and size == abs(printed[0])
+    assert claimed == {"gains", "loses", "shows"}
+
+
+def test_the_answer_is_two_sentences_of_the_best_arms_and_of_what_is_left():
+    differences = {"flat": (1.0, -2.0, 4.0), "speaker-norm": (5.0, 2.0, 8.0), "flat-c": (-30.0, -35.0, -25.0)}
+    rows = [
+        row(task, difference, arm=arm, base="phone-repeat of flat" if arm == "flat-c" else "speech-hubert")
+        | (percent_cells("repaired", (0.1, 0.02, 0.2)) if arm == "flat-c" else {})
+        for task in TASKS
+        for arm, difference in differences.items()
+    ]
+    text = answer(rows)
+    assert len(re.findall(r"\.(?: |$)", text)) == 2
+    assert text.startswith(
+        "On sWUGGY (words), flat-c loses 30.0 [25.0, 35.0] points against phone-repeat of flat, 10.0 % of C "
+        "[2.0, 20.0] given back, and of 2 arms speaker-norm has the highest accuracy: it gains 5.0 [2.0, 8.0] "
+        "points (p 0.02)."
+    )
+    assert "flat shows" not in text
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """A page that was filled from tables with one arm of each question, and its results folder."""
+    results = tmp_path / "results"
+    rows = [
+        row(task, (4.0, low, 9.0), norm, question=question, arm=arm, answers=answers, accuracy="60.0")
+        for arm, (question, answers) in ARMS.items()
+        for low, task in zip((1.0, -1.0, -3.0), TASKS)
+        for norm in NORMS
+    ]
+    rows[0] |= {"one_seed": "true", "floor": "true"}
+    write_csv(results / "questions.csv", COLUMNS, rows)
+    cause = dict.fromkeys(CAUSES, "") | {
+        "kind": "rung",
+        "name": "unit-vote",
+        "base": "phone-repeat",
+        "isolates": "identity",
+    }
+    cells = {"one_seed": "false", "floor": "false", "p_holm": "0.01"} | percent_cells("difference", (-0.3, -0.4, -0.2))
+    write_csv(
+        results / "causes.csv",
+        CAUSES,
+        [cause | cells | {"task": task, "norm": norm} for task in TASKS for norm in NORMS],
+    )
+    part = dict.fromkeys(SHARE_COLUMNS, "") | {"of": "run", "floor": "false"} | percent_cells("c", (-0.4, -0.5, -0.3))
+    part |= percent_cells("given_back", (0.02, -0.03, 0.07)) | percent_cells("recovered", (0.05, -0.08, 0.17))
+    write_csv(
+        results / "causes_share.csv",
+        SHARE_COLUMNS,
+        [part | {"task": task, "norm": norm} for task in TASKS for norm in NORMS],
+    )
+    (results / "figures").mkdir()
+    (results / "figures" / "questions.png").write_bytes(b"png")
+    page = tmp_path / "docs" / "page.md"
+    page.parent.mkdir()
+    page.write_text("before\n" + "".join(f"{marks(name)[0]}\nstale\n{marks(name)[1]}\n" for name in BLOCKS) + "after\n")
+    write_findings(page, results, DATA)
+    return page, results
+
+
+def test_every_block_is_filled_and_nothing_else_changes(filled):
+    page, results = filled
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "stale" not in text
+    for question in ("OQ1", "OQ2", "OQ3"):
+        here = block_of(text, question)
+        assert {arm for arm, (of, _) in ARMS.items() if of == question} == set(
+            re.findall(r"^\| ([a-z]+-?[\w-]+)", here, re.M)
+        ) - {"arm"}
+        assert (
+            "![questions](questions.png)" in here
+            and "shows no difference that can be seen, +4.0 [-1.0, 9.0] points" in here
+        )
+        assert claims(here) == [(4.0, 1.0, 9.0)]
+    assert "(one seed)" in block_of(text, "OQ1") and "(floor)" in block_of(text, "OQ1")
+    assert (page.parent / "questions.png").read_bytes() == b"png"
+    causes = block_of(text, "CAUSES")
+    assert "one flat voice shows no difference that can be seen, +2.0 [-3.0, 7.0] points, 5.0 % of C" in " ".join(
+        causes.split()
+    )
+    assert "it loses 30.0 [20.0, 40.0] points (p 0.01)" in " ".join(causes.split())
+    before = page.read_text()
+    write_findings(page, results, DATA)
+    assert page.read_text() == before
+
+
+def test_a_missing_table_says_how_to_make_it_and_a_missing_mark_is_an_error(filled, tmp_path):
+    page, results = filled
+    assert "results/causes.csv" in causes_block(tmp_path / "absent", tmp_path)
+    write_findings(page, tmp_path / "absent", DATA)
+    assert page.read_text().count("Not measured yet") == 5
+    page.write_text(page.read_text().replace("<!-- OQ2 -->", ""))
+    with pytest.raises(UserError, match="no lines '<!-- OQ2 -->'"):
+        write_findings(page, results, DATA)
+
+
+# --- the page itself ---
+
+
+def test_published_evidence_is_well_formed():
+    rows = read_csv(DATA, PUBLISHED)
+    assert len(rows) > 10 and all(set(found) == set(PUBLISHED) and None not in found.values() for found in rows)
+    for found in rows:
+        assert found["source"] and found["system"]
+        assert re.fullmatch(r"(\d{4}\.\d{5})?", found["arxiv"]) and re.fullmatch(r"\d*", found["hours"])
+        assert found["score_norm"] in ("", "sum", "mean") and found["split"] in ("", "dev", "test")
+        figures = [found[name] for name in ("swuggy", "sblimp", "tsc") if found[name]]
+        assert figures and all(re.fullmatch(r"\d\d\.\d", figure) for figure in figures)
+    keys = [(found["source"], found["system"], found["hours"]) for found in rows]
+    assert len(set(keys)) == len(keys)
+    paper = {found["system"]: found for found in rows if found["arxiv"] == "2412.17048"}
+    for task, name in (("swuggy", "swuggy"), ("sblimp", "sblimp"), ("topic", "tsc")):
+        before, after = (float(paper[system][name]) for system in ("Phone-Repeat", "Speech-HuBERT"))
+        assert TASKS[task].paper_factors["C"] == pytest.approx(100 * (after / before - 1), abs=0.1)
+
+
+def test_the_page_has_its_blocks_and_quotes_no_figure_of_its_own():
+    page = PAGE.read_text()
+    prose = page
+    for name in BLOCKS:
+        prose = prose.replace(block_of(page, name), "")
+    assert block_of(page, "PUBLISHED") == "\n" + published_block(DATA)
+    prose = re.sub(r"```.*?```|`[^`]*`|arXiv \d+\.\d+", "", prose, flags=re.S)
+    known = {figure for found in read_csv(DATA) for figure in re.findall(r"\d+\.\d", " ".join(found.values()))}
+    assert set(re.findall(r"\d+\.\d", prose)) <= known
+    assert not re.search(r"\d+(?:\.\d+)? ?(?:%|points)", prose), "a percentage or points outside the measured blocks"
+    for value, low, high in claims(page):
+        assert 0 < low <= value <= high
