@@ -10,7 +10,7 @@ use rule variability_run as causes_run with:
     benchmark:
         "results/costs/causes_run/{corpus}.tsv"
     wildcard_constraints:
-        corpus="|".join(dict.fromkeys([*caused.corpora, *questions.flat])) or "none",
+        corpus="|".join(CORPORA),
     params:
         config=caused.config,
         folder="results/causes/{corpus}",

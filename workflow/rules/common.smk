@@ -7,6 +7,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.processes import RUNNER, die_with_runner, runner
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.settings import untracked, version, versions
+from speechladder.settings.causes import CORPORA
 from speechladder.settings.options import DOWNLOADS
 from speechladder.settings.points import CODEBOOKS, FRACTION, LAYERS, MODELS, SAMPLES
 from speechladder.units.encoders.s3prl_environment import interpreter

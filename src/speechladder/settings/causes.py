@@ -24,6 +24,7 @@ CAUSES = {
     "noise": "noise",
     "bandwidth": "telephone band",
 }
+CORPORA = (FLAT, *CAUSES, ALL)
 # Rung: the rung that it is compared with, and what the difference isolates.
 BASES = {
     "phone-repeat-even": ("phone-raw", "length"),
@@ -58,7 +59,7 @@ class Causes(Section):
     corpora: list[
         Literal["flat", "voices", "accents", "rate", "pitch", "reverberation", "noise", "bandwidth", "all"]
     ] = Field(
-        [FLAT, *CAUSES, ALL],
+        list(CORPORA),
         description="world: the same texts spoken again, each a whole run. flat: one flat voice. all: with every cause. Otherwise "
         "one flat voice with that cause alone. []: none, which a natural corpus needs.",
     )
