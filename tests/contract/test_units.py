@@ -15,16 +15,20 @@ from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import encode_flac, frame_count, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, read_jsonl
-from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table, write_table
-from speechladder.settings import Units
+from speechladder.io.tables import ALIGNMENT, EXTERNAL_UNITS, ITEMS, UNITS, read_table, write_table
+from speechladder.io.tensors import map_tensor
+from speechladder.rungs.utterances import read_items
+from speechladder.settings import Tokens, Units
 from speechladder.units.codebook import load_codebook, train_codebook
 from speechladder.units.decode import Job, Wave
+from speechladder.units.diagnostics.external import by_frame
 from speechladder.units.diagnostics.quality import write_quality
 from speechladder.units.encoders import factory
 from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.extract import extract_items, extract_shard
 from speechladder.units.normalise import Normaliser
 from speechladder.units.sample import draw_sample, write_sample
+from speechladder.units.segments import expand
 from speechladder.units.stream import Quantiser, units_of
 from speechladder.workflow.checks import check_encoder
 from tests import tiny_hubert
@@ -229,6 +233,39 @@ def test_a_codebook_of_another_encoder_is_never_used(corpus, tmp_path):
         corpus.settings = corpus.settings.model_copy(update=change)
         with pytest.raises(UserError, match="the codebook was made from"):
             corpus.extract(0)
+
+
+@pytest.mark.parametrize("kind", ["auto", "phone", "syllable", "word"])
+def test_segments_are_units_with_durations(corpus, kind, tmp_path):
+    """From the sample to rungs: the table, its metadata, the same units for corpus and items, and the quality."""
+    corpus.settings = corpus.settings.model_copy(update={"segments": kind, "clusters": 3})
+    corpus.write().train()
+    sample, about = map_tensor(corpus.root / "sample.safetensors", "features")
+    rows = corpus.extract(0)
+    table = read_table(corpus.path("units", 0), EXTERNAL_UNITS)
+    assert table.schema.metadata[b"rate"] == b"50" and table.schema.metadata[b"segments"] == kind.encode()
+    assert about["segments"] == kind and len(sample) < 0.5 * about["frames_in_split"]
+    whole = {row["id"]: row for row in corpus.rows[0]}
+    for row, cut in zip(rows, corpus.cuts[0], strict=True):
+        assert sum(row["durations"]) == frame_count(len(cut.samples())) and max(row["units"]) < 3
+        if kind == "phone":
+            assert len(row["units"]) == len(whole[cut.id]["phones"])
+    items = [{"item": cut.id, "voice": cut.speaker, "seconds": cut.duration, "audio": encode_flac(cut.samples())}
+             | {name: whole[cut.id][name] for name in ("words", "phones")} for cut in corpus.cuts[0]]  # fmt: skip
+    stimuli, out = tmp_path / "t" / "items.parquet", tmp_path / "t" / "units.parquet"
+    write_table(stimuli, items, ITEMS)
+    extract_items([stimuli], corpus.centroids, [out], corpus.settings)
+    assert [row["units"] for row in read_table(out, EXTERNAL_UNITS).to_pylist()] == [row["units"] for row in rows]
+    read = list(read_items(stimuli, out, ["units"], Tokens()))
+    assert [u.units.tolist() for u in read] == [row["units"] for row in rows]
+    assert [u.frames for u in read] == [sum(row["durations"]) for row in rows]
+    frames = dict(by_frame(corpus.path("units", 0)))
+    assert all(
+        frames[row["id"]].tolist() == expand(np.array(row["units"]), np.array(row["durations"])).tolist()
+        for row in rows
+    )
+    with pytest.raises(UserError, match=rf"another kind \({kind}\) than units.segments: frame"):
+        extract_items([stimuli], corpus.centroids, [out], corpus.settings.model_copy(update={"segments": "frame"}))
 
 
 def drawn(encoder, cuts, alignment, units, seed):

@@ -12,7 +12,7 @@ from speechladder.settings.points import CODEBOOKS, FRACTION, LAYERS, MODELS, SA
 from speechladder.units.encoders.s3prl_environment import interpreter
 from speechladder.workflow.caches import RUN, caches
 from speechladder.workflow.config import checked
-from speechladder.workflow.rungs import spoken_rungs
+from speechladder.workflow.rungs import silent_rungs, spoken_rungs
 from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs, variability_config
 from speechladder.workflow.inputs import Inputs, flags
 from speechladder.workflow.lock import unlock
@@ -42,7 +42,14 @@ MFA_ENV = HOME / "envs" / "mfa.yaml"
 ALIGNER_ENV = MFA_ENV if MFA else ENV
 WORLD = S.corpus.name == "world"
 EXTERNAL = S.units.source == "external"
+FRAMES = not EXTERNAL and S.units.segments == "frame"  # the run makes a unit of each 50 Hz frame
 SPOKEN = spoken_rungs(S)
+if silent_rungs(S):
+    logger.warning(
+        f"{', '.join(silent_rungs(S))}: no continuation, since vocoders speak one unit for each 50 Hz frame and these units are "
+        f"{'those in units.path' if EXTERNAL else f'segments ({S.units.segments})'}. Their cells in the table stay empty "
+        "(docs/your-tokenizer.md, docs/units.md)"
+    )
 SHARDS = inputs.shards
 CUTS = expand("results/corpus/cuts.{shard}.jsonl.gz", shard=SHARDS)
 ALIGNMENT = expand("results/alignment/{shard}.parquet", shard=SHARDS)

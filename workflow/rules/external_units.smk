@@ -1,17 +1,9 @@
 # Units that the user's own tokenizer made (units.source: external), instead of units.smk: there is no encoder, no sample and no
 # codebook.
 from speechladder.units.external.read import files_of
-from speechladder.workflow.rungs import silent_rungs
 
 UNIT_FILES = list(map(str, files_of(S.units.path)))
 ITEM_UNIT_FILES = list(map(str, files_of(S.units.items_path or S.units.path)))
-
-
-if silent_rungs(S):
-    logger.warning(
-        f"{', '.join(silent_rungs(S))}: no continuation, since vocoders speak one unit for each 50 Hz frame and the units in "
-        "units.path are others. Their cells in the table stay empty (docs/your-tokenizer.md)"
-    )
 
 
 rule partition_units:

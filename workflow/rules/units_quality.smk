@@ -35,8 +35,8 @@ rule units_quality:
         units=inputs.units,
         stimuli=ITEMS,
         item_units=inputs.item_units,
-        centroids=[] if EXTERNAL else "results/units/centroids.safetensors",
-        features_abx="results/units/abx.json" if S.units.abx_minutes and not EXTERNAL else [],
+        centroids="results/units/centroids.safetensors" if FRAMES else [],
+        features_abx="results/units/abx.json" if S.units.abx_minutes and FRAMES else [],
     output:
         "results/units/quality.json",
     log:

@@ -11,6 +11,16 @@ def frame_centres(frames: int) -> np.ndarray:
     return (np.arange(frames) * HOP + RECEPTIVE_FIELD // 2) / SAMPLE_RATE
 
 
+def at_frames(starts: np.ndarray, frames: int) -> np.ndarray:
+    """(frames,) int64: which of contiguous spans holds the centre of each frame; `starts` are seconds, in order.
+
+    A frame on a boundary belongs to the span that starts there; a frame after the last span belongs to the last.
+    """
+    # Times are multiples of a sample. The small shift keeps a start of 0.0125 that is stored as 0.01250000001 in its
+    # frame.
+    return np.searchsorted(starts[1:], frame_centres(frames) + 1e-6, side="right")
+
+
 def frame_labels(phones: list[Span], frames: int) -> list[str]:
     """The label of the phone at the centre of each frame; `frames` labels.
 
@@ -21,8 +31,4 @@ def frame_labels(phones: list[Span], frames: int) -> list[str]:
         return []
     if not phones:
         raise ValueError("no phones to label the frames with")
-    starts = np.array([p.start for p in phones[1:]])
-    # Times are multiples of a sample. The small shift keeps a start of 0.0125 that is stored as 0.01250000001 in its
-    # frame.
-    at = np.searchsorted(starts, frame_centres(frames) + 1e-6, side="right")
-    return [phones[i].label for i in at]
+    return [phones[i].label for i in at_frames(np.array([p.start for p in phones]), frames)]

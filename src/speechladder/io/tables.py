@@ -24,7 +24,8 @@ ALIGNMENT = pa.schema(
 # Where the files of a tar lie, so that each can be read without unpacking any.
 INDEX = pa.schema([("member", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])  # offset and size in bytes
 UNITS = pa.schema([("id", pa.string()), ("units", pa.list_(pa.uint16()))])
-# The user's own units (units.source: external), which are not 50 a second; the metadata has their `rate`, 0 for none.
+# Units that are not 50 a second: the user's own (units.source: external), and segments (units.segments). The metadata
+# has `rate`, frames per second, 0 for none; no UNITS table has it.
 EXTERNAL_UNITS = pa.schema(
     [
         *UNITS,

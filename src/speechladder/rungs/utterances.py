@@ -280,8 +280,8 @@ def read_items(
 
 
 def _is_given(table: pa.Table) -> bool:
-    """Whether units are the user's own (io.tables.EXTERNAL_UNITS), of whatever rate."""
-    return (table.schema.metadata or {}).get(b"source") == b"external"
+    """Whether units are not those of 50 Hz frames (io.tables.EXTERNAL_UNITS): the user's own, or segments."""
+    return b"rate" in (table.schema.metadata or {})
 
 
 def read_units(path: str | Path) -> dict[str, np.ndarray]:

@@ -71,7 +71,8 @@ class Units(Section):
     sample_frames: int = Field(
         100_000,
         ge=100,
-        description="Number of frames that k-means is trained on. They are drawn by seed from the train split of all shards.",
+        description="Number of frames that k-means is trained on. They are drawn by seed from the train split of all shards. "
+        "segments: number of segments.",
     )
     iterations: int = Field(20, ge=1, description="Number of Lloyd iterations.")
     max_points_per_centroid: int = Field(
@@ -113,7 +114,8 @@ class Units(Section):
     )
     sample_silence: Fraction = Field(
         1.0,
-        description="The largest share of the sample that frames aligned as SIL may have. 1 sets no limit.",
+        description="The largest share of the sample that frames aligned as SIL may have. 1 sets no limit. Segments have no "
+        "limit (segments).",
     )
     sample_gigabytes: float = Field(
         8.0,
@@ -152,8 +154,8 @@ class Units(Section):
     segment_penalty: float = Field(
         1.0,
         gt=0,
-        description="segments: auto: the cost of a segment, as a multiple of the mean squared change of the features between "
-        "neighbouring frames of the utterance. A higher cost gives fewer segments.",
+        description="segments: auto: the cost of a segment, as a multiple of the mean squared distance of the utterance's "
+        "frames to their mean. A higher cost gives fewer segments.",
     )
     labels: Literal["none", "phones"] = Field(
         "none",

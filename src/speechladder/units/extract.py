@@ -3,20 +3,26 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from speechladder.constants import FRAME_RATE
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.io.columns import batches, growing_table
 from speechladder.io.errors import UserError
 from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
-from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, read_table
+from speechladder.io.tables import ALIGNMENT, EXTERNAL_UNITS, ITEMS, UNITS, read_table
 from speechladder.settings import Corpus, Units
 from speechladder.units.codebook import Codebook, load_codebook
 from speechladder.units.decode import Job, Wave, waves
 from speechladder.units.encoders.base import Encoder
 from speechladder.units.encoders.factory import open_encoder
 from speechladder.units.normalise import Normaliser
-from speechladder.units.stream import Quantiser, units_of
+from speechladder.units.segments import SegmentQuantiser, aligned_times, collapse, made_of, needs_alignment
+from speechladder.units.stream import Quantise, Quantiser, units_of
 
 ROWS = 4096  # utterances in a row group; they are held in memory until they are written
 
@@ -34,6 +40,7 @@ def extract_units(
 ) -> None:
     """Turn the speech of a shard, or of the items of benchmarks, into units: UNITS tables.
 
+    If units are segments, the tables are EXTERNAL_UNITS, with the duration of each unit in 50 Hz frames.
     Raise UserError if an input is missing, and as `extract_shard` and `extract_items` do.
 
     Args:
@@ -58,7 +65,37 @@ def extract_units(
 def _open(units: Units, centroids: Path, speakers: Sequence[Path]) -> tuple[Encoder, Codebook, Quantiser]:
     encoder = open_encoder(units)
     book = load_codebook(centroids, encoder.provenance)
+    sample, wanted = book.provenance.get("sample", {}), made_of(units)
+    if {name: sample[name] for name in ("segments", "segment_penalty") if name in sample} != wanted:
+        was, now = (str(about.get("segments", "frame")) for about in (sample, wanted))
+        raise UserError(
+            f"{centroids}: the codebook was made from segments of another kind ({was}) than units.segments: {now}, or "
+            "with another units.segment_penalty; delete the sample and the codebook and run again"
+        )
     return encoder, book, Quantiser.of(book, Normaliser.matching(book.provenance, speakers), encoder.device)
+
+
+def _quantise(quantiser: Quantiser, units: Units, table: pa.Table, key: str) -> Quantise:
+    """What makes units of features, of the utterances or items in `table`; see segments.aligned_times."""
+    if units.segments == "frame":
+        return quantiser
+    times = aligned_times(table, units.segments, key) if needs_alignment(units) else lambda name: None
+    return SegmentQuantiser(quantiser, units, times)
+
+
+def _schema(encoder: Encoder, book: Codebook, units: Units) -> pa.Schema:
+    if units.segments == "frame":
+        return UNITS.with_metadata(metadata(encoder, book))
+    segments = {"rate": f"{FRAME_RATE:g}", "segments": units.segments}
+    return EXTERNAL_UNITS.with_metadata(metadata(encoder, book) | segments)
+
+
+def _row(job: Job, found: np.ndarray, units: Units) -> dict[str, list[Any]]:
+    """An utterance as a row of the table; `found` (rows, frames) is what the quantiser made of it."""
+    if units.segments == "frame":
+        return {"id": [job.id], "units": [found[0]]}
+    segments, durations = collapse(found)
+    return {"id": [job.id], "units": [segments], "durations": [durations], "seconds": [job.seconds]}
 
 
 def metadata(encoder: Encoder, book: Codebook) -> dict[str, str]:
@@ -97,9 +134,10 @@ def extract_shard(
     the codebook belongs to another encoder.
     """
     encoder, book, quantiser = _open(units, centroids, speakers)
-    table = read_table(alignment, ALIGNMENT, columns=["id", "seconds"])
+    spans = ["words", "phones"] * needs_alignment(units)
+    table = read_table(alignment, ALIGNMENT, columns=["id", "seconds", *spans])
     aligned, total = set(table["id"].to_pylist()), sum(table["seconds"].to_pylist())
-    rejects = Rejects()
+    rejects, quantise = Rejects(), _quantise(quantiser, units, table, "id")
 
     def readable() -> Iterator[tuple[Job, Wave]]:
         for job, wave in waves(jobs_of(c for c in read_cuts(cuts) if c.id in aligned), workers(units, encoder)):
@@ -108,10 +146,10 @@ def extract_shard(
             else:
                 yield job, wave
 
-    with growing_table(out, UNITS.with_metadata(metadata(encoder, book)), ROWS) as rows:
+    with growing_table(out, _schema(encoder, book, units), ROWS) as rows:
         with progress(f"units {out.stem}", total, "h of speech per h") as meter:
-            for job, (found,) in units_of(encoder, [quantiser], readable(), meter):
-                rows.append({"id": [job.id], "units": [found]})
+            for job, found in units_of(encoder, [quantise], readable(), meter):
+                rows.append(_row(job, found, units))
         rejects.write(rejected, len(aligned), max_rejected)
 
 
@@ -134,13 +172,15 @@ def extract_items(
     """
     encoder, book, quantiser = _open(units, centroids, speakers)
     for path, target in zip(items, out, strict=True):
-        total = sum(read_table(path, ITEMS, columns=["item", "seconds"])["seconds"].to_pylist())
+        spans = ["words", "phones"] * needs_alignment(units)
+        table = read_table(path, ITEMS, columns=["item", "seconds", *spans])
+        quantise = _quantise(quantiser, units, table, "item")
         with (
-            growing_table(target, UNITS.with_metadata(metadata(encoder, book)), ROWS) as rows,
-            progress(f"units {path.parent.name}", total, "h of speech per h") as meter,
+            growing_table(target, _schema(encoder, book, units), ROWS) as rows,
+            progress(f"units {path.parent.name}", sum(table["seconds"].to_pylist()), "h of speech per h") as meter,
         ):
-            for job, (found,) in units_of(encoder, [quantiser], item_waves(path, workers(units, encoder)), meter):
-                rows.append({"id": [job.id], "units": [found]})
+            for job, found in units_of(encoder, [quantise], item_waves(path, workers(units, encoder)), meter):
+                rows.append(_row(job, found, units))
 
 
 def item_waves(path: Path, count: int) -> Iterator[tuple[Job, Wave]]:

@@ -1,15 +1,17 @@
 """Draw the frames that k-means is trained on, from the train split of all shards."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import torch
 
 from speechladder.alignment.frames import frame_labels
 from speechladder.constants import SAMPLE_RATE
-from speechladder.corpora.cuts import read_cuts
+from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.corpora.phones import SIL
 from speechladder.io.audio import AudioError, frame_count
 from speechladder.io.errors import UserError, paired
@@ -24,6 +26,9 @@ from speechladder.units.encoders.factory import open_encoder
 from speechladder.units.kmeans.bottom_k import BottomKSample, Candidate, SpeakerQuota, choose_frames
 from speechladder.units.kmeans.store import Store
 from speechladder.units.normalise import Normaliser
+from speechladder.units.segments import aligned_times, made_of, needs_alignment, pool, starts_of
+
+_USUAL = 10  # frames of a segment of units.segments: auto, by which utterances are chosen before they are encoded
 
 
 def choose_utterances(
@@ -31,22 +36,37 @@ def choose_utterances(
 ) -> tuple[BottomKSample, int]:
     """(the chosen utterances of all shards, frames of the whole train split). Only aligned utterances count."""
     chosen, total = BottomKSample(units.sample_frames, units.sample_by_speaker, units.sample_silence), 0
-    columns = ["id", "phones"] if units.sample_silence < 1 else ["id"]
+    columns = ["id", "words", "phones"] if needs_alignment(units) or units.sample_silence < 1 else ["id"]
     for cuts_path, alignment_path in paired(cuts=cuts, alignment=alignment):
         table = read_table(alignment_path, ALIGNMENT, columns=columns)
-        at = {name: row for row, name in enumerate(table["id"].to_pylist())}
+        candidate, aligned = _candidates(table, units, seed), set(table["id"].to_pylist())
         for cut in read_cuts(cuts_path):
-            if cut.split != "train" or cut.id not in at:
-                continue
-            count = frame_count(round(cut.duration * SAMPLE_RATE))
-            silent = None
-            if units.sample_silence < 1:
-                labels = frame_labels(from_rows(table["phones"][at[cut.id]].as_py()), count)
-                silent = np.array([label == SIL for label in labels], bool)
-            chosen.add(Candidate(stable_hash("units sample", seed, cut.id), cut, count, silent))
-            total += count
+            if cut.split == "train" and cut.id in aligned:
+                chosen.add(candidate(cut))
+                total += frame_count(round(cut.duration * SAMPLE_RATE))
         chosen.trim()
     return chosen, total
+
+
+def _candidates(table: pa.Table, units: Units, seed: int) -> Callable[[Cut], Candidate]:
+    """What makes a candidate of an utterance of this alignment. If units are segments, silence is not limited."""
+    at = {name: row for row, name in enumerate(table["id"].to_pylist())}
+    times = aligned_times(table, units.segments) if needs_alignment(units) else None
+
+    def candidate(cut: Cut) -> Candidate:
+        order, count = stable_hash("units sample", seed, cut.id), frame_count(round(cut.duration * SAMPLE_RATE))
+        if times:
+            found = times(cut.id)
+            return Candidate(order, cut, len(found), times=found)
+        if units.segments != "frame":
+            return Candidate(order, cut, max(1, count // _USUAL))
+        silent = None
+        if units.sample_silence < 1:
+            labels = frame_labels(from_rows(table["phones"][at[cut.id]].as_py()), count)
+            silent = np.array([label == SIL for label in labels], bool)
+        return Candidate(order, cut, count, silent)
+
+    return candidate
 
 
 @dataclass
@@ -90,12 +110,12 @@ def _encoded(encoder: Encoder, queue: list[Candidate], seen: Drawing) -> Iterato
 def encode_quotas(
     encoder: Encoder,
     quotas: Sequence[SpeakerQuota],
-    silence: float,
+    units: Units,
     seed: int,
     normaliser: Normaliser,
     sink: Callable[[np.ndarray], None],
 ) -> Drawing:
-    """Encode utterances until every quota is met. `sink` gets the frames, normalised.
+    """Encode utterances until every quota is met. `sink` gets the frames, normalised, or the means of segments.
 
     Raise UserError if none of the utterances is readable.
     """
@@ -104,8 +124,9 @@ def encode_quotas(
         for quota in quotas:
             have = 0
             for chosen, features in _encoded(encoder, quota.candidates, seen):
-                keep = choose_frames(chosen, len(features), quota.share, silence, seed)[: quota.quota - have]
-                sink(normaliser.apply(features, chosen.cut.speaker)[keep])
+                rows = _pooled(normaliser.apply(features, chosen.cut.speaker), units, chosen)
+                keep = choose_frames(chosen, len(rows), quota.share, units.sample_silence, seed)[: quota.quota - have]
+                sink(rows[keep])
                 have += len(keep)
                 seen.count(chosen, keep)
                 meter.advance(len(keep))
@@ -117,6 +138,14 @@ def encode_quotas(
     return seen
 
 
+def _pooled(features: np.ndarray, units: Units, chosen: Candidate) -> np.ndarray:
+    """The features of an utterance's segments; those of its frames if these are the units."""
+    if units.segments == "frame":
+        return features
+    values = torch.from_numpy(features)
+    return pool(values, starts_of(values, units, chosen.times)).numpy()
+
+
 def plan_sample(
     cuts: Sequence[Path], alignment: Sequence[Path], units: Units, seed: int
 ) -> tuple[list[SpeakerQuota], dict[str, Any]]:
@@ -126,7 +155,7 @@ def plan_sample(
     frames, drawn without replacement, until there are `units.sample_frames`. The share is a half; it is larger only if
     the split has less than twice as many frames. So every frame of the split is equally likely, and the sample covers
     as many speakers as the split offers. `units.sample_by_speaker` does the same within each speaker, and
-    `units.sample_silence` limits silence (kmeans.bottom_k).
+    `units.sample_silence` limits silence (kmeans.bottom_k). If units are segments, these are drawn instead of frames.
     """
     chosen, total = choose_utterances(cuts, alignment, units, seed)
     quotas = chosen.quotas()
@@ -140,8 +169,12 @@ def plan_sample(
         words = f"train utterances of all shards by hash of seed and id, {whose}"
         policy = {"policy": words, "silence_cap": units.sample_silence, "frames_available": chosen.available}
     else:
-        share = quotas[0].share
-        policy = {"policy": f"{share:.6g} of each utterance's frames, train utterances by hash of seed and id"}
+        share, what = quotas[0].share, "frames" if units.segments == "frame" else "segments"
+        policy = {"policy": f"{share:.6g} of each utterance's {what}, train utterances by hash of seed and id"}
+    if units.segments == "auto":  # their number is not known before the end
+        most = units.sample_frames // len(quotas)
+        quotas = [replace(q, quota=max(q.quota, most)) if q.share == 1 else q for q in quotas]
+    policy |= made_of(units)
     return quotas, {**policy, "seed": seed, "frames_wanted": units.sample_frames, "frames_in_split": total}
 
 
@@ -176,7 +209,7 @@ def draw_sample(
 ) -> dict[str, Any]:
     """Give `sink` the frames of the sample, (n, dim) float32, as `normaliser` makes them. Return the provenance."""
     quotas, policy = plan_sample(cuts, alignment, units, seed)
-    seen = encode_quotas(encoder, quotas, units.sample_silence, seed, normaliser, sink)
+    seen = encode_quotas(encoder, quotas, units, seed, normaliser, sink)
     return {**_provenance(encoder, policy, units, seen), **normaliser.provenance}
 
 
@@ -189,6 +222,8 @@ def write_sample(
     speakers: Sequence[Path] = (),
 ) -> None:
     """Draw the frames that k-means is trained on: `features` (frames, dim) float32, under units.normalisation.
+
+    With units.segments they are means of segments, and a row of `features` is a segment.
 
     Raise UserError if the train split has no aligned and readable utterance.
 

@@ -1,7 +1,7 @@
 """Turn a stream of waveforms into units, in order, with batches in flight on the device."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from speechladder.units.encoders.base import Encoder, Features
 from speechladder.units.nearest import Nearest
 from speechladder.units.normalise import Normaliser
 
+# The features of utterances, each (frames, dim) float32, to (rows, frames of all) int32 on the device.
+Quantise = Callable[[list[torch.Tensor], list[Job]], torch.Tensor]
 _IN_FLIGHT = 2  # batches that are sent to the device before the units of the first are fetched
 
 
@@ -31,14 +33,14 @@ class Quantiser:
         """The quantiser of a codebook on a device."""
         return cls(normaliser, Nearest(codebook.centroids, device))
 
-    def __call__(self, features: list[torch.Tensor], speakers: list[str]) -> torch.Tensor:
-        """Map features, each (frames, dim) float32 of an utterance, to all their units, int32 on the device."""
-        pairs = zip(features, speakers, strict=True)
-        return self.nearest(torch.cat([self.normaliser.apply(x, speaker) for x, speaker in pairs]))
+    def __call__(self, features: list[torch.Tensor], jobs: list[Job]) -> torch.Tensor:
+        """Map features, each (frames, dim) float32 of an utterance, to all their units, (1, frames) int32."""
+        pairs = zip(features, jobs, strict=True)
+        return self.nearest(torch.cat([self.normaliser.apply(x, job.speaker) for x, job in pairs]))[None]
 
 
 class _Flight:
-    """The units of a batch by each codebook, (codebooks, frames), on their way from the device to this process."""
+    """What the quantisers made of a batch, (rows, frames), on its way from the device to this process."""
 
     def __init__(self, positions: list[int], lengths: list[int], units: torch.Tensor) -> None:
         self.positions, self.lengths, self.units, self.event = positions, lengths, units, None
@@ -49,7 +51,7 @@ class _Flight:
             self.event.record()
 
     def land(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(position, (codebooks, frames) uint16) of each utterance. Waits for the device."""
+        """(position, (rows, frames) uint16) of each utterance. Waits for the device."""
         if self.event:
             self.event.synchronize()
         ends = np.cumsum(self.lengths)[:-1]
@@ -57,9 +59,9 @@ class _Flight:
 
 
 def units_of(
-    encoder: Encoder, quantisers: Sequence[Quantiser], speech: Iterable[tuple[Job, Wave]], meter: Meter
+    encoder: Encoder, quantisers: Sequence[Quantise], speech: Iterable[tuple[Job, Wave]], meter: Meter
 ) -> Iterator[tuple[Job, np.ndarray]]:
-    """Yield each utterance with its units by each quantiser, (quantisers, frames) uint16, in order.
+    """Yield each utterance with the rows of all quantisers, (rows, frames) uint16, in order; a Quantiser has one row.
 
     Speech is encoded once, whatever the number of codebooks. `encoder.ahead` seconds are read ahead, so that the
     utterances of a batch have similar lengths. At most two such windows are in memory. `meter` counts seconds.
@@ -90,9 +92,9 @@ def _seconds(row: tuple[Job, Wave]) -> float:
     return len(row[1].samples) / SAMPLE_RATE
 
 
-def _launch(batch: Features, window: list[tuple[Job, Wave]], first: int, quantisers: Sequence[Quantiser]) -> _Flight:
+def _launch(batch: Features, window: list[tuple[Job, Wave]], first: int, quantisers: Sequence[Quantise]) -> _Flight:
     """Start computing the units of a batch. `first` is the position of the window's first utterance."""
     features = [values for _, values in batch]
-    speakers = [window[index][0].speaker for index, _ in batch]
-    units = torch.stack([quantiser(features, speakers) for quantiser in quantisers])
+    jobs = [window[index][0] for index, _ in batch]
+    units = torch.cat([quantiser(features, jobs) for quantiser in quantisers])
     return _Flight([first + index for index, _ in batch], [len(values) for values in features], units)

@@ -70,6 +70,8 @@ class SweepInputs:
                 "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: "
                 "external has neither; leave units.source out, or compare tokenizers by a run of each (--directory)"
             )
+        if settings.units.segments != "frame":
+            raise UserError("results/units_sweep.csv: its points are units of frames; leave units.segments out")
         if self.trained and "phone-repeat" not in settings.rungs:
             raise UserError("results/units_sweep.csv: factor C is the step from phone-repeat; add it to rungs")
         check_sweep(settings, self.inputs.home)

@@ -21,7 +21,7 @@ def units_are_frames(settings: Settings) -> bool:
     """Whether there is one unit for each 50 Hz frame. Vocoders, and continuations of units, need that."""
     units = settings.units
     if units.source != "external":
-        return True
+        return units.segments == "frame"
     from speechladder.units.external.read import has_durations
 
     return units.rate == 50 and (units.repeat or not has_durations(units.path))

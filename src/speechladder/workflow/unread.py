@@ -42,8 +42,8 @@ def _units(settings: Settings, wildcards: Any) -> set[str]:
 
 
 def _clusters(settings: Settings, wildcards: Any) -> set[str]:
-    """A codebook says how many clusters it has; units from elsewhere do not."""
-    return set() if settings.units.source == "external" else {"units.clusters"}
+    """A codebook says how many clusters it has. Units from elsewhere do not, and segments are measured as those are."""
+    return {"units.clusters"} if settings.units.source != "external" and settings.units.segments == "frame" else set()
 
 
 def _aligner(settings: Settings, wildcards: Any) -> set[str]:

@@ -24,13 +24,15 @@ SPARE = 1.2  # factor on what is needed, since some audio turns out to be unread
 class Candidate:
     """An utterance. `order` is its place in the drawing order, a hash of seed and id.
 
-    `silent` (frames,) bool marks the frames that the alignment calls SIL; None if silence is not limited.
+    `silent` (frames,) bool marks the frames that the alignment calls SIL; None if silence is not limited. If units are
+    segments, `frames` counts segments, and `times` (segments,) has their starts in seconds, if they are aligned.
     """
 
     order: int
     cut: Cut
     frames: int
     silent: np.ndarray | None = None
+    times: np.ndarray | None = None
 
 
 @dataclass
