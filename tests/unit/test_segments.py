@@ -69,7 +69,7 @@ def test_segments_are_those_of_the_alignment_and_a_pause_is_one(kind, starts):
 
 def test_a_segment_without_the_centre_of_a_frame_is_left_out():
     found = segments.starts_of(torch.zeros(4, 2), Units(segments="phone"), np.array([0, 0.014, 0.0301, 0.0302, 1.0]))
-    assert found.tolist() == [True, False, True, False]  # centres at 0.0125, 0.0325, 0.0525, 0.0725 s
+    assert found.tolist() == [True, True, False, False]  # centres at 0.0125, 0.0325, 0.0525, 0.0725 s
     shifted = segments.starts_of(torch.zeros(4, 2), Units(segments="phone"), np.array([0, 0.001, 0.0525 + 1e-9]))
     assert shifted.tolist() == [True, False, True, False]
 

@@ -152,7 +152,7 @@ class Units(Section):
         "found in the features, without labels.",
     )
     segment_penalty: float = Field(
-        1.0,
+        3.0,
         gt=0,
         description="segments: auto: the cost of a segment, as a multiple of the mean squared distance of the utterance's "
         "frames to their mean. A higher cost gives fewer segments.",
