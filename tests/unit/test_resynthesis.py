@@ -18,6 +18,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.tables import EXTERNAL_UNITS, REFERENCE, UNITS, read_table, write_table
 from speechladder.settings import Analysis, Continuation, load
 from speechladder.units.durations import expand
+from speechladder.workflow.grids import QuestionInputs
 from speechladder.workflow.inputs import Inputs
 
 ANALYSIS = Analysis(resamples=500)
@@ -209,3 +210,9 @@ def test_a_point_is_compared_with_the_run_and_the_run_with_nothing(root):
     found = Inputs(load({}), root)
     assert found.own_resynthesis(SimpleNamespace(point="")) == []
     assert found.own_resynthesis(SimpleNamespace(point="x/")) == "results/continuation/resynthesis.parquet"
+
+
+def test_every_arm_and_the_run_itself_once(root):
+    settings = {"questions": {"arms": ["segments-word", "utterance-norm"]}, "units": {"normalisation": "utterance"}}
+    found = QuestionInputs(Inputs(load(settings), root)).arm_resynthesis(None)  # the second arm is the run itself
+    assert found == ["results/units/resynthesis.json", "results/questions/segments-word/units/resynthesis.json"]
