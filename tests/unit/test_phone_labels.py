@@ -14,6 +14,7 @@ from speechladder.settings.units import PHONE_LABELS as VOCABULARY
 from speechladder.units.assign import assign
 from speechladder.units.classifier import fit_classifier
 from speechladder.units.codebook import Codebook, load_codebook, train_codebook
+from speechladder.units.decode import Job
 from speechladder.units.labels import PHONE_LABELS, draw_labelled, label_frames
 from speechladder.units.nearest import Highest
 from speechladder.units.normalise import Normaliser
@@ -62,7 +63,7 @@ def test_assignment_is_the_highest_score(fitted):
     book = Codebook(np.zeros((4, 6), np.float32), {}, (fitted.weights, fitted.biases))
     assert book.assign(features).tolist() == scores.argmax(1).tolist()
     quantiser = Quantiser.of(book, Normaliser.none(), CPU)
-    got = quantiser([torch.from_numpy(features)], ["s"])
+    (got,) = quantiser([torch.from_numpy(features)], [Job("u", "s", b"", 1.0)])
     assert got.dtype == torch.int32 and got.tolist() == scores.argmax(1).tolist()
 
 
