@@ -5,9 +5,10 @@ It is compared with its base, from which it differs in one thing (settings.cause
 (analysis.factors). Holm's adjustment is over all rows of one task and norm. An id must stand for the same texts in all
 runs.
 
-How much of factor C one flat voice gives back is 1 - C_flat / C: C_flat is the step from phone-repeat to units in a
-corpus of one flat voice, and C the same step in the run's own speech, or in the corpus with every cause. Each resample
-draws ids once for all four rungs, and seeds for each of them.
+How much of factor C one flat voice gives back is what its units gain over those of the run's own speech, or of the
+corpus with every cause, as a share of the C of that speech. The step C within the flat voice stands beside it: it also
+holds what that voice's durations do to phone-repeat. Each resample draws ids once for all four rungs, and seeds for
+each of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ COLUMNS = (
 )
 SHARE_COLUMNS = (
     *("of", "task", "norm", "ids", *interval_columns("c"), *interval_columns("c_flat")),
-    *(*interval_columns("given_back"), *interval_columns("recovered"), "floor"),
+    *(*interval_columns("c_change"), *interval_columns("given_back"), *interval_columns("recovered"), "floor"),
 )
 
 
@@ -196,8 +197,9 @@ def _step(row: Row, scores: Scores, task: str, norm: str, seed: int, analysis: A
 def write_share(rows: Sequence[Row], scores: Scores, out: Path, seed: int, analysis: Analysis) -> None:
     """Write `out`: how much of factor C one flat voice gives back, of the run's C and of that with every cause.
 
-    `c`, `c_flat` and `given_back` (c_flat - c) are in points, `recovered` in percent of C. It is empty if the interval
-    of C holds 0, and if phone-repeat is at the floor (`floor`). The table has no rows without a flat voice.
+    `c`, `c_flat`, `c_change` (c_flat - c) and `given_back` (units of the flat voice less units of the other speech) are
+    in points, `recovered` in percent of C. It is empty if the interval of C holds 0, and if phone-repeat is at the
+    floor (`floor`). The table has no rows without a flat voice.
     """
     names = {row.name for row in rows}
     ends = {RUN: (PHONES, RUN), ALL: (phones_of(ALL), ALL)}
@@ -218,13 +220,13 @@ def write_share(rows: Sequence[Row], scores: Scores, out: Path, seed: int, analy
     write_csv(out, SHARE_COLUMNS, found)
 
 
-_PARTS = ("c", "c_flat", "given_back", "recovered")
+_PARTS = ("c", "c_flat", "c_change", "given_back", "recovered")
 
 
 def _share(means: np.ndarray) -> np.ndarray:
-    """The parts (4, resamples) from the accuracies of phones and units, in the full and in the flat speech."""
+    """The parts (5, resamples) from the accuracies of phones and units, in the full and in the flat speech."""
     phones, units, flat_phones, flat_units = means
     full, flat = units - phones, flat_units - flat_phones
     # a resample may have no factor C at all; what is divided by nearly nothing lies beyond every end of an interval
     whole = np.where(np.abs(full) < 1e-9, np.copysign(1e-9, full), full)
-    return np.stack([full, flat, flat - full, 1 - flat / whole])
+    return np.stack([full, flat, flat - full, flat_units - units, (flat_units - units) / -whole])

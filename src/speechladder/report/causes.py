@@ -95,6 +95,8 @@ def draw_causes(path: Path, folder: Path) -> Figure:
             axis.grid(axis="x", color="0.92")
             axis.xaxis.set_major_locator(MaxNLocator(6))
             axis.tick_params(axis="y", length=0)
+        axes[0].autoscale_view()
+        axes[0].set_xlim(right=105)  # a step from 100 has room for its size
         axes[0].set_ylim(len(stages) - 0.5, -0.5)
         axes[0].set_yticks(range(len(stages)), [STAGES[name] for name in stages])
         if causes:
@@ -132,7 +134,6 @@ def _waterfall(axis: Axes, cells: dict[tuple[str, str], Row], stages: Sequence[s
                 color=colour,
             )
         _both_norms(axis, at, cells, name, "accuracy", "0.15")
-    axis.set_xlim(right=105)  # a step from 100 has room for its size
 
 
 def _causes(axis: Axes, cells: dict[tuple[str, str], Row], causes: Sequence[str]) -> None:

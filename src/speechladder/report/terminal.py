@@ -13,6 +13,7 @@ from speechladder.io.files import read_json
 from speechladder.report.notes import causes_notes, floor_notes, seeds_note, twos_note, types_notes, variability_notes
 
 PLAIN_WIDTH = 100  # columns if stdout is no terminal
+CAUSES_WIDTH = 116  # columns that the longest rows of causes.csv take
 CONTINUATION_TITLES = ("rung", "PPL", "ceiling", "babble", "dist-2", "words/s", "empty")
 CONTINUATION = (
     *("rung", *interval_columns("ppl"), "ceiling", "text_ceiling", "floor", "babble"),
@@ -48,8 +49,10 @@ def show_causes(results: Path, file: TextIO | None = None, width: int | None = N
     path = results / "causes.csv"
     rows = [row for row in read_csv(path, CAUSES) if row["norm"] == "sum"]
     console = _console(file, width)
+    if width is None:
+        console.width = max(console.width, CAUSES_WIDTH)  # a narrower terminal breaks lines, and no figure is cut off
     table = _table(
-        "Difference to the row after 'against', in points with interval; * after p (Holm) below 0.05",
+        "Difference to the other row in points; *: p (Holm) below 0.05; ~: that row is at the floor",
         ["rung or corpus", "against", *(task.short_title for task in TASKS.values())],
     )
     cells = {(row["name"], row["task"]): row for row in rows}
@@ -69,9 +72,9 @@ def show_causes(results: Path, file: TextIO | None = None, width: int | None = N
 
 
 def _difference(row: dict[str, str]) -> str:
-    """'-5.1 [-7.9, -2.5]*', with 'floor' where no loss can show."""
+    """'-5.1 [-7.9, -2.5]*', with '~' where no loss can show."""
     value, low, high = (row[column] for column in interval_columns("difference"))
-    return f"{value} [{low}, {high}]" + "*" * (float(row["p_holm"]) < 0.05) + " floor" * (row["floor"] == "true")
+    return f"{value} [{low}, {high}]" + "*" * (float(row["p_holm"]) < 0.05) + "~" * (row["floor"] == "true")
 
 
 def _console(file: TextIO | None, width: int | None) -> Console:
