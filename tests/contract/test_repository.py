@@ -31,6 +31,7 @@ def test_generated_files_are_what_the_settings_say():
 LOADS = {
     "check_s3prl.py": {"torch"},  # the encoder itself: torch types in its class and functions
     "extract_units.py": {"torch"},  # units.stream, which quantises on the device
+    "sample_features.py": {"torch"},  # units.segments, which uses units.stream
     "sweep_quality.py": {"torch"},  # units.stream
     "train_vocoder.py": {"torch"},  # the vocoder is a torch module
     "continue_rung.py": {"torch", "transformers"},  # lm.model, whose architectures are classes of transformers
