@@ -73,6 +73,14 @@ def test_the_card_says_what_the_hub_asks_for_and_the_tokenizer_its_window(folder
     [
         (None, "world", "apache-2.0", [], None, "The speech is generated"),
         (None, "local", "unknown", [], None, "The speech is the user's own"),
+        (
+            None,
+            "librispeech-synthesized",
+            "apache-2.0",
+            ["openslr/librispeech_asr"],
+            None,
+            "speech is that of espeak-ng",
+        ),
         ("OWNER/NAME", "libriheavy", "unknown", ["pkufool/libriheavy"], "OWNER/NAME", "from the text LM OWNER/NAME"),
         (None, "", "unknown", [], None, "## Data\n60 training utterances"),
     ],

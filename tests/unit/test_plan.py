@@ -25,7 +25,7 @@ from speechladder.plan import costs, page, rates, speech, stages
 from speechladder.plan.context import Context
 from speechladder.plan.inputs import File, Job, Jobs, Machine, find_machine, parse_jobs
 from speechladder.plan.rates import Figure
-from speechladder.plan.speech import Hours, Measured, find_hours
+from speechladder.plan.speech import SPOKEN, Hours, Measured, find_hours
 from speechladder.settings import LM, STAGES, WORLD_HOURS, load
 from speechladder.units.encoders.compute import HUBERT_LARGE, encoder_flops
 from speechladder.workflow.presets import configuration, preset_file
@@ -529,6 +529,9 @@ def test_hours_of_the_world_and_of_a_folder(tmp_path):
     (tmp_path / "a" / "b" / "broken.flac").write_bytes(b"no")
     local = {"corpus": {"name": "local", "path": str(tmp_path)}, "alignment": {"aligner": "pocketsphinx"}}
     assert hours(load(local), tmp_path).total == pytest.approx(0.01)
+    local["corpus"]["speech"] = "synthesized"
+    spoken = hours(load(local), tmp_path)
+    assert (spoken.total, spoken.basis) == (pytest.approx(0.01 * SPOKEN), "assumed")
     empty = {"corpus": {"name": "local", "path": str(tmp_path / "none")}, "alignment": {"aligner": "pocketsphinx"}}
     with pytest.raises(UserError, match=r"corpus.path: no audio"):
         hours(load(empty), tmp_path)

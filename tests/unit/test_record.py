@@ -98,6 +98,13 @@ def test_settings_that_are_raised_in_place_make_no_other_corpus(results):
     write_record(results, load(LIBRISPEECH))  # which depends on no seed, and whose items alone have voices
     check_same_corpus(results, load(LIBRISPEECH | {"seed": 1}))
     check_same_corpus(results, load({**LIBRISPEECH, "corpus": LIBRISPEECH["corpus"] | {"variability": 0}}))
+    spoken = {**LIBRISPEECH, "corpus": LIBRISPEECH["corpus"] | {"speech": "synthesized"}}
+    with pytest.raises(UserError, match=r"corpus\.speech: recorded there, synthesized here"):
+        check_same_corpus(results, load(spoken))
+    write_record(results, load(spoken))  # which depends on the seed
+    check_same_corpus(results, load(spoken))
+    with pytest.raises(UserError, match="seed: 0 there, 1 here"):
+        check_same_corpus(results, load(spoken | {"seed": 1}))
 
 
 def test_a_corpus_is_replaced_on_purpose(results):

@@ -31,7 +31,7 @@ from speechladder.settings import (
 from speechladder.settings.corpus import Cause
 from speechladder.settings.tokens import PHONES, STRESSED_PHONES
 from speechladder.workflow.config import checked
-from speechladder.workflow.subruns import variability_config
+from speechladder.workflow.grids import synthesized_config, variability_config
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,17 @@ from speechladder.workflow.subruns import variability_config
         ({"tokens": {"phone_vocab": 89, "stress": True}}, ["tokens: phone_vocab: 89", "at least 90"]),
         ({"corpus": {"name": "local"}}, ["corpus.path", "--config corpus="]),
         ({"corpus": {"name": "local", "path": "x"}}, ["alignment.aligner: truth", "pocketsphinx"]),
+        (
+            {"corpus": {"speech": "synthesized"}},
+            ["speech: the world's speech is always synthesized", "leave speech out"],
+        ),
+        (
+            {
+                "corpus": {"name": "local", "path": "x", "speech": "synthesized"},
+                "alignment": {"aligner": "textgrids", "textgrids": "grids"},
+            },
+            ["alignment.textgrids: TextGrids have the times of the recordings", "write aligner: truth"],
+        ),
         (
             {
                 "corpus": {"name": "local", "path": "x", "max_seconds": 5},
@@ -263,6 +274,36 @@ def test_variability_levels_need_the_world():
 def test_the_order_of_causes_makes_no_other_corpus():
     assert Corpus(causes=["noise", "voices"]) == Corpus(causes=["voices", "noise"])
     assert list(get_args(Cause)) == list(CAUSES)
+
+
+def test_natural_against_synthetic_speech_needs_recordings_and_an_encoder(tmp_path):
+    given = {
+        "corpus": {"name": "librispeech", "archives": ["train-clean-100.tar.gz"]},
+        "alignment": {"aligner": "textgrids", "textgrids": "grids.zip"},
+        "downloads": {
+            "folder": str(tmp_path),
+            "files": {"train-clean-100.tar.gz": {"urls": ["https://me:password@host/x"], "bytes": 9}},
+        },
+    }
+    settings = load(given)
+    words = synthesized_config(settings)
+    found = load({word.partition("=")[0]: yaml.safe_load(word.partition("=")[2]) for word in shlex.split(words)})
+    assert found.corpus == settings.corpus.model_copy(update={"speech": "synthesized"})
+    assert (found.rungs, found.continuation.enabled) == (["phone-repeat", "speech-hubert"], False)
+    assert (found.scores.layers, found.scores.learning) == (False, False)
+    assert (found.alignment.aligner, found.alignment.textgrids) == ("pocketsphinx", None)  # which items have too
+    assert (found.units, found.lm, found.benchmarks) == (settings.units, settings.lm, settings.benchmarks)
+    (file,) = found.downloads.files.values()
+    assert (file.urls, file.bytes) == ([str(tmp_path / "train-clean-100.tar.gz")], 9) and "password" not in words
+    phones = given | {"alignment": {"aligner": "pocketsphinx"}}
+    again = phones | {"corpus": given["corpus"] | {"speech": "synthesized"}}
+    for config, message in (
+        ({}, "no recordings"),
+        (again, "no recordings"),
+        (phones | {"units": {"source": "external", "path": "x"}}, r"units\.source: external"),
+    ):
+        with pytest.raises(UserError, match=message):
+            synthesized_config(load(config))
 
 
 def test_an_encoder_of_another_kind_than_its_source_is_refused_before_any_job(root):

@@ -89,7 +89,15 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"corpus": {"causes": None}}, set()),  # a run without causes has the commands of before
         ({}, {"corpus": {"causes": []}}, {"build_corpus", "make_items", "make_prompts"}),
         ({}, {"corpus": {"text": "asr"}}, set()),  # of the world
-        ({}, {"corpus": {"min_seconds": 0.5}}, {"build_corpus"}),
+        ({}, {"corpus": {"min_seconds": 0.5}}, {"build_corpus", "speak_corpus"}),
+        (
+            {"corpus": {"name": "local", "path": "x"}, "alignment": {"aligner": "pocketsphinx"}},
+            {
+                "corpus": {"name": "local", "path": "x", "speech": "synthesized"},
+                "alignment": {"aligner": "pocketsphinx"},
+            },
+            set(),  # the cuts of the recordings stay, and another rule makes those of the run
+        ),
         ({}, {"alignment": {"beam": 1e-100}}, {"make_items", "alignment_quality"}),
         ({"alignment": {"aligner": "mfa"}}, {"alignment": {"aligner": "mfa", "beam": 1e-100}}, {"alignment_quality"}),
         (

@@ -27,6 +27,7 @@ KNOWN = {
     "dev-clean": 5.4, "dev-other": 5.3, "test-clean": 5.4, "test-other": 5.1,
 }  # fmt: skip
 UTTERANCE = {"libriheavy": 16.5, "librispeech": 12.3, "world": 9.0, "local": 12.0}  # seconds, mean
+SPOKEN = 0.72  # hours of synthesized speech for an hour of LibriSpeech's recordings (docs/log.md): fewer pauses
 # Sections of the settings that decide which utterances are used, and the tokens of a rung without units.
 SELECTED, TOKENS = (*CORPUS, "alignment", "units"), (*CORPUS, "alignment", "tokens")
 FROM_FILES = 1000  # pairs of pairs files, assumed
@@ -103,7 +104,15 @@ def find_hours(settings: Settings, measured: Measured) -> Hours:
         train -= other
     if corpus.hours is not None and corpus.hours < train and corpus.name != "world":
         train, source = corpus.hours, f"corpus.hours, and {source}"
-    return Hours(train, other, UTTERANCE[corpus.name], basis, source)
+    return _as_spoken(Hours(train, other, UTTERANCE[corpus.name], basis, source), settings)
+
+
+def _as_spoken(hours: Hours, settings: Settings) -> Hours:
+    """Return hours of recordings as those of the speech in their place, if the synthesizer speaks them again."""
+    if settings.corpus.speech == "recorded":
+        return hours
+    source = f"{hours.source}, spoken again in {SPOKEN} of the time"
+    return Hours(hours.train * SPOKEN, hours.other * SPOKEN, hours.utterance * SPOKEN, "assumed", source)
 
 
 def _of_parts(names: Sequence[str], part: str) -> tuple[float, float]:
@@ -153,7 +162,8 @@ def _counted(measured: Measured) -> Hours | None:
         splits = read_json(path)[key] if path else {}
         count, whole = (sum(row[column] for row in splits.values()) for column in ("utterances", "hours"))
         if count and whole:
-            return _hours(path, count, whole, splits.get("train", {}).get("hours", 0.0))
+            found = _hours(path, count, whole, splits.get("train", {}).get("hours", 0.0))
+            return found if rule == "audit_corpus" else _as_spoken(found, measured.settings)
     return None
 
 

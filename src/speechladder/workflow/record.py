@@ -18,7 +18,7 @@ SCHEMA = 1  # of the file; raise it when its fields change meaning
 CORPUS = ("seed", "corpus")  # settings that decide which speech a run has
 # Settings that make it another corpus. Others are changed in place: a rerun with a larger test split is no accident.
 IDENTITY = ("name", "path", "manifests", "archives", "text", "shards", "hours", "speech")
-# recordings depend on none of these, their texts spoken again on the seed
+# Recordings depend on none of these; their texts that are spoken again depend on the seed.
 WORLD_IDENTITY = ("seed", "corpus.variability", "corpus.causes")
 SHOWN = 4  # differences that an error lists
 
