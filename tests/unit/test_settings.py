@@ -31,7 +31,7 @@ from speechladder.settings import (
 from speechladder.settings.corpus import Cause
 from speechladder.settings.tokens import PHONES, STRESSED_PHONES
 from speechladder.workflow.config import checked
-from speechladder.workflow.grids import synthesized_config, variability_config
+from speechladder.workflow.subruns import synthesized_config, variability_config
 
 
 @pytest.mark.parametrize(
