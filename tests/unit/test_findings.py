@@ -135,13 +135,13 @@ def test_every_block_is_filled_and_nothing_else_changes(filled):
         ) - {"arm"}
         assert (
             "![questions](questions.png)" in here
-            and "shows no difference that can be seen, +4.0 [-1.0, 9.0] points" in here
+            and "shows no difference that can be seen, +4.0 [-1.0, +9.0] points" in here
         )
         assert claims(here) == [(4.0, 1.0, 9.0)]
     assert "(one seed)" in block_of(text, "OQ1") and "(floor)" in block_of(text, "OQ1")
     assert (page.parent / "questions.png").read_bytes() == b"png"
     causes = block_of(text, "CAUSES")
-    assert "one flat voice shows no difference that can be seen, +2.0 [-3.0, 7.0] points, 5.0 % of C" in " ".join(
+    assert "one flat voice shows no difference that can be seen, +2.0 [-3.0, +7.0] points, 5.0 % of C" in " ".join(
         causes.split()
     )
     assert "it loses 30.0 [20.0, 40.0] points (p 0.01)" in " ".join(causes.split())

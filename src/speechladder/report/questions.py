@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from speechladder.analysis.csv_tables import interval_columns, read_csv
-from speechladder.analysis.questions import COLUMNS, RUN, find_arms, write_questions
+from speechladder.analysis.questions import COLUMNS, OWN, RUN, find_arms, write_questions
 from speechladder.analysis.quoted import quoted_rows
 from speechladder.analysis.variability import AFTER, BEFORE
 from speechladder.benchmarks.tasks.registry import TASKS
@@ -63,8 +63,11 @@ def make_questions(
 
 
 def draw_questions(path: Path, folder: Path) -> Figure:
-    """A panel per task: each arm's accuracy with its interval, between speech-hubert and phone-repeat of the run."""
-    rows = [row for row in read_csv(path, COLUMNS) if row["accuracy"]]
+    """A panel per task: each arm's accuracy with its interval, between speech-hubert and phone-repeat of the run.
+
+    An arm that is compared with its own phone-repeat has no point: its accuracy is that of the arm before it.
+    """
+    rows = [row for row in read_csv(path, COLUMNS) if row["accuracy"] and not row["arm"].endswith(OWN)]
     names = {row["arm"]: row for row in rows if row["question"] != RUN}
     places, at, question = {}, 0.0, ""
     for name, row in names.items():
@@ -77,7 +80,8 @@ def draw_questions(path: Path, folder: Path) -> Figure:
             axis.set(title=TASKS[task].title, xlabel="accuracy, %")
         axes[0].set_ylim(at + 0.8, 0.2)
         axes[0].set_yticks(list(places.values()), [_label(row) for row in names.values()])
-        axes[0].tick_params(axis="y", length=0)
+        for axis in axes:
+            axis.tick_params(axis="y", length=0)
         _add_key(figure, [name for name in TITLES if any(row["question"] == name for row in rows)])
     return figure
 

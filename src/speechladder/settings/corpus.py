@@ -68,16 +68,16 @@ class Corpus(Section):
         description="world: the variability level, which factor C is about. 0: one voice with a flat pitch. 1: one voice with prosody. "
         "2: several voices. 3: many voices, accents, rates and pitch ranges.",
     )
+    speech: Literal["recorded", "synthesized"] = Field(
+        "recorded",
+        description="local, librispeech, libriheavy. recorded: the corpus's own recordings. synthesized: the same utterances, spoken "
+        "by the synthesizer, each speaker in one of the voices of variability 3; their times are known (aligner: truth).",
+    )
     causes: list[Cause] | None = Field(
         None,
         description="world: what varies, cause by cause, in place of a level (docs/corpora.md). voices, accents, rate and pitch are "
         "as at level 3; reverberation, noise and bandwidth are in no level. All else is that of one flat voice, which [] is. "
         "null: what variability says.",
-    )
-    speech: Literal["recorded", "synthesized"] = Field(
-        "recorded",
-        description="local, librispeech, libriheavy. recorded: the corpus's own recordings. synthesized: the same utterances, spoken "
-        "by the synthesizer, each speaker in one of the voices of variability 3; their times are known (aligner: truth).",
     )
     valid_fraction: float = Field(
         0.04,
