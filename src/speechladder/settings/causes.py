@@ -64,6 +64,13 @@ class Causes(Section):
         "one flat voice with that cause alone. []: none, which a natural corpus needs.",
     )
 
+    cause_seeds: int = Field(
+        1,
+        ge=1,
+        description="Models of each corpus with a single cause: the first of lm.seeds. The other rows have a model for each of "
+        "lm.seeds. Rows of one model are marked.",
+    )
+
     @field_validator("rungs", "corpora")
     @classmethod
     def _distinct(cls, values: list[Any]) -> list[Any]:

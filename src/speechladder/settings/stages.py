@@ -277,7 +277,7 @@ STAGES: dict[str, Stage] = {
         "causes",
         version=_ANALYSIS,
         options=_INTERVALS,
-        inputs={"causes": ("rungs", "corpora"), "lm": ("seeds",), "benchmarks": ("slm21_splits",)},
+        inputs={"causes": ("rungs", "corpora", "cause_seeds"), "lm": ("seeds",), "benchmarks": ("slm21_splits",)},
     ),
     "synthesized_run": Stage("questions"),
     "questions": Stage(

@@ -9,7 +9,7 @@ from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.fetch.download import downloads_folder
 from speechladder.io.errors import UserError
 from speechladder.settings import Corpus, Settings
-from speechladder.settings.causes import LINKS, PHONES, SPEECH, causes_of, corpus_rungs
+from speechladder.settings.causes import CAUSES, LINKS, PHONES, SPEECH, causes_of, corpus_rungs
 from speechladder.workflow.inputs import Inputs
 
 OWN_TARGETS = (
@@ -36,7 +36,10 @@ def causes_config(settings: Settings, corpus: str) -> str:
     check_speaks("results/causes.csv", settings)
     # a level that is not the default would contradict the causes
     changed = {"causes": causes_of(corpus), "variability": Corpus.model_fields["variability"].default}
-    return _words(_values(settings, corpus_rungs(corpus), changed, SCORES))
+    values = _values(settings, corpus_rungs(corpus), changed, SCORES)
+    if corpus in CAUSES:
+        values["lm"]["seeds"] = settings.lm.seeds[: settings.causes.cause_seeds]
+    return _words(values)
 
 
 def synthesized_config(settings: Settings) -> str:
