@@ -23,12 +23,12 @@ from speechladder.units.codebook import load_codebook, train_codebook
 from speechladder.units.decode import Job, Wave
 from speechladder.units.diagnostics.external import by_frame
 from speechladder.units.diagnostics.quality import write_quality
+from speechladder.units.durations import expand
 from speechladder.units.encoders import factory
 from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.extract import extract_items, extract_shard
 from speechladder.units.normalise import Normaliser
 from speechladder.units.sample import draw_sample, write_sample
-from speechladder.units.segments import expand
 from speechladder.units.stream import Quantiser, units_of
 from speechladder.workflow.checks import check_encoder
 from tests import tiny_hubert

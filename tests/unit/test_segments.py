@@ -138,4 +138,3 @@ def test_a_batch_gives_each_utterance_its_units_and_their_durations():
     assert [units.tolist() for units, _ in found[:2]] == [[0, 1], [2]]
     for units, durations in found:
         assert units.dtype == durations.dtype == np.uint16
-        assert segments.expand(units, durations).tolist() == [u for u, n in zip(units, durations) for _ in range(n)]

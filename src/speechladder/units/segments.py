@@ -117,11 +117,6 @@ def pool(features: torch.Tensor, starts: np.ndarray) -> torch.Tensor:
     return (sums / at.bincount(minlength=len(sums))[:, None]).float()
 
 
-def expand(units: np.ndarray, durations: np.ndarray) -> np.ndarray:
-    """(frames,): the unit of each 50 Hz frame, from units and their durations in frames, both (segments,)."""
-    return np.repeat(units, durations)
-
-
 def needs_alignment(units: Units) -> bool:
     """Whether the segments are those of the alignment."""
     return units.segments in get_args(Kind)
