@@ -25,7 +25,7 @@ from speechladder.units.external.load import load_items, load_shard
 from speechladder.units.external.names import file_name, spellings
 from speechladder.units.external.partition import partition_files, read_partition
 from speechladder.units.external.read import as_integers, files_of, has_durations, read_rows
-from speechladder.workflow.rungs import silent_rungs, spoken_rungs, units_are_frames
+from speechladder.workflow.rungs import check_units_of, silent_rungs, spoken_rungs, units_are_frames
 from speechladder.workflow.subruns import variability_config
 
 
@@ -619,3 +619,14 @@ def test_slamkits_own_files_are_read(tmp_path, shared_data):
 
 def test_a_text_of_units_is_read():
     assert as_integers("<Un3><Un49>", "unit", 0)[0].tolist() == as_integers("3 49", "unit", 0)[0].tolist() == [3, 49]
+
+
+def test_confusions_need_a_rate_of_external_units(tmp_path):
+    path = tmp_path / "units.jsonl"
+    path.write_text('{"id": "a", "units": [1, 2]}\n')
+    given = {"source": "external", "path": str(path), "rate": 0}
+    with pytest.raises(UserError, match=r"rungs: phone-confused: units without a rate belong to no phone"):
+        check_units_of(["phone-confused"], load({"units": given}))
+    with pytest.raises(UserError, match=r"rungs: unit-phone: .* these units are those in units\.path"):
+        check_units_of(["unit-phone"], load({"units": given | {"rate": 25}}))
+    check_units_of(["unit-phone", "phone-confused"], load({"units": given | {"rate": 50}}))

@@ -417,7 +417,16 @@ def test_a_rungs_own_token_rate_goes_before_the_papers(tmp_path):
     found = settings()
     write_record(tmp_path, found)
     assert costs.token_rate("text-bpe", found, measured(found, tmp_path)) == Figure(5.5, "measured")
-    assert costs.token_rate("speech-hubert-dedup", found, measured(found, tmp_path)) == Figure(50.0, "assumed")
+
+
+def test_rungs_that_shorten_units_are_not_counted_as_frames(tmp_path):
+    found = settings()
+    for rung in ("speech-hubert-dedup", "unit-bpe", "unit-phone"):
+        rate = costs.token_rate(rung, found, measured(found, tmp_path))
+        assert (
+            rate.basis == "assumed"
+            and rate.value < costs.token_rate("unit-vote", found, measured(found, tmp_path)).value
+        )
 
 
 def test_vocabularies_are_the_tokenizers():

@@ -11,6 +11,7 @@ from speechladder.settings import ARMS, Point, Units, at, load, own, where
 from speechladder.settings.points import CODEBOOKS, LAYERS, MODELS, SAMPLES, Variation
 from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
 from speechladder.workflow.inputs import Inputs
+from speechladder.workflow.subruns import CausesInputs
 
 PREFIXES = [
     "",
@@ -143,12 +144,33 @@ def test_an_arm_that_is_the_run_is_not_made_again():
 def test_the_questions_read_the_scores_of_their_arms(root):
     questions = QuestionInputs(Inputs(load({"questions": {"arms": ["supervised-1"]}}), root))
     folder = "results/questions/supervised-1"
-    assert f"{folder}/scores/speech-hubert/topic.parquet" in questions.arm_scores(None)
-    assert len(questions.arm_scores(None)) == len(questions.inputs.tasks)
-    assert questions.arm_words(None) == [f"supervised-1={folder}"] and questions.rungs == ["speech-hubert"]
+    assert f"{folder}/scores/speech-hubert/topic.parquet" in questions.scores(None)
+    assert questions.arm_words == [f"supervised-1={folder}"]
+    assert questions.rungs == ["phone-repeat", "speech-hubert", "unit-words", "text-units"]
+    assert len(questions.scores(None)) == 5 * len(questions.inputs.tasks)
     external = load({"units": {"source": "external", "path": "units.jsonl"}})
     with pytest.raises(UserError, match=r"questions\.arms"):
-        QuestionInputs(Inputs(external, root)).arm_scores(None)
+        QuestionInputs(Inputs(external, root)).scores(None)
+
+
+def test_rungs_of_frames_stop_a_target_whose_units_are_segments(root):
+    inputs = Inputs(load({"units": {"segments": "phone"}}), root)
+    with pytest.raises(UserError, match=r"causes\.rungs: unit-vote, unit-phone: each unit must be a 50 Hz frame"):
+        CausesInputs(inputs).scores(None)
+    with pytest.raises(UserError, match=r"questions\.rungs: unit-words, text-units: each unit must be a 50 Hz frame"):
+        QuestionInputs(inputs).scores(None)
+
+
+def test_the_corpus_that_a_run_cannot_have_is_left_out(root):
+    local = {"name": "local", "path": "x"}
+    phones = {"aligner": "pocketsphinx"}
+    for corpus, found in (
+        ({}, ["flat"]),
+        (local, ["synthesized"]),
+        (local | {"speech": "synthesized"}, []),
+    ):
+        settings = load({"corpus": corpus, "alignment": phones})
+        assert QuestionInputs(Inputs(settings, root)).corpora == found
 
 
 def test_an_arm_that_does_not_exist_is_named():

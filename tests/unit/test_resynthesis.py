@@ -214,5 +214,6 @@ def test_a_point_is_compared_with_the_run_and_the_run_with_nothing(root):
 
 def test_every_arm_and_the_run_itself_once(root):
     settings = {"questions": {"arms": ["segments-word", "utterance-norm"]}, "units": {"normalisation": "utterance"}}
-    found = QuestionInputs(Inputs(load(settings), root)).arm_resynthesis(None)  # the second arm is the run itself
-    assert found == ["results/units/resynthesis.json", "results/questions/segments-word/units/resynthesis.json"]
+    found = QuestionInputs(Inputs(load(settings), root)).quality(None)  # the second arm is the run itself
+    folders, files = ("results", "results/questions/segments-word"), ("phone_units.parquet", "resynthesis.json")
+    assert found == [f"{folder}/units/{file}" for file in files for folder in folders]

@@ -102,6 +102,10 @@ from speechladder.workflow.subruns import synthesized_config, variability_config
             },
             ["continuation.prompt_seconds", "at most 5 s (corpus.max_seconds)", "5.5 s"],
         ),
+        ({"questions": {"rungs": ["unit-bpe"]}}, ["questions.rungs.0: 'unit-bpe' is not allowed", "unit-words"]),
+        ({"questions": {"rungs": ["unit-words", "unit-words"]}}, ["questions.rungs: a value is named twice"]),
+        ({"questions": {"corpora": ["flat", "flat"]}}, ["questions.corpora: a value is named twice"]),
+        ({"causes": {"rungs": [], "corpora": []}}, ["causes: rungs and corpora are both empty"]),
         ({"corpus": None}, ["corpus"]),
         ({"corpus": {"shards": 0}, "lm": {"layers": 0}}, ["2 mistakes", "corpus.shards", "lm.layers"]),
     ],
@@ -121,10 +125,14 @@ def test_a_mistake_is_named(config, parts):
             {"scaling": {"rungs": ["text-bep"]}},
             ["scaling.rungs.0: 'text-bep' is not", "did you mean 'text-bpe'?"],
         ),
+        (
+            {"rungs": ["unit-vote", "unit-bpe"], "units": {"segments": "word"}},
+            ["rungs: unit-vote: each unit must be a 50 Hz frame", "segments (units.segments: word)"],
+        ),
         ({"rungs": ["x"], "scaling": {"rungs": ["y"]}}, ["2 mistakes", "  rungs.0: 'x'", "  scaling.rungs.0: 'y'"]),
     ],
 )
-def test_a_rung_that_is_not_registered_is_named_before_any_job(tmp_path, config, parts):
+def test_a_rung_that_cannot_be_made_is_named_before_any_job(tmp_path, config, parts):
     with pytest.raises(UserError) as error:
         checked(config, tmp_path)
     for part in parts:

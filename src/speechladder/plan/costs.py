@@ -27,7 +27,11 @@ PAPER_TOKENS = {
     "speech-hubert": 50.0,
 }  # fmt: skip
 # Tokens per second of speech of another rung, by what it needs.
-USUAL_TOKENS = {"text": 14.5, "pauses": 0.0, "alignment": 10.0, "units": 50.0, "audio": 50.0, "confusions": 0.0}
+USUAL_TOKENS = {
+    "text": 14.5, "pauses": 0.0, "alignment": 10.0, "units": 50.0, "audio": 50.0, "frames": 0.0, "confusions": 0.0
+}  # fmt: skip
+# The same of rungs that shorten units, as measured on the default world; of another encoder assumed.
+SHORTENED = {"speech-hubert-dedup": 30.0, "unit-bpe": 12.0, "unit-phone": 10.0}
 # Segments per second of speech, pauses included, assumed.
 SEGMENTS = {"phone": 10.0, "auto": 10.0, "syllable": 5.0, "word": 3.5}
 SPECIALS = 4  # <pad>, <s>, </s>, <unk>
@@ -80,6 +84,8 @@ def token_rate(rung: str, settings: Settings, measured: Measured) -> Figure:
         return Figure(SEGMENTS[settings.units.segments], "assumed")
     if rung in PAPER_TOKENS:
         return Figure(PAPER_TOKENS[rung], "published")
+    if rung in SHORTENED:
+        return Figure(SHORTENED[rung], "assumed")
     found = registry.get(rung)
     return Figure(FRAME_RATE if found.per_frame else max(USUAL_TOKENS[need] for need in found.needs), "assumed")
 

@@ -86,13 +86,13 @@ def _heard(utterance: Utterance, number: int, phone: Span) -> Span:
     return phone._replace(label=label + (phone.label[len(bare) :] or "0") if is_vowel(label) else label)
 
 
-@rung("unit-vote", needs=("alignment", "units"), alphabet=unit_alphabet, per_frame=True)
+@rung("unit-vote", needs=("alignment", "units", "frames"), alphabet=unit_alphabet, per_frame=True)
 def unit_vote(utterance: Utterance) -> list[str]:
     """The most frequent unit of each phone, at each of its frames: speech-hubert without change inside a phone."""
     return [f"u{unit}" for unit, frames in _votes(utterance) for _ in range(frames)]
 
 
-@rung("unit-phone", needs=("alignment", "units"), alphabet=unit_alphabet)
+@rung("unit-phone", needs=("alignment", "units", "frames"), alphabet=unit_alphabet)
 def unit_phone(utterance: Utterance) -> list[str]:
     """The most frequent unit of each phone, once: as many symbols as phones."""
     return [f"u{unit}" for unit, _ in _votes(utterance)]
@@ -109,7 +109,7 @@ def word_unit_alphabet(options: Tokens, clusters: int) -> list[str]:
     return [BOUNDARY, *unit_alphabet(options, clusters)]
 
 
-@rung("unit-words", needs=("alignment", "units"), alphabet=word_unit_alphabet, per_frame=True)
+@rung("unit-words", needs=("alignment", "units", "frames"), alphabet=word_unit_alphabet, per_frame=True)
 def unit_words(utterance: Utterance) -> list[str]:
     """Units, with one boundary where each word but the last ends: before the pause if there is one, as on phone-raw."""
     ends = first_frames([word.end for word in utterance.words[:-1]], len(_units(utterance)))
@@ -128,7 +128,7 @@ def text_unit_alphabet(options: Tokens, clusters: int) -> list[str]:
 
 @rung(
     "text-units",
-    needs=("text", "pauses", "alignment", "units"),
+    needs=("text", "pauses", "alignment", "units", "frames"),
     alphabet=text_unit_alphabet,
     per_frame=True,
     spelled=_letters,

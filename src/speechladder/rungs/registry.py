@@ -15,8 +15,9 @@ from speechladder.rungs.confusions import Confusions
 from speechladder.settings import Tokens
 
 SPACE = "\u2581"  # a space between words as a symbol, as SentencePiece writes it
-# pauses: the alignment, if tokens.text_pauses is set; confusions: phones and their units, counted over the train split
-NEEDS = ("text", "pauses", "alignment", "units", "audio", "confusions")
+# pauses: the alignment, if tokens.text_pauses is set; frames: units of which each is a 50 Hz frame, beside "units";
+# confusions: phones and their units, counted over the train split
+NEEDS = ("text", "pauses", "alignment", "units", "audio", "frames", "confusions")
 # characters; phones; a phone per 50 Hz frame; a unit u0, u1, ... per 50 Hz frame; each run of equal units once
 TRANSCRIBED_AS = ("text", "phones", "phone-frames", "units", "unit-runs")
 PER_FRAME = ("phone-frames", "units")  # of these, the kinds with a token per 50 Hz frame

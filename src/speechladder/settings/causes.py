@@ -6,7 +6,7 @@ changed between them.
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from speechladder.settings.section import Section
 
@@ -84,6 +84,12 @@ class Causes(Section):
         if corpora and FLAT not in corpora:
             raise ValueError(f"{FLAT} is missing, which every other corpus is compared with; add it, or write []")
         return corpora
+
+    @model_validator(mode="after")
+    def _has_rows(self) -> "Causes":
+        if not self.rungs and not self.corpora:
+            raise ValueError("rungs and corpora are both empty, so results/causes.csv would have no row; name some")
+        return self
 
     def compared(self) -> list[str]:
         """The rungs of the run that have rows: `rungs`, what these and the corpora are compared with before them."""

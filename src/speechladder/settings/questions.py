@@ -50,7 +50,7 @@ class Questions(Section):
         "minutes of labels), speaker-norm, utterance-norm (units.normalisation).",
     )
 
-    rungs: list[str] = Field(
+    rungs: list[Literal["unit-words", "text-units"]] = Field(
         ["unit-words", "text-units"],
         description="Rungs of the run that are arms too. They are trained and scored whether they are among rungs or not.",
     )
@@ -71,6 +71,11 @@ class Questions(Section):
         for arm in arms:
             if arm not in ARMS:
                 raise ValueError(f"there is no arm {arm!r}; {suggestion(arm, ARMS)}allowed: {', '.join(ARMS)}")
-        if len(set(arms)) != len(arms):
-            raise ValueError("an arm is named twice")
         return arms
+
+    @field_validator("arms", "rungs", "corpora")
+    @classmethod
+    def _distinct(cls, values: list[Any]) -> list[Any]:
+        if len(set(values)) != len(values):
+            raise ValueError("a value is named twice")
+        return values

@@ -22,7 +22,6 @@ def check_rungs(settings: Settings) -> None:
     from speechladder.rungs import registry
 
     given = {"rungs": settings.rungs, "scaling.rungs": settings.scaling.rungs, "causes.rungs": settings.causes.rungs}
-    given |= {"questions.rungs": settings.questions.rungs}
     names = registry.names()
     wrong = [
         (f"{field}.{n}", rung) for field, rungs in given.items() for n, rung in enumerate(rungs) if rung not in names

@@ -14,6 +14,7 @@ from speechladder.workflow.checks import (
     init_with_dimensions,
 )
 from speechladder.workflow.paths import place_files
+from speechladder.workflow.rungs import check_units_of
 
 
 def checked(config: dict[str, Any], home: Path) -> Settings:
@@ -32,4 +33,5 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     check_tracking(settings.lm.tracking)
     settings = load(values)
     check_files(settings)
+    check_units_of(settings.rungs, settings)
     return settings

@@ -9,6 +9,7 @@ from speechladder.settings import ARMS, Point, own
 from speechladder.settings.causes import FLAT, PHONES, SPEECH
 from speechladder.workflow.checks import check_sweep
 from speechladder.workflow.inputs import Inputs
+from speechladder.workflow.rungs import check_units_of
 from speechladder.workflow.subruns import MADE
 
 
@@ -134,7 +135,8 @@ class QuestionInputs:
     @property
     def corpora(self) -> list[str]:
         """The runs on the same texts spoken otherwise, of those that the corpus can have."""
-        possible = FLAT if self.inputs.settings.corpus.name == "world" else "synthesized"
+        corpus = self.inputs.settings.corpus
+        possible = {"world": FLAT}.get(corpus.name, "synthesized" if corpus.speech == "recorded" else "")
         return [name for name in self.questions.corpora if name == possible]
 
     @property
@@ -152,13 +154,14 @@ class QuestionInputs:
     def scores(self, wildcards: Any) -> list[str]:
         """The scores of every arm of the run's own speech, and of the two rungs between which factor C lies.
 
-        Raises UserError if the run has no encoder, whose units arms change.
+        Raises UserError if the run has no encoder, whose units arms change, or on a rung that its units cannot be.
         """
         if (self.arms or self.corpora) and self.inputs.settings.units.source == "external":
             raise UserError(
                 "questions.arms, questions.corpora: an arm makes other units by the run's encoder, and units.source: "
                 "external has none; write questions: {arms: [], corpora: []}, or leave units.source out"
             )
+        check_units_of(self.own_rungs, self.inputs.settings, "questions.rungs")
         places = [("results", rung) for rung in (PHONES, SPEECH, *self.own_rungs)]
         places += [(self._folder(arm), ARMS[arm].rung) for arm in self.arms]
         return [f"{folder}/scores/{rung}/{task}.parquet" for folder, rung in places for task in self.inputs.tasks]

@@ -1,5 +1,8 @@
 """What the rungs of a run need: which have continuations, and which of those need units or a vocoder."""
 
+from collections.abc import Sequence
+
+from speechladder.io.errors import UserError
 from speechladder.settings import Settings
 
 
@@ -32,6 +35,31 @@ def units_are_frames(settings: Settings) -> bool:
     from speechladder.units.external.read import has_durations
 
     return units.rate == 50 and (units.repeat or not has_durations(units.path))
+
+
+def check_units_of(rungs: Sequence[str], settings: Settings, field: str = "rungs") -> None:
+    """Raise UserError if a rung of `field` cannot be made from the run's units.
+
+    Some need a unit per 50 Hz frame. Those that draw confusions need a rate.
+    """
+    from speechladder.rungs import registry
+
+    units, needs = settings.units, {rung: registry.get(rung).needs for rung in rungs}
+    external = units.source == "external"
+    framed = [rung for rung in rungs if "frames" in needs[rung]]
+    if framed and not units_are_frames(settings):
+        made = "those in units.path" if external else f"segments (units.segments: {units.segments})"
+        fix = "take an encoder" if external else "write units.segments: frame"
+        raise UserError(
+            f"{field}: {', '.join(framed)}: each unit must be a 50 Hz frame, and these units are {made}; leave out "
+            f"these rungs, or {fix}"
+        )
+    confused = [rung for rung in rungs if "confusions" in needs[rung]]
+    if confused and external and not units.rate:
+        raise UserError(
+            f"{field}: {', '.join(confused)}: units without a rate belong to no phone; set units.rate, or leave out "
+            "these rungs"
+        )
 
 
 def spoken_rungs(settings: Settings) -> list[str]:

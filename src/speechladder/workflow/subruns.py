@@ -11,6 +11,7 @@ from speechladder.io.errors import UserError
 from speechladder.settings import Corpus, Settings
 from speechladder.settings.causes import CAUSES, LINKS, PHONES, SPEECH, causes_of, corpus_rungs
 from speechladder.workflow.inputs import Inputs
+from speechladder.workflow.rungs import check_units_of
 
 OWN_TARGETS = (
     "sweep",
@@ -124,7 +125,8 @@ class CausesInputs:
         return [f"results/lm/{rung}/seed{seed}/train.json" for rung in self.links for seed in seeds]
 
     def scores(self, wildcards: Any) -> list[str]:
-        """The scores of the rungs of the run."""
+        """The scores of the rungs of the run. Raises UserError on a rung that the run's units cannot be."""
+        check_units_of(self.rungs, self.inputs.settings, "causes.rungs")
         return [f"results/scores/{rung}/{task}.parquet" for rung in self.rungs for task in TASKS]
 
     def runs(self, wildcards: Any) -> list[str]:
