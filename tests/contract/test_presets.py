@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from speechladder.plan.inputs import HUB_SIZES, SIZES, Job, Jobs, find_machine, parse_jobs
+from speechladder.plan.inputs import HUB_SIZES, SIZES, Job, Jobs, find_machine, find_target, parse_jobs
 from speechladder.plan.rates import Rates
 from speechladder.plan.speech import KNOWN
 from speechladder.plan.stages import make, plan_run
 from speechladder.settings import DIMENSIONS, EXECUTION_FIELDS, PAPER_RUNGS, Settings, load
 from speechladder.workflow.config import checked
+from speechladder.workflow.presets import configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ("paper", "libriheavy-small", "librispeech-100")
@@ -156,6 +157,15 @@ def test_the_workflow_takes_a_preset_without_a_network(name, monkeypatch, tmp_pa
     assert {found.units.encoder, found.continuation.judge_model} <= HUB_SIZES.keys()
     assert found.corpus.max_seconds * 50 + 2 <= found.lm.window  # the longest utterance is one document of a window
     assert find_machine(file, Rates.load()).gpus > 0
+
+
+@pytest.mark.parametrize("name", ["causes", "questions"])
+def test_a_target_at_the_papers_scale_has_a_preset_that_names_it(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    files = [ROOT / "presets" / f"{preset}.yaml" for preset in ("paper", f"{name}-paper")]
+    checked(configuration(files, []), ROOT)
+    assert find_target(files) == f"results/{name}.csv" and find_machine(files[-1], Rates.load()).gpus > 0
 
 
 def test_only_the_presets_that_say_so_need_conda():
