@@ -2,9 +2,10 @@
 
 A point of the units sweep is one choice of everything that lies between features and tokens. A point of the scaling
 grid is a model size on a share of the training data. An arm of the questions is a change of the settings of units
-(settings.questions). The run itself is the point without a prefix. Points share artefacts: the speakers' statistics depend on the layer alone, the k-means sample on layer and normalisation, a codebook
-on both and on clusters and seed. A shared artefact lies below the prefix that names what it depends on, and below the
-run's own folders where all of that is as in the run, so that nothing is made twice:
+(settings.questions). The run itself is the point without a prefix. Points share artefacts: the speakers' statistics
+depend on the layer alone, the k-means sample on layer, normalisation and arm, a codebook on these and on clusters and
+seed. A shared artefact lies below the prefix that names what it depends on, and below the run's own folders where all
+of that is as in the run, so that nothing is made twice:
 
     results/units_sweep/layer2/units/speakers.safetensors
     results/units_sweep/layer2-none/units/sample.safetensors
