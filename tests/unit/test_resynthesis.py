@@ -212,7 +212,8 @@ def test_a_point_is_compared_with_the_run_and_the_run_with_nothing(root):
     assert found.own_resynthesis(SimpleNamespace(point="x/")) == "results/continuation/resynthesis.parquet"
 
 
-def test_every_arm_and_the_run_itself_once(root):
-    settings = {"questions": {"arms": ["segments-word", "utterance-norm"]}, "units": {"normalisation": "utterance"}}
-    found = QuestionInputs(Inputs(load(settings), root)).arm_resynthesis(None)  # the second arm is the run itself
-    assert found == ["results/units/resynthesis.json", "results/questions/segments-word/units/resynthesis.json"]
+def test_the_segments_and_the_run_itself_are_spoken(root):
+    arms = ["segments-word", "utterance-norm"]
+    found = QuestionInputs(Inputs(load({"questions": {"arms": arms}}), root)).quality(None)
+    spoken = [path for path in found if path.endswith("resynthesis.json")]
+    assert spoken == ["results/units/resynthesis.json", "results/questions/segments-word/units/resynthesis.json"]
