@@ -17,7 +17,7 @@ def _rules() -> dict[str, set[str]]:
     """Rule -> scripts that its command runs."""
     out = {}
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
-        parts = re.split(r"^\s*rule (\w+):", path.read_text(), flags=re.M)
+        parts = re.split(r"^\s*(?:rule|use rule \w+ as) (\w+)(?: with)?:", path.read_text(), flags=re.M)
         for name, text in zip(parts[1::2], parts[2::2]):
             out[name] = out.get(name, set()) | set(re.findall(r"\"\$SCRIPTS\"/(\w+\.py)", text))
     return out
@@ -84,8 +84,8 @@ def test_every_rule_of_a_profile_exists(monkeypatch):
 @pytest.mark.parametrize("name", ["slurm", "default"])
 def test_what_may_compute_on_a_gpu_asks_for_one(monkeypatch, name):
     asking = _gpu_rules(_profile(name, monkeypatch, CUDA_VISIBLE_DEVICES="0"))
-    # which reads a codebook, whose module can also train one
-    assert _on_gpu() - asking == {"units_quality"}
+    # they take shares of a table of counts from units_quality, which reads a codebook, whose module can also train one
+    assert _on_gpu() - asking == {"units_quality", "count_phone_units", "questions"}
     assert asking - _on_gpu() <= {
         "train_kmeans"
     }  # its faiss is that of the environment, on a GPU where it is faiss-gpu's

@@ -1,23 +1,22 @@
-"""results/questions.csv from nothing, cut to an arm of segments, supervised units and a rung."""
+"""results/questions.csv on a finished run, cut to an arm of segments, supervised units and a rung."""
 
 import csv
 import json
 
 import pytest
 
-from .conftest import run
+from .conftest import copy_run, run
 
 pytestmark = pytest.mark.e2e
 
 CUT = {"arms": ["segments-syllable", "supervised-1"], "rungs": ["unit-words"], "corpora": [], "resynthesis": True}
-SMALL = {"lm": {"max_steps": 8, "learning_points": 0}, "continuation": {"enabled": False}, "questions": CUT}
-SMALL |= {"rungs": ["phone-repeat", "speech-hubert"]}
 
 
-def test_the_arms_of_a_run_are_compared_and_nothing_is_made_twice(tmp_path):
-    words = [f"{name}={json.dumps(value)}" for name, value in SMALL.items()]
-    run(tmp_path, "--config", *words, "--", "results/questions.csv")
-    results = tmp_path / "results"
+def test_the_arms_of_a_run_are_compared_and_nothing_is_made_twice(smoke, tmp_path):
+    folder = copy_run(smoke, tmp_path / "run")
+    words = ["--config", f"questions={json.dumps(CUT)}", "--", "results/questions.csv"]
+    run(folder, *words)
+    results = folder / "results"
     with (results / "questions.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     of = {row["arm"]: row for row in rows}
@@ -33,5 +32,4 @@ def test_the_arms_of_a_run_are_compared_and_nothing_is_made_twice(tmp_path):
     assert (results / "figures" / "questions.svg").read_text().rstrip().endswith("</svg>")
     made = {path.name for path in (results / "questions" / "segments-syllable").iterdir()}
     assert {"units", "tokens", "lm", "scores", "benchmarks"} <= made and "corpus" not in made
-    said = run(tmp_path, "-n", "--config", *words, "--", "results/questions.csv")
-    assert "Nothing to be done" in said
+    assert "Nothing to be done" in run(folder, "-n", *words)

@@ -53,7 +53,6 @@ def test_shards_are_read_one_by_one_and_phones_only_of_those_that_speak(corpus, 
 
     noting(alignment_cuts, "read_table")
     noting(alignment_cuts, "read_cuts")
-    noting(abx_run, "read_table")
     speech = abx_run.draw_speech(cuts, alignments, 1.0, seed=0)
     ids = [("read_table", path, ["id"]) for path in alignments]
     wanted = [row for pair in zip(ids, [("read_cuts", path, None) for path in cuts], strict=True) for row in pair]

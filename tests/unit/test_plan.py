@@ -23,7 +23,7 @@ from speechladder.io.tables import UTTERANCES, write_table
 from speechladder.lm import compute
 from speechladder.plan import costs, page, rates, speech, stages
 from speechladder.plan.context import Context
-from speechladder.plan.inputs import File, Job, Jobs, Machine, find_machine, parse_jobs
+from speechladder.plan.inputs import File, Job, Jobs, Machine, find_machine, find_target, parse_jobs
 from speechladder.plan.rates import Figure
 from speechladder.plan.speech import SPOKEN, Hours, Measured, find_hours
 from speechladder.settings import LM, STAGES, WORLD_HOURS, load
@@ -797,7 +797,14 @@ def test_presets_and_settings_may_be_given_together_or_one_by_one():
     assert found["preset"] == ["paper", "smoke"]
     assert found["config"] == ["seed=1", "rungs=[text-bpe]", "seed=2"]
     nothing = parse(page.print_plan, [])
-    assert (len(nothing["preset"]), nothing["target"], nothing["gpus"]) == (0, "results/table.csv", None)
+    assert (len(nothing["preset"]), nothing["target"], nothing["gpus"]) == (0, None, None)
+
+
+def test_the_target_is_that_of_the_last_preset(root):
+    presets = root / "presets"
+    assert find_target([]) == find_target([presets / "smoke.yaml"]) == "results/table.csv"
+    both = [presets / "paper.yaml", presets / "questions-paper.yaml"]
+    assert find_target(both) == "results/questions.csv"
 
 
 def test_the_script_names_the_nearest_preset_and_fails():
