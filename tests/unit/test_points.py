@@ -157,6 +157,7 @@ def test_rungs_of_frames_stop_a_target_whose_units_are_segments(root):
     inputs = Inputs(load({"units": {"segments": "phone"}}), root)
     with pytest.raises(UserError, match=r"causes\.rungs: unit-vote, unit-phone: each unit must be a 50 Hz frame"):
         CausesInputs(inputs).scores(None)
+    inputs = Inputs(load({"units": {"segments": "phone"}, "questions": {"arms": []}}), root)
     with pytest.raises(UserError, match=r"questions\.rungs: unit-words, text-units: each unit must be a 50 Hz frame"):
         QuestionInputs(inputs).scores(None)
 
@@ -178,3 +179,19 @@ def test_an_arm_that_does_not_exist_is_named():
         load({"questions": {"arms": ["segment-phone"]}})
     with pytest.raises(UserError, match="named twice"):
         load({"questions": {"arms": ["supervised-1", "supervised-1"]}})
+
+
+@pytest.mark.parametrize("units", [{"segments": "word"}, {"labels": "phones"}])
+def test_arms_need_a_run_whose_units_are_frames_of_kmeans(root, units):
+    with pytest.raises(UserError, match=r"units\.segments and units\.labels"):
+        QuestionInputs(Inputs(load({"units": units, "questions": {"rungs": []}}), root)).scores(None)
+    alone = {"units": units, "questions": {"arms": [], "rungs": []}}
+    assert "results/scores/speech-hubert/topic.parquet" in QuestionInputs(Inputs(load(alone), root)).scores(None)
+
+
+def test_an_asr_that_hears_the_arms_is_checked_without_continuations(root, tmp_path):
+    given = {"continuation": {"enabled": False, "asr": "whisper", "whisper": str(tmp_path / "none")}}
+    with pytest.raises(UserError, match="whisper"):
+        QuestionInputs(Inputs(load(given), root)).quality(None)
+    given["questions"] = {"resynthesis": False}
+    assert not any("resynthesis" in path for path in QuestionInputs(Inputs(load(given), root)).quality(None))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from speechladder.continuation.asr.checks import check_asr
 from speechladder.io.errors import UserError
 from speechladder.settings import ARMS, Point, own
 from speechladder.settings.causes import FLAT, PHONES, SPEECH
@@ -154,12 +155,19 @@ class QuestionInputs:
     def scores(self, wildcards: Any) -> list[str]:
         """The scores of every arm of the run's own speech, and of the two rungs between which factor C lies.
 
-        Raises UserError if the run has no encoder, whose units arms change, or on a rung that its units cannot be.
+        Raises UserError if the run has no encoder, whose units arms change, if its units are those of an arm, or on a
+        rung that its units cannot be.
         """
         if (self.arms or self.corpora) and self.inputs.settings.units.source == "external":
             raise UserError(
                 "questions.arms, questions.corpora: an arm makes other units by the run's encoder, and units.source: "
                 "external has none; write questions: {arms: [], corpora: []}, or leave units.source out"
+            )
+        units = self.inputs.settings.units
+        if self.arms and (units.segments != "frame" or units.labels != "none"):
+            raise UserError(
+                "questions.arms: an arm differs from the run in one thing only if the run's units are k-means frames; leave "
+                "units.segments and units.labels out, or write questions: {arms: []}"
             )
         check_units_of(self.own_rungs, self.inputs.settings, "questions.rungs")
         places = [("results", rung) for rung in (PHONES, SPEECH, *self.own_rungs)]
@@ -167,7 +175,12 @@ class QuestionInputs:
         return [f"{folder}/scores/{rung}/{task}.parquet" for folder, rung in places for task in self.inputs.tasks]
 
     def quality(self, wildcards: Any) -> list[str]:
-        """How well the units of the run and of each arm keep phones apart, and whether they can be spoken."""
+        """How well the units of the run and of each arm keep phones apart, and whether they can be spoken.
+
+        Raises UserError if they are spoken and the ASR cannot serve.
+        """
+        if self.questions.resynthesis:
+            check_asr(self.inputs.settings.continuation)
         counts = [
             f"{folder}/units/phone_units.parquet" for folder in dict.fromkeys(map(self._folder, ["", *self.arms]))
         ]
