@@ -166,7 +166,7 @@ class QuestionInputs:
         units = self.inputs.settings.units
         if self.arms and (units.segments != "frame" or units.labels != "none"):
             raise UserError(
-                "questions.arms: an arm differs from the run in one thing only if the run's units are k-means frames; leave "
+                "questions.arms: arms differ from the run in one thing only if its units are frames of k-means; leave "
                 "units.segments and units.labels out, or write questions: {arms: []}"
             )
         check_units_of(self.own_rungs, self.inputs.settings, "questions.rungs")
