@@ -12,7 +12,7 @@ from ladder_results import make
 from speechladder.analysis.accuracy import Outcomes, generator
 from speechladder.analysis.bit_budget import COLUMNS as BUDGET
 from speechladder.analysis.bit_budget import PARTS, Loss, split
-from speechladder.analysis.causes import COLUMNS, RUN, SHARE_COLUMNS, list_rows, read_rows, write_share
+from speechladder.analysis.causes import COLUMNS, RUN, SHARE_COLUMNS, _share, list_rows, read_rows, write_share
 from speechladder.analysis.csv_tables import read_csv
 from speechladder.analysis.factors import compare, estimate_jointly
 from speechladder.benchmarks.tasks.registry import TASKS
@@ -244,6 +244,12 @@ def test_the_figure_shows_each_step_and_each_cause(made, tmp_path):
     assert [label.get_text() for label in below.get_yticklabels()] == ["noise", "every cause", "the run's speech"]
     filled = [line.get_xdata()[0] for line in below.lines if line.get_marker() == "o"][::2]
     assert filled == [float(of[name, "swuggy"]["difference"]) for name in ("noise", "all", RUN)]
+
+
+def test_a_resample_without_factor_c_lies_beyond_the_end_of_what_is_given_back():
+    phones, units, flat = np.array([0.60, 0.60]), np.array([0.61, 0.61]), np.array([0.64, 0.58])
+    more, less = _share(np.stack([phones, units, phones, flat]))[-1]
+    assert more > 1e3 and less < -1e3
 
 
 def test_a_run_without_corpora_has_no_share(made, tmp_path):
