@@ -13,7 +13,7 @@ from speechladder.analysis.accuracy import Outcomes, generator
 from speechladder.analysis.bit_budget import COLUMNS as BUDGET
 from speechladder.analysis.bit_budget import PARTS, Loss, split
 from speechladder.analysis.causes import COLUMNS, RUN, SHARE_COLUMNS, _share, list_rows, read_rows, write_share
-from speechladder.analysis.csv_tables import read_csv
+from speechladder.analysis.csv_tables import read_csv, write_csv
 from speechladder.analysis.factors import compare, estimate_jointly
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
@@ -273,6 +273,18 @@ def test_what_is_printed(made, tmp_path):
     assert note.startswith(
         f"sWUGGY, the run's speech: C is {values[0]} points, and one flat voice gives back {values[1]}"
     )
+
+
+def test_rows_of_one_model_are_named_in_the_terminal(made, tmp_path):
+    rows = read_csv(made.causes)
+    names = {row["name"] for row in rows}
+    for single in ({"noise"}, names):
+        (tmp_path / "causes_share.csv").write_bytes(made.causes_share.read_bytes())
+        write_csv(tmp_path / "causes.csv", COLUMNS, [r | {"seeds": "1" if r["name"] in single else "2"} for r in rows])
+        said = io.StringIO()
+        show_causes(tmp_path, said)
+        assert ("One model per row" in said.getvalue()) == (single == names)
+        assert ("items only: noise." in said.getvalue()) == (single != names)
 
 
 def test_the_settings():
