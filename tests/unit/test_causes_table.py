@@ -287,6 +287,14 @@ def test_rows_of_one_model_are_named_in_the_terminal(made, tmp_path):
         assert ("items only: noise." in said.getvalue()) == (single != names)
 
 
+def test_rows_of_one_model_are_marked_in_the_figure(made, tmp_path):
+    rows = read_csv(made.causes)
+    write_csv(tmp_path / "causes.csv", COLUMNS, [r | {"one_seed": str(r["name"] == "noise").lower()} for r in rows])
+    figure = draw_causes(tmp_path / "causes.csv", tmp_path)
+    marked = {t.get_text() for a in figure.axes for t in a.get_yticklabels() if t.get_text().endswith("(one seed)")}
+    assert marked == {"noise (one seed)"}
+
+
 def test_the_settings():
     with pytest.raises(UserError, match=r"causes.corpora.1: 'noize' is not allowed; did you mean 'noise'"):
         load({"causes": {"corpora": ["flat", "noize"]}})
