@@ -38,6 +38,7 @@ LOADS = {
     "score_rung.py": {"torch", "transformers"},  # lm.likelihood and lm.model
     "make_causes.py": {"matplotlib"},
     "make_figures.py": {"matplotlib"},  # matplotlib's types in the functions that draw
+    "make_questions.py": {"matplotlib"},
     "make_scaling.py": {"matplotlib"},
     "make_units_sweep.py": {"matplotlib"},
     "make_variability.py": {"matplotlib"},
