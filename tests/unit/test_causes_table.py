@@ -12,8 +12,8 @@ from ladder_results import make
 from speechladder.analysis.accuracy import Outcomes, generator
 from speechladder.analysis.bit_budget import COLUMNS as BUDGET
 from speechladder.analysis.bit_budget import PARTS, Loss, split
-from speechladder.analysis.causes import COLUMNS, RUN, SHARE_COLUMNS, list_rows, read_rows, write_share
-from speechladder.analysis.csv_tables import read_csv
+from speechladder.analysis.causes import COLUMNS, RUN, SHARE_COLUMNS, _share, list_rows, read_rows, write_share
+from speechladder.analysis.csv_tables import read_csv, write_csv
 from speechladder.analysis.factors import compare, estimate_jointly
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
@@ -246,6 +246,12 @@ def test_the_figure_shows_each_step_and_each_cause(made, tmp_path):
     assert filled == [float(of[name, "swuggy"]["difference"]) for name in ("noise", "all", RUN)]
 
 
+def test_a_resample_without_factor_c_lies_beyond_the_end_of_what_is_given_back():
+    phones, units, flat = np.array([0.60, 0.60]), np.array([0.61, 0.61]), np.array([0.64, 0.58])
+    more, less = _share(np.stack([phones, units, phones, flat]))[-1]
+    assert more > 1e3 and less < -1e3
+
+
 def test_a_run_without_corpora_has_no_share(made, tmp_path):
     paths = [tmp_path / name for name in ("causes.csv", "share.csv", "budget.csv")]
     make_causes(made.results, RUNGS, *paths, tmp_path, ANALYSIS)
@@ -267,6 +273,26 @@ def test_what_is_printed(made, tmp_path):
     assert note.startswith(
         f"sWUGGY, the run's speech: C is {values[0]} points, and one flat voice gives back {values[1]}"
     )
+
+
+def test_rows_of_one_model_are_named_in_the_terminal(made, tmp_path):
+    rows = read_csv(made.causes)
+    names = {row["name"] for row in rows}
+    for single in ({"noise"}, names):
+        (tmp_path / "causes_share.csv").write_bytes(made.causes_share.read_bytes())
+        write_csv(tmp_path / "causes.csv", COLUMNS, [r | {"seeds": "1" if r["name"] in single else "2"} for r in rows])
+        said = io.StringIO()
+        show_causes(tmp_path, said)
+        assert ("One model per row" in said.getvalue()) == (single == names)
+        assert ("items only: noise." in said.getvalue()) == (single != names)
+
+
+def test_rows_of_one_model_are_marked_in_the_figure(made, tmp_path):
+    rows = read_csv(made.causes)
+    write_csv(tmp_path / "causes.csv", COLUMNS, [r | {"one_seed": str(r["name"] == "noise").lower()} for r in rows])
+    figure = draw_causes(tmp_path / "causes.csv", tmp_path)
+    marked = {t.get_text() for a in figure.axes for t in a.get_yticklabels() if t.get_text().endswith("(one seed)")}
+    assert marked == {"noise (one seed)"}
 
 
 def test_the_settings():

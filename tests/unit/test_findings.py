@@ -10,10 +10,19 @@ from speechladder.analysis.causes import COLUMNS as CAUSES
 from speechladder.analysis.causes import SHARE_COLUMNS
 from speechladder.analysis.csv_tables import interval_columns, percent_cells, read_csv, write_csv
 from speechladder.analysis.questions import ARMS, COLUMNS
+from speechladder.analysis.variability import CHANGE_COLUMNS
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
-from speechladder.report.findings import PUBLISHED, answer, causes_block, published_block, verdict, write_findings
+from speechladder.report.findings import (
+    PUBLISHED,
+    answer,
+    causes_block,
+    published_block,
+    question_block,
+    verdict,
+    write_findings,
+)
 from speechladder.report.markdown import marks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,22 +75,76 @@ def test_a_sentence_claims_no_difference_whose_interval_holds_0():
     assert claimed == {"gains", "loses", "shows"}
 
 
-def test_the_answer_is_two_sentences_of_the_best_arms_and_of_what_is_left():
-    differences = {"flat": (1.0, -2.0, 4.0), "speaker-norm": (5.0, 2.0, 8.0), "flat-c": (-30.0, -35.0, -25.0)}
+@pytest.mark.parametrize("difference", [(5.0, 2.0, 8.0), (-5.0, -8.0, -2.0)])
+@pytest.mark.parametrize("weak", [{"one_seed": "true"}, {"one_seed": ""}, {"p_holm": "0.05"}, {"p_holm": ""}])
+def test_one_model_or_a_p_value_above_the_level_claims_nothing(difference, weak):
+    assert claims(verdict(row("swuggy", difference)))
+    here = row("swuggy", difference, **weak)
+    assert not claims(verdict(here)) and ("one model" in verdict(here)) == (weak.get("one_seed") is not None)
+    text = answer([here | {"arm": arm, "task": task} for task in TASKS for arm in "ab"])
+    assert ("no difference is claimed for any" if here["p_holm"] else "nothing was compared") in text
+
+
+def test_a_loss_from_chance_is_not_claimed():
+    text = verdict(row("swuggy", (-5.0, -8.0, -2.0), floor="true"))
+    assert not claims(text) and "at chance" in text
+    assert claims(verdict(row("swuggy", (5.0, 2.0, 8.0), floor="true")))
+
+
+def test_the_answer_is_two_sentences_of_what_is_claimed_and_of_what_is_left():
+    differences = {
+        "flat": (1.0, -2.0, 4.0),
+        "speaker-norm": (5.0, 2.0, 8.0),
+        "utterance-norm": (6.0, 2.0, 8.0),
+        "flat-c": (-30.0, -35.0, -25.0),
+    }
     rows = [
         row(task, difference, arm=arm, base="phone-repeat of flat" if arm == "flat-c" else "speech-hubert")
         | (percent_cells("repaired", (0.1, 0.02, 0.2)) if arm == "flat-c" else {})
+        | ({"one_seed": "true"} if arm == "utterance-norm" else {})
         for task in TASKS
         for arm, difference in differences.items()
     ]
     text = answer(rows)
     assert len(re.findall(r"\.(?: |$)", text)) == 2
     assert text.startswith(
-        "On sWUGGY (words), flat-c loses 30.0 [25.0, 35.0] points against phone-repeat of flat, 10.0 % of C "
-        "[2.0, 20.0] given back, and of 2 arms speaker-norm has the highest accuracy: it gains 5.0 [2.0, 8.0] "
-        "points (p 0.02)."
+        "On sWUGGY (words), flat-c loses 30.0 [25.0, 35.0] points (p 0.02) against phone-repeat of flat, 10.0 % of C "
+        "[2.0, 20.0] given back, and of 3 arms speaker-norm gains 5.0 [2.0, 8.0] points (p 0.02), no difference is "
+        "claimed for 2 (1 of one model)."
     )
     assert "flat shows" not in text
+
+
+def test_what_one_flat_voice_gives_back_needs_several_models_and_the_p_value_of_its_row(filled):
+    page, results = filled
+    share = read_csv(results / "causes_share.csv")
+    part = percent_cells("given_back", (0.05, 0.02, 0.08))
+    write_csv(results / "causes_share.csv", SHARE_COLUMNS, [row | part for row in share])
+    rows = [r for r in read_csv(results / "causes.csv") if r["name"] == "unit-vote"]
+    names = ("run", "flat", "phone-repeat", "flat phone-repeat")
+    four = [r | {"name": name, "kind": "corpus", "p_holm": "0.01"} for name in names for r in rows]
+
+    def said(changed):
+        write_csv(results / "causes.csv", CAUSES, [*rows, *(r | changed.get(r["name"], {}) for r in four)])
+        return " ".join(causes_block(results, page.parent).split())
+
+    assert "one flat voice gains 5.0 [2.0, 8.0] points (p 0.01)" in said({})
+    for name in names:
+        assert "one flat voice has one model, from which nothing is claimed" in said({name: {"one_seed": "true"}})
+    assert "one flat voice shows none that" in said({"run": {"p_holm": "0.2"}})
+
+
+def test_the_dial_of_one_model_is_no_sentence(filled):
+    page, results = filled
+    table = read_csv(results / "questions.csv")
+    change = dict.fromkeys(CHANGE_COLUMNS, "") | {"task": "swuggy", "norm": "sum", "from_level": "0", "to_level": "3"}
+    change |= {"change": "-9.0", "change_low": "-15.0", "change_high": "-3.0", "apart": "true", "floor": "false"}
+    write_csv(results / "variability_change.csv", CHANGE_COLUMNS, [change])
+    for one, claimed in (("true", False), ("", False), ("false", True)):
+        level = row("swuggy", (-9.0, -15.0, -3.0), question="OQ3", arm="variability-0-3", one_seed=one, p_holm="")
+        write_csv(results / "questions.csv", COLUMNS, [*table, level])
+        text = " ".join(question_block(results, "OQ3", page.parent).split())
+        assert ("levels 0 and 3 are apart" in text) == claimed
 
 
 @pytest.fixture
@@ -133,18 +196,20 @@ def test_every_block_is_filled_and_nothing_else_changes(filled):
         assert {arm for arm, (of, _) in ARMS.items() if of == question} == set(
             re.findall(r"^\| ([a-z]+-?[\w-]+)", here, re.M)
         ) - {"arm"}
-        assert (
-            "![questions](questions.png)" in here
-            and "shows no difference that can be seen, +4.0 [-1.0, +9.0] points" in here
-        )
-        assert claims(here) == [(4.0, 1.0, 9.0)]
+        several = sum(of == question for of, _ in ARMS.values()) - (question == "OQ1")  # one arm has one model
+        assert "![questions](questions.png)" in here and claims(here) == [(4.0, 1.0, 9.0)] * several
+        assert "on Topic-SC (meaning)" in here and "no difference is claimed for any" in " ".join(here.split())
     assert "(one seed)" in block_of(text, "OQ1") and "(floor)" in block_of(text, "OQ1")
     assert (page.parent / "questions.png").read_bytes() == b"png"
     causes = block_of(text, "CAUSES")
-    assert "one flat voice shows no difference that can be seen, +2.0 [-3.0, +7.0] points, 5.0 % of C" in " ".join(
-        causes.split()
+    assert (
+        "one flat voice has one model, from which nothing is claimed, at +2.0 [-3.0, +7.0] points, 5.0 % of C"
+        in " ".join(causes.split())
     )
-    assert "it loses 30.0 [20.0, 40.0] points (p 0.01)" in " ".join(causes.split())
+    assert (
+        "On words, of 1 step unit-vote loses 30.0 [20.0, 40.0] points (p 0.01) against phone-repeat, a step that "
+        "isolates identity." in " ".join(causes.split())
+    )
     before = page.read_text()
     write_findings(page, results, DATA)
     assert page.read_text() == before

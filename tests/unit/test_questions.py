@@ -108,6 +108,18 @@ def test_the_share_is_empty_where_there_is_no_factor_c(run, tmp_path):
     assert shown == {True, False} and not any(row["repaired"] for row in of_run.values())
 
 
+def test_the_share_is_empty_where_the_phones_of_the_arms_corpus_are_at_the_floor(run, tmp_path):
+    flat = tmp_path / "flat"
+    make(flat, ["phone-repeat", "speech-hubert"], seeds=(0, 1), ids=60, layers=0, learning=0, twos=["topic"])
+    for task in TASKS:
+        rows = scores("phone-repeat", task, (0, 1), ids=60, layers=0, scale=0, twos=task == "topic")
+        write_table(flat / "scores" / "phone-repeat" / f"{task}.parquet", rows, SCORES)
+    write_items(flat, ids=60)
+    rows = made(run, tmp_path / "questions.csv", corpora={"flat": flat})
+    assert {(row["floor"], row["repaired"]) for row in rows if row["arm"] == "flat-c"} == {("true", "")}
+    assert any(row["repaired"] for row in rows if row["arm"] == "flat")
+
+
 def test_the_share_is_one_less_a_ratio_of_steps():
     top, start = outcomes([1] * 90 + [0] * 10), outcomes([1] * 50 + [0] * 50)
     half = outcomes([1] * 70 + [0] * 30)

@@ -227,6 +227,7 @@ def _share(means: np.ndarray) -> np.ndarray:
     """The parts (5, resamples) from the accuracies of phones and units, in the full and in the flat speech."""
     phones, units, flat_phones, flat_units = means
     full, flat = units - phones, flat_units - flat_phones
-    # a resample may have no factor C at all; what is divided by nearly nothing lies beyond every end of an interval
-    whole = np.where(np.abs(full) < 1e-9, np.copysign(1e-9, full), full)
-    return np.stack([full, flat, flat - full, flat_units - units, (flat_units - units) / -whole])
+    # a resample may have no factor C at all; a share of nearly nothing lies beyond the end on the side of what is given
+    # back, and a division by a C of the other sign would put it beyond the wrong end
+    whole = np.maximum(-full, 1e-9)
+    return np.stack([full, flat, flat - full, flat_units - units, (flat_units - units) / whole])

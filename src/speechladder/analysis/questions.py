@@ -8,7 +8,8 @@ of factors.csv: the baseline cannot be told from chance, so no loss can show; a 
 `repaired` is the share of factor C that an arm gives back: 1 - C of the arm / C of the run, in percent. C of the run is
 phone-repeat less speech-hubert. C of an arm is phone-repeat less the arm, with the phone-repeat of the arm's own corpus
 if the arm is named `-c`. Each resample draws ids once for all these models and seeds for each of them. The cell is
-empty where C of the run is not apart from 0, for a share of nothing means nothing.
+empty where C of the run is not apart from 0, for a share of nothing means nothing, and where a phone-repeat is at the
+floor, for then a C of nothing would read as all of it repaired.
 
 `p_holm` is adjusted over the arms of one task and norm (Holm 1979). Rows that are quoted from another table of the run
 have no p-value: they are not in this family.
@@ -249,5 +250,8 @@ class _Figures:
     def _share(self, arm: Arm, task: str, norm: str) -> Estimate | None:
         run = [self._outcomes(Models(self.run, rung), task, norm) for rung in (BEFORE, AFTER)]
         own = self._outcomes(arm.own, task, norm) if arm.own else None
+        starts = filter(None, (Models(self.run, BEFORE), arm.own))
+        if any(starts_at_floor(self._accuracy(models, task, norm)) for models in starts):
+            return None
         random = generator(self.seed, "questions repaired", arm.name, task, norm)
         return repaired((run[0], run[1]), self._outcomes(arm.models, task, norm), own, self.analysis, random)

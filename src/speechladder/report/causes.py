@@ -1,6 +1,6 @@
 """results/causes.csv and its figure: from phones to the units of speech in steps, and what single causes of C cost."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -76,7 +76,7 @@ def draw_causes(path: Path, folder: Path) -> Figure:
     A cause is drawn by the difference of its speech to one flat voice, in points.
     """
     rows = read_csv(path, COLUMNS)
-    names = {row["name"] for row in rows}
+    names, single = {row["name"] for row in rows}, {row["name"] for row in rows if row["one_seed"] == "true"}
     stages = [name for name in STAGES if name in names]
     causes = [row["name"] for row in rows if row["base"] == FLAT and (row["task"], row["norm"]) == _first()]
     heights = [0.5 * len(stages) + 0.5, 0.36 * max(len(causes), 2) + 0.5]
@@ -98,12 +98,16 @@ def draw_causes(path: Path, folder: Path) -> Figure:
         axes[0].autoscale_view()
         axes[0].set_xlim(right=105)  # a step from 100 has room for its size
         axes[0].set_ylim(len(stages) - 0.5, -0.5)
-        axes[0].set_yticks(range(len(stages)), [STAGES[name] for name in stages])
+        axes[0].set_yticks(range(len(stages)), [_label(name, single, STAGES) for name in stages])
         if causes:
             axes[count].set_ylim(len(causes) - 0.5, -0.5)
-            axes[count].set_yticks(range(len(causes)), [LABELS.get(name, name) for name in causes])
+            axes[count].set_yticks(range(len(causes)), [_label(name, single) for name in causes])
         _add_key(figure)
     return figure
+
+
+def _label(name: str, single: Collection[str], labels: Mapping[str, str] = LABELS) -> str:
+    return labels.get(name, name) + " (one seed)" * (name in single)
 
 
 def _first() -> tuple[str, str]:

@@ -1,12 +1,13 @@
 """The measured parts of docs/findings.md: what the tables of causes and questions say, in sentences and tables.
 
-A sentence says that an arm gains or loses only if the interval of the difference, as printed, lacks 0. Otherwise it
-says that no difference can be seen, with the interval. Sentences and tables are on the sum of the log-likelihoods.
+A sentence says that an arm gains or loses only if the interval of the difference, as printed, lacks 0, if its p-value
+after Holm's adjustment is below ALPHA, and if no side has one model alone. No arm is called the best: that it has the
+highest figure of several is not tested. Sentences and tables are on the sum of the log-likelihoods.
 """
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -16,6 +17,7 @@ from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.report.markdown import WIDTH, fill_blocks, interval, table_lines
 from speechladder.report.notes import Row, variability_notes
 
+ALPHA = 0.05  # the p-value after Holm's adjustment from which nothing is claimed
 QUESTIONS = ("OQ1", "OQ2", "OQ3", "check")
 # What this module reads of the tables.
 _COMPARED = ("base", "task", "norm", "one_seed", "floor", "p_holm", "pnmi", "valid_bits_per_second")
@@ -57,15 +59,32 @@ def write_findings(page: Path, results: Path = Path("results"), published: Path 
     fill_blocks(page, blocks)
 
 
+def claimed(row: Mapping[str, str], of: str = "difference") -> int:
+    """1 if a difference is claimed as a gain, -1 as a loss, 0 if nothing is claimed.
+
+    A loss from chance is none.
+    """
+    _, low, high = (float(row[name]) for name in interval_columns(of))
+    if row["one_seed"] != "false" or not row["p_holm"] or float(row["p_holm"]) >= ALPHA:
+        return 0
+    return int(low > 0) or -int(high < 0 and row["floor"] != "true")
+
+
 def verdict(row: Mapping[str, str], of: str = "difference") -> str:
-    """What the interval of a difference in points says: gains, loses, or that no difference can be seen."""
+    """What a difference in points says: gains, loses, or that none can be seen or claimed."""
     value, low, high = (float(row[name]) for name in interval_columns(of))
-    if low > 0:
-        return f"gains {interval((value, low, high), 1, 1)} points"
-    if high < 0:
-        return f"loses {interval((-value, -high, -low), 1, 1)} points"
+    tested = f" (p {row['p_holm']})" * bool(row["p_holm"])
+    if found := claimed(row, of):
+        size = (value, low, high) if found > 0 else (-value, -high, -low)
+        return f"{'gains' if found > 0 else 'loses'} {interval(size, 1, 1)} points{tested}"
+    shown = f"{interval((value, low, high), 1, 1, '+')} points{tested}"
+    if row["one_seed"] != "false":
+        return f"has one model, from which nothing is claimed, at {shown}"
     floor = "; the baseline is at chance, where no loss can show" if row["floor"] == "true" else ""
-    return f"shows no difference that can be seen, {interval((value, low, high), 1, 1, '+')} points{floor}"
+    seen = (
+        "shows no difference that can be seen" if low <= 0 <= high else "shows none that the adjusted p-value bears out"
+    )
+    return f"{seen}, {shown}{floor}"
 
 
 def share(row: Mapping[str, str], of: str) -> str:
@@ -93,12 +112,17 @@ def question_block(results: Path, question: str, folder: Path) -> str:
         "is named, with their intervals and the p-value after Holm's adjustment.",
         *(["(floor): the baseline is at chance, where no loss can show."] * _any(rows, "floor")),
         *(["Rows of one seed are marked: their intervals hold the items only."] * _any(rows, "one_seed")),
-        *(variability_notes(change) if question == "OQ3" and change.is_file() else []),
+        *(variability_notes(change) if question == "OQ3" and change.is_file() and _has_seeds(rows) else []),
         minutes(results, "questions"),
     ]
     return _block(
         answer(rows), folder / "questions.png", _arm_table([r for r in table if r["question"] == "run"] + rows), notes
     )
+
+
+def _has_seeds(rows: Sequence[Row]) -> bool:
+    """Whether the levels of the dial that are quoted have several models each."""
+    return all(row["one_seed"] == "false" for row in rows if row["arm"].startswith("variability-"))
 
 
 def answer(rows: Sequence[Row]) -> str:
@@ -109,17 +133,28 @@ def answer(rows: Sequence[Row]) -> str:
 
 
 def _clause(rows: Sequence[Row]) -> str:
-    """What one task says: of arms with a baseline of their own each, of the others the best."""
+    """What one task says: of arms with a baseline of their own each, of the others those that gain or lose."""
     compared = [row for row in rows if row["difference"] and row["p_holm"]]
     own = [row for row in compared if row["base"].startswith("phone-repeat")]
     others = [row for row in compared if row not in own]
-    said = [f"{row['arm']} {verdict(row)} against {row['base']}{share(row, 'repaired')} given back" for row in own]
-    said = [text if "% of C" in text else text.removesuffix(" given back") for text in said]
-    if others:
-        best = max(others, key=lambda row: float(row["difference"]))
-        of = f"of {len(others)} arms {best['arm']} has the highest accuracy: it" if len(others) > 1 else best["arm"]
-        said.append(f"{of} {verdict(best)}{share(best, 'repaired')} (p {best['p_holm']})")
+    said = [f"{row['arm']} {verdict(row)} against {row['base']}{share(row, 'repaired')}" for row in own]
+    said = [text + " given back" * ("% of C" in text) for text in said]
+    if len(others) == 1:
+        said.append(f"{others[0]['arm']} {verdict(others[0])}{share(others[0], 'repaired')}")
+    elif others:
+        said.append(_of_several(others, "arm", lambda row: f"{row['arm']} {verdict(row)}{share(row, 'repaired')}"))
     return ", and ".join(said) or "nothing was compared"
+
+
+def _of_several(rows: Sequence[Row], noun: str, say: Callable[[Row], str]) -> str:
+    """What is claimed of several rows, from gains to losses, and for how many nothing is."""
+    found = sorted((row for row in rows if claimed(row)), key=lambda row: -float(row["difference"]))
+    said = [say(row) for row in found]
+    if rest := len(rows) - len(found):
+        single = sum(row["one_seed"] != "false" for row in rows)
+        marked = f" ({single} of one model)" * bool(single)
+        said.append(f"no difference is claimed for {'any' if rest == len(rows) else rest}{marked}")
+    return f"of {len(rows)} {noun}{'s' * (len(rows) > 1)} {', '.join(said)}"
 
 
 def _arm_table(rows: Sequence[Row]) -> list[str]:
@@ -183,24 +218,33 @@ def _cause_cell(row: Row) -> str:
 
 
 def _causes_answer(rows: Sequence[Row], parts: Sequence[Row]) -> str:
-    """Two sentences: what one flat voice gives back of factor C, and which rung loses most words."""
+    """Two sentences: what one flat voice gives back of factor C, and which steps between rungs cost or give words."""
     said = []
     for part in parts:
         c = interval([-float(part[name]) for name in ("c", "c_high", "c_low")], 1, 1)
+        gain = part | _test_of_flat([row for row in rows if row["task"] == part["task"]])
         said.append(
-            f"on {TASKS[part['task']].title}, where C is {c} points, one flat voice {verdict(part, 'given_back')}"
+            f"on {TASKS[part['task']].title}, where C is {c} points, one flat voice {verdict(gain, 'given_back')}"
             f"{share(part, 'recovered')}"
         )
     words = next(iter(TASKS))
     steps = [row for row in rows if row["kind"] == "rung" and row["task"] == words and row["difference"]]
     sentences = ["; ".join(said)] if said else []
     if steps:
-        most = min(steps, key=lambda row: float(row["difference"]))
-        sentences.append(
-            f"of the rungs, {most['name']} loses most words: against {most['base']}, which isolates "
-            f"{most['isolates']}, it {verdict(most)} (p {most['p_holm']})"
-        )
+        sentences.append(f"on words, {_of_several(steps, 'step', _say_step)}")
     return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+
+
+def _say_step(row: Row) -> str:
+    return f"{row['name']} {verdict(row)} against {row['base']}, a step that isolates {row['isolates']}"
+
+
+def _test_of_flat(rows: Sequence[Row]) -> dict[str, str]:
+    """The p-value of the units of one flat voice against the run's, and whether C or they have one model, of a task."""
+    by_name = {row["name"]: row for row in rows}
+    four = (by_name.get(name, {}) for name in ("run", "flat", "phone-repeat", "flat phone-repeat"))
+    several = all(row.get("one_seed") == "false" for row in four)
+    return {"p_holm": by_name.get("run", {}).get("p_holm", ""), "one_seed": str(not several).lower()}
 
 
 # --- the rest ---

@@ -63,9 +63,11 @@ def show_causes(results: Path, file: TextIO | None = None, width: int | None = N
     console.print()
     for note in causes_notes(results / "causes_share.csv"):
         console.print(note)
-    seeds = min((int(row["seeds"]) for row in rows), default=0)
-    if seeds == 1:
+    single = list(dict.fromkeys(row["name"] for row in rows if int(row["seeds"]) == 1))
+    if len(single) == len({row["name"] for row in rows}):
         console.print("One model per row: the intervals hold the items only. make causes SEEDS=3 gives three.")
+    elif single:
+        console.print(f"One model, so that the intervals hold the items only: {', '.join(single)}.")
     console.print(f"Table:   {path} (with accuracies, bits and the mean per token)", soft_wrap=True)
     console.print(f"Bits:    {results / 'bit_budget.csv'}", soft_wrap=True)
     console.print(f"Figure:  {results / 'figures' / 'causes.svg'}", soft_wrap=True)
