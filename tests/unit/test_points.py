@@ -174,6 +174,12 @@ def test_the_corpus_that_a_run_cannot_have_is_left_out(root):
         assert QuestionInputs(Inputs(settings, root)).corpora == found
 
 
+def test_units_of_segments_have_no_curriculum_of_durations():
+    assert at(S, "questions/segments-word/").lm.run_curriculum == 0
+    assert at(load({"units": {"segments": "word"}}), "").lm.run_curriculum == 0
+    assert at(S, "questions/supervised-1/").lm.run_curriculum == at(S, "").lm.run_curriculum == S.lm.run_curriculum > 0
+
+
 def test_an_arm_that_does_not_exist_is_named():
     with pytest.raises(UserError, match=r"questions\.arms.*did you mean 'segments-phone'"):
         load({"questions": {"arms": ["segment-phone"]}})
