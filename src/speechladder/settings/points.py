@@ -155,7 +155,9 @@ def at(settings: Any, prefix: str, rung: str = "") -> Any:
         found = found.model_copy(update={"lm": found.lm.model_copy(update=seeds)})
     elif variation.arm is not None:
         found = found.model_copy(update={"lm": found.lm.model_copy(update={"learning_points": 0})})
-    if found.units.segments != "frame":  # a run of equal units of segments is no duration, which the curriculum is about
+    if (
+        found.units.segments != "frame"
+    ):  # a run of equal units of segments is no duration, which the curriculum is about
         found = found.model_copy(update={"lm": found.lm.model_copy(update={"run_curriculum": 0.0})})
     return found
 
