@@ -23,6 +23,21 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[dict[str,
             writer.writerow(row)
 
 
+# Tables that another target makes beside its own.
+_MADE_WITH = {
+    "causes_share.csv": "causes.csv",
+    "bit_budget.csv": "causes.csv",
+    "variability_change.csv": "variability.csv",
+}
+_TARGETS = ("causes.csv", "questions.csv", "variability.csv", "units_sweep.csv", "scaling.csv")
+
+
+def _target(path: str | Path) -> str:
+    """The target of the workflow that makes a table."""
+    name = _MADE_WITH.get(Path(path).name, Path(path).name)
+    return f"results/{name if name in _TARGETS else 'table.csv'}"
+
+
 def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     """Rows of a CSV as strings; raises UserError that names the file and the first of `columns` that it lacks."""
     try:
@@ -30,7 +45,7 @@ def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, st
             reader = csv.DictReader(handle)
             rows, found = list(reader), reader.fieldnames or []
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run snakemake --cores all results/table.csv") from None
+        raise UserError(f"{path}: no such file; run snakemake --cores all {_target(path)}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not readable as CSV ({error}); delete it and run again") from None
     for name in columns:

@@ -23,10 +23,18 @@ STAGES = {
     "phone-repeat-even": "phones, each equally long",
     "phone-repeat": "phones in their true duration",
     "unit-vote": "the majority unit of each phone",
-    FLAT: "units in one flat voice",
     "speech-hubert": "units of the run's speech",
 }
-LABELS = CAUSES | {"all": "every cause", RUN: "the run's speech"}
+# The other rows, which are drawn by the difference to their base.
+LABELS = {name: f"one flat voice + {what}" for name, what in CAUSES.items()} | {
+    "phone-confused": "phones with confusions, to true phones",
+    "unit-phone": "majority units once, to phones",
+    "speech-hubert-dedup": "runs of units once, to units",
+    "unit-bpe": "BPE over these, to runs of units once",
+    FLAT: "units in one flat voice, to its phones",
+    "all": "one flat voice + every cause",
+    RUN: "the run's speech, to one flat voice",
+}
 LOSS, GAIN, CAUSE = "#D55E00", "#009E73", "#CC79A7"
 SHIFTS = {"sum": -0.14, "mean": 0.2}  # of the marker of a norm in its row
 
@@ -71,14 +79,15 @@ def make_causes(
 
 
 def draw_causes(path: Path, folder: Path) -> Figure:
-    """Above: the accuracy of each stage from phones to units, with the steps between them. Below: single causes.
+    """Above: the accuracy of each stage from phones to units, with the steps between them. Below: all other rows.
 
-    A cause is drawn by the difference of its speech to one flat voice, in points.
+    These are drawn by the difference to their base, in points; that of a single cause is one flat voice.
     """
     rows = read_csv(path, COLUMNS)
     names, single = {row["name"] for row in rows}, {row["name"] for row in rows if row["one_seed"] == "true"}
     stages = [name for name in STAGES if name in names]
-    causes = [row["name"] for row in rows if row["base"] == FLAT and (row["task"], row["norm"]) == _first()]
+    once = [row for row in rows if row["base"] and (row["task"], row["norm"]) == _first()]
+    causes = [row["name"] for row in once if row["name"] in LABELS]
     heights = [0.5 * len(stages) + 0.5, 0.36 * max(len(causes), 2) + 0.5]
     options = {"sharex": "row", "sharey": "row", "gridspec_kw": {"height_ratios": heights}}
     count = len(TASKS)
@@ -90,7 +99,7 @@ def draw_causes(path: Path, folder: Path) -> Figure:
             if causes:
                 _causes(below, cells, causes)
             else:
-                note_no_rows(below, "no corpus with single causes\n(causes.corpora)")
+                note_no_rows(below, "no other row\n(causes.rungs, causes.corpora)")
         for axis in axes:
             axis.grid(axis="x", color="0.92")
             axis.xaxis.set_major_locator(MaxNLocator(6))
@@ -121,7 +130,7 @@ def _waterfall(axis: Axes, cells: dict[tuple[str, str], Row], stages: Sequence[s
         row = cells[name, "sum"]
         if before:
             start, end = (float(cells[stage, "sum"]["accuracy"]) for stage in (before, name))
-            step = float(row["difference"]) if row["base"] == before else end - start
+            step = float(row["difference"]) if row["base"] == before else end - start  # a stage may be left out
             colour = LOSS if end < start else GAIN
             axis.plot(
                 [start, start], [at - 1 + SHIFTS["sum"], at + SHIFTS["sum"]], color="0.6", linewidth=0.8, zorder=1
@@ -144,7 +153,7 @@ def _causes(axis: Axes, cells: dict[tuple[str, str], Row], causes: Sequence[str]
     axis.axvline(0, **REFERENCE)
     for at, name in enumerate(causes):
         _both_norms(axis, at, cells, name, "difference", CAUSE)
-    axis.set_xlabel("difference to one flat voice, points")
+    axis.set_xlabel("difference to its base, points")
 
 
 def _both_norms(axis: Axes, at: int, cells: dict[tuple[str, str], Row], name: str, column: str, colour: str) -> None:

@@ -26,11 +26,11 @@ def seeds_note(rows: Sequence[Row]) -> str:
     if fewest > 1:
         return (
             f"The intervals hold items and seeds: {fewest} models per rung, all of one machine. Another kind "
-            "of CPU rounds bf16 otherwise, which acts like another seed."
+            "of CPU rounds bf16 differently, which acts like another seed."
         )
     return (
         "The intervals hold the items only: one model per rung cannot tell what another seed gives, nor another kind "
-        "of CPU, which rounds bf16 otherwise. make table SEEDS=3 gives intervals over items and seeds."
+        "of CPU, which rounds bf16 differently. make table SEEDS=3 gives intervals over items and seeds."
     )
 
 
