@@ -29,8 +29,8 @@ STAGES = {
 LABELS = {name: f"one flat voice + {what}" for name, what in CAUSES.items()} | {
     "phone-confused": "phones with confusions, to true phones",
     "unit-phone": "majority units once, to phones",
-    "speech-hubert-dedup": "runs of units once, to units",
-    "unit-bpe": "BPE over these, to runs of units once",
+    "speech-hubert-dedup": "runs of units, each once, to units",
+    "unit-bpe": "BPE over runs of units, to these runs",
     FLAT: "units in one flat voice, to its phones",
     "all": "one flat voice + every cause",
     RUN: "the run's speech, to one flat voice",

@@ -16,6 +16,7 @@ from speechladder.analysis.csv_tables import interval_columns, read_csv
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.report.markdown import WIDTH, fill_blocks, interval, table_lines
 from speechladder.report.notes import Row, variability_notes
+from speechladder.settings.causes import FLAT
 
 ALPHA = 0.05  # the p-value after Holm's adjustment from which nothing is claimed
 QUESTIONS = ("OQ1", "OQ2", "OQ3", "check")
@@ -81,10 +82,8 @@ def verdict(row: Mapping[str, str], of: str = "difference") -> str:
     if row["one_seed"] != "false":
         return f"has one model, from which nothing is claimed, at {shown}"
     floor = "; the baseline is at chance, where no loss can show" if row["floor"] == "true" else ""
-    seen = (
-        "shows no difference that can be seen" if low <= 0 <= high else "shows none that the adjusted p-value bears out"
-    )
-    return f"{seen}, {shown}{floor}"
+    seen = "no difference that can be seen" if low <= 0 <= high else "a difference that the adjusted p does not confirm"
+    return f"shows {seen}, {shown}{floor}"
 
 
 def share(row: Mapping[str, str], of: str) -> str:
@@ -147,8 +146,10 @@ def _clause(rows: Sequence[Row]) -> str:
 
 
 def _of_several(rows: Sequence[Row], noun: str, say: Callable[[Row], str]) -> str:
-    """What is claimed of several rows, from gains to losses, and for how many nothing is."""
-    found = sorted((row for row in rows if claimed(row)), key=lambda row: -float(row["difference"]))
+    """What is claimed of several rows, gains first, then losses by size, and for how many nothing is."""
+    found = sorted(
+        (row for row in rows if claimed(row)), key=lambda row: (-claimed(row), -abs(float(row["difference"])))
+    )
     said = [say(row) for row in found]
     if rest := len(rows) - len(found):
         single = sum(row["one_seed"] != "false" for row in rows)
@@ -218,25 +219,25 @@ def _cause_cell(row: Row) -> str:
 
 
 def _causes_answer(rows: Sequence[Row], parts: Sequence[Row]) -> str:
-    """Two sentences: what one flat voice gives back of factor C, and which steps between rungs cost or give words."""
-    said = []
-    for part in parts:
-        c = interval([-float(part[name]) for name in ("c", "c_high", "c_low")], 1, 1)
-        gain = part | _test_of_flat([row for row in rows if row["task"] == part["task"]])
+    """What is left of factor C in one flat voice, and which steps between rungs cost or give words."""
+    task = next(iter(TASKS))
+    words = [row for row in rows if row["task"] == task]
+    flat = [row for row in words if row["name"] == FLAT and row["difference"]]
+    said = [f"In one flat voice, the step from repeated phones to units {verdict(row)} on words." for row in flat]
+    for part in (part for part in parts if part["task"] == task):
+        c = interval([float(part[name]) for name in interval_columns("c")], 1, 1, "+")
+        gain = verdict(part | _test_of_flat(words), "given_back")
         said.append(
-            f"on {TASKS[part['task']].title}, where C is {c} points, one flat voice {verdict(gain, 'given_back')}"
-            f"{share(part, 'recovered')}"
+            f"In the run's speech this step, factor C, is {c} points. Compared with the units of the run's speech, one "
+            f"flat voice {gain}{share(part, 'recovered')}."
         )
-    words = next(iter(TASKS))
-    steps = [row for row in rows if row["kind"] == "rung" and row["task"] == words and row["difference"]]
-    sentences = ["; ".join(said)] if said else []
-    if steps:
-        sentences.append(f"on words, {_of_several(steps, 'step', _say_step)}")
-    return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+    if steps := [row for row in words if row["kind"] == "rung" and row["difference"]]:
+        said.append(f"On words, {_of_several(steps, 'step', _say_step)}.")
+    return " ".join(said)
 
 
 def _say_step(row: Row) -> str:
-    return f"{row['name']} {verdict(row)} against {row['base']}, a step that isolates {row['isolates']}"
+    return f"{row['name']} {verdict(row)} against {row['base']} ({row['isolates']})"
 
 
 def _test_of_flat(rows: Sequence[Row]) -> dict[str, str]:
