@@ -58,7 +58,7 @@ from speechladder.workflow.subruns import synthesized_config, variability_config
             ["corpus: manifests: libriheavy needs its manifests"],
         ),
         ({"corpus": {"causes": ["rates"]}}, ["corpus.causes.0: 'rates'", "did you mean 'rate'", "bandwidth"]),
-        ({"corpus": {"causes": ["rate", "noise", "rate"]}}, ["corpus.causes: a cause is named twice"]),
+        ({"corpus": {"causes": ["rate", "noise", "rate"]}}, ["corpus.causes: rate is named twice"]),
         ({"corpus": {"causes": [], "variability": 1}}, ["causes: [] and variability: 1", "leave one of them out"]),
         (
             {"corpus": {"name": "local", "path": "x", "causes": []}, "alignment": {"aligner": "mfa"}},

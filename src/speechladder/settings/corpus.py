@@ -102,8 +102,9 @@ class Corpus(Section):
     @classmethod
     def _in_order(cls, causes: list[Cause] | None) -> list[Cause] | None:
         """The causes in the order of the table: another order is no other corpus."""
-        if causes is not None and len(set(causes)) != len(causes):
-            raise ValueError("a cause is named twice")
+        for cause in causes or ():
+            if causes.count(cause) > 1:
+                raise ValueError(f"{cause} is named twice")
         return causes if causes is None else sorted(causes, key=get_args(Cause).index)
 
     @model_validator(mode="after")
