@@ -13,7 +13,7 @@ use rule variability_run as causes_run with:
         corpus="|".join(CORPORA),
     params:
         config=caused.config,
-        folder="results/causes/{corpus}",
+        folder=subpath(output[0], ancestor=3),
         targets=caused.targets,
 
 

@@ -15,7 +15,7 @@ use rule variability_run as synthesized_run with:
         "results/costs/synthesized_run/all.tsv"
     params:
         config=lambda wildcards: synthesized_config(S),
-        folder="results/questions/synthesized",
+        folder=subpath(output[0], ancestor=3),
         targets=expand("results/{file}", file=MADE) + expand("results/scores/phone-repeat/{task}.parquet", task=TASKS),
 
 

@@ -17,7 +17,7 @@ rule variability_run:
         version=str(versions() | {"build_corpus": inputs.language_version("build_corpus")}),
         encoder=inputs.encoder_digest,
         config=lambda wildcards: variability_config(S, int(wildcards.level)),
-        folder="results/variability/{level}",
+        folder=subpath(output[0], ancestor=2),
         targets="results/table.csv",
     shell:
         'snakemake --snakefile "$SCRIPTS"/../Snakefile --directory {params.folder} --cores {threads}'
