@@ -4,11 +4,11 @@ A difference between two rungs of the same speech, or between two worlds that sp
 changed between them.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from speechladder.settings.section import Section
+from speechladder.settings.section import Section, check_distinct
 
 SPEECH, PHONES = "speech-hubert", "phone-repeat"  # the two rungs of factor C
 FLAT, ALL = "flat", "all"
@@ -71,12 +71,7 @@ class Causes(Section):
         "lm.seeds. Rows of one model are marked.",
     )
 
-    @field_validator("rungs", "corpora")
-    @classmethod
-    def _distinct(cls, values: list[Any]) -> list[Any]:
-        if len(set(values)) != len(values):
-            raise ValueError("a value is named twice")
-        return values
+    _distinct = field_validator("rungs", "corpora")(check_distinct)
 
     @field_validator("corpora")
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, field_validator
 
 from speechladder.io.errors import suggestion
-from speechladder.settings.section import Section
+from speechladder.settings.section import Section, check_distinct
 
 
 class Arm(NamedTuple):
@@ -73,9 +73,4 @@ class Questions(Section):
                 raise ValueError(f"there is no arm {arm!r}; {suggestion(arm, ARMS)}allowed: {', '.join(ARMS)}")
         return arms
 
-    @field_validator("arms", "rungs", "corpora")
-    @classmethod
-    def _distinct(cls, values: list[Any]) -> list[Any]:
-        if len(set(values)) != len(values):
-            raise ValueError("a value is named twice")
-        return values
+    _distinct = field_validator("arms", "rungs", "corpora")(check_distinct)

@@ -7,6 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+def check_distinct(values: list[Any]) -> list[Any]:
+    """The values of a field. Raises ValueError if one of them is named twice."""
+    if len(set(values)) != len(values):
+        raise ValueError("a value is named twice")
+    return values
+
+
 class Section(BaseModel):
     """A section of the configuration. Unknown keys are errors, and so are values of a wrong type."""
 

@@ -2,13 +2,13 @@
 
 import fnmatch
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from speechladder.io.errors import suggestion
 from speechladder.settings.points import Point
-from speechladder.settings.section import Section
+from speechladder.settings.section import Section, check_distinct
 from speechladder.settings.units import MAX_UNITS
 
 
@@ -37,12 +37,7 @@ class Sweep(Section):
         "match anything. []: no point.",
     )
 
-    @field_validator("layers", "clusters", "normalisations", "dedup", "seeds")
-    @classmethod
-    def _distinct(cls, values: list[Any]) -> list[Any]:
-        if len(set(values)) != len(values):
-            raise ValueError("a value is named twice")
-        return values
+    _distinct = field_validator("layers", "clusters", "normalisations", "dedup", "seeds")(check_distinct)
 
     @model_validator(mode="after")
     def _trains_what_there_is(self) -> "Sweep":
