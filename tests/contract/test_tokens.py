@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from speechladder.io.files import read_json, read_jsonl
 from speechladder.io.spans import Span, as_rows
 from speechladder.io.tables import (
     ALIGNMENT,
+    EXTERNAL_UNITS,
     ITEM_TOKENS,
     ITEMS,
     PHONE_UNITS,
@@ -238,6 +239,20 @@ def test_phones_and_units_are_counted_over_the_train_split(corpus: Corpus) -> No
         cuts[:] = [Cut(**{**vars(cut), "split": "valid"}) for cut in cuts]
     with pytest.raises(UserError, match="no train utterance is both in"):
         count_phone_units(*corpus.write(), corpus.folder / "none.parquet")
+
+
+def test_units_of_segments_are_counted_by_the_frame(corpus: Corpus) -> None:
+    cuts, aligned, units = corpus.write()
+    count_phone_units(cuts, aligned, units, corpus.folder / "frames.parquet")
+    for path in units:
+        rows = read_table(path, UNITS).to_pylist()
+        for row in rows:
+            runs = [(unit, len(list(run))) for unit, run in groupby(row["units"])]
+            row |= {"seconds": (320 * len(row["units"]) + 80) / 16000} | dict(zip(("units", "durations"), zip(*runs)))
+        write_table(path, rows, EXTERNAL_UNITS, rate="50", segments="phone")
+    count_phone_units(cuts, aligned, units, corpus.folder / "segments.parquet")
+    frames, segments = (read_table(corpus.folder / f"{name}.parquet", PHONE_UNITS) for name in ("frames", "segments"))
+    assert segments.to_pylist() == frames.to_pylist()
 
 
 def test_items_are_confused_by_the_table_of_the_corpus(corpus: Corpus) -> None:

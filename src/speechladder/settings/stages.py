@@ -129,7 +129,7 @@ STAGES: dict[str, Stage] = {
     "train_kmeans": Stage("k-means", version=_UNITS, options=_SEED | {"units": (*_KMEANS, "labels")}, gpu=True),
     "extract_units": Stage("units", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True),
     "units_quality": Stage("units", version=_UNITS_QUALITY, options=_SEED | {"units": ("clusters", "abx_minutes")}),
-    "count_phone_units": Stage("units"),
+    "count_phone_units": Stage("units", version=2),
     "partition_units": Stage("units", inputs={"units": ("path",)}),
     "tokenize_rung": Stage(
         "tokens",

@@ -19,9 +19,9 @@ UNIT_IDS = 2**16
 def count_phone_units(cuts: list[Path], alignment: list[Path], units: list[Path], out: Path) -> None:
     """Count the frames of each phone (without stress) and unit over the train split.
 
-    Writes a PHONE_UNITS table of the pairs that occur, sorted. A frame has the phone at its centre, and of external
-    units the one that sounds there. One shard is in memory at a time. Raise UserError if no train utterance has both
-    units and an alignment, or if external units have no rate.
+    Writes a PHONE_UNITS table of the pairs that occur, sorted. A frame has the phone at its centre, and of units with
+    durations (external ones, segments) the one that sounds there. One shard is in memory at a time. Raise UserError if
+    no train utterance has both units and an alignment, or if external units have no rate.
 
     Args:
         cuts: corpus/cuts.{shard}.jsonl.gz of every shard
@@ -50,7 +50,7 @@ def count_phone_units(cuts: list[Path], alignment: list[Path], units: list[Path]
 
 def _by_frame(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """(id, (frames,) the unit at each 50 Hz frame) of each utterance of a table of units."""
-    if (pq.read_schema(path).metadata or {}).get(b"source") != b"external":
+    if "durations" not in pq.read_schema(path).names:
         return quality.by_frame(path)
     if not rate_of(path):
         raise UserError(f"{path}: units without a rate belong to no phone; set units.rate, or leave out phone-confused")
