@@ -64,10 +64,12 @@ ARMS = {
     "supervised-1": ("OQ2", "units from 1 minute of labelled phones"),
     "supervised-10": ("OQ2", "units from 10 minutes of labelled phones"),
     "supervised-60": ("OQ2", "units from 60 minutes of labelled phones"),
+    "supervised-60-context": ("OQ2", "the same, each item encoded among others of its voice"),
     "flat": ("OQ3", "the same texts in one flat voice"),
     "flat-c": ("OQ3", "C in one flat voice"),
     "speaker-norm": ("OQ3", "features normalised per speaker"),
     "utterance-norm": ("OQ3", "features normalised per utterance"),
+    "item-context": ("check", "each item encoded among others of its voice"),
     "synthesized": ("check", "the same texts from a synthesizer"),
     "synthesized-c": ("check", "C in synthesized speech"),
 }

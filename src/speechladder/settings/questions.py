@@ -12,6 +12,9 @@ from speechladder.io.errors import suggestion
 from speechladder.settings.section import Section, check_distinct
 
 
+CONTEXT_SECONDS = 2.0  # other words of the voice on each side of an item
+
+
 class Arm(NamedTuple):
     """What an arm is: the rung that reads its units, and its changes of the settings of units."""
 
@@ -23,8 +26,8 @@ def _segments(kind: str) -> Arm:
     return Arm("speech-hubert", {"segments": kind, "labels": "none"})
 
 
-def _supervised(minutes: float) -> Arm:
-    return Arm("speech-hubert", {"labels": "phones", "label_minutes": minutes, "segments": "frame"})
+def _supervised(minutes: float, **more: Any) -> Arm:
+    return Arm("speech-hubert", {"labels": "phones", "label_minutes": minutes, "segments": "frame", **more})
 
 
 ARMS: dict[str, Arm] = {
@@ -35,6 +38,8 @@ ARMS: dict[str, Arm] = {
     "supervised-1": _supervised(1.0),
     "supervised-10": _supervised(10.0),
     "supervised-60": _supervised(60.0),
+    "supervised-60-context": _supervised(60.0, item_context=CONTEXT_SECONDS),
+    "item-context": Arm("speech-hubert", {"item_context": CONTEXT_SECONDS, "segments": "frame"}),
     "speaker-norm": Arm("speech-hubert", {"normalisation": "speaker"}),
     "utterance-norm": Arm("speech-hubert", {"normalisation": "utterance"}),
 }
@@ -47,7 +52,8 @@ class Questions(Section):
         list(ARMS),
         description="Other units of the same speech, with a language model of each: segments-phone, segments-syllable, "
         "segments-word, segments-auto (units.segments), supervised-1, supervised-10, supervised-60 (units.labels, by "
-        "minutes of labels), speaker-norm, utterance-norm (units.normalisation).",
+        "minutes of labels), supervised-60-context, item-context (units.item_context), speaker-norm, utterance-norm "
+        "(units.normalisation).",
     )
 
     rungs: list[Literal["unit-words", "text-units"]] = Field(

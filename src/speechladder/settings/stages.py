@@ -171,7 +171,7 @@ STAGES: dict[str, Stage] = {
         "items", version=_UNITS, options=_SEED | {"units": (*_ENCODER, "speaker_seconds")}, gpu=True
     ),
     "extract_item_units": Stage(
-        "items", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True
+        "items", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS, "item_context")}, gpu=True
     ),
     "tokenize_items": Stage("items"),
     "score_rung": Stage(

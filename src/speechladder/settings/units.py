@@ -166,6 +166,13 @@ class Units(Section):
     label_minutes: float = Field(
         10.0, gt=0, description="labels: phones: speech whose labels the classifier is trained on, in minutes."
     )
+    item_context: float = Field(
+        0.0,
+        ge=0,
+        le=30,
+        description="Other items of the same voice before an item of a benchmark, and after it, while it is encoded, in seconds. "
+        "Only the item's own frames become units. 0 encodes each item alone.",
+    )
     speaker_seconds: float = Field(
         60.0,
         gt=0,
@@ -213,6 +220,8 @@ class Units(Section):
         for name, unset in {"segments": "frame", "labels": "none"}.items():
             if getattr(self, name) != unset and self.source == "external":
                 raise ValueError(f"{name}: would not be read, since source is external; leave {name} out")
+        if self.item_context and (self.source == "external" or self.segments != "frame"):
+            raise ValueError("item_context: is for the encoder's units of frames; leave item_context out")
         if self.labels != "none" and self.segments != "frame":
             raise ValueError(f"labels: {self.labels} is of frames; write segments: frame, or labels: none")
         if self.source == "s3prl":

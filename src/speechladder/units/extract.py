@@ -17,6 +17,7 @@ from speechladder.io.rejects import Rejects
 from speechladder.io.tables import ALIGNMENT, EXTERNAL_UNITS, ITEMS, UNITS, read_table
 from speechladder.settings import Corpus, Units
 from speechladder.units.codebook import Codebook, load_codebook
+from speechladder.units.context import ItemContext
 from speechladder.units.decode import Job, Wave, waves
 from speechladder.units.encoders.base import Encoder
 from speechladder.units.encoders.factory import open_encoder
@@ -175,12 +176,15 @@ def extract_items(
         spans = ["words", "phones"] * needs_alignment(units)
         table = read_table(path, ITEMS, columns=["item", "seconds", *spans])
         quantise = _quantise(quantiser, units, table, "item")
+        context = ItemContext(path, units.item_context) if units.item_context else None
+        speech = item_waves(path, workers(units, encoder))
+        total = sum(table["seconds"].to_pylist()) + 2 * units.item_context * len(table)
         with (
             growing_table(target, _schema(encoder, book, units), ROWS) as rows,
-            progress(f"units {path.parent.name}", sum(table["seconds"].to_pylist()), "h of speech per h") as meter,
+            progress(f"units {path.parent.name}", total, "h of speech per h") as meter,
         ):
-            for job, found in units_of(encoder, [quantise], item_waves(path, workers(units, encoder)), meter):
-                rows.append(_row(job, found, units))
+            for job, found in units_of(encoder, [quantise], context.around(speech) if context else speech, meter):
+                rows.append(_row(job, context.cut(job, found) if context else found, units))
 
 
 def item_waves(path: Path, count: int) -> Iterator[tuple[Job, Wave]]:

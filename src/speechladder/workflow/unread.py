@@ -33,6 +33,7 @@ def _unused(settings: Settings, wildcards: Any) -> set[str]:
     units = settings.units
     unused = {"segments"} if units.segments == "frame" else set()
     unused |= {"segment_penalty"} if units.segments != "auto" else set()
+    unused |= set() if units.item_context else {"item_context"}
     if units.labels == "none":
         unused |= {"labels", "label_minutes"}
     else:
