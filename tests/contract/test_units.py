@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from speechladder.constants import HOP
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import encode_flac, frame_count, read_audio
 from speechladder.io.errors import UserError
@@ -20,13 +21,14 @@ from speechladder.io.tensors import map_tensor
 from speechladder.rungs.utterances import read_items
 from speechladder.settings import Tokens, Units
 from speechladder.units.codebook import load_codebook, train_codebook
+from speechladder.units.context import ItemContext
 from speechladder.units.decode import Job, Wave
 from speechladder.units.diagnostics.external import by_frame
 from speechladder.units.diagnostics.quality import write_quality
 from speechladder.units.durations import expand
 from speechladder.units.encoders import factory
 from speechladder.units.encoders.transformers import TransformersEncoder
-from speechladder.units.extract import extract_items, extract_shard
+from speechladder.units.extract import extract_items, extract_shard, item_waves
 from speechladder.units.normalise import Normaliser
 from speechladder.units.sample import draw_sample, write_sample
 from speechladder.units.stream import Quantiser, units_of
@@ -342,6 +344,34 @@ def test_items_get_units_and_a_broken_one_is_named(corpus):
     write_items(items, 1, broken=True)
     with pytest.raises(UserError, match=r"items.parquet, item '0\|good\|v0'"):
         extract_items([items], corpus.centroids, [out], corpus.settings)
+
+
+def test_items_are_encoded_among_others_of_their_voice(corpus):
+    corpus.write().train()
+    items, out = corpus.root / "items.parquet", corpus.root / "item_units.parquet"
+    write_items(items, 2)
+    table = {row["item"]: row for row in read_table(items, ITEMS).to_pylist()}
+    audio = {name: read_audio(row["audio"]) for name, row in table.items()}
+    context = ItemContext(items, 1.0)
+    for job, wave in context.around(item_waves(items, 0)):
+        frames = context.cut(job, np.arange(frame_count(len(wave.samples)))[None])[0]
+        start, own = HOP * frames[0], audio[job.id]
+        assert len(frames) == frame_count(len(own)) and start >= RATE
+        np.testing.assert_array_equal(wave.samples[start : start + len(own)], own)
+        assert len(wave.samples) >= start + len(own) + RATE
+        around = np.concatenate([wave.samples[:start], wave.samples[start + len(own) :]])
+        for name, row in table.items():
+            heard = audio[name][400:800].tobytes() in around.tobytes()
+            assert heard == (row["voice"] == job.speaker and row["id"] != table[job.id]["id"])
+    settings = corpus.settings.model_copy(update={"item_context": 1.0})
+    extract_items([items], corpus.centroids, [out], corpus.settings)
+    alone = [row["units"] for row in read_table(out, UNITS).to_pylist()]
+    extract_items([items], corpus.centroids, [out], settings)
+    among = [row["units"] for row in read_table(out, UNITS).to_pylist()]
+    assert [len(units) for units in alone] == [len(units) for units in among] and alone != among
+    write_table(items, [next(iter(table.values()))], ITEMS)
+    with pytest.raises(UserError, match="the voice v0 speaks no other item"):
+        extract_items([items], corpus.centroids, [out], settings)
 
 
 def test_scripts_from_cuts_to_quality(corpus, root):

@@ -11,7 +11,6 @@ from pydantic import Field, field_validator
 from speechladder.io.errors import suggestion
 from speechladder.settings.section import Section, check_distinct
 
-
 CONTEXT_SECONDS = 2.0  # other words of the voice on each side of an item
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from speechladder.constants import HOP, SAMPLE_RATE
-from speechladder.io.audio import frame_count, read_audio
+from speechladder.io.audio import frame_count
 from speechladder.io.columns import batches
 from speechladder.io.errors import UserError
-from speechladder.io.tables import ITEMS
-from speechladder.units.decode import Job, Wave
+from speechladder.io.tables import ITEMS, read_table
+from speechladder.units.decode import Job, Wave, read_wave
 
 
 @dataclass
@@ -36,11 +36,8 @@ class ItemContext:
     def around(self, items: Iterable[tuple[Job, Wave]]) -> Iterator[tuple[Job, Wave]]:
         """Yield each item with its context. Raise UserError naming a voice that speaks no other item."""
         voices = self._voices()
-        ids = {
-            row["item"]: row["id"]
-            for batch in batches(self.path, ITEMS, ["item", "id"], 4096)
-            for row in batch.to_pylist()
-        }
+        table = read_table(self.path, ITEMS, ["item", "id"])
+        ids = dict(zip(table["item"].to_pylist(), table["id"].to_pylist()))
         for job, wave in items:
             others = [samples for name, samples in voices[job.speaker].items() if name != ids[job.id]]
             if not others:
@@ -65,15 +62,20 @@ class ItemContext:
         return np.concatenate(chosen)
 
     def _voices(self) -> dict[str, dict[str, np.ndarray]]:
-        """Voice -> id -> the samples of one of its items, of as many ids as can fill two contexts and one id more."""
+        """Voice -> id -> the samples of a right item, of as many ids as can fill both contexts.
+
+        An item that cannot be read is no context; `extract.item_waves` names it.
+        """
         found: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
         held: dict[str, int] = defaultdict(int)
-        for batch in batches(self.path, ITEMS, ["id", "voice", "correct", "audio"], 256):
+        for batch in batches(self.path, ITEMS, ["item", "id", "voice", "correct", "seconds", "audio"], 256):
             for row in batch.to_pylist():
-                of = found[row["voice"]]
-                enough = len(of) > 2 and held[row["voice"]] > 2 * self.seconds * SAMPLE_RATE
-                if row["correct"] and row["audio"] and row["id"] not in of and not enough:
-                    samples = read_audio(row["audio"])
-                    of[row["id"]] = np.pad(samples, (0, -len(samples) % HOP))
-                    held[row["voice"]] += len(samples)
+                voice, of = row["voice"], found[row["voice"]]
+                enough = len(of) > 2 and held[voice] > 2 * self.seconds * SAMPLE_RATE
+                if not row["correct"] or row["id"] in of or enough:
+                    continue
+                wave = read_wave(Job(row["item"], voice, row["audio"] or b"", row["seconds"]))
+                if isinstance(wave, Wave):
+                    of[row["id"]] = np.pad(wave.samples, (0, -len(wave.samples) % HOP))
+                    held[voice] += len(wave.samples)
         return found
