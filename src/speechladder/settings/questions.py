@@ -22,7 +22,7 @@ class Arm(NamedTuple):
 
 
 def _segments(kind: str) -> Arm:
-    return Arm("speech-hubert", {"segments": kind, "labels": "none"})
+    return Arm("speech-hubert", {"segments": kind, "labels": "none", "item_context": 0.0})
 
 
 def _supervised(minutes: float, **more: Any) -> Arm:
