@@ -123,7 +123,7 @@ def test_reasons(tmp_path: Path) -> None:
     for name in ("broken", "text", "tiers"):
         assert reasons[name].startswith(f"unreadable TextGrid: {name}.TextGrid: "), reasons[name]
     assert reasons["unknown"] == "unknown word: cat"
-    assert reasons["noise"] == "unknown word: its phone is spn"
+    assert reasons["noise"] == "unknown word: cat"
     assert reasons["fewer"] == "other words than the transcript: nothing for 'cat', word 2"
     assert reasons["more"] == "other words than the transcript: 'sat' after the last"
     assert reasons["other"] == "other words than the transcript: 'hat' for 'cat', word 2"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from speechladder.alignment.base import Aligned, AlignmentError, Answer
-from speechladder.alignment.textgrid import match_transcript, parse_textgrid
+from speechladder.alignment.textgrid import read_alignment
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut
 from speechladder.fetch.archives import open_store
@@ -72,10 +72,10 @@ class TextGridArchive:
         file = self.find(cut.id)
         seconds = round(cut.duration * SAMPLE_RATE) / SAMPLE_RATE
         try:
-            words, phones = parse_textgrid(self._store.read(file), file)
+            content = self._store.read(file)
         except UserError as error:
             raise AlignmentError(f"unreadable TextGrid: {error}") from None
-        return Aligned(*match_transcript(words, phones, cut.text.split(), seconds), seconds)
+        return read_alignment(content, file, cut.text.split(), seconds)
 
     def align_all(self, cuts: Iterable[Cut], advance: Callable[[float], None] = no_progress) -> Iterator[Answer]:
         """Yield (id, alignment or the reason why there is none) for each cut in order. The audio is not read."""
