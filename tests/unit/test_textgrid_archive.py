@@ -156,6 +156,27 @@ def test_archives_that_cannot_be_used(tmp_path: Path) -> None:
         TextGridArchive(tmp_path / "nothing", ["a"])
 
 
+def test_members_that_are_left_out_are_named(tmp_path: Path) -> None:
+    """The archive collects why it leaves a member out; the error that follows from it says so."""
+    path = tmp_path / "grids.zip"
+    locked = {f"grids/{k}.TextGrid": _grid() for k in "abc"}
+    _zip(path, locked)
+    content = bytearray(path.read_bytes())
+    at = -1
+    while (at := content.find(b"PK\1\2", at + 1)) >= 0:
+        content[at + 8] |= 1  # encrypted
+    path.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"holds no TextGrid that can be read: 3 left out \(encrypted\), the first is grids/a"
+    ):
+        TextGridArchive(path, ["a"])
+    tar = _tar(tmp_path / "x.tar", {"../b.TextGrid": _grid(), "ok/a.TextGrid": _grid()})
+    found = _answers(tar, _cut("a"), _cut("b"), _cut("c"))
+    assert isinstance(found["a"], Aligned)
+    assert str(found["b"]) == "no TextGrid: ../b.TextGrid is left out (leaves the folder)"
+    assert str(found["c"]) == "no TextGrid"
+
+
 def test_every_alignment_of_a_folder_of_recordings(tmp_path: Path) -> None:
     """Recordings at 22,050 Hz whose TextGrids end at the nearest hundredth of a second, as MFA writes them."""
     cuts = []

@@ -185,8 +185,8 @@ def _check_phones(words: list[Span], phones: list[Span]) -> None:
         near = (word.start - EDGE_TOLERANCE <= _middle(phone) <= word.end + EDGE_TOLERANCE for word in words)
         if phone.label != SIL and not any(near):
             raise AlignmentError(
-                f"phone without a word: '{phone.label}' from {phone.start:.3f} to {phone.end:.3f} s in the phones tier; "
-                "the words tier has no word there"
+                f"phone without a word: '{phone.label}' from {phone.start:.3f} to {phone.end:.3f} s in the phones "
+                "tier; the words tier has no word there"
             )
 
 

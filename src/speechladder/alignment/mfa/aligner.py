@@ -83,7 +83,7 @@ class MFA:
         model = self.models / "g2p.zip"
         asked = unknown - unpronounceable(self.models)
         if asked and model.is_file():
-            for word, phones in pronounce_all(asked, model, folder, self.jobs).items():
+            for word, phones in pronounce_all(asked, model, folder, self.jobs, dictionary).items():
                 dictionary.add(word, dictionary.adapted(phones))
         for entry in entries:
             lacking = [word for word in dict.fromkeys(entry.written) if word not in dictionary]

@@ -22,6 +22,7 @@ from speechladder.io.progress import say
 SUPPORTED = "3"  # major version: version 4 changes the signature of `mfa align`
 TAIL = 8  # last lines that an error message repeats
 _BAR = re.compile(r"\d+%\||\bit/s\b|━|[⠁-⣿]")  # a progress bar
+_VERSION = re.compile(r"v?(\d+(?:\.\d+)+(?:[.+-]?\w+)*)")  # also 3.4.0a1, 3.4.4.dev3+g93411fc
 _STAMP = re.compile(r"^\s*(\d{4}-\d\d-\d\d[\d:, ]*-?\s*)?")
 
 
@@ -123,13 +124,26 @@ def log_lines(root: Path) -> list[tuple[str, str]]:
 
 
 def mfa_version(root: Path) -> str:
-    """The version of `mfa`; raises UserError if this code does not support it."""
-    found = next(iter(re.findall(r"\d+(?:\.\d+)+\S*", run_mfa(["version"], root, show=False))), "unknown")
+    """The version of `mfa`: the last line that is one, for paths and versions in warnings are not MFA's.
+
+    Raises UserError if this code does not support it, or if there is no such line.
+    """
+    lines = run_mfa(["version"], root, show=False).splitlines()
+    found = next((match[1] for line in reversed(lines) if (match := _VERSION.fullmatch(line.strip()))), None)
+    if found is None:
+        raise UserError(
+            f"mfa version printed no line that is a version, but: {' / '.join(lines[-TAIL:]) or 'nothing'}; make its "
+            "environment anew: conda env create -f envs/mfa.yaml"
+        )
     if found.split(".")[0] != SUPPORTED:
         raise UserError(f"mfa is version {found}; only {SUPPORTED}.x is supported: conda env create -f envs/mfa.yaml")
     return found
 
 
 def common_options(temporary: Path, jobs: int) -> list[str | Path | int]:
-    """The options of every command that works on data."""
-    return ["--temporary_directory", temporary, "--num_jobs", jobs, "--use_mp", "--clean", "--overwrite"]
+    """The options of every command that works on data.
+
+    `temporary` is new in every run. MFA cleans by default, and it deletes the log that it has opened when it does, so
+    it is told not to.
+    """
+    return ["--temporary_directory", temporary, "--num_jobs", jobs, "--use_mp", "--no_clean", "--overwrite"]
