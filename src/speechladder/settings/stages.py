@@ -62,7 +62,7 @@ _MODEL = (
 )
 _INTERVALS: Reads = _SEED | {"analysis": ("confidence", "resamples")}
 # Versions that several rules share, because they run the same algorithm.
-_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 5
+_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 3, 1, 2, 1, 5
 
 STAGES: dict[str, Stage] = {
     "download": Stage("download", inputs={"downloads": ("folder", "files", "retries", "backoff")}),
@@ -97,10 +97,13 @@ STAGES: dict[str, Stage] = {
     ),
     "audit_corpus": Stage("corpus", version=_CORPUS),
     "align": Stage(
-        "align", options={"alignment": _ALIGNER}, inputs={"alignment": ("textgrids", "mfa_model", "mfa_dictionary")}
+        "align",
+        version=2,
+        options={"alignment": _ALIGNER},
+        inputs={"alignment": ("textgrids", "mfa_model", "mfa_dictionary")},
     ),
     "fetch_mfa": Stage("align", inputs={"alignment": ("mfa_model", "mfa_dictionary", "mfa_g2p")}),
-    "prepare_mfa": Stage("align", inputs={"alignment": ("lexicon", "mfa_model")}),
+    "prepare_mfa": Stage("align", version=2, inputs={"alignment": ("lexicon", "mfa_model")}),
     "train_mfa": Stage("align", inputs={"alignment": ("mfa_train_hours",)}),
     "alignment_quality": Stage("align", options={"alignment": (*_ALIGNER, "sample_utterances")}),
     "phone_durations": Stage("align"),
