@@ -62,7 +62,7 @@ _MODEL = (
 )
 _INTERVALS: Reads = _SEED | {"analysis": ("confidence", "resamples")}
 # Versions that several rules share, because they run the same algorithm.
-_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 3, 1, 2, 1, 5
+_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 5
 
 STAGES: dict[str, Stage] = {
     "download": Stage("download", inputs={"downloads": ("folder", "files", "retries", "backoff")}),
@@ -88,7 +88,7 @@ STAGES: dict[str, Stage] = {
     ),
     "split_manifest": Stage(
         "corpus",
-        version=_CORPUS,
+        version=3,
         options={
             "corpus": (
                 *("name", "source", "manifests", "archives", "shards", "hours", "valid_fraction", "test_fraction"),
