@@ -140,7 +140,7 @@ def _channels(bad: dict, channels: list[int], cut: object, said: object) -> None
         (lambda r: r.update(type="MultiCut", channel=[0, 1]), "not a MonoCut but a MultiCut;"),
         (lambda r: r.update(type="MixedCut", tracks=[{}, {}]), "not a MonoCut but a MixedCut of 2 tracks;"),
         (lambda r: (r.clear(), r.update(id="p", duration=1.0, type="PaddingCut")), "not a MonoCut but a PaddingCut;"),
-        (lambda r: r["recording"].update(duration=30.0), "another length: recording.duration is 30 s, its samples and"),
+        (lambda r: r["recording"].update(duration=30.0), "two lengths: recording.duration is 30 s, its samples and"),
         (lambda r: r["supervisions"][0].update(start="x"), "field unusable: supervisions.0.start is 'x'"),
         (lambda r: r["recording"].update(duration="x"), "field unusable: recording.duration is 'x'"),
         (lambda r: r["supervisions"][0]["custom"].update(texts="one text"), "field unusable: the text is 'one text'"),
@@ -204,7 +204,7 @@ def test_lines_as_libriheavy_and_lhotse_write_them(tmp_path: Path) -> None:
     assert _reason(json.dumps(mixed).encode()).startswith("not a MonoCut but a MixedCut of 1 tracks; let lhotse save")
     segment = supervision | {"id": "one", "recording_id": "r"}  # a line of a manifest of supervisions
     assert _reason(json.dumps(segment).encode()) == "field missing: supervisions.0.speaker"
-    (tmp_path / "sample_cut.jsonl").write_text("\ufeff" + json.dumps(published) + "\n")  # with a byte order mark
+    (tmp_path / "sample_cut.jsonl").write_text(json.dumps(published) + "\n")
     split_manifests([tmp_path / "sample_cut.jsonl"], corpus(), tmp_path / "out")
     assert list(partitioned(tmp_path / "out")) == [record.id]
 

@@ -164,6 +164,21 @@ def match_transcript(
     return _with_end(words, phones, seconds)
 
 
+def _with_end(words: list[Span], phones: list[Span], seconds: float) -> tuple[list[Span], list[Span]]:
+    """The words and phones with the last end at `seconds`; raises AlignmentError if it moves by more than rounding."""
+    away = phones[-1].end - seconds
+    if abs(away) > END_TOLERANCE:
+        raise AlignmentError(f"ends {abs(away):.2f} s {'after' if away > 0 else 'before'} the audio's end")
+    while len(phones) > 1 and phones[-1].label == SIL and phones[-1].start >= seconds:
+        phones = phones[:-1]
+    last = phones[-1].end
+    phones = [*phones[:-1], phones[-1]._replace(end=seconds)]
+    words = [w._replace(end=seconds) if w.end > seconds or w.end == last else w for w in words]
+    if short := next((p for p in [*phones, *words] if p.end <= p.start), None):
+        raise AlignmentError(f"no length: '{short.label}' at {short.start:.2f} s")
+    return words, phones
+
+
 def _check_phones(words: list[Span], phones: list[Span]) -> None:
     """Raise AlignmentError unless each word is covered by phones, and each phone lies in a word.
 
@@ -192,18 +207,3 @@ def _check_phones(words: list[Span], phones: list[Span]) -> None:
 
 def _middle(span: Span) -> float:
     return (span.start + span.end) / 2
-
-
-def _with_end(words: list[Span], phones: list[Span], seconds: float) -> tuple[list[Span], list[Span]]:
-    """The words and phones with the last end at `seconds`; raises AlignmentError if it moves by more than rounding."""
-    away = phones[-1].end - seconds
-    if abs(away) > END_TOLERANCE:
-        raise AlignmentError(f"ends {abs(away):.2f} s {'after' if away > 0 else 'before'} the audio's end")
-    while len(phones) > 1 and phones[-1].label == SIL and phones[-1].start >= seconds:
-        phones = phones[:-1]
-    last = phones[-1].end
-    phones = [*phones[:-1], phones[-1]._replace(end=seconds)]
-    words = [w._replace(end=seconds) if w.end > seconds or w.end == last else w for w in words]
-    if short := next((p for p in [*phones, *words] if p.end <= p.start), None):
-        raise AlignmentError(f"no length: '{short.label}' at {short.start:.2f} s")
-    return words, phones

@@ -1,6 +1,5 @@
 """Manifests of cuts as LibriHeavy publishes them (lhotse MonoCuts, JSON lines): reading them, writing their shards."""
 
-import codecs
 import gzip
 import json
 import math
@@ -92,7 +91,6 @@ def read_lines(path: Path, meter: Meter | None = None) -> Iterator[tuple[int, by
     try:
         with path.open("rb") as raw:
             for number, line in enumerate(gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw, 1):
-                line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
                 if meter and number % 1000 == 0:
                     meter.advance(raw.tell() - counted)
                     counted = raw.tell()
@@ -166,7 +164,7 @@ def _other_audio(row: dict, supervision: dict, recording: dict, source: dict) ->
         return f"supervision of a part: {part}; let lhotse trim the cut to its supervision"
     stated, counted = recording.get("duration"), recording["num_samples"] / recording["sampling_rate"]
     if stated is not None and abs(float(stated) - counted) > PART:
-        return f"another length: recording.duration is {stated:g} s, its samples and rate make {counted:g} s"
+        return f"two lengths: recording.duration is {stated:g} s, its samples and rate make {counted:g} s"
     return None
 
 
