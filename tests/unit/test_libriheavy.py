@@ -132,14 +132,14 @@ def _channels(bad: dict, channels: list[int], cut: object, said: object) -> None
          "supervision of a part: its text is said from -0.5 to 6 s"),
         (lambda r: r["supervisions"][0].update(duration=9), "supervision of a part: its text is said from 0 to 9 s"),
         (lambda r: r.update(duration=3.0), "supervision of a part: its text is said from 0 to 6 s of a cut of 3 s"),
-        (lambda r: _channels(r, [0, 1], 1, 1), "channel 1 of 2: a recording must have one"),
-        (lambda r: _channels(r, [0, 1], 0, 0), "channel 0 of 2: a recording must have one"),
-        (lambda r: _channels(r, [0, 1], [0, 1], [0, 1]), "channel [0, 1] of 2: a recording must have one"),
-        (lambda r: _channels(r, [0], 1, 1), "channel 1, text of channel 1: the recording has channel 0 alone"),
-        (lambda r: _channels(r, [0], 0, 1), "channel 0, text of channel 1: the recording has channel 0 alone"),
-        (lambda r: r.update(type="MultiCut", channel=[0, 1]), "not a MonoCut but a MultiCut;"),
-        (lambda r: r.update(type="MixedCut", tracks=[{}, {}]), "not a MonoCut but a MixedCut of 2 tracks;"),
-        (lambda r: (r.clear(), r.update(id="p", duration=1.0, type="PaddingCut")), "not a MonoCut but a PaddingCut;"),
+        (lambda r: _channels(r, [0, 1], 1, 1), "another channel: 1 of 2; a recording must have one"),
+        (lambda r: _channels(r, [0, 1], 0, 0), "another channel: 0 of 2; a recording must have one"),
+        (lambda r: _channels(r, [0, 1], [0, 1], [0, 1]), "another channel: [0, 1] of 2; a recording must have one"),
+        (lambda r: _channels(r, [0], 1, 1), "another channel: 1, text of channel 1; the recording has channel 0 alone"),
+        (lambda r: _channels(r, [0], 0, 1), "another channel: 0, text of channel 1; the recording has channel 0 alone"),
+        (lambda r: r.update(type="MultiCut", channel=[0, 1]), "not a MonoCut: a MultiCut;"),
+        (lambda r: r.update(type="MixedCut", tracks=[{}, {}]), "not a MonoCut: a MixedCut of 2 tracks;"),
+        (lambda r: (r.clear(), r.update(id="p", duration=1.0, type="PaddingCut")), "not a MonoCut: a PaddingCut;"),
         (lambda r: r["recording"].update(duration=30.0), "two lengths: recording.duration is 30 s, its samples and"),
         (lambda r: r["supervisions"][0].update(start="x"), "field unusable: supervisions.0.start is 'x'"),
         (lambda r: r["recording"].update(duration="x"), "field unusable: recording.duration is 'x'"),
@@ -201,7 +201,7 @@ def test_lines_as_libriheavy_and_lhotse_write_them(tmp_path: Path) -> None:
     plain = {k: v for k, v in published.items() if k != "custom"} | {"supervisions": [supervision]}
     assert parse_record(json.dumps(plain).encode(), "train").texts == ["EXAMPLE OF TEXT"]
     mixed = {"id": "mix", "tracks": [{"cut": plain, "offset": 0.0}], "type": "MixedCut"}
-    assert _reason(json.dumps(mixed).encode()).startswith("not a MonoCut but a MixedCut of 1 tracks; let lhotse save")
+    assert _reason(json.dumps(mixed).encode()).startswith("not a MonoCut: a MixedCut of 1 tracks; let lhotse save")
     segment = supervision | {"id": "one", "recording_id": "r"}  # a line of a manifest of supervisions
     assert _reason(json.dumps(segment).encode()) == "field missing: supervisions.0.speaker"
     (tmp_path / "sample_cut.jsonl").write_text(json.dumps(published) + "\n")
@@ -221,7 +221,7 @@ def test_genuine_fragments(shared_data: Path, tmp_path: Path) -> None:
     plain = json.loads((fixtures / "libri/cuts.json").read_text())[0]
     assert parse_record(json.dumps(plain).encode(), "train").texts == ["EXAMPLE OF TEXT"]
     mixed = json.loads((fixtures / "mix_cut_test/overlayed_cut_manifest.json").read_text())[0]
-    assert _reason(json.dumps(mixed).encode()).startswith("not a MonoCut but a MixedCut of 1 tracks; let lhotse save")
+    assert _reason(json.dumps(mixed).encode()).startswith("not a MonoCut: a MixedCut of 1 tracks; let lhotse save")
     with gzip.open(fixtures / "mini_librispeech/lhotse/supervisions.jsonl.gz") as handle:  # a manifest of another kind
         assert {_reason(one) for one in handle} == {"field missing: supervisions.0.speaker"}
     split_manifests([folder / "sample_cut.jsonl"], corpus(), tmp_path / "out")

@@ -171,7 +171,7 @@ def _other_audio(row: dict, supervision: dict, recording: dict, source: dict) ->
 def _kind_problem(row: dict) -> str:
     tracks = row.get("tracks")
     parts = f" of {len(tracks)} tracks" if isinstance(tracks, list) else ""
-    return f"not a MonoCut but a {row.get('type')}{parts}; let lhotse save its audio, and write MonoCuts of the files"
+    return f"not a MonoCut: a {row.get('type')}{parts}; let lhotse save its audio, and write MonoCuts of the files"
 
 
 def _channel_problem(row: dict, supervision: dict, recording: dict, source: dict) -> str | None:
@@ -179,10 +179,10 @@ def _channel_problem(row: dict, supervision: dict, recording: dict, source: dict
     there = recording.get("channel_ids") or source.get("channels") or [0]
     wanted = row.get("channel", there[0])
     if len(there) > 1 or len(source.get("channels") or [0]) > 1:
-        return f"channel {wanted} of {len(there)}: a recording must have one; save the channel as a file of its own"
+        return f"another channel: {wanted} of {len(there)}; a recording must have one: save the channel as a file of its own"
     said = supervision.get("channel", wanted)
     if wanted != there[0] or (said if isinstance(said, list) else [said]) != [wanted]:
-        return f"channel {wanted}, text of channel {said}: the recording has channel {there[0]} alone"
+        return f"another channel: {wanted}, text of channel {said}; the recording has channel {there[0]} alone"
     return None
 
 
