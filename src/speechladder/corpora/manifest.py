@@ -177,9 +177,9 @@ def _kind_problem(row: dict) -> str:
 def _channel_problem(row: dict, supervision: dict, recording: dict, source: dict) -> str | None:
     """Why a cut is not of the only channel of its recording; the channels of a file are averaged when it is read."""
     there = recording.get("channel_ids") or source.get("channels") or [0]
-    wanted = row.get("channel", there[0])
-    if len(there) > 1 or len(source.get("channels") or [0]) > 1:
-        return f"another channel: {wanted} of {len(there)}; a recording must have one: save the channel as a file of its own"
+    wanted, count = row.get("channel", there[0]), max(len(there), len(source.get("channels") or [0]))
+    if count > 1:
+        return f"another channel: {wanted} of {count}; a recording must have one: save the channel as a file of its own"
     said = supervision.get("channel", wanted)
     if wanted != there[0] or (said if isinstance(said, list) else [said]) != [wanted]:
         return f"another channel: {wanted}, text of channel {said}; the recording has channel {there[0]} alone"
