@@ -221,7 +221,7 @@ def test_genuine_fragments(shared_data: Path, tmp_path: Path) -> None:
     plain = json.loads((fixtures / "libri/cuts.json").read_text())[0]
     assert parse_record(json.dumps(plain).encode(), "train").texts == ["EXAMPLE OF TEXT"]
     mixed = json.loads((fixtures / "mix_cut_test/overlayed_cut_manifest.json").read_text())[0]
-    assert _reason(json.dumps(mixed).encode()).startswith("not a MonoCut: a MixedCut of 1 tracks; let lhotse save")
+    assert _reason(json.dumps(mixed).encode()).startswith("not a MonoCut: a MixedCut of 2 tracks; let lhotse save")
     with gzip.open(fixtures / "mini_librispeech/lhotse/supervisions.jsonl.gz") as handle:  # a manifest of another kind
         assert {_reason(one) for one in handle} == {"field missing: supervisions.0.speaker"}
     split_manifests([folder / "sample_cut.jsonl"], corpus(), tmp_path / "out")

@@ -18,7 +18,7 @@ _ROLE = re.compile(r"(?:(.*\S)\s*-\s*)?(word|phone)s?", re.IGNORECASE)  # of the
 PAUSES = {"", "sp", "sil", "sp1", "<sil>", "<eps>"}  # labels in any case
 UNKNOWN_WORDS, UNKNOWN_PHONES = {"<unk>", "<oov>", "spn"}, {"spn", "<unk>"}
 END_TOLERANCE = 0.05  # seconds: ends are rounded to the aligner's frames, and resampled audio is a little longer
-EDGE_TOLERANCE = 0.01  # seconds between a word's edge and its phones' edge, which need not be one boundary: a frame
+EDGE_TOLERANCE = 0.009  # seconds between the edges of a word and its phones; MFA's shortest phones have 0.01 s
 
 
 def read_alignment(content: bytes, where: str, transcript: list[str], seconds: float) -> Aligned:
