@@ -138,6 +138,7 @@ def _channels(bad: dict, channels: list[int], cut: object, said: object) -> None
         (lambda r: _channels(r, [0], 1, 1), "another channel: 1, text of channel 1; the recording has channel 0 alone"),
         (lambda r: _channels(r, [0], 0, 1), "another channel: 0, text of channel 1; the recording has channel 0 alone"),
         (lambda r: r.update(type="MultiCut", channel=[0, 1]), "not a MonoCut: a MultiCut;"),
+        (lambda r: r.update(type="features"), "not a MonoCut: a features;"),
         (lambda r: r.update(type="MixedCut", tracks=[{}, {}]), "not a MonoCut: a MixedCut of 2 tracks;"),
         (lambda r: (r.clear(), r.update(id="p", duration=1.0, type="PaddingCut")), "not a MonoCut: a PaddingCut;"),
         (lambda r: r["recording"].update(duration=30.0), "two lengths: recording.duration is 30 s, its samples and"),
@@ -158,6 +159,7 @@ def test_a_cut_of_other_audio_than_a_window_of_a_file(change: Callable[[dict], o
 def test_cuts_that_say_less_or_say_it_otherwise_are_read() -> None:
     for change in (
         lambda r: r.pop("type"),
+        lambda r: r.update(type="Cut"),
         lambda r: r.pop("channel"),
         lambda r: r["recording"].update(transforms=[]),
         lambda r: r["recording"].update(transforms=None),

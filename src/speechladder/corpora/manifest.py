@@ -16,6 +16,7 @@ from speechladder.io.progress import Meter
 
 _BUDGET = 128 << 20  # bytes of lines that wait in memory for their shards' files
 _COMPRESSION = 1  # three times as fast as level 6, for an eighth more bytes
+_ONE = ("MonoCut", "Cut")  # types of a cut of one window; the second is the name in early versions of lhotse
 PART = 0.05  # seconds that two statements of a length may differ by, less than any word
 _FIELDS = (
     ("id",),
@@ -146,7 +147,7 @@ def _other_audio(row: dict, supervision: dict, recording: dict, source: dict) ->
     Such cuts are the work of lhotse's tools, which change how the audio is to be read. Raises TypeError or ValueError
     if a number is none.
     """
-    if row.get("type", "MonoCut") != "MonoCut":
+    if row.get("type", "Cut") not in _ONE:
         return _kind_problem(row)
     if len(row["supervisions"]) > 1:
         return f"several supervisions: {len(row['supervisions'])}; an utterance has one"
@@ -188,7 +189,7 @@ def _channel_problem(row: dict, supervision: dict, recording: dict, source: dict
 
 def _reason(row: Any) -> str:
     """Why a row is no record. This is slow, so it is asked only of bad rows."""
-    if isinstance(row, dict) and row.get("type", "MonoCut") != "MonoCut":
+    if isinstance(row, dict) and (kind := str(row.get("type"))).endswith("Cut") and kind not in _ONE:
         return _kind_problem(row)
     for path in _FIELDS:
         value, name = row, ".".join(map(str, path))
