@@ -359,9 +359,10 @@ def test_a_dictionary_in_other_phones_is_refused(tmp_path: Path) -> None:
 
 def test_probabilities_are_written_as_mfa_reads_them(models: Path, tmp_path: Path) -> None:
     """MFA takes 1e-05, 2 or .5 for a phone."""
-    lines = ["cat\t1e-05\tK AE1 T", "the .5 1E-3 2 0 DH AH0", "a\t1\tEY1", "hat\t1.\t9.9e-02\tHH AE1 T"]
+    lines = ["\ufeffcat\t1e-05\tK AE1 T", "the .5 1E-3 2 0 DH AH0", "a\t1\tEY1", "hat\t1.\t9.9e-02\tHH AE1 T"]
     (models / "dictionary.dict").write_text("\n".join(lines))
     found = read_dictionary(models / "dictionary.dict", "x")
+    assert list(found.entries) == ["cat", "the", "a", "hat"]  # without the byte order mark
     assert [entry.rpartition("\t")[0] for (entry,) in found.entries.values()] == [
         "0.00001",
         "0.5\t0.001\t2.0\t0.0",

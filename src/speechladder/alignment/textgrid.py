@@ -5,6 +5,7 @@ TextGrids that are given and those that the Montreal Forced Aligner writes are r
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 
 from speechladder.alignment.base import Aligned, AlignmentError
@@ -184,9 +185,10 @@ def _check_phones(words: list[Span], phones: list[Span]) -> None:
 
     A phone lies in the word in which its middle is.
     """
+    starts, ends = [phone.start for phone in phones], [phone.end for phone in phones]
     for number, (label, start, end) in enumerate(words, 1):
         word = f"word {number}, '{label}' from {start:.3f} to {end:.3f} s"
-        there = [phone for phone in phones if phone.start < end and phone.end > start]
+        there = phones[bisect_right(ends, start) : bisect_left(starts, end)]
         if not any(phone.label != SIL and start <= _middle(phone) <= end for phone in there):
             raise AlignmentError(f"word without phones: {word}, has none in the phones tier")
         for pause in (phone for phone in there if phone.label == SIL):
@@ -196,9 +198,11 @@ def _check_phones(words: list[Span], phones: list[Span]) -> None:
                 raise AlignmentError(
                     f"word with a gap: {word}, has no phone from {since:.3f} to {until:.3f} s in the phones tier"
                 )
+    starts, ends = [word.start for word in words], [word.end for word in words]
     for phone in phones:
-        near = (word.start - EDGE_TOLERANCE <= _middle(phone) <= word.end + EDGE_TOLERANCE for word in words)
-        if phone.label != SIL and not any(near):
+        middle = _middle(phone)
+        near = words[bisect_left(ends, middle - EDGE_TOLERANCE) : bisect_right(starts, middle + EDGE_TOLERANCE)]
+        if phone.label != SIL and not near:
             raise AlignmentError(
                 f"phone without a word: '{phone.label}' from {phone.start:.3f} to {phone.end:.3f} s in the phones "
                 "tier; the words tier has no word there"

@@ -135,7 +135,7 @@ def read_dictionary(path: str | Path, field: str, called: str | None = None) -> 
 def _lines(path: Path, field: str) -> Iterator[tuple[int, str]]:
     number = 0
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip() and not line.startswith(";;;"):  # a comment of CMUdict
                     yield number, line
