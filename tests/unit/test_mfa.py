@@ -196,7 +196,9 @@ def test_failures_say_exit_code_and_log(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FAKE_MFA_EXIT", "3")
-    with pytest.raises(UserError, match=r"mfa align failed with exit code 3(.|\n)*There was an error in the run"):
+    with pytest.raises(
+        UserError, match=r"mfa align failed with exit code 3(.|\n)*There was an error in the run(.|\n)*own log has"
+    ):
         _align(models, tmp_path, _request("u", "the cat"))
     shown = capfd.readouterr().err
     assert "mfa: " in shown and "the reason that MFA's own log has" in shown  # its whole log is in the job's log

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -97,17 +96,17 @@ def _failure(what: str, code: int, lines: list[str], root: Path, shown: bool) ->
     own = log_lines(root)
     if own:
         say(f"{what}: its own logs:")
-    last: deque[str] = deque(maxlen=TAIL)
     for file, line in own:
         say(f"{file}: {line}")
-        last.append(line)
     how, number = f"failed with exit code {code}", code - 128  # a shell adds 128 to the number of a signal
     if number > 0:
         names = {one.value: one.name for one in signal.Signals}
         how = f"was killed by {names.get(number, f'signal {number}')}"
         if number == signal.SIGKILL:
             how += "; perhaps the machine ran out of memory: use fewer threads or more shards"
-    tail = [_STAMP.sub("", line) for line in lines[-TAIL:]] or list(last) or ["(no output)"]
+    # what MFA prints often refers to its log
+    errors = [line for _, line in own if "ERROR" in line or not lines][-TAIL:]
+    tail = [_STAMP.sub("", line) for line in lines[-TAIL:] + errors] or ["(no output)"]
     return UserError(f"{what} {how}. Its last lines:\n  " + "\n  ".join(tail) + "\nIts whole output is above.")
 
 
