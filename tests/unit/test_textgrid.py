@@ -173,6 +173,9 @@ def test_disorder_is_not_readable() -> None:
     assert "tier Words: interval 1, 'hi' from -0.5 to 0.4 s, starts before 0 s" in _problem(
         SHORT.replace('0\n0.4\n"hi"', '-0.5\n0.4\n"hi"')
     )
+    for lost, problem in (('"ay1"\n', "0.4 in place of a text"), ("0.2\n0.4\n", "'ay1' in place of a number")):
+        grid = SHORT.replace(lost, lost[4:] if lost.startswith("0") else "")
+        assert f"tier phone, number 2 of its intervals: {problem}" in _problem(grid)
     for end in range(len(SHORT) - 2, 90, -7):  # cut off anywhere
         _problem(SHORT[:end])
     assert "it starts at 3.5 s" in _problem(SHORT.replace("\n0\n1\n<exists>", "\n3.5\n4.5\n<exists>"))

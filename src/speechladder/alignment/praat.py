@@ -115,8 +115,11 @@ def _entries(tokens: _Tokens, called: str, times: int) -> tuple[str, list[Span]]
     tokens.number(), tokens.number()  # the tier's own start and end
     stated = tokens.number()
     while tokens.before_number():
-        found = [tokens.number() for _ in range(times)]
-        entries.append(Span(tokens.text(), found[0], found[-1]))
+        try:
+            found = [tokens.number() for _ in range(times)]
+            entries.append(Span(tokens.text(), found[0], found[-1]))
+        except ValueError as error:
+            raise ValueError(f"tier {name}, number {len(entries) + 1} of its {called}: {error}") from None
     if len(entries) != stated:
         raise ValueError(f"tier {name}: it states {stated:g} {called}, but {len(entries)} follow")
     return name, entries
