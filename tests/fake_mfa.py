@@ -4,9 +4,13 @@
 `install(folder, monkeypatch)` writes it as an executable called mfa and puts it first on PATH. It checks its input
 more strictly than MFA, which takes unknown options for parameters: an option that it does not know is an
 error (exit code 2, like click's), MFA_ROOT_DIR must be set and must not be in the home directory, corpus and
-output must lie outside MFA's temporary folders, audio must be readable and have a .lab file. Then it writes
-TextGrids: those in the folders of FAKE_MFA_KNOWN, else an alignment by the dictionary in MFA's own format. It
-needs soundfile and the standard library.
+output must lie outside MFA's temporary folders, audio must be readable and have a .lab file, and a dictionary must have
+no phone that is not ARPAbet. Then it writes TextGrids: those in the folders of FAKE_MFA_KNOWN, else an alignment by the
+dictionary in MFA's own format. It needs soundfile and the standard library.
+
+As in MFA 3.4.3, a command opens its log below the temporary folder and then cleans this folder, the log with it, unless
+--no_clean is given; a dictionary's numbers are read if they look like 0.5 or are 1; and g2p fails if its first word has
+no pronunciation.
 
 Environment variables:
     FAKE_MFA_LOG        file; gets a line of JSON for each call: argv, root, and counts (speakers, words, ...)
@@ -17,19 +21,22 @@ Environment variables:
     FAKE_MFA_SPN        a word: written as <unk> with the phone spn, although the dictionary has it
     FAKE_MFA_BREAK      a word: the TextGrid of its utterances is cut off in the middle
     FAKE_MFA_OTHER      a word: written as another word
+    FAKE_MFA_LOSE       a word: its first phone is missing from the tier phones
     FAKE_MFA_KNOWN      folders with TextGrids, separated by ':'; used for audio with the same words and duration
-    FAKE_MFA_VERSION    the output of `mfa version`; default 3.4.3
+    FAKE_MFA_VERSION    the output of `mfa version`, perhaps of several lines; default 3.4.3
 """
 
 import json
 import multiprocessing
 import os
 import re
+import shutil
 import stat
 import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import TextIO
 
 COMMON = {
     "--temporary_directory": 1, "-t": 1, "--num_jobs": 1, "-j": 1, "--clean": 0, "--no_clean": 0, "--final_clean": 0,
@@ -191,12 +198,14 @@ def read_dictionary(path: str) -> dict[str, list[str]]:
     if not Path(path).is_file() or Path(path).suffix != ".dict":
         raise UsageError(f"Invalid value for 'DICTIONARY_PATH': {path} is no dictionary")
     out = {}
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
-        word, *columns = line.split("\t")
-        phones = columns[-1].split()
-        if not phones or any(not re.fullmatch(r"\d+(\.\d+)?", c) for c in columns[:-1]):
-            raise FailureError(f"DictionaryFileError: {path}: {line!r}")
-        out.setdefault(word, phones)
+    for line in filter(str.strip, Path(path).read_text(encoding="utf-8").splitlines()):
+        word, *rest = line.split()
+        for _ in range(4):
+            if rest and re.match(r"\b(\d+\.\d+|1)\b", rest[0]):
+                float(rest.pop(0))
+        if not rest or any(not re.fullmatch("[A-Z]{1,2}[012]?|spn|sil", phone) for phone in rest):
+            raise FailureError(f"PronunciationAcousticMismatchError: {path}: {line!r}")
+        out.setdefault(word, rest)
     return out
 
 
@@ -261,7 +270,7 @@ def grid(words: list[str], dictionary: dict[str, list[str]], seconds: float) -> 
     end, at, spoken, phones = round(seconds, 6), 0, [], []
     for word, own in zip(words, sounds):
         edges = [round(0.1 + (at + k) * frames // total / 100, 2) for k in range(len(own) + 1)]
-        phones += list(zip(edges, edges[1:], own))
+        phones += list(zip(edges, edges[1:], own))[word == os.environ.get("FAKE_MFA_LOSE") :]
         spoken.append((edges[0], edges[-1], word if word in dictionary else "<unk>"))
         at += len(own)
     head = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = {end}\ntiers? <exists>\nsize = 2\n'
@@ -298,7 +307,7 @@ def align(options: dict[str, str], arguments: list[str]) -> dict:
     speakers = sorted({u[0] for u in utterances})
     jobs = min(int(options.get("--num_jobs") or options.get("-j") or 3), len(speakers))  # MFA divides by speaker
     info(f"Found {len(speakers)} speakers across {len(utterances)} files, {jobs} jobs")
-    log = Path(temporary) / "alignment" / "log" / "align.log"
+    log = Path(temporary) / Path(corpus).stem / "alignment" / "log" / "align.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     known = known_grids()
     parts = [[u for u in utterances if speakers.index(u[0]) % jobs == k] for k in range(jobs)]
@@ -363,6 +372,8 @@ def g2p(options: dict[str, str], arguments: list[str]) -> dict:
     if not zipfile.is_zipfile(model):
         raise UsageError(f"Invalid value for 'G2P_MODEL_PATH': {model}")
     words = Path(words_path).read_text(encoding="utf-8").split()
+    if words and not spell(words[0]):
+        raise FailureError("ValueError: min() arg is an empty sequence")
     Path(out).write_text("".join(f"{w}\t{' '.join(p)}\n" for w in words if (p := spell(w))), encoding="utf-8")
     return {"words": words}
 
@@ -400,18 +411,28 @@ def check_root() -> None:
         raise UsageError("this stand-in needs MFA_ROOT_DIR, so that nothing is written into the home directory")
 
 
-def misbehave(command: str, options: dict[str, str]) -> None:
+def open_log(options: dict[str, str], arguments: list[str]) -> TextIO:
+    """The command's own log: opened first, and then deleted if its folder is cleaned, as it is by default."""
+    name = Path(arguments[0]).stem
+    folder = Path(options.get("--temporary_directory") or options.get("-t") or os.environ["MFA_ROOT_DIR"]) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    log = (folder / f"{name}.log").open("a", encoding="utf-8")
+    if "--no_clean" not in options:
+        shutil.rmtree(folder)
+        folder.mkdir()
+    return log
+
+
+def misbehave(command: str, log: TextIO | None) -> None:
     """Do what FAKE_MFA_SLEEP, _SIGNAL and _EXIT ask for."""
-    temporary = Path(options.get("--temporary_directory") or os.environ["MFA_ROOT_DIR"])
     time.sleep(float(os.environ.get("FAKE_MFA_SLEEP", 0)) if command != "version" else 0)
     if "FAKE_MFA_SIGNAL" in os.environ and command != "version":
         info("about to be killed")
         os.kill(os.getpid(), int(os.environ["FAKE_MFA_SIGNAL"]))
     wanted, _, code = os.environ.get("FAKE_MFA_EXIT", "").rpartition("=")
     if code and wanted in ("", command) and (wanted or command != "version"):
-        log = temporary / "corpus" / "align.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text("2025-01-01 10:00:00,000 - mfa - ERROR - the reason that MFA's own log has\n")
+        if log:
+            print("2025-01-01 10:00:00,000 - mfa - ERROR - the reason that MFA's own log has", file=log, flush=True)
         info("Performing first-pass alignment...")
         print(" ERROR    There was an error in the run, please see the log.", file=sys.stderr)  # noqa: T201
         sys.exit(int(code))
@@ -424,7 +445,8 @@ def main(argv: list[str]) -> int:
             raise UsageError(f"No such command '{command}'.")
         check_root()
         options, arguments = parse(command, argv[len(command.split()) :])
-        misbehave(command, options)
+        log = open_log(options, arguments) if command in ("align", "train", "g2p") else None
+        misbehave(command, log)
         work = {"align": align, "train": train, "g2p": g2p, "model download": download, "version": version}[command]
         found = work(options, arguments)
     except UsageError as error:

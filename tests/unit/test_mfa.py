@@ -18,8 +18,8 @@ from speechladder.alignment.base import Aligned, AlignmentError, Request
 from speechladder.alignment.check import check_aligner_files, check_mfa_command
 from speechladder.alignment.mfa import aligner as mfa_aligner
 from speechladder.alignment.mfa import corpus
-from speechladder.alignment.mfa.command import mfa_version, run_mfa
-from speechladder.alignment.mfa.dictionary import Dictionary, read_dictionary, split_line
+from speechladder.alignment.mfa.command import common_options, mfa_version, run_mfa
+from speechladder.alignment.mfa.dictionary import Dictionary, pronounce_all, read_dictionary, split_line
 from speechladder.alignment.mfa.prepare import fetch_models, prepare_mfa
 from speechladder.alignment.mfa.train import draw_training, train_mfa
 from speechladder.corpora.cuts import Cut, write_cuts
@@ -124,6 +124,7 @@ def test_bad_utterances_have_their_reasons(
     monkeypatch.setenv("FAKE_MFA_SPN", "on")
     monkeypatch.setenv("FAKE_MFA_BREAK", "not")
     monkeypatch.setenv("FAKE_MFA_OTHER", "that")
+    monkeypatch.setenv("FAKE_MFA_LOSE", "with")
     requests = [
         Request("audio", "s", "the cat", broken),
         Request("silent", "s", "the cat", lambda: np.zeros(RATE, np.float32)),
@@ -133,6 +134,7 @@ def test_bad_utterances_have_their_reasons(
         _request("spn", "it was on the cat"),
         _request("broken", "it was not the cat"),
         _request("other", "was that it"),
+        _request("lost", "the cat with it"),
         _request("short", "the cat had a hat", 0.3),
         _request("good", "the cat"),
     ]
@@ -147,8 +149,10 @@ def test_bad_utterances_have_their_reasons(
     assert reasons["spn"] == "unknown word: on"
     assert reasons["broken"].startswith("unreadable TextGrid: ")
     assert reasons["other"] == "other words than the transcript: 'something' for 'that', word 2"
+    # TextGrids of MFA are checked as given ones are
+    assert reasons["lost"].startswith("word with a gap: word 3, 'with' from ")
     (call,) = fake_mfa.calls(log)
-    assert call["utterances"] == 6 and not any("zyzzyva" in text for text in call["texts"])  # MFA gets no others
+    assert call["utterances"] == 7 and not any("zyzzyva" in text for text in call["texts"])  # MFA gets no others
 
 
 def test_mfa_is_not_called_if_nothing_can_be_aligned(models: Path, log: Path, tmp_path: Path) -> None:
@@ -185,14 +189,16 @@ def test_words_of_items_are_asked_of_g2p(models: Path, log: Path, tmp_path: Path
     assert [p.label for p in found["a"].phones][3:-1] == fake_mfa.spell("zebra")
     assert (str(found["b"]), str(found["c"])) == ("unknown word: hmm", "unknown word: pst")
     asked = fake_mfa.calls(log)[0]
-    assert asked["command"] == "g2p" and asked["words"] == ["pst", "zebra"]  # and not those of oov.tsv
+    assert asked["command"] == "g2p" and asked["words"][-2:] == ["pst", "zebra"]  # and not those of oov.tsv
 
 
 def test_failures_say_exit_code_and_log(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FAKE_MFA_EXIT", "3")
-    with pytest.raises(UserError, match=r"mfa align failed with exit code 3(.|\n)*There was an error in the run"):
+    with pytest.raises(
+        UserError, match=r"mfa align failed with exit code 3(.|\n)*There was an error in the run(.|\n)*own log has"
+    ):
         _align(models, tmp_path, _request("u", "the cat"))
     shown = capfd.readouterr().err
     assert "mfa: " in shown and "the reason that MFA's own log has" in shown  # its whole log is in the job's log
@@ -205,6 +211,18 @@ def test_failures_say_exit_code_and_log(
     monkeypatch.setenv("FAKE_MFA_SIGNAL", "10")  # not SIGHUP, which nohup lets no child die of
     with pytest.raises(UserError, match="killed by SIGUSR1"):
         run_mfa(["g2p", "--num_jobs", 1, "a", "b", "c"], tmp_path / "root")
+
+
+def test_mfa_keeps_its_log(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
+    """Each command opens its log, and then cleans its folder unless it is told not to; without a word it cleans too."""
+    monkeypatch.setenv("FAKE_MFA_EXIT", "1")
+    for command, places in (("g2p", ["words.txt", "m", "o"]), ("align", ["corpus", "d", "m", "o"])):
+        for kept in (True, False):
+            root = tmp_path / f"{command} {kept}"
+            options = common_options(root / "temporary", 1) if kept else ["-t", root / "temporary"]
+            with pytest.raises(UserError, match="failed with exit code 1"):
+                run_mfa([command, *places, *options], root)
+            assert ("the reason that MFA's own log has" in capfd.readouterr().err) == kept
 
 
 def test_a_run_without_a_single_textgrid_is_an_error(
@@ -229,6 +247,41 @@ def test_an_unsupported_version_is_refused(log: Path, tmp_path: Path, monkeypatc
     assert mfa_version(tmp_path / "root") == "3.4.3"
     monkeypatch.setenv("FAKE_MFA_VERSION", "4.0.1")
     with pytest.raises(UserError, match=r"mfa is version 4\.0\.1"):
+        mfa_version(tmp_path / "root")
+
+
+WARNING = "/opt/env/lib/python3.11/site-packages/x.py:7: UserWarning: numpy 3.1.2 was built for 3.4.0"
+
+
+@pytest.mark.parametrize(
+    ("printed", "version"),
+    [
+        (f"{WARNING}\n  warnings.warn(\n3.4.3", "3.4.3"),
+        (f"3.4.3\n{WARNING}", "3.4.3"),
+        ("  3.4.4.dev3+g93411fc0d.d20250101 ", "3.4.4.dev3+g93411fc0d.d20250101"),
+        ("v3.4.0rc1", "3.4.0rc1"),
+    ],
+)
+def test_the_version_is_a_line_of_its_own(
+    printed: str, version: str, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_MFA_VERSION", printed)
+    assert mfa_version(tmp_path / "root") == version
+
+
+@pytest.mark.parametrize(
+    ("printed", "problem"),
+    [
+        (f"{WARNING}\n4.0.0", r"mfa is version 4\.0\.0; only 3\.x is supported"),
+        (f"{WARNING}\nNone", r"printed no line that is a version, but: .*python3\.11.* / None"),
+        ("", "but: nothing"),
+    ],
+)
+def test_a_path_or_a_warning_is_no_version(
+    printed: str, problem: str, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_MFA_VERSION", printed)
+    with pytest.raises(UserError, match=problem):
         mfa_version(tmp_path / "root")
 
 
@@ -306,6 +359,37 @@ def test_a_dictionary_in_other_phones_is_refused(tmp_path: Path) -> None:
         read_dictionary(path, "alignment.lexicon")
 
 
+def test_probabilities_are_written_as_mfa_reads_them(models: Path, tmp_path: Path) -> None:
+    """MFA takes 1e-05, 2 or .5 for a phone."""
+    lines = ["\ufeffcat\t1e-05\tK AE1 T", "the .5 1E-3 2 0 DH AH0", "a\t1\tEY1", "hat\t1.\t9.9e-02\tHH AE1 T"]
+    (models / "dictionary.dict").write_text("\n".join(lines))
+    found = read_dictionary(models / "dictionary.dict", "x")
+    assert list(found.entries) == ["cat", "the", "a", "hat"]  # without the byte order mark
+    assert [entry.rpartition("\t")[0] for (entry,) in found.entries.values()] == [
+        "0.00001",
+        "0.5\t0.001\t2.0\t0.0",
+        "1",
+        "1.0\t0.099",
+    ]
+    ((_, answer),) = _align(models, tmp_path, _request("u", "the cat a hat"))  # the stand-in reads them as MFA does
+    assert isinstance(answer, Aligned), answer
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("cat 0.5 0.5 0.5 0.5 0.5 K AE1 T", "5 numbers before the phones; MFA reads at most 4"),
+        ("cat -0.5 K AE1 T", "'-0.5' before the phones; the first two numbers are probabilities"),
+        ("cat\t12\tK AE1 T", "'12.0' before the phones"),
+        ("cat\t0.9\t1.0\tK AE1 T", "'0.9 1.0' before the phones"),
+    ],
+)
+def test_numbers_that_are_no_probabilities(line: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "a.dict").write_text(f"hat HH AE1 T\n{line}\n")
+    with pytest.raises(UserError, match=f"alignment.mfa_dictionary: .*a.dict, line 2: {problem}"):
+        read_dictionary(tmp_path / "a.dict", "alignment.mfa_dictionary")
+
+
 def test_stress_is_adapted_to_the_dictionary() -> None:
     stressed, plain = Dictionary(), Dictionary()
     stressed.add("cat", ["K", "AE1", "T"], "0.9")
@@ -374,7 +458,19 @@ def test_the_dictionary_is_completed(log: Path, tmp_path: Path) -> None:
     assert counts["corpus_words"] == 7 and counts["g2p"] == 1 and counts["lexicon"] == 2
     assert (counts["occurrences"], counts["occurrences_without_pronunciation"]) == (11, 3)
     assert {p.name for p in (tmp_path / "mfa").iterdir()} >= {"acoustic.zip", "g2p.zip"}
-    assert fake_mfa.calls(log)[-1]["words"] == ["hmm", "pst", "zebra"]
+    assert fake_mfa.calls(log)[-1]["words"][-3:] == ["hmm", "pst", "zebra"]
+
+
+def test_the_first_word_may_have_no_pronunciation(log: Path, tmp_path: Path) -> None:
+    """MFA fails if the model's first answer is empty, so words that it can pronounce come first."""
+    fake_mfa.write_model(tmp_path / "g2p.zip", "g2p")
+    with pytest.raises(UserError, match=r"min\(\) arg is an empty sequence"):
+        pronounce_all(["brr", "zebra"], tmp_path / "g2p.zip", tmp_path, 1, Dictionary())
+    (tmp_path / "a.dict").write_text(fake_mfa.DICTIONARY)
+    known = read_dictionary(tmp_path / "a.dict", "x")
+    for asked in (["brr", "zebra"], ["zebra"], ["brr"]):
+        found = pronounce_all(asked, tmp_path / "g2p.zip", tmp_path, 1, known)
+        assert found == {word: fake_mfa.spell(word) for word in asked if word == "zebra"}
 
 
 def test_without_g2p_the_words_stay_unknown(log: Path, tmp_path: Path) -> None:

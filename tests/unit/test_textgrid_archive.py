@@ -123,7 +123,7 @@ def test_reasons(tmp_path: Path) -> None:
     for name in ("broken", "text", "tiers"):
         assert reasons[name].startswith(f"unreadable TextGrid: {name}.TextGrid: "), reasons[name]
     assert reasons["unknown"] == "unknown word: cat"
-    assert reasons["noise"] == "unknown word: its phone is spn"
+    assert reasons["noise"] == "unknown word: cat"
     assert reasons["fewer"] == "other words than the transcript: nothing for 'cat', word 2"
     assert reasons["more"] == "other words than the transcript: 'sat' after the last"
     assert reasons["other"] == "other words than the transcript: 'hat' for 'cat', word 2"
@@ -156,6 +156,27 @@ def test_archives_that_cannot_be_used(tmp_path: Path) -> None:
         TextGridArchive(tmp_path / "nothing", ["a"])
 
 
+def test_members_that_are_left_out_are_named(tmp_path: Path) -> None:
+    """The archive collects why it leaves a member out; the error that follows from it says so."""
+    path = tmp_path / "grids.zip"
+    locked = {f"grids/{k}.TextGrid": _grid() for k in "abc"}
+    _zip(path, locked)
+    content = bytearray(path.read_bytes())
+    at = -1
+    while (at := content.find(b"PK\1\2", at + 1)) >= 0:
+        content[at + 8] |= 1  # encrypted
+    path.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"holds no TextGrid that can be read: 3 left out \(encrypted\), the first is grids/a"
+    ):
+        TextGridArchive(path, ["a"])
+    tar = _tar(tmp_path / "x.tar", {"../b.TextGrid": _grid(), "ok/a.TextGrid": _grid()})
+    found = _answers(tar, _cut("a"), _cut("b"), _cut("c"))
+    assert isinstance(found["a"], Aligned)
+    assert str(found["b"]) == "no TextGrid: ../b.TextGrid is left out (leaves the folder)"
+    assert str(found["c"]) == "no TextGrid"
+
+
 def test_every_alignment_of_a_folder_of_recordings(tmp_path: Path) -> None:
     """Recordings at 22,050 Hz whose TextGrids end at the nearest hundredth of a second, as MFA writes them."""
     cuts = []
@@ -164,7 +185,7 @@ def test_every_alignment_of_a_folder_of_recordings(tmp_path: Path) -> None:
         path = tmp_path / "wavs" / f"{name}.wav"
         path.parent.mkdir(exist_ok=True)
         soundfile.write(path, soxr.resample(spoken.samples, 16_000, 22_050), 22_050)
-        frames, rate = audio_info(path)
+        frames, rate = audio_info(path)[:2]
         end = round(frames / rate, 2)
         write_textgrid(tmp_path / "grids" / f"{name}.TextGrid", spoken.words, spoken.phones[:-1], end)
         text = normalise(document.text)
@@ -180,7 +201,7 @@ def test_every_alignment_of_ljspeech(shared_data: Path) -> None:
     texts = dict(line.split("|", 1) for line in (folder / "metadata.csv").read_text().splitlines())
     cuts = []
     for path in sorted((folder / "wavs").glob("*.wav")):
-        frames, rate = audio_info(path)
+        frames, rate = audio_info(path)[:2]
         text = normalise(texts[path.stem])
         cuts.append(Cut(path.stem, path.stem, str(path), 0.0, frames / rate, "lj", "train", text, text, rate, frames))
     found = _answers(folder / "TextGrid", *cuts)

@@ -1,139 +1,122 @@
-"""Reading Praat TextGrids in the long and the short format, as the Montreal Forced Aligner and phoneticians write them.
+"""The alignment in a TextGrid: its words and phones, checked against each other, the transcript and the audio.
 
-Source: the Praat manual, "TextGrid file formats".
+TextGrids that are given and those that the Montreal Forced Aligner writes are read by the same function,
+`read_alignment`.
 """
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
 from pathlib import Path
-from typing import NamedTuple
 
-from speechladder.alignment.base import AlignmentError
+from speechladder.alignment.base import Aligned, AlignmentError
+from speechladder.alignment.praat import ROUNDING, Grid, Tier, parse_grid
 from speechladder.corpora.phones import ARPABET, SIL, strip_stress
 from speechladder.corpora.text import normalise
 from speechladder.io.errors import UserError
 from speechladder.io.spans import Span
 
-WORD_TIERS, PHONE_TIERS = ("words", "word"), ("phones", "phone")  # names in any case
+_ROLE = re.compile(r"(?:(.*\S)\s*-\s*)?(word|phone)s?", re.IGNORECASE)  # of the tiers words and NAME - words
 PAUSES = {"", "sp", "sil", "sp1", "<sil>", "<eps>"}  # labels in any case
 UNKNOWN_WORDS, UNKNOWN_PHONES = {"<unk>", "<oov>", "spn"}, {"spn", "<unk>"}
 END_TOLERANCE = 0.05  # seconds: ends are rounded to the aligner's frames, and resampled audio is a little longer
-
-# Praat reads strings, numbers that stand alone, and flags (not needed here) from a text file. It ignores everything
-# else, which is what the long format adds to the short one (xmin =, intervals [1]:).
-_TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?!\S)')
+EDGE_TOLERANCE = 0.009  # seconds between the edges of a word and its phones; MFA's shortest phones have 0.01 s
 
 
-class Tier(NamedTuple):
-    """An interval tier; its intervals are in order, and their labels unchanged."""
+def read_alignment(content: bytes, where: str, transcript: list[str], seconds: float) -> Aligned:
+    """The alignment in the bytes of a TextGrid, which messages call `where`.
 
-    name: str
-    intervals: list[Span]
-
-
-def _decoded(content: bytes) -> str:
-    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-
-
-def _tokens(text: str) -> Iterator[str | float]:
-    for match in _TOKEN.finditer(text):
-        if match[1] is not None:
-            yield match[1].replace('""', '"')
-        elif match[2] is not None:
-            yield float(match[2])
-
-
-def parse_tiers(content: bytes) -> tuple[list[Tier], float]:
-    """The interval tiers of a TextGrid, and its end in seconds. Raises ValueError if it is not a TextGrid."""
-    tokens = _tokens(_decoded(content))
-
-    def text() -> str:
-        if not isinstance(found := next(tokens), str):
-            raise ValueError(f"{found} in place of a text")
-        return found
-
-    def number() -> float:
-        if not isinstance(found := next(tokens), float):
-            raise ValueError(f"{found!r} in place of a number")
-        return found
-
-    try:
-        if not text().startswith("ooTextFile") or text() != "TextGrid":
-            raise ValueError("no TextGrid header")
-        _, end = number(), number()
-        tiers = []
-        for _ in range(int(number())):
-            intervals, name = text() == "IntervalTier", text()
-            number(), number()  # the tier's own start and end
-            count = int(number())
-            if intervals:
-                entries = [(number(), number(), text()) for _ in range(count)]
-                tiers.append(Tier(name, [Span(label, *times) for *times, label in entries]))
-            else:
-                for _ in range(count):
-                    number(), text()
-    except (StopIteration, RuntimeError):
-        raise ValueError("it breaks off") from None
-    for tier in tiers:
-        for before, after in zip([Span("", 0.0, 0.0), *tier.intervals], tier.intervals):
-            if after.start < before.end - 1e-6 or after.end < after.start:
-                raise ValueError(f"tier {tier.name}: the interval at {after.start} s is out of order")
-    return tiers, end
-
-
-def _pick(where: str, tiers: list[Tier], wanted: tuple[str, ...], explicit: str | None, option: str) -> list[Span]:
-    if explicit is not None:
-        found = [t for t in tiers if t.name == explicit]
-    else:
-        found = [t for w in wanted for t in tiers if t.name.lower() == w]
-    if not found:
-        sought, names = explicit if explicit is not None else " or ".join(wanted), ", ".join(t.name for t in tiers)
-        raise UserError(f"{where}: no interval tier {sought}; its tiers are {names}; name one with {option}")
-    return found[0].intervals
-
-
-def _phone(label: str) -> str:
-    """An ARPAbet label in upper case; any other label (IPA, for example) unchanged."""
-    return label.upper() if strip_stress(label.upper()) in ARPABET else label
-
-
-def parse_textgrid(
-    content: bytes, where: str, words_tier: str | None = None, phones_tier: str | None = None
-) -> tuple[list[Span], list[Span]]:
-    """As `read_textgrid`, from the bytes of a file, which error messages call `where`."""
-    try:
-        tiers, last = parse_tiers(content)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{where}: not readable as a TextGrid ({error})") from None
-    spoken = _pick(where, tiers, WORD_TIERS, words_tier, "words_tier")
-    words = [w._replace(label=w.label.strip()) for w in spoken if w.label.strip().lower() not in PAUSES]
-    phones: list[Span] = []
-    for label, start, end in _pick(where, tiers, PHONE_TIERS, phones_tier, "phones_tier"):
-        label = SIL if label.strip().lower() in PAUSES else _phone(label.strip())
-        if phones and start > phones[-1].end:  # a gap between intervals is a pause
-            _append(phones, Span(SIL, phones[-1].end, start))
-        _append(phones, Span(label, start if phones else 0.0 if label == SIL else start, end))
-    if phones and phones[0].start > 0:
-        phones.insert(0, Span(SIL, 0.0, phones[0].start))
-    if phones and phones[-1].end < last:
-        _append(phones, Span(SIL, phones[-1].end, last))
-    return words, phones
-
-
-def read_textgrid(
-    path: str | Path, words_tier: str | None = None, phones_tier: str | None = None
-) -> tuple[list[Span], list[Span]]:
-    """(words without pauses, phones with pauses as SIL), in seconds. The phones are contiguous from 0 to the end.
-
-    Without tier names, the tiers words or word and phones or phone are taken, in any case. A pause is an empty label,
-    sp or sil. Raises UserError with the name of the file, and with its tiers if none of them fits.
+    Its words must be the transcript's, and its end that of audio of `seconds` seconds. Raises AlignmentError with the
+    reason if the file cannot be read or cannot be this alignment.
     """
+    try:
+        words, phones = _words_and_phones(content)
+    except ValueError as error:
+        raise AlignmentError(f"unreadable TextGrid: {where}: {error}") from None
+    return Aligned(*match_transcript(words, phones, transcript, seconds), seconds)
+
+
+def read_textgrid(path: str | Path) -> tuple[list[Span], list[Span]]:
+    """As `parse_textgrid`, from a file. Raises UserError also if there is no such file."""
     path = Path(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    return parse_textgrid(content, str(path), words_tier, phones_tier)
+    return parse_textgrid(content, str(path))
+
+
+def parse_textgrid(content: bytes, where: str) -> tuple[list[Span], list[Span]]:
+    """(words without pauses, phones with pauses as SIL), in seconds. The phones are contiguous from 0 to the end.
+
+    The interval tiers are words (or word) and phones (or phone), in any case, or those of one speaker: NAME - words
+    and NAME - phones. A pause is an empty label, sp, sil or a gap. Raises UserError with the name `where` if the file
+    is not readable or does not have these tiers.
+    """
+    try:
+        return _words_and_phones(content)
+    except ValueError as error:
+        raise UserError(f"{where}: not readable as a TextGrid ({error})") from None
+
+
+def _words_and_phones(content: bytes) -> tuple[list[Span], list[Span]]:
+    grid = parse_grid(content)
+    words, phones = _pair(grid)
+    spoken = [w._replace(label=w.label.strip()) for w in words.intervals if not _is_pause(w)]
+    return spoken, _contiguous(phones.intervals, grid.end)
+
+
+def _is_pause(span: Span) -> bool:
+    return span.label.strip().lower() in PAUSES
+
+
+def _pair(grid: Grid) -> tuple[Tier, Tier]:
+    """The tiers of words and phones; raises ValueError if there is not exactly one of each."""
+    speakers: dict[str, dict[str, list[Tier]]] = {}
+    for tier in grid.tiers:
+        if role := _ROLE.fullmatch(tier.name.strip()):
+            speakers.setdefault(role[1] or "", {}).setdefault(role[2].lower(), []).append(tier)
+    pairs = {name: (own["word"], own["phone"]) for name, own in speakers.items() if len(own) == 2}
+    if len(pairs) > 1:  # a speaker who says nothing is none
+        said = {name: own for name, own in pairs.items() if not all(map(_is_pause, own[0][0].intervals))}
+        pairs = said or dict([*pairs.items()][:1])
+    if not pairs:
+        named = ", ".join(tier.name for tier in grid.tiers) or "none"
+        points = f", its point tiers are {', '.join(grid.points)}" if grid.points else ""
+        raise ValueError(
+            f"it needs interval tiers called words and phones; its tiers are {named}{points}; let Praat rename them"
+        )
+    if len(pairs) > 1:
+        names = ", ".join(name or "one without a name" for name in pairs)
+        raise ValueError(
+            f"tiers of {len(pairs)} speakers: {names}; an utterance has one: cut the recording into the utterances of "
+            "each speaker, each with a TextGrid of its own"
+        )
+    ((words, phones),) = pairs.values()
+    for tiers in (words, phones):
+        if len(tiers) > 1:
+            raise ValueError(
+                f"{len(tiers)} tiers where one is needed: {', '.join(t.name for t in tiers)}; remove others"
+            )
+    return words[0], phones[0]
+
+
+def _contiguous(intervals: list[Span], last: float) -> list[Span]:
+    """The phones from 0 to `last` seconds. Pauses and gaps are SIL; neighbours that rounding parts meet."""
+    phones: list[Span] = []
+    for span in intervals:
+        at = phones[-1].end if phones else 0.0
+        if _is_pause(span):
+            if span.end - at > ROUNDING:
+                _append(phones, Span(SIL, at, span.end))
+            continue
+        if span.start - at > ROUNDING:
+            _append(phones, Span(SIL, at, span.start))
+        _append(phones, Span(_phone(span.label.strip()), phones[-1].end if phones else 0.0, span.end))
+    if phones and last - phones[-1].end > ROUNDING:
+        _append(phones, Span(SIL, phones[-1].end, last))
+    elif phones:
+        phones[-1] = phones[-1]._replace(end=max(last, phones[-1].end))
+    return phones
 
 
 def _append(phones: list[Span], span: Span) -> None:
@@ -144,15 +127,26 @@ def _append(phones: list[Span], span: Span) -> None:
         phones.append(span)
 
 
+def _phone(label: str) -> str:
+    """An ARPAbet label in upper case; any other label (IPA, for example) unchanged."""
+    return label.upper() if strip_stress(label.upper()) in ARPABET else label
+
+
 def match_transcript(
     words: list[Span], phones: list[Span], transcript: list[str], seconds: float
 ) -> tuple[list[Span], list[Span]]:
     """(words, phones) of a TextGrid, labelled as the words of the transcript, with the end moved to `seconds`.
 
-    Raises AlignmentError with the reason if the TextGrid is not an alignment of these words and of audio this long.
+    Raises AlignmentError with the reason if the TextGrid is not an alignment of these words and of audio this long, or
+    if its words and phones do not fit each other.
     """
-    unknown = [k for k, word in enumerate(words) if word.label.lower() in UNKNOWN_WORDS]
-    if unknown or any(p.label in UNKNOWN_PHONES for p in phones):
+    noises = [_middle(phone) for phone in phones if phone.label in UNKNOWN_PHONES]
+    unknown = [
+        k
+        for k, word in enumerate(words)
+        if word.label.lower() in UNKNOWN_WORDS or any(word.start <= at < word.end for at in noises)
+    ]
+    if unknown or noises:
         names = dict.fromkeys(transcript[k] for k in unknown) if len(words) == len(transcript) else {}
         raise AlignmentError("unknown word: " + (", ".join(names) or "its phone is spn"))
     if not words or not phones:
@@ -166,6 +160,7 @@ def match_transcript(
     foreign = sorted({p.label for p in phones if p.label != SIL and strip_stress(p.label) not in ARPABET})
     if foreign:
         raise AlignmentError(f"phones that are not ARPAbet: {' '.join(foreign[:5])}")
+    _check_phones(words, phones)
     words = [span._replace(label=word) for span, word in zip(words, transcript)]
     return _with_end(words, phones, seconds)
 
@@ -183,3 +178,36 @@ def _with_end(words: list[Span], phones: list[Span], seconds: float) -> tuple[li
     if short := next((p for p in [*phones, *words] if p.end <= p.start), None):
         raise AlignmentError(f"no length: '{short.label}' at {short.start:.2f} s")
     return words, phones
+
+
+def _check_phones(words: list[Span], phones: list[Span]) -> None:
+    """Raise AlignmentError unless each word is covered by phones, and each phone lies in a word.
+
+    A phone lies in the word in which its middle is.
+    """
+    starts, ends = [phone.start for phone in phones], [phone.end for phone in phones]
+    for number, (label, start, end) in enumerate(words, 1):
+        word = f"word {number}, '{label}' from {start:.3f} to {end:.3f} s"
+        there = phones[bisect_right(ends, start) : bisect_left(starts, end)]
+        if not any(phone.label != SIL and start <= _middle(phone) <= end for phone in there):
+            raise AlignmentError(f"word without phones: {word}, has none in the phones tier")
+        for pause in (phone for phone in there if phone.label == SIL):
+            since, until = max(pause.start, start), min(pause.end, end)
+            within = pause.start >= start - ROUNDING and pause.end <= end + ROUNDING
+            if within or until - since > EDGE_TOLERANCE + 1e-6:
+                raise AlignmentError(
+                    f"word with a gap: {word}, has no phone from {since:.3f} to {until:.3f} s in the phones tier"
+                )
+    starts, ends = [word.start for word in words], [word.end for word in words]
+    for phone in phones:
+        middle = _middle(phone)
+        near = words[bisect_left(ends, middle - EDGE_TOLERANCE) : bisect_right(starts, middle + EDGE_TOLERANCE)]
+        if phone.label != SIL and not near:
+            raise AlignmentError(
+                f"phone without a word: '{phone.label}' from {phone.start:.3f} to {phone.end:.3f} s in the phones "
+                "tier; the words tier has no word there"
+            )
+
+
+def _middle(span: Span) -> float:
+    return (span.start + span.end) / 2

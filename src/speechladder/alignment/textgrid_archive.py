@@ -3,11 +3,12 @@
 (https://github.com/CorentinJ/librispeech-alignments)
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from speechladder.alignment.base import Aligned, AlignmentError, Answer
-from speechladder.alignment.textgrid import match_transcript, parse_textgrid
+from speechladder.alignment.textgrid import read_alignment
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut
 from speechladder.fetch.archives import open_store
@@ -16,6 +17,7 @@ from speechladder.io.progress import no_progress
 
 SUFFIX = ".textgrid"  # whatever the case
 CONDENSED = ".alignment.txt"
+NONE = "no TextGrid"
 
 
 class TextGridArchive:
@@ -34,21 +36,31 @@ class TextGridArchive:
         self._files: dict[str, list[str]] = {}
         seen = condensed = 0
         for file in self._store.names():
-            base = _last(file)
-            condensed += base.endswith(CONDENSED)
-            if base.lower().endswith(SUFFIX) and not base.startswith("._"):  # "._" files of macOS hold no TextGrid
+            condensed += file.endswith(CONDENSED)
+            if stem := _stem(file):
                 seen += 1
-                if (stem := base[: -len(SUFFIX)]) in wanted:
+                if stem in wanted:
                     self._files.setdefault(stem, []).append(file)
+        # members that are not among the store's files, in an archive with / or with \
+        rows = ((_stem(row["id"].replace("\\", "/")), row) for row in self._store.rejects.rows)
+        self._left_out = {stem: row for stem, row in rows if stem}
         if not seen:
             self._store.close()
-            hint = f"expected .../ID{SUFFIX} (any case) with tiers words and phones"
-            if condensed:
-                hint = (
-                    f"its {condensed:,} *{CONDENSED} (condensed alignments) have words alone, but the phone rungs need "
-                    "phones; take the archive with the TextGrids"
-                )
-            raise UserError(f"alignment.textgrids: {path} holds no TextGrid; {hint}")
+            raise UserError(f"alignment.textgrids: {path} holds no TextGrid{self._instead(condensed)}")
+
+    def _instead(self, condensed: int) -> str:
+        """What an archive without a TextGrid holds, and what to do."""
+        if self._left_out:
+            reasons = Counter(row["reason"] for row in self._left_out.values())
+            counts = ", ".join(f"{count:,} left out ({reason})" for reason, count in reasons.items())
+            first = next(iter(self._left_out.values()))["id"]
+            return f" that can be read: {counts}, the first is {first}; unpack it and name the folder"
+        if condensed:
+            return (
+                f"; its {condensed:,} *{CONDENSED} (condensed alignments) have words alone, but the phone rungs need "
+                "phones; take the archive with the TextGrids"
+            )
+        return f"; expected .../ID{SUFFIX} (any case) with tiers words and phones"
 
     def __enter__(self) -> "TextGridArchive":
         return self
@@ -62,7 +74,10 @@ class TextGridArchive:
         whole = [file for file in found if f"/{file[: -len(SUFFIX)]}".endswith(f"/{utterance}")]
         found = whole or found
         if not found:
-            raise AlignmentError("no TextGrid")
+            left_out = self._left_out.get(_last(utterance))
+            raise AlignmentError(
+                f"no TextGrid: {left_out['id']} is left out ({left_out['reason']})" if left_out else NONE
+            )
         if len(found) > 1:
             raise AlignmentError(f"ambiguous: {len(found)} TextGrids of this name: {found[0]}, {found[1]}")
         return found[0]
@@ -72,10 +87,10 @@ class TextGridArchive:
         file = self.find(cut.id)
         seconds = round(cut.duration * SAMPLE_RATE) / SAMPLE_RATE
         try:
-            words, phones = parse_textgrid(self._store.read(file), file)
+            content = self._store.read(file)
         except UserError as error:
             raise AlignmentError(f"unreadable TextGrid: {error}") from None
-        return Aligned(*match_transcript(words, phones, cut.text.split(), seconds), seconds)
+        return read_alignment(content, file, cut.text.split(), seconds)
 
     def align_all(self, cuts: Iterable[Cut], advance: Callable[[float], None] = no_progress) -> Iterator[Answer]:
         """Yield (id, alignment or the reason why there is none) for each cut in order. The audio is not read."""
@@ -90,3 +105,9 @@ class TextGridArchive:
 
 def _last(path: str) -> str:
     return path.rpartition("/")[2]
+
+
+def _stem(path: str) -> str:
+    """The name of a TextGrid without its suffix; '' for another file, such as macOS's ._NAME.TextGrid."""
+    base = _last(path)
+    return base[: -len(SUFFIX)] if base.lower().endswith(SUFFIX) and not base.startswith("._") else ""

@@ -16,6 +16,8 @@ from speechladder.io.progress import Meter
 
 _BUDGET = 128 << 20  # bytes of lines that wait in memory for their shards' files
 _COMPRESSION = 1  # three times as fast as level 6, for an eighth more bytes
+_ONE = ("MonoCut", "Cut")  # types of a cut of one window; the second is the name in early versions of lhotse
+PART = 0.05  # seconds that two statements of a length may differ by, less than any word
 _FIELDS = (
     ("id",),
     ("start",),
@@ -124,25 +126,71 @@ def parse_record(line: bytes, split: str) -> Record:
             str(supervision["speaker"]),
             int(rate),
             int(samples),
-            [str(text or "") for text in texts],
+            [text or "" for text in texts],
             split,
         )
-        fits = record.start >= 0 and 0 < record.duration < math.inf and record.start < math.inf
-        fits = fits and record.sampling_rate > 0 and record.num_samples > 0 and record.texts
-        fits = fits and isinstance(record.id, str) and isinstance(record.recording, str)
+        fits = 0 <= record.start < math.inf and 0 < record.duration < math.inf
+        fits = fits and record.sampling_rate > 0 and record.num_samples > 0 and supervision["speaker"] not in (None, "")
+        fits = fits and all(isinstance(name, str) and name for name in record[:3])
+        fits = fits and isinstance(texts, list) and texts and all(isinstance(text, str) for text in record.texts)
+        problem = _other_audio(row, supervision, recording, source) if fits else _reason(row)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        fits = False
-    if not fits:
-        raise BadRecordError(row.get("id") if isinstance(row, dict) else "", _reason(row)) from None
-    if len(row["supervisions"]) > 1:
-        raise BadRecordError(record.id, f"several supervisions: {len(row['supervisions'])}; an utterance has one")
-    if source.get("type", "file") != "file":
-        raise BadRecordError(record.id, f"source is no file: {source['type']}")
+        problem = _reason(row)
+    if problem:
+        raise BadRecordError(row.get("id") if isinstance(row, dict) else "", problem) from None
     return record
+
+
+def _other_audio(row: dict, supervision: dict, recording: dict, source: dict) -> str | None:
+    """Why a cut's audio is not one window of one file with one channel, or its text not that of the window.
+
+    Such cuts are the work of lhotse's tools, which change how the audio is to be read. Raises TypeError or ValueError
+    if a number is none.
+    """
+    if row.get("type", "Cut") not in _ONE:
+        return _kind_problem(row)
+    if len(row["supervisions"]) > 1:
+        return f"several supervisions: {len(row['supervisions'])}; an utterance has one"
+    if source.get("type", "file") != "file":
+        return f"source is no file: {source['type']}"
+    if changed := recording.get("transforms") or row.get("transforms"):
+        names = ", ".join(str(one.get("name", "unnamed") if isinstance(one, dict) else one) for one in changed)
+        return f"recording with transforms: {names}; the file is read as it is; let lhotse save the audio first"
+    if problem := _channel_problem(row, supervision, recording, source):
+        return problem
+    duration = float(row["duration"])
+    start, length = float(supervision.get("start", 0)), float(supervision.get("duration", duration))
+    if abs(start) > PART or abs(start + length - duration) > PART:
+        part = f"its text is said from {start:g} to {start + length:g} s of a cut of {duration:g} s"
+        return f"supervision of a part: {part}; let lhotse trim the cut to its supervision"
+    stated, counted = recording.get("duration"), recording["num_samples"] / recording["sampling_rate"]
+    if stated is not None and abs(float(stated) - counted) > PART:
+        return f"two lengths: recording.duration is {stated:g} s, its samples and rate make {counted:g} s"
+    return None
+
+
+def _kind_problem(row: dict) -> str:
+    tracks = row.get("tracks")
+    parts = f" of {len(tracks)} tracks" if isinstance(tracks, list) else ""
+    return f"not a MonoCut: a {row.get('type')}{parts}; let lhotse save its audio, and write MonoCuts of the files"
+
+
+def _channel_problem(row: dict, supervision: dict, recording: dict, source: dict) -> str | None:
+    """Why a cut is not of the only channel of its recording; the channels of a file are averaged when it is read."""
+    there = recording.get("channel_ids") or source.get("channels") or [0]
+    wanted, count = row.get("channel", there[0]), max(len(there), len(source.get("channels") or [0]))
+    if count > 1:
+        return f"another channel: {wanted} of {count}; a recording must have one: save the channel as a file of its own"
+    said = supervision.get("channel", wanted)
+    if wanted != there[0] or (said if isinstance(said, list) else [said]) != [wanted]:
+        return f"another channel: {wanted}, text of channel {said}; the recording has channel {there[0]} alone"
+    return None
 
 
 def _reason(row: Any) -> str:
     """Why a row is no record. This is slow, so it is asked only of bad rows."""
+    if isinstance(row, dict) and (kind := str(row.get("type"))).endswith("Cut") and kind not in _ONE:
+        return _kind_problem(row)
     for path in _FIELDS:
         value, name = row, ".".join(map(str, path))
         for key in path:
@@ -154,9 +202,21 @@ def _reason(row: Any) -> str:
             least = 0 if path[-1] == "start" else 1e-9
             if not isinstance(value, int | float) or not least <= value < math.inf:
                 return f"field unusable: {name} is {value!r}"
+        elif value is None or value == "" or not isinstance(value, str | int):
+            return f"field unusable: {name} is {value!r}"
+        elif path[-1] != "speaker" and not isinstance(value, str):
+            return f"field unusable: {name} is {value!r}, a number; write it as a text, in quotes"
     if len(row["recording"]["sources"]) > 1:
         return f"several sources: {len(row['recording']['sources'])}; a recording must be one file"
-    return "field missing: supervisions.0.custom.texts"
+    for name, value in (("recording", row["recording"]), ("supervisions.0", row["supervisions"][0])):
+        for field in {"start", "duration"} & set(value):
+            if not isinstance(value[field], int | float):
+                return f"field unusable: {name}.{field} is {value[field]!r}"
+    supervision = row["supervisions"][0]
+    texts = (supervision.get("custom") or {}).get("texts", supervision.get("text"))
+    if not texts:
+        return "field missing: supervisions.0.custom.texts"
+    return f"field unusable: the text is {str(texts)[:60]!r}, no text and no list of texts"
 
 
 class ShardWriter:

@@ -220,7 +220,7 @@ class Alignment(Section):
     textgrids: str | None = Field(
         None,
         description="textgrids: a folder, .zip or .tar of TextGrids. They are named like the utterances and have the tiers words "
-        "and phones.",
+        "and phones, or NAME - words and NAME - phones of one speaker.",
     )
     sample_utterances: int = Field(
         60,

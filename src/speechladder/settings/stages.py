@@ -88,7 +88,7 @@ STAGES: dict[str, Stage] = {
     ),
     "split_manifest": Stage(
         "corpus",
-        version=_CORPUS,
+        version=3,
         options={
             "corpus": (
                 *("name", "source", "manifests", "archives", "shards", "hours", "valid_fraction", "test_fraction"),
@@ -97,10 +97,13 @@ STAGES: dict[str, Stage] = {
     ),
     "audit_corpus": Stage("corpus", version=_CORPUS),
     "align": Stage(
-        "align", options={"alignment": _ALIGNER}, inputs={"alignment": ("textgrids", "mfa_model", "mfa_dictionary")}
+        "align",
+        version=2,
+        options={"alignment": _ALIGNER},
+        inputs={"alignment": ("textgrids", "mfa_model", "mfa_dictionary")},
     ),
     "fetch_mfa": Stage("align", inputs={"alignment": ("mfa_model", "mfa_dictionary", "mfa_g2p")}),
-    "prepare_mfa": Stage("align", inputs={"alignment": ("lexicon", "mfa_model")}),
+    "prepare_mfa": Stage("align", version=2, inputs={"alignment": ("lexicon", "mfa_model")}),
     "train_mfa": Stage("align", inputs={"alignment": ("mfa_train_hours",)}),
     "alignment_quality": Stage("align", options={"alignment": (*_ALIGNER, "sample_utterances")}),
     "phone_durations": Stage("align"),

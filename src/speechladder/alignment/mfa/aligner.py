@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speechladder.alignment.base import Aligned, AlignmentError, Answer, Request, audible_samples
 from speechladder.alignment.mfa.command import common_options, log_lines, run_mfa
 from speechladder.alignment.mfa.corpus import MFACorpus
 from speechladder.alignment.mfa.dictionary import pronounce_all, read_dictionary
-from speechladder.alignment.textgrid import match_transcript, read_textgrid
+from speechladder.alignment.textgrid import read_alignment
 from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
@@ -83,7 +83,7 @@ class MFA:
         model = self.models / "g2p.zip"
         asked = unknown - unpronounceable(self.models)
         if asked and model.is_file():
-            for word, phones in pronounce_all(asked, model, folder, self.jobs).items():
+            for word, phones in pronounce_all(asked, model, folder, self.jobs, dictionary).items():
                 dictionary.add(word, dictionary.adapted(phones))
         for entry in entries:
             lacking = [word for word in dict.fromkeys(entry.written) if word not in dictionary]
@@ -130,20 +130,16 @@ def _answer(entry: _Entry, output: Path, complaints: dict[str, str]) -> Aligned 
     if not path.is_file():
         more = complaints.get(entry.stem.rpartition("/")[2])
         return AlignmentError(f"{NOT_FOUND} ({more})" if more else NOT_FOUND)
+    content = path.read_bytes()
+    path.unlink()  # each as soon as it is read: a shard may have tens of thousands
     try:
-        words, phones = read_textgrid(path)
-    except UserError as error:
-        return AlignmentError(f"unreadable TextGrid: {error}")
-    finally:
-        path.unlink()  # each as soon as it is read: a shard may have tens of thousands
-    try:
-        words, phones = match_transcript(words, phones, entry.written, entry.seconds)
+        found = read_alignment(content, path.name, entry.written, entry.seconds)
     except AlignmentError as error:
         message = str(error)
         for written, word in zip(entry.written, entry.spoken):
             message = message.replace(written, word) if written != word else message
         return AlignmentError(message)
-    return Aligned([span._replace(label=word) for span, word in zip(words, entry.spoken)], phones, entry.seconds)
+    return replace(found, words=[span._replace(label=word) for span, word in zip(found.words, entry.spoken)])
 
 
 def unpronounceable(models: Path) -> set[str]:

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from speechladder.io.progress import say
 SUPPORTED = "3"  # major version: version 4 changes the signature of `mfa align`
 TAIL = 8  # last lines that an error message repeats
 _BAR = re.compile(r"\d+%\||\bit/s\b|━|[⠁-⣿]")  # a progress bar
+_VERSION = re.compile(r"v?(\d+(?:\.\d+)+(?:[.+-]?\w+)*)")  # also 3.4.0a1, 3.4.4.dev3+g93411fc
 _STAMP = re.compile(r"^\s*(\d{4}-\d\d-\d\d[\d:, ]*-?\s*)?")
 
 
@@ -96,17 +96,17 @@ def _failure(what: str, code: int, lines: list[str], root: Path, shown: bool) ->
     own = log_lines(root)
     if own:
         say(f"{what}: its own logs:")
-    last: deque[str] = deque(maxlen=TAIL)
     for file, line in own:
         say(f"{file}: {line}")
-        last.append(line)
     how, number = f"failed with exit code {code}", code - 128  # a shell adds 128 to the number of a signal
     if number > 0:
         names = {one.value: one.name for one in signal.Signals}
         how = f"was killed by {names.get(number, f'signal {number}')}"
         if number == signal.SIGKILL:
             how += "; perhaps the machine ran out of memory: use fewer threads or more shards"
-    tail = [_STAMP.sub("", line) for line in lines[-TAIL:]] or list(last) or ["(no output)"]
+    # what MFA prints often refers to its log
+    errors = [line for _, line in own if "ERROR" in line or not lines][-TAIL:]
+    tail = [_STAMP.sub("", line) for line in lines[-TAIL:] + errors] or ["(no output)"]
     return UserError(f"{what} {how}. Its last lines:\n  " + "\n  ".join(tail) + "\nIts whole output is above.")
 
 
@@ -123,13 +123,26 @@ def log_lines(root: Path) -> list[tuple[str, str]]:
 
 
 def mfa_version(root: Path) -> str:
-    """The version of `mfa`; raises UserError if this code does not support it."""
-    found = next(iter(re.findall(r"\d+(?:\.\d+)+\S*", run_mfa(["version"], root, show=False))), "unknown")
+    """The version of `mfa`: the last line that is one, for paths and versions in warnings are not MFA's.
+
+    Raises UserError if this code does not support it, or if there is no such line.
+    """
+    lines = run_mfa(["version"], root, show=False).splitlines()
+    found = next((match[1] for line in reversed(lines) if (match := _VERSION.fullmatch(line.strip()))), None)
+    if found is None:
+        raise UserError(
+            f"mfa version printed no line that is a version, but: {' / '.join(lines[-TAIL:]) or 'nothing'}; make its "
+            "environment anew: conda env create -f envs/mfa.yaml"
+        )
     if found.split(".")[0] != SUPPORTED:
         raise UserError(f"mfa is version {found}; only {SUPPORTED}.x is supported: conda env create -f envs/mfa.yaml")
     return found
 
 
 def common_options(temporary: Path, jobs: int) -> list[str | Path | int]:
-    """The options of every command that works on data."""
-    return ["--temporary_directory", temporary, "--num_jobs", jobs, "--use_mp", "--clean", "--overwrite"]
+    """The options of every command that works on data.
+
+    `temporary` is new in every run. MFA cleans by default, and it deletes the log that it has opened when it does, so
+    it is told not to.
+    """
+    return ["--temporary_directory", temporary, "--num_jobs", jobs, "--use_mp", "--no_clean", "--overwrite"]

@@ -107,7 +107,7 @@ def prepare_mfa(cuts: list[Path], models: Path, out: Path, lexicon: Path | None 
             if (models / name).is_file():
                 shutil.copyfile(models / name, folder / name)
         if missing and (models / "g2p.zip").is_file():
-            predicted = pronounce_all(missing, models / "g2p.zip", work, jobs)
+            predicted = pronounce_all(missing, models / "g2p.zip", work, jobs, dictionary)
             for word, phones in predicted.items():
                 dictionary.add(word, dictionary.adapted(phones))
         unknown = {word: spoken[word] for word in missing if word not in dictionary}
