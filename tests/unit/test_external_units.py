@@ -301,6 +301,7 @@ def test_units_without_a_rate_are_an_utterances_only(tmp_path):
     [
         ([{"units": random_units(100)}], {}, "100 units in 4.00 s are 25.0 a second, but units.rate is 50"),
         ([{"units": [1, 2], "duration": [50, 70]}], {"rate": 25}, "120 frames of units in 4.00 s are 30.0 a second"),
+        ([{"units": [7, 8] * 50}], {}, "no unit follows itself, as in runs written once, which need durations or"),
         ([{"units": [7] * 199 + [101]}], {}, "unit 101 at place 199, but units.clusters is 100"),
         ([{"units": [7] * 200}, {"units": [-1]}], {}, "unit -1 at place 0"),
         ([{"units": []}], {}, "the list is empty"),

@@ -256,12 +256,21 @@ def test_a_text_of_seconds_is_no_duration(tmp_path):
     assert rows[-1].problem == "durations '2 x' are neither <Un3><Un49> nor 3 49"
 
 
+def test_a_third_column_is_durations_or_seconds_or_neither(tmp_path):
+    texts = ["2 1", "3", "0.5 2", "hello", "2,1", ""]
+    rows, _ = read(put(tmp_path, x__txt=[f"a\t1 2\t{text}" for text in texts]))
+    found = [None if row.durations is None else row.durations.tolist() for row in rows]
+    assert found == [[2, 1], None, [], None, [2, 1], None]
+    assert rows[2].problem == "durations '0.5 2' are neither <Un3><Un49> nor 3 49"
+
+
 def test_a_folder_is_its_files_of_units_and_not_what_lies_beside(tmp_path):
     fairseq(tmp_path)
     put(
         tmp_path,
         **{"README__txt": ["Units of HuBERT, layer 9", "|"], "84-1__trans__txt": ["84-1-0 GO ON"], "x__f0s": ["1.5 2"]},
         **{"b/gslm__txt": ["s3-a|3 49"], "b/._gslm__txt": ["\0"], ".cache/old__km": ["1"], "notes__tsv": ["a\tb"]},
+        config__json=["{", '"clusters": 100}'],
     )
     assert [str(path.relative_to(tmp_path)) for path in files_of(tmp_path)] == ["b/gslm.txt", "train.km"]
     beside = [path.name for path in with_companions(files_of(tmp_path))]

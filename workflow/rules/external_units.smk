@@ -12,7 +12,7 @@ rule partition_units:
     input:
         units=UNIT_FILES,
         cuts=CUTS,
-        items=KNOWN_ITEMS,
+        stimuli=KNOWN_ITEMS,
     output:
         directory("results/units/external"),
     log:
@@ -27,7 +27,7 @@ rule partition_units:
         path=S.units.path,
         codebooks=S.units.codebooks,
     shell:
-        'python "$SCRIPTS"/partition_units.py --path {params.path:q} --cuts {params.cuts} --items {input.items}'
+        'python "$SCRIPTS"/partition_units.py --path {params.path:q} --cuts {params.cuts} --items {input.stimuli}'
         " --codebooks {params.codebooks} --out {output} 2>&1 | tee {log}"
 
 

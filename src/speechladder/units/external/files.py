@@ -11,11 +11,14 @@ from typing import Any, NamedTuple, TextIO
 from speechladder.io.errors import UserError
 from speechladder.io.files import files_below
 
-PARQUET, LINES = (".parquet",), (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz")
+JSON = (".json", ".json.gz")  # may hold units, and much else
+PARQUET, LINES = (".parquet",), (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", *JSON)
 STREAMS = (".units", ".units.gz", ".unit", ".unit.gz", ".km", ".km.gz")
 TEXTS = (".txt", ".txt.gz", ".tsv", ".tsv.gz")  # may hold units, and much else
 MANIFEST, DURATIONS = (".tsv", ".tsv.gz"), (".durations", ".durations.gz")
 SUFFIXES = (*PARQUET, *LINES, *STREAMS, *TEXTS)
+NAMES = ("id", "file_name", "path")  # fields with the name of the utterance or recording; the first one found is used
+UNITS = ("units", "audio_repr")
 # <Un3><Un49>, as slamkit writes units; 3 49, as fairseq does; 3,49 and [3, 49]
 SYMBOLS = re.compile(r"\s*(?:<[A-Za-z_]*\d+>\s*)+")
 NUMBERS = re.compile(r"\s*\[?\s*\d+(?:[\s,]+\d+)*\s*\]?\s*")
@@ -33,8 +36,8 @@ class Raw(NamedTuple):
 def files_of(path: str | Path, field: str = "units.path") -> list[Path]:
     """The files of units at `path`, a file or folder. Raise UserError if there are none.
 
-    Of a folder, .txt and .tsv count if their first line has units, or if a manifest lies beside. Manifests, durations
-    and dictionaries are no files of units.
+    Of a folder, .json, .txt and .tsv count if their first line has units, or, for .txt, if a manifest lies beside.
+    Manifests, durations and dictionaries are no files of units.
     """
     path = Path(path)
     if path.is_dir():
@@ -54,15 +57,18 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _has_units(path: Path) -> bool:
-    if not path.name.endswith(TEXTS):
+    if not path.name.endswith((*TEXTS, *JSON)):
         return path.name.endswith(SUFFIXES)
     if path.name.endswith(MANIFEST) and any((path.parent / f"{stem(path)}{end}").exists() for end in STREAMS):
         return False
     try:
         with open_text(path) as handle:
-            columns = split_line(next((line for line in handle if line.strip()), ""))
+            line = next((line for _, line in numbered(handle)), "")
     except (OSError, EOFError, ValueError):
         return False
+    if path.name.endswith(JSON):
+        return any(f'"{field}"' in line for field in UNITS)
+    columns = split_line(line)
     if columns.name is None:
         return not path.name.endswith(MANIFEST) and manifest_of(path) is not None
     return is_header(columns) or is_numbers(columns.units)
@@ -138,7 +144,8 @@ def split_line(line: str) -> Columns:
     line = line.strip(" \r\n")
     if "\t" in line:
         name, units, *more = line.split("\t")
-        return Columns(name.strip(), units.strip(), more[0] if more and is_numbers(more[0]) else None)
+        lasting = more[0] if more and re.fullmatch(r"[\d\s,.\[\]]+", more[0]) else None
+        return Columns(name.strip(), units.strip(), lasting)
     if "|" in line:
         name, _, units = line.rpartition("|")
         return Columns(name.strip(), units.strip())
@@ -151,10 +158,6 @@ def split_line(line: str) -> Columns:
 def is_header(columns: Columns) -> bool:
     """Whether a line names its columns."""
     return columns.name in NAMES and columns.units in UNITS
-
-
-NAMES = ("id", "file_name", "path")  # fields with the name of the utterance or recording; the first one found is used
-UNITS = ("units", "audio_repr")
 
 
 def numbered(handle: TextIO) -> Iterator[tuple[int, str]]:

@@ -51,21 +51,19 @@ def _rows(path: Path) -> Iterator[Raw]:
         where = f"{path}, line {number}"
         if (row.name is None) != (first.name is None) and (row.name or row.units):
             raise UserError(f"{where}: {'no name' if row.name is None else 'a name'}, unlike the first line")
-        durations = row.durations
+        durations: str | list[int | str] | None = row.durations
         if others:
             at, beside = next(others)
             if not beside.units and beside.name != row.name:  # no name, but durations that are no numbers
                 beside = Columns(None, beside.name or "")
             if None not in (beside.name, row.name) and beside.name != row.name:
                 raise UserError(f"{where}: {row.name!r}, but {lasting}, line {at}: {beside.name!r}")
-            durations = beside.units
-        yield Raw(row.name if row.name is not None else name, row.units, _listed(durations), where)
+            durations = _listed(beside.units)
+        yield Raw(row.name if row.name is not None else name, row.units, durations, where)
 
 
-def _listed(durations: str | None) -> list[int | str] | None:
+def _listed(durations: str) -> list[int | str]:
     """Durations as a list, so that one number is no seconds; a text that is no numbers is one element."""
-    if durations is None:
-        return None
     return list(map(int, re.findall(r"\d+", durations))) if is_numbers(durations) else [durations] * bool(durations)
 
 
