@@ -59,7 +59,7 @@ def unwrapped(given: Any) -> Any:
 def shape(given: Any) -> tuple[int, int] | None:
     """(lists, integers in each) of a list of lists; 0 integers if their numbers differ; None for anything else."""
     given = unwrapped(given)
-    if not _is_list(given) or not any(map(_is_list, given)):
+    if not _is_list(given) or not len(given) or not _is_list(given[0]):
         return None
     lengths = {len(row) if _is_list(row) else -1 for row in given}
     return len(given), lengths.pop() if len(lengths) == 1 else 0

@@ -74,7 +74,9 @@ class _Table:
 
     def lookup(self, key: int) -> tuple[list[int], int]:
         """(shards of a name, number of its owners)."""
-        first, last = (np.searchsorted(self._keys, np.uint64(key), side) for side in ("left", "right"))
+        first = last = int(np.searchsorted(self._keys, np.uint64(key)))
+        while last < len(self._keys) and self._keys[last] == key:
+            last += 1
         return self._shards[first:last].tolist(), len(set(self._owners[first:last].tolist()))
 
 
