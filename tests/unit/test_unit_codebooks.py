@@ -66,7 +66,7 @@ def loaded(folder, path, **settings):
     ]
     write_table(folder / "alignment.0.parquet", aligned, ALIGNMENT)
     files = folder / "cuts.0.jsonl.gz", folder / "alignment.0.parquet", folder / "0.parquet", folder / "r.jsonl"
-    partition_files([path], files[:1], folder / "external", codebooks=units.codebooks)
+    partition_files([path], files[:1], folder / "external", codebooks=units.num_codebooks)
     load_shard(folder / "external", 0, *files, units, 1.0)
     rows = read_table(files[2], EXTERNAL_UNITS).to_pylist()
     return {row["id"]: (row["units"], row["durations"]) for row in rows}, {
@@ -79,7 +79,7 @@ def test_the_orders_are_as_stated():
     frames = np.array([[1, 2, 3], [4, 5, 6]], np.uint16)
 
     def stream(order, durations=None):
-        units = Units(source="external", path="x", codebooks=3, codebook_order=order, clusters=10)
+        units = Units(source="external", path="x", num_codebooks=3, codebook_order=order, clusters=10)
         found, lasting = one_stream(frames, durations, units)
         return found.tolist(), lasting if lasting is None else lasting.tolist()
 
@@ -95,7 +95,7 @@ def test_the_orders_are_as_stated():
 
 def test_the_delayed_stream_has_each_codebook_in_the_order_of_the_frames():
     frames = codes(40, 8).astype(np.uint16)
-    units = Units(source="external", path="x", codebooks=8, codebook_order="delay", clusters=SIZE)
+    units = Units(source="external", path="x", num_codebooks=8, codebook_order="delay", clusters=SIZE)
     stream, _ = one_stream(frames, None, units)
     for book in range(8):
         np.testing.assert_array_equal(stream[stream // SIZE == book] % SIZE, frames[:, book])
@@ -108,9 +108,9 @@ def test_the_delayed_stream_has_each_codebook_in_the_order_of_the_frames():
 def test_lists_of_codebooks_and_of_frames_are_the_same(tmp_path, form, order):
     tables = {id: codes(round(RATE * seconds), 8, n) for n, (id, seconds) in enumerate(SECONDS.items())}
     path = written(tmp_path, tables, form)
-    found, reasons = loaded(tmp_path, path, codebooks=8, codebook_order=order)
+    found, reasons = loaded(tmp_path, path, num_codebooks=8, codebook_order=order)
     assert reasons == {}
-    units = Units(source="external", path="x", codebooks=8, codebook_order=order, clusters=SIZE)
+    units = Units(source="external", path="x", num_codebooks=8, codebook_order=order, clusters=SIZE)
     expected = {id: one_stream(table.astype(np.uint16), None, units)[0].tolist() for id, table in tables.items()}
     assert found == {id: (row, None) for id, row in expected.items()}
     streams = 1 if order == "first" else 8
@@ -129,8 +129,8 @@ def test_as_many_frames_as_codebooks_are_told_by_the_other_rows(tmp_path):
 
 def test_a_recordings_codebooks_are_cut_by_the_clock_before_they_are_one_stream(tmp_path):
     whole = codes(130, 4)
-    found, _ = loaded(tmp_path, written(tmp_path, {"r": whole}), codebooks=4, codebook_order="delay")
-    units = Units(source="external", path="x", codebooks=4, codebook_order="delay", clusters=SIZE)
+    found, _ = loaded(tmp_path, written(tmp_path, {"r": whole}), num_codebooks=4, codebook_order="delay")
+    units = Units(source="external", path="x", num_codebooks=4, codebook_order="delay", clusters=SIZE)
     parts = {"a": whole[:50], "b": whole[50:]}
     assert found == {
         id: (one_stream(part.astype(np.uint16), None, units)[0].tolist(), None) for id, part in parts.items()
@@ -140,11 +140,11 @@ def test_a_recordings_codebooks_are_cut_by_the_clock_before_they_are_one_stream(
 def test_durations_are_of_frames(tmp_path):
     tables, lasting = {"a": codes(3, 2), "b": codes(2, 2, 1)}, {"a": [10, 25, 15], "b": [40, 40]}
     path = written(tmp_path, tables, "frames", lasting)
-    found, reasons = loaded(tmp_path, path, codebooks=2, codebook_order="flat")
+    found, reasons = loaded(tmp_path, path, num_codebooks=2, codebook_order="flat")
     assert reasons == {}
     assert found["a"][1] == [10, 10, 25, 25, 15, 15]
     assert sum(found["a"][1]) / rate_of(tmp_path / "0.parquet") == SECONDS["a"]
-    found, _ = loaded(tmp_path, path, codebooks=2, codebook_order="flat", repeat=True)
+    found, _ = loaded(tmp_path, path, num_codebooks=2, codebook_order="flat", repeat=True)
     np.testing.assert_array_equal(np.array(found["a"][0][::2]), np.repeat(tables["a"][:, 0], lasting["a"]))
 
 
@@ -154,13 +154,13 @@ def test_durations_are_of_frames(tmp_path):
         (lambda table: table[:25], {}, "25 units in 4.00 s are 6.2 a second, but units.rate is 12.5"),
         (lambda table: table, {"rate": 100}, "50 units in 4.00 s are 12.5 a second, but units.rate is 100"),
         (lambda table: np.where(np.arange(8) == 2, SIZE, table), {}, "unit 16 at place 0 of codebook 3, but"),
-        (lambda table: table[:, :4], {}, "units are 4 lists of 50, but units.codebooks is 8"),
+        (lambda table: table[:, :4], {}, "units are 4 lists of 50, but units.num_codebooks is 8"),
     ],
 )
 def test_what_does_not_fit_is_rejected_with_the_reason(tmp_path, change, settings, reason):
     tables = {"a": change(codes(50, 8)), "b": codes(80, 8, 1)}
     found, reasons = loaded(
-        tmp_path, written(tmp_path, tables), **({"codebooks": 8, "codebook_order": "flat"} | settings)
+        tmp_path, written(tmp_path, tables), **({"num_codebooks": 8, "codebook_order": "flat"} | settings)
     )
     assert reason in reasons["a"]
     assert "a" not in found
@@ -172,13 +172,13 @@ def test_what_does_not_fit_is_rejected_with_the_reason(tmp_path, change, setting
         (
             [[1, 2, 3], [4, 5, 6]],
             1,
-            r"2 lists, as of several codebooks.*units\.codebooks \(here it may be 2\).*first.*flat.*delay",
+            r"2 lists, as of several codebooks.*units\.num_codebooks \(here it may be 2\).*first.*flat.*delay",
         ),
         ([[1, 2]] * 50, 1, r"here it may be 2"),
-        ([1, 2, 3], 8, "units are one list, but units.codebooks is 8"),
-        ("1 2 3", 8, "units are one list, but units.codebooks is 8"),
+        ([1, 2, 3], 8, "units are one list, but units.num_codebooks is 8"),
+        ("1 2 3", 8, "units are one list, but units.num_codebooks is 8"),
         ([[1, 2, 3], [4, 5]], 2, "lists of different lengths"),
-        ([[1, 2, 3]] * 5, 8, "units are 5 lists of 3, but units.codebooks is 8"),
+        ([[1, 2, 3]] * 5, 8, "units are 5 lists of 3, but units.num_codebooks is 8"),
     ],
 )
 def test_the_first_row_says_before_any_job_what_the_settings_lack(tmp_path, units, codebooks, said):
@@ -186,7 +186,7 @@ def test_the_first_row_says_before_any_job_what_the_settings_lack(tmp_path, unit
     path.write_text(json.dumps({"id": "a", "units": units}) + "\n")
     with pytest.raises(UserError, match=r"units\.path: .*line 1: .*" + said):
         has_durations(str(path), "units.path", codebooks)
-    given = {"codebooks": codebooks, "codebook_order": "flat"} if codebooks > 1 else {}
+    given = {"num_codebooks": codebooks, "codebook_order": "flat"} if codebooks > 1 else {}
     with pytest.raises(UserError, match=said):
         _check_units(Units(source="external", path=str(path), **given))
 
@@ -201,15 +201,15 @@ def test_one_codebook_in_lists_is_one_stream(given):
     ("units", "said"),
     [
         (
-            {"codebooks": 8},
+            {"num_codebooks": 8},
             "codebooks: a model reads one stream, and 8 codebooks are several; write codebook_order: first",
         ),
-        ({"codebook_order": "flat"}, "codebook_order: would not be read, since codebooks is 1"),
+        ({"codebook_order": "flat"}, "codebook_order: would not be read, since num_codebooks is 1"),
         (
-            {"codebooks": 32, "codebook_order": "flat", "clusters": 2048},
+            {"num_codebooks": 32, "codebook_order": "flat", "clusters": 2048},
             "clusters: 32 codebooks of 2048 are 65,536 units",
         ),
-        ({"codebooks": 8, "codebook_order": "parallel"}, "codebook_order: "),
+        ({"num_codebooks": 8, "codebook_order": "parallel"}, "codebook_order: "),
     ],
 )
 def test_a_mistake_in_the_settings_is_found(units, said):
@@ -218,13 +218,13 @@ def test_a_mistake_in_the_settings_is_found(units, said):
 
 
 def test_codebooks_are_of_external_units():
-    with pytest.raises(UserError, match="codebooks: would not be read, since source is auto"):
-        load({"units": {"codebooks": 8, "codebook_order": "flat"}})
+    with pytest.raises(UserError, match="num_codebooks: would not be read, since source is auto"):
+        load({"units": {"num_codebooks": 8, "codebook_order": "flat"}})
 
 
 def test_vocabulary_and_rate_follow_the_order(tmp_path):
     path = written(tmp_path, {"a": codes(50, 8)})
-    given = {"source": "external", "path": str(path), "rate": 50, "clusters": 1024, "codebooks": 8}
+    given = {"source": "external", "path": str(path), "rate": 50, "clusters": 1024, "num_codebooks": 8}
     for order, streams in (("first", 1), ("flat", 8), ("delay", 8)):
         settings = Settings(units=Units(**given, codebook_order=order))
         assert settings.units.vocabulary == 1024 * streams
@@ -233,7 +233,7 @@ def test_vocabulary_and_rate_follow_the_order(tmp_path):
         assert f"--clusters {1024 * streams}" in options(settings, "tokenize_rung")
         assert f"--clusters {1024 * streams}" in options(settings, "units_quality")
         words = options(settings, "extract_units", UNREAD["extract_units"](settings, None))
-        assert "--clusters 1024 " in words + " " and f"--codebooks 8 --codebook-order {order}" in words
+        assert "--clusters 1024 " in words + " " and f"--num-codebooks 8 --codebook-order {order}" in words
 
 
 def test_without_codebooks_no_option_is_new():
@@ -248,7 +248,7 @@ def test_figures_by_the_frame_are_those_of_the_first_codebook(tmp_path, order):
     tables = {id: np.column_stack([row, codes(len(row), 3, 1)]) for id, row in first.items()}
     alone, several = tmp_path / "alone", tmp_path / "several"
     figures = {}
-    for folder, settings in ((alone, {}), (several, {"codebooks": 4, "codebook_order": order})):
+    for folder, settings in ((alone, {}), (several, {"num_codebooks": 4, "codebook_order": order})):
         folder.mkdir()
         given = tables if folder == several else {id: table[:, :1] for id, table in tables.items()}
         loaded(folder, written(folder, given), **settings)

@@ -65,7 +65,7 @@ def table_of(folder, path, seconds=None, **settings):
     """The table of units of ({id: (units, durations)}, {id: reason}) that the files at `path` give."""
     units = Units(source="external", path=str(path), **({"rate": 10} | settings))
     cuts = cuts_of(folder, seconds or {id: sum(row) / 10 for id, row in DURATIONS.items()})
-    partition_files(files_of(path), [cuts], folder / "external", codebooks=units.codebooks)
+    partition_files(files_of(path), [cuts], folder / "external", codebooks=units.num_codebooks)
     out, rejected = folder / "0.parquet", folder / "rejected.jsonl"
     load_shard(folder / "external", 0, cuts, folder / "alignment.0.parquet", out, rejected, units, 1.0)
     rows = read_table(out, EXTERNAL_UNITS).to_pylist()

@@ -25,7 +25,7 @@ rule partition_units:
         version=version("partition_units"),
         cuts=CUTS_WORD,
         path=S.units.path,
-        codebooks=S.units.codebooks,
+        codebooks=S.units.num_codebooks,
     shell:
         'python "$SCRIPTS"/partition_units.py --path {params.path:q} --cuts {params.cuts} --items {input.stimuli}'
         " --codebooks {params.codebooks} --out {output} 2>&1 | tee {log}"

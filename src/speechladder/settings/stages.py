@@ -46,7 +46,7 @@ _SEED: Reads = {RUN: ("seed",)}
 _ENCODER = ("source", "encoder", "layer", "batch_seconds", "precision", "chunk_seconds", "compile")
 _SEGMENTS = ("segments", "segment_penalty")
 _LABELS = ("labels", "label_minutes")
-_EXTERNAL = ("path", "items_path", "rate", "repeat", "clusters", "codebooks", "codebook_order")
+_EXTERNAL = ("path", "items_path", "rate", "repeat", "clusters", "num_codebooks", "codebook_order")
 _KMEANS = (
     *("clusters", "iterations", "max_points_per_centroid"),
     *("kmeans", "kmeans_init", "kmeans_restarts", "kmeans_precision"),
@@ -130,7 +130,7 @@ STAGES: dict[str, Stage] = {
     "extract_units": Stage("units", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True),
     "units_quality": Stage("units", version=_UNITS_QUALITY, options=_SEED | {"units": ("clusters", "abx_minutes")}),
     "count_phone_units": Stage("units"),
-    "partition_units": Stage("units", version=2, inputs={"units": ("path", "items_path", "codebooks")}),
+    "partition_units": Stage("units", version=2, inputs={"units": ("path", "items_path", "num_codebooks")}),
     "tokenize_rung": Stage(
         "tokens",
         version=2,
@@ -306,7 +306,7 @@ def options(settings: Any, rule: str, without: Collection[str] = ()) -> str:
     stage that knows of no codebooks, units.clusters is the number of different units, which is another number where
     units have labels or several codebooks.
     """
-    if "units.codebooks" not in STAGES[rule].reads:
+    if "units.num_codebooks" not in STAGES[rule].reads:
         units = settings.units.model_copy(update={"clusters": settings.units.vocabulary})
         settings = settings.model_copy(update={"units": units})
     words = []

@@ -51,7 +51,7 @@ class Units(Section):
         False,
         description="source: external: repeat each unit as often as its duration says. false takes units as they are written.",
     )
-    codebooks: int = Field(
+    num_codebooks: int = Field(
         1,
         ge=1,
         le=64,
@@ -194,7 +194,7 @@ class Units(Section):
     @property
     def streams(self) -> int:
         """How many units of the stream there are for each frame: one of each codebook that is in it."""
-        return self.codebooks if self.codebook_order in ("flat", "delay") else 1
+        return self.num_codebooks if self.codebook_order in ("flat", "delay") else 1
 
     @property
     def vocabulary(self) -> int:
@@ -225,23 +225,23 @@ class Units(Section):
 
     @model_validator(mode="after")
     def _one_stream(self) -> "Units":
-        if self.codebooks > 1 and self.codebook_order is None:
+        if self.num_codebooks > 1 and self.codebook_order is None:
             raise ValueError(
-                f"codebooks: a model reads one stream, and {self.codebooks} codebooks are several; write codebook_order: "
+                f"num_codebooks: a model reads one stream, and {self.num_codebooks} codebooks are several; write codebook_order: "
                 "first, flat or delay"
             )
-        if self.codebooks == 1 and self.codebook_order is not None:
-            raise ValueError("codebook_order: would not be read, since codebooks is 1; leave it out, or set codebooks")
+        if self.num_codebooks == 1 and self.codebook_order is not None:
+            raise ValueError("codebook_order: would not be read, since num_codebooks is 1; leave it out")
         if self.vocabulary > MAX_UNITS:
             raise ValueError(
-                f"clusters: {self.codebooks} codebooks of {self.clusters} are {self.vocabulary:,} units, and {MAX_UNITS:,} "
+                f"clusters: {self.num_codebooks} codebooks of {self.clusters} are {self.vocabulary:,} units, and {MAX_UNITS:,} "
                 "are possible; write fewer codebooks, or codebook_order: first"
             )
         return self
 
     @model_validator(mode="after")
     def _read_where_set(self) -> "Units":
-        for name in ("path", "items_path", "rate", "repeat", "codebooks", "codebook_order"):
+        for name in ("path", "items_path", "rate", "repeat", "num_codebooks", "codebook_order"):
             if getattr(self, name) != type(self).model_fields[name].default and self.source != "external":
                 raise ValueError(f"{name}: would not be read, since source is {self.source}; write source: external")
         for name, unset in {"segments": "frame", "labels": "none"}.items():

@@ -66,13 +66,13 @@ def shape(given: Any) -> tuple[int, int] | None:
 
 
 def misfit(given: Any, codebooks: int) -> str:
-    """Why the shape of a row's units does not fit units.codebooks; "" if it does, or if they are no lists."""
+    """Why the shape of a row's units does not fit units.num_codebooks; "" if it does, or if they are no lists."""
     found = shape(given)
     if found is None:
         if codebooks == 1 or not (_is_list(given) or isinstance(given, str)):
             return ""
         return (
-            f"units are one list, but units.codebooks is {codebooks}; write {codebooks} lists, or for each frame a "
+            f"units are one list, but units.num_codebooks is {codebooks}; write {codebooks} lists, or for each frame a "
             f"list of {codebooks} ids"
         )
     outer, inner = found
@@ -80,7 +80,7 @@ def misfit(given: Any, codebooks: int) -> str:
         return "" if 1 in found else refusal(outer, inner)
     if inner < 1:
         return "units are lists of different lengths; every codebook has one id for each frame"
-    return "" if codebooks in found else f"units are {outer} lists of {inner}, but units.codebooks is {codebooks}"
+    return "" if codebooks in found else f"units are {outer} lists of {inner}, but units.num_codebooks is {codebooks}"
 
 
 def as_frames(given: Any, codebooks: int, by_codebook: Callable[[], bool | None]) -> tuple[np.ndarray, str]:
@@ -109,7 +109,7 @@ def refusal(outer: int, inner: int) -> str:
     count = min(outer, inner) if inner > 0 else outer
     return (
         f"units are {outer} lists, as of several codebooks, and a model reads one stream of integers; set "
-        f"units.codebooks (here it may be {count}) and units.codebook_order: first (the first codebook alone), flat "
+        f"units.num_codebooks (here it may be {count}) and units.codebook_order: first (the first one alone), flat "
         "(all ids of a frame, then those of the next) or delay (codebook k is k frames later)"
     )
 

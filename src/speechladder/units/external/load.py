@@ -162,7 +162,7 @@ def load_shard(
     aligned = aligned_ids(alignment)
     owners = Owners(read_cuts(cuts))
     own, whole = defaultdict(list), defaultdict(list)
-    for recording, row in read_partition(folder, shard, units.codebooks):
+    for recording, row in read_partition(folder, shard, units.num_codebooks):
         (whole[owners.recording(row.name)] if recording else own[owners.cut(row.name)]).append(row)
     rejects, recordings = Rejects(), {}
     with growing_table(out, _schema(units), ROWS) as growing:
@@ -219,7 +219,7 @@ def load_items(items: Sequence[Path], out: Sequence[Path], files: Sequence[Path]
     wanted = {
         task: dict(zip(*table.select(["item", "seconds"]).to_pydict().values())) for task, table in tables.items()
     }
-    found = _rows_of(wanted, files, units.codebooks)
+    found = _rows_of(wanted, files, units.num_codebooks)
     missing = [f"{task}/{item}" for task, some in wanted.items() for item in some if (task, item) not in found]
     if missing:
         total = sum(map(len, wanted.values()))

@@ -48,7 +48,7 @@ def partition_units(path: str, cuts: list[Path], out: Path, codebooks: int = 1, 
         path: units.path: the file or folder of your units
         cuts: corpus/cuts.{shard}.jsonl.gz of every shard, in order
         out: folder to write: units/external
-        codebooks: units.codebooks: how many ids there are for each frame
+        codebooks: units.num_codebooks: how many ids there are for each frame
         items: items.parquet of every task, and prompts.parquet, whose rows may stand in the same files
     """
     names = {table.parent.name: read_table(table, ITEMS, columns=["item"])["item"].to_pylist() for table in items}
