@@ -15,7 +15,7 @@ from speechladder.settings import Units
 from speechladder.units.external.files import files_of, with_companions
 from speechladder.units.external.load import load_shard
 from speechladder.units.external.names import ItemNames
-from speechladder.units.external.partition import partition_files
+from speechladder.units.external.partition import partition_files, partition_units
 from speechladder.units.external.read import has_durations, read_rows
 
 UNITS = {"s1-a": [3, 49, 7, 7], "s1-b": [0], "s2-a": [9, 9, 2]}
@@ -352,6 +352,8 @@ def test_rows_of_items_are_no_strangers_and_others_are_reported(tmp_path, capsys
     partition_files([tmp_path / "x.txt"], recordings(tmp_path, "/a.flac"), tmp_path / "external", items=items)
     said = capsys.readouterr().err
     assert "2 of 7 rows belong to no utterance of the corpus and to no item, first 'swuggy/old|good|v', '9-9'" in said
+    partition_units(str(tmp_path / "x.txt"), recordings(tmp_path, "/a.flac"), tmp_path / "external")
+    assert "6 of 7 rows belong to no utterance of the corpus, first" in capsys.readouterr().err
     with pytest.raises(UserError, match="none of the 4 rows"):
         put(tmp_path, x__txt=[f"{name}\t3" for name in rows[1:]])
         partition_files([tmp_path / "x.txt"], recordings(tmp_path, "/a.flac"), tmp_path / "external", items=items)

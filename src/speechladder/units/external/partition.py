@@ -52,7 +52,7 @@ def partition_units(path: str, cuts: list[Path], out: Path, codebooks: int = 1, 
         items: items.parquet of every task, and prompts.parquet, whose rows may stand in the same files
     """
     names = {table.parent.name: read_table(table, ITEMS, columns=["item"])["item"].to_pylist() for table in items}
-    partition_files(files_of(path), cuts, out, codebooks=codebooks, items=ItemNames(names))
+    partition_files(files_of(path), cuts, out, codebooks=codebooks, items=ItemNames(names) if names else None)
 
 
 def partition_files(
