@@ -30,6 +30,17 @@ def write_units(results: Path, folder: Path, every: int = 1) -> dict[str, str]:
     return {"source": "external", "path": str(folder / "corpus.parquet"), "items_path": str(folder / "items.jsonl")}
 
 
+def write_text(results: Path, folder: Path, every: int) -> dict[str, str]:
+    """Every n-th of the run's own units as textlesslib writes them: utterances, items and prompts in one file."""
+    files = write_units(results, folder, every)
+    rows = pq.read_table(files["path"]).to_pylist()
+    rows += [json.loads(line) for line in Path(files["items_path"]).read_text().splitlines()]
+    text = "".join(f"{row['id']}\t{' '.join(map(str, row['units']))}\r\n" for row in rows)
+    path = folder / "all.units"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    return {"source": "external", "path": str(path)}
+
+
 def _rows(path: Path) -> list[tuple[str, dict]]:
     return [(row["id"], row) for row in pq.read_table(path).to_pylist()]
 
@@ -60,10 +71,11 @@ def test_the_runs_own_units_given_are_the_same_tokens(smoke, world, tmp_path):
 
 
 def test_units_at_25_hz_are_scored_as_they_are_and_not_spoken(smoke, world, tmp_path):
-    units = write_units(smoke / "results", tmp_path / "external", every=2) | {"rate": 25}
+    units = write_text(smoke / "results", tmp_path / "external", every=2) | {"rate": 25}
     config = ["--config", f"units={json.dumps(units)}", "rungs=[speech-hubert]"]
     out = run(world, *config, "--", "results/scores/speech-hubert/swuggy.parquet")
     assert "speech-hubert: no continuation" in out
+    assert "belong to no utterance" not in out
     meta = read_json(world / "results" / "tokens" / "speech-hubert" / "meta.json")
     assert meta["tokens_per_second"] == pytest.approx(25, rel=0.01)
     own = read_json(smoke / "results" / "tokens" / "speech-hubert" / "meta.json")

@@ -20,11 +20,13 @@ from speechladder.rungs.utterances import read_items, read_utterances, select_ut
 from speechladder.settings import Settings, Tokens, Units, load
 from speechladder.units.diagnostics.external import write_external_quality
 from speechladder.units.external import times
+from speechladder.units.external.codebooks import as_integers
 from speechladder.units.external.export import export_audio
+from speechladder.units.external.files import files_of
 from speechladder.units.external.load import load_items, load_shard
 from speechladder.units.external.names import file_name, spellings
 from speechladder.units.external.partition import partition_files, read_partition
-from speechladder.units.external.read import as_integers, files_of, has_durations, read_rows
+from speechladder.units.external.read import has_durations, read_rows
 from speechladder.workflow.rungs import check_units_of, silent_rungs, spoken_rungs, units_are_frames
 from speechladder.workflow.subruns import variability_config
 
@@ -299,9 +301,8 @@ def test_units_without_a_rate_are_an_utterances_only(tmp_path):
     [
         ([{"units": random_units(100)}], {}, "100 units in 4.00 s are 25.0 a second, but units.rate is 50"),
         ([{"units": [1, 2], "duration": [50, 70]}], {"rate": 25}, "120 frames of units in 4.00 s are 30.0 a second"),
+        ([{"units": [7, 8] * 50}], {}, "no unit follows itself, as in runs written once, which need durations or"),
         ([{"units": [7] * 199 + [101]}], {}, "unit 101 at place 199, but units.clusters is 100"),
-        ([{"units": [7] * 200}, {"units": [8] * 200}], {}, "2 rows with different units"),
-        ([{"units": [7] * 200}, {"units": [7]}], {}, "2 rows with different units"),
         ([{"units": [7] * 200}, {"units": [-1]}], {}, "unit -1 at place 0"),
         ([{"units": []}], {}, "the list is empty"),
         ([{"units": [7] * 200}], {"repeat": True}, "no durations, which units.repeat needs"),
@@ -311,6 +312,13 @@ def test_what_cannot_be_its_units_is_rejected_with_the_reason(tmp_path, objects,
     found, reasons = loaded(tmp_path, *({"id": "r0-0"} | row for row in objects), **settings)
     assert "r0-0" not in found
     assert reason in reasons["r0-0"]
+
+
+@pytest.mark.parametrize("other", [[8] * 200, [7]])
+def test_other_units_of_the_same_utterance_are_an_error_with_both_lines(tmp_path, other):
+    rows = {"id": "r0-0", "units": [7] * 200}, {"file_name": "a/r0-0.wav", "units": other}
+    with pytest.raises(UserError, match=r"line 1 \('r0-0'\) and .*line 2 \('a/r0-0\.wav'\): different units"):
+        loaded(tmp_path, *rows)
 
 
 def test_the_same_units_twice_are_once(tmp_path):

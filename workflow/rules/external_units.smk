@@ -1,15 +1,18 @@
 # Units that the user's own tokenizer made (units.source: external), instead of units.smk: there is no encoder, no sample and no
 # codebook.
-from speechladder.units.external.read import files_of
+from speechladder.units.external.files import files_of, with_companions
 
-UNIT_FILES = list(map(str, files_of(S.units.path)))
-ITEM_UNIT_FILES = list(map(str, files_of(S.units.items_path or S.units.path)))
+UNIT_FILES = list(map(str, with_companions(files_of(S.units.path))))
+ITEM_UNIT_FILES = list(map(str, with_companions(files_of(S.units.items_path or S.units.path))))
+# Where items stand in the files of the corpus, their names are known, so that only rows that belong to neither are reported.
+KNOWN_ITEMS = [*ITEMS, *([PROMPTS] if S.continuation.enabled else [])] if {*UNIT_FILES} & {*ITEM_UNIT_FILES} else []
 
 
 rule partition_units:
     input:
         units=UNIT_FILES,
         cuts=CUTS,
+        stimuli=KNOWN_ITEMS,
     output:
         directory("results/units/external"),
     log:
@@ -22,9 +25,10 @@ rule partition_units:
         version=version("partition_units"),
         cuts=CUTS_WORD,
         path=S.units.path,
+        codebooks=S.units.num_codebooks,
     shell:
-        'python "$SCRIPTS"/partition_units.py --path {params.path:q} --cuts {params.cuts} --out {output}'
-        " 2>&1 | tee {log}"
+        'python "$SCRIPTS"/partition_units.py --path {params.path:q} --cuts {params.cuts} --items {input.stimuli}'
+        " --codebooks {params.codebooks} --out {output} 2>&1 | tee {log}"
 
 
 rule extract_units:

@@ -79,7 +79,7 @@ def token_rate(rung: str, settings: Settings, measured: Measured) -> Figure:
     if path:
         return Figure(float(read_json(path)["tokens_per_second"]), "measured")
     if settings.units.source == "external" and settings.units.rate and needs_units:
-        return Figure(settings.units.rate, "assumed")
+        return Figure(settings.units.rate * settings.units.streams, "assumed")
     if needs_units and settings.units.segments in SEGMENTS:
         return Figure(SEGMENTS[settings.units.segments], "assumed")
     if rung in PAPER_TOKENS:

@@ -46,7 +46,7 @@ _SEED: Reads = {RUN: ("seed",)}
 _ENCODER = ("source", "encoder", "layer", "batch_seconds", "precision", "chunk_seconds", "compile")
 _SEGMENTS = ("segments", "segment_penalty")
 _LABELS = ("labels", "label_minutes")
-_EXTERNAL = ("path", "items_path", "rate", "repeat", "clusters")
+_EXTERNAL = ("path", "items_path", "rate", "repeat", "clusters", "num_codebooks", "codebook_order")
 _KMEANS = (
     *("clusters", "iterations", "max_points_per_centroid"),
     *("kmeans", "kmeans_init", "kmeans_restarts", "kmeans_precision"),
@@ -133,7 +133,7 @@ STAGES: dict[str, Stage] = {
     "extract_units": Stage("units", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True),
     "units_quality": Stage("units", version=_UNITS_QUALITY, options=_SEED | {"units": ("clusters", "abx_minutes")}),
     "count_phone_units": Stage("units", version=2),
-    "partition_units": Stage("units", inputs={"units": ("path",)}),
+    "partition_units": Stage("units", version=2, inputs={"units": ("path", "items_path", "num_codebooks")}),
     "tokenize_rung": Stage(
         "tokens",
         version=2,
@@ -306,10 +306,12 @@ def options(settings: Any, rule: str, without: Collection[str] = ()) -> str:
     """The command-line options of a rule, quoted for a shell: the fields that the table lists, and no others.
 
     `without` names fields, as section.field, that the rule does not read in this run. `settings` is a Settings. To a
-    stage, units.clusters is the number of different units, which is another number where units have labels.
+    stage that knows of no codebooks, units.clusters is the number of different units, which is another number where
+    units have labels or several codebooks.
     """
-    units = settings.units.model_copy(update={"clusters": settings.units.vocabulary})
-    settings = settings.model_copy(update={"units": units})
+    if "units.num_codebooks" not in STAGES[rule].reads:
+        units = settings.units.model_copy(update={"clusters": settings.units.vocabulary})
+        settings = settings.model_copy(update={"units": units})
     words = []
     for section, names in STAGES[rule].options.items():
         if section == RUN:

@@ -33,8 +33,8 @@ class Units(Section):
     )
     path: str = Field(
         "",
-        description="source: external: a file of your tokenizer's units or a folder of such files, as Parquet or JSON lines "
-        "(docs/your-tokenizer.md).",
+        description="source: external: a file of your tokenizer's units or a folder of such files: Parquet, JSON lines, or the "
+        "text of textlesslib, GSLM or fairseq (docs/your-tokenizer.md).",
     )
     items_path: str = Field(
         "",
@@ -50,6 +50,19 @@ class Units(Section):
     repeat: bool = Field(
         False,
         description="source: external: repeat each unit as often as its duration says. false takes units as they are written.",
+    )
+    num_codebooks: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="source: external: codebooks of your tokenizer. With several, a row's units are a list of each codebook, or a "
+        "list of ids for each frame. clusters is the size of one codebook, and rate counts frames.",
+    )
+    codebook_order: Literal["first", "flat", "delay"] | None = Field(
+        None,
+        description="source: external: how several codebooks become one stream. first: the first codebook alone. flat: all ids "
+        "of a frame, then those of the next. delay: the same, with codebook k (from 0) k frames later. In flat and delay each "
+        "codebook has ids of its own, so vocabulary and tokens per second are codebooks times as many.",
     )
     s3prl_python: str | None = Field(
         None,
@@ -186,9 +199,14 @@ class Units(Section):
     )
 
     @property
+    def streams(self) -> int:
+        """How many units of the stream there are for each frame: one of each codebook that is in it."""
+        return self.num_codebooks if self.codebook_order in ("flat", "delay") else 1
+
+    @property
     def vocabulary(self) -> int:
-        """The number of different units: the clusters, or the labels of supervised units."""
-        return PHONE_LABELS if self.labels == "phones" else self.clusters
+        """The number of different units: the clusters of all codebooks, or the labels of supervised units."""
+        return PHONE_LABELS if self.labels == "phones" else self.clusters * self.streams
 
     @model_validator(mode="before")
     @classmethod
@@ -213,9 +231,25 @@ class Units(Section):
         return self
 
     @model_validator(mode="after")
+    def _one_stream(self) -> "Units":
+        if self.num_codebooks > 1 and self.codebook_order is None:
+            raise ValueError(
+                f"num_codebooks: a model reads one stream, and {self.num_codebooks} codebooks are several; write codebook_order: "
+                "first, flat or delay"
+            )
+        if self.num_codebooks == 1 and self.codebook_order is not None:
+            raise ValueError("codebook_order: would not be read, since num_codebooks is 1; leave it out")
+        if self.vocabulary > MAX_UNITS:
+            raise ValueError(
+                f"clusters: {self.num_codebooks} codebooks of {self.clusters} are {self.vocabulary:,} units, and {MAX_UNITS:,} "
+                "are possible; write fewer codebooks, or codebook_order: first"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _read_where_set(self) -> "Units":
-        for name, unset in {"path": "", "items_path": "", "rate": 50.0, "repeat": False}.items():
-            if getattr(self, name) != unset and self.source != "external":
+        for name in ("path", "items_path", "rate", "repeat", "num_codebooks", "codebook_order"):
+            if getattr(self, name) != type(self).model_fields[name].default and self.source != "external":
                 raise ValueError(f"{name}: would not be read, since source is {self.source}; write source: external")
         for name, unset in {"segments": "frame", "labels": "none"}.items():
             if getattr(self, name) != unset and self.source == "external":

@@ -148,9 +148,9 @@ def _check_units(units: Units) -> None:
     """Raise UserError for mistakes that the first rows of the user's own units show."""
     from speechladder.units.external.read import has_durations
 
-    durations = has_durations(units.path, "units.path")
+    durations = has_durations(units.path, "units.path", units.num_codebooks)
     if units.items_path:
-        has_durations(units.items_path, "units.items_path")
+        has_durations(units.items_path, "units.items_path", units.num_codebooks)
     if units.repeat and not durations:
         raise UserError(f"units.repeat: the units in {units.path} have no durations, by which they would be repeated")
 

@@ -34,7 +34,8 @@ def units_are_frames(settings: Settings) -> bool:
         return units.segments == "frame"
     from speechladder.units.external.read import has_durations
 
-    return units.rate == 50 and (units.repeat or not has_durations(units.path))
+    one = units.rate == 50 and units.streams == 1
+    return one and (units.repeat or not has_durations(units.path, codebooks=units.num_codebooks))
 
 
 def check_units_of(rungs: Sequence[str], settings: Settings, field: str = "rungs") -> None:

@@ -18,7 +18,8 @@ _CORPUS = {  # fields that each kind of corpus leaves unread
     "libriheavy": {"path", "hours", "valid_fraction", "test_fraction", "variability", "causes"},
 }
 _NATURAL = {"manifests", "text", "english_only", "variability", "causes"}
-_EXTERNAL = {f"units.{name}" for name in ("path", "items_path", "rate", "repeat", "clusters")}
+_CODEBOOKS = {"units.num_codebooks", "units.codebook_order"}
+_EXTERNAL = {f"units.{name}" for name in ("path", "items_path", "rate", "repeat", "clusters")} | _CODEBOOKS
 _ENCODER = {f"units.{name}" for name in ("encoder", "layer", "batch_seconds", "precision", "chunk_seconds", "compile")}
 
 
@@ -42,7 +43,8 @@ def _unused(settings: Settings, wildcards: Any) -> set[str]:
 
 
 def _units(settings: Settings, wildcards: Any) -> set[str]:
-    return _unused(settings, wildcards) | (_ENCODER if settings.units.source == "external" else _EXTERNAL)
+    unused = _unused(settings, wildcards) | (_CODEBOOKS if settings.units.num_codebooks == 1 else set())
+    return unused | (_ENCODER if settings.units.source == "external" else _EXTERNAL)
 
 
 def _codebook(settings: Settings, wildcards: Any) -> set[str]:

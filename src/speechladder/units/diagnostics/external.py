@@ -19,7 +19,7 @@ from speechladder.units.diagnostics.quality import (
     same_sentence,
     speaker_leak,
 )
-from speechladder.units.external.load import rate_of
+from speechladder.units.external.load import codebooks_of, rate_of
 from speechladder.units.external.times import at_frames
 
 # Figures by the frame, which are null for units without times.
@@ -27,13 +27,20 @@ _OF_FRAMES = ("phone_purity", "cluster_purity", "pnmi", "frames", "without_silen
 
 
 def by_frame(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """(id, (frames,) the unit at the centre of each 50 Hz frame) of an EXTERNAL_UNITS table with a rate."""
-    table, rate = read_table(path, EXTERNAL_UNITS), rate_of(path)
+    """(id, (frames,) the unit at the centre of each 50 Hz frame) of an EXTERNAL_UNITS table with a rate.
+
+    Of several codebooks it is the first one's, whose ids are the lowest and in the order of the frames.
+    """
+    table, (codebooks, size) = read_table(path, EXTERNAL_UNITS), codebooks_of(path)
+    rate = rate_of(path) / codebooks
     units, durations = (table[name].combine_chunks() for name in ("units", "durations"))
     for row, (name, seconds) in enumerate(zip(table["id"].to_pylist(), table["seconds"].to_pylist())):
         lasting = durations[row].values.to_numpy() if durations[row].is_valid else None
-        frames = frame_count(round(seconds * SAMPLE_RATE))
-        yield name, at_frames(units[row].values.to_numpy(), lasting, rate, frames)
+        values, frames = units[row].values.to_numpy(), frame_count(round(seconds * SAMPLE_RATE))
+        if codebooks > 1:
+            first = values < size
+            values, lasting = values[first], None if lasting is None else lasting[first]
+        yield name, at_frames(values, lasting, rate, frames)
 
 
 def write_external_quality(
@@ -50,9 +57,10 @@ def write_external_quality(
 
     Figures by the frame (purities, runs, ABX, the speaker) use the unit at each 50 Hz frame, so that tokenizers of any
     rate are comparable. They are null if units have no rate. `units_per_second`, `entropy_bits` and `bits_per_second`
-    describe the units as they were written.
+    describe the units as they were written. With several codebooks in the stream, figures by the frame are those of the
+    first one, and `entropy_bits` is the mean of the codebooks' entropies, because whose turn it is tells nothing.
     """
-    rate = rate_of(units[0])
+    rate, (codebooks, size) = rate_of(units[0]), codebooks_of(units[0])
     speakers, tokens = draw_utterances(cuts, units, seed)
     seconds = {}
     for path in units:
@@ -61,12 +69,15 @@ def write_external_quality(
     if rate:
         frames = {name: values for path in units for name, values in by_frame(path) if name in tokens}
         frames = {name: frames[name] for name in tokens}
-        figures = quality_with_phones(frames, speakers, alignment, clusters, seed, units)
+        figures = quality_with_phones(frames, speakers, alignment, size or clusters, seed, units)
     else:
         figures = _without_times(tokens, speakers, clusters, seed)
     flat, duration = np.concatenate(list(tokens.values())).astype(np.int64), sum(seconds[name] for name in tokens)
     short = np.concatenate([deduplicate(values.astype(np.int64)) for values in tokens.values()])
-    bits, short_bits = (entropy(np.bincount(values, minlength=clusters)) for values in (flat, short))
+    counts = [np.bincount(values, minlength=clusters) for values in (flat, short)]
+    bits, short_bits = (float(np.mean([entropy(book) for book in found.reshape(codebooks, -1)])) for found in counts)
+    if size:
+        figures |= {"clusters": clusters, "dead_clusters": int((counts[0] == 0).sum())}
     write_json(
         out,
         {

@@ -1,8 +1,8 @@
 """Load external units as the run's units: of a shard, of items and of prompts. Each is checked against its audio."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +16,15 @@ from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
 from speechladder.io.tables import EXTERNAL_UNITS, ITEMS, read_table
 from speechladder.settings import Corpus, Units
-from speechladder.units.external.names import Owners, spellings
+from speechladder.units.external.codebooks import Loaded, one_stream
+from speechladder.units.external.files import files_of
+from speechladder.units.external.names import ItemNames, Owners
 from speechladder.units.external.partition import list_column, read_partition
-from speechladder.units.external.read import Row, files_of, read_rows
+from speechladder.units.external.read import Row, read_rows
 from speechladder.units.external.times import rate_mismatch, window
 
 ROWS = 4096  # rows in a row group; they are held in memory until they are written
 SHOWN = 3  # ids in an error message
-Loaded = tuple[np.ndarray, np.ndarray | None]  # units, durations
 
 
 class UnitsError(Exception):
@@ -68,25 +69,30 @@ def load_units(
 
 
 def checked_units(same: Sequence[Row], seconds: float, units: Units) -> Loaded:
-    """The units (n,) uint16, and durations, on which the rows of one name agree, checked against `seconds`.
+    """The units (n,) or (n, codebooks) uint16, and durations, of the rows of one name, checked against `seconds`.
 
-    Raise UnitsError if the rows are unusable or disagree, or if their units do not fit the settings or the duration.
+    Raise UnitsError if the rows are unusable, or if their units do not fit the settings or the duration. Raise
+    UserError, with both places, if two rows have different units, because then one of them is not of this name.
     """
     row = same[0]
     for other in same:
         if other.problem:
             raise UnitsError(other.problem)
         if not (np.array_equal(row.units, other.units) and _same(row.durations, other.durations)):
-            raise UnitsError(f"{len(same)} rows with different units ({row.where}; {other.where})")
+            raise UserError(
+                f"{row.where} ({row.name!r}) and {other.where} ({other.name!r}): different units of the same speech; "
+                "leave out the wrong ones"
+            )
     if row.units.max() >= units.clusters:
-        at = int(np.argmax(row.units >= units.clusters))
-        raise UnitsError(f"unit {row.units[at]} at place {at}, but units.clusters is {units.clusters}")
+        at, *book = (int(place) for place in np.argwhere(row.units >= units.clusters)[0])
+        of = f" of codebook {book[0] + 1}" if book else ""
+        raise UnitsError(f"unit {row.units[(at, *book)]} at place {at}{of}, but units.clusters is {units.clusters}")
     durations = row.durations if units.rate else None
     if units.repeat and durations is None:
         raise UnitsError("no durations, which units.repeat needs")
     if reason := rate_mismatch(row.units, durations, units.rate, seconds):
         raise UnitsError(reason)
-    return (np.repeat(row.units, durations), None) if units.repeat else (row.units, durations)
+    return (np.repeat(row.units, durations, axis=0), None) if units.repeat else (row.units, durations)
 
 
 def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
@@ -96,11 +102,11 @@ def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
 class _Table:
     """An EXTERNAL_UNITS table to which rows are added."""
 
-    def __init__(self, growing: GrowingTable) -> None:
-        self._growing, self._rows = growing, []
+    def __init__(self, growing: GrowingTable, units: Units) -> None:
+        self._growing, self._units, self._rows = growing, units, []
 
     def add(self, id: str, loaded: Loaded, seconds: float) -> None:
-        self._rows.append((id, *loaded, seconds))
+        self._rows.append((id, *one_stream(*loaded, self._units), seconds))
         if len(self._rows) == ROWS:
             self.flush()
 
@@ -112,15 +118,29 @@ class _Table:
 
 
 def _schema(units: Units) -> pa.Schema:
-    """The schema of the table; its metadata says what the units are."""
+    """The schema of the table; its metadata says what the units are, of all codebooks together."""
+    streams = units.streams
     return EXTERNAL_UNITS.with_metadata(
-        {"source": "external", "rate": f"{units.rate:g}", "clusters": str(units.clusters), "repeat": str(units.repeat)}
+        {
+            "source": "external",
+            "rate": f"{units.rate * streams:g}",
+            "clusters": str(units.vocabulary),
+            "repeat": str(units.repeat),
+        }
+        | ({"codebooks": str(streams)} if streams > 1 else {})
     )
 
 
 def rate_of(path: str | Path) -> float:
     """The rate of an EXTERNAL_UNITS table in units per second; 0 if they have none."""
     return float((pq.read_schema(path).metadata or {})[b"rate"])
+
+
+def codebooks_of(path: str | Path) -> tuple[int, int]:
+    """(codebooks in the stream of an EXTERNAL_UNITS table, ids of each); (1, 0) where there are not several."""
+    metadata = pq.read_schema(path).metadata or {}
+    count = int(metadata.get(b"codebooks", 1))
+    return count, int(metadata[b"clusters"]) // count if count > 1 else 0
 
 
 def load_shard(
@@ -142,11 +162,11 @@ def load_shard(
     aligned = aligned_ids(alignment)
     owners = Owners(read_cuts(cuts))
     own, whole = defaultdict(list), defaultdict(list)
-    for recording, row in read_partition(folder, shard):
+    for recording, row in read_partition(folder, shard, units.num_codebooks):
         (whole[owners.recording(row.name)] if recording else own[owners.cut(row.name)]).append(row)
     rejects, recordings = Rejects(), {}
     with growing_table(out, _schema(units), ROWS) as growing:
-        table = _Table(growing)
+        table = _Table(growing, units)
         for cut in owners.cuts.values():
             if cut.id not in aligned:
                 continue
@@ -199,7 +219,7 @@ def load_items(items: Sequence[Path], out: Sequence[Path], files: Sequence[Path]
     wanted = {
         task: dict(zip(*table.select(["item", "seconds"]).to_pydict().values())) for task, table in tables.items()
     }
-    found = _rows_of(wanted, files)
+    found = _rows_of(wanted, files, units.num_codebooks)
     missing = [f"{task}/{item}" for task, some in wanted.items() for item in some if (task, item) not in found]
     if missing:
         total = sum(map(len, wanted.values()))
@@ -221,35 +241,25 @@ def load_items(items: Sequence[Path], out: Sequence[Path], files: Sequence[Path]
         )
     for (task, some), path in zip(wanted.items(), out, strict=True):
         with growing_table(path, _schema(units), ROWS) as growing:
-            table = _Table(growing)
+            table = _Table(growing, units)
             for item, seconds in some.items():
                 table.add(item, loaded[task, item], seconds)
             table.flush()
 
 
-def _rows_of(wanted: dict[str, dict[str, float]], files: Iterable[Path]) -> dict[tuple[str, str], list[Row]]:
+def _rows_of(
+    wanted: dict[str, dict[str, float]], files: Sequence[Path], codebooks: int
+) -> dict[tuple[str, str], list[Row]]:
     """The rows of each (task, item). Raise UserError if a name without a task means items of two tasks."""
-    places: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for task, some in wanted.items():
-        for item in some:
-            places[f"{task}/{item}"].append((task, item))
-            places[item].append((task, item))
-    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    names, found = ItemNames(wanted), defaultdict(list)
     with progress("units of items", sum(map(len, wanted.values())), "items/s") as bar:
-        for path in files:
-            for row in read_rows([path]):
-                owners = next((places[s] for s in _item_spellings(row.name) if s in places), [])
-                if len(owners) > 1:
-                    tasks = " and ".join(task for task, _ in owners)
-                    raise UserError(f"{row.where}: {row.name!r} is an item of {tasks}; write TASK/{row.name}")
-                if owners:
-                    kept = None if row.durations is None else row.durations.copy()
-                    found[owners[0]].append(row._replace(units=row.units.copy(), durations=kept))
-                    bar.advance(1)
+        for row in read_rows(files, codebooks):
+            owners = names.find(row.name)
+            if len(owners) > 1:
+                tasks = " and ".join(task for task, _ in owners)
+                raise UserError(f"{row.where}: {row.name!r} is an item of {tasks}; write TASK/{row.name}")
+            if owners:
+                kept = None if row.durations is None else row.durations.copy()
+                found[owners[0]].append(row._replace(units=row.units.copy(), durations=kept))
+                bar.advance(1)
     return found
-
-
-def _item_spellings(name: str) -> list[str]:
-    """As `spellings`, but first with the folder of the file, which is the task, before its name."""
-    task, here = PurePosixPath(name).parent.name, spellings(name)
-    return [name, *(f"{task}/{spelling}" for spelling in here[1:] if task), *here[1:]]

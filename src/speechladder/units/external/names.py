@@ -1,12 +1,13 @@
 """Find the utterance or recording that a row's name means.
 
-A name is the id of an utterance, or the id, path or file name of a recording. A corpus has millions of names, so
-`Names` keeps sorted 64-bit hashes and says in which shard a name is. Within a shard, whose ids fit in memory, `Owners`
-decides in the same order.
+A name is the id of an utterance, or the id, the path or the end of the path of a recording. A corpus has millions of
+names, so `Names` keeps sorted 64-bit hashes and says in which shard a name is. Within a shard, whose ids fit in memory,
+`Owners` decides in the same order.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
@@ -17,6 +18,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.hashing import stable_hash
 
 LONGEST = 240  # bytes of a file name before .flac
+PARTS = 3  # of a path, by which a recording is found: often speaker, chapter and file
 
 
 def file_name(id: str) -> str:
@@ -28,18 +30,27 @@ def file_name(id: str) -> str:
 
 
 def spellings(name: str) -> list[str]:
-    """What a row's name may mean, in order: the name itself, or an audio file without its folder and suffix.
+    """What a row's name may mean, in order: the name itself, or an audio file.
+
+    Of a file's path, the last three, two and one parts count, without the suffix and then with it. So a path that was
+    written on another machine, or for another copy, means the same file. A file's name may be quoted (`file_name`).
 
     >>> spellings("audio/a%7Cgood.flac")
-    ['audio/a%7Cgood.flac', 'a|good', 'a|good.flac']
+    ['audio/a%7Cgood.flac', 'audio/a|good', 'a|good', 'audio/a|good.flac', 'a|good.flac']
     """
-    last = PurePosixPath(name).name
-    return list(dict.fromkeys([name, unquote(re.sub(r"\.[A-Za-z]\w{1,4}$", "", last)), unquote(last)]))
+    parts = [unquote(part) for part in re.split(r"[/\\]", name)]
+    bare = [*parts[:-1], re.sub(r"\.[A-Za-z]\w{1,4}$", "", parts[-1])]
+    return list(dict.fromkeys([name, *_ends(bare), *_ends(parts)]))
+
+
+def _ends(parts: Sequence[str]) -> list[str]:
+    """The last parts of a path, longest first, joined."""
+    return ["/".join(parts[-count:]) for count in range(min(PARTS, len(parts)), 0, -1)]
 
 
 def recording_names(cut: Cut) -> set[str]:
-    """The names of a cut's recording: its id, its path, and its file name without the suffix."""
-    return {cut.recording, cut.path, PurePosixPath(cut.path).stem}
+    """The names of a cut's recording: its id, its path, and the end of its path without the suffix."""
+    return {cut.recording, cut.path, *_ends(PurePosixPath(cut.path).with_suffix("").parts)}
 
 
 class _Table:
@@ -63,7 +74,9 @@ class _Table:
 
     def lookup(self, key: int) -> tuple[list[int], int]:
         """(shards of a name, number of its owners)."""
-        first, last = (np.searchsorted(self._keys, np.uint64(key), side) for side in ("left", "right"))
+        first = last = int(np.searchsorted(self._keys, np.uint64(key)))
+        while last < len(self._keys) and self._keys[last] == key:
+            last += 1
         return self._shards[first:last].tolist(), len(set(self._owners[first:last].tolist()))
 
 
@@ -95,14 +108,14 @@ class Names:
     def find(self, name: str) -> tuple[list[int], bool]:
         """(shards that `name` is in, whether it is a recording); no shards if the name is unknown.
 
-        Raise UserError if several recordings have this name.
+        The first of its spellings that is known decides; an utterance's id goes before a recording. Raise UserError if
+        several recordings have this name.
         """
-        keys = [stable_hash(spelling) for spelling in spellings(name)]
-        for key in keys:
+        for spelling in spellings(name):
+            key = stable_hash(spelling)
             shards, _ = self._ids.lookup(key)
             if shards:
                 return sorted(set(shards)), False
-        for key in keys:
             shards, owners = self._recordings.lookup(key)
             if owners > 1:
                 raise UserError(f"{name!r} is the name of several recordings; write their ids or absolute paths")
@@ -125,3 +138,19 @@ class Owners:
     def recording(self, name: str) -> str | None:
         """The path of the recording that a row's name means."""
         return next((self._paths[s] for s in spellings(name) if s in self._paths), None)
+
+
+class ItemNames:
+    """The items and prompts that rows may belong to, by every name."""
+
+    def __init__(self, items: Mapping[str, Iterable[str]]) -> None:
+        """`items` maps a task to its items."""
+        self._places: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for task, some in items.items():
+            for item in some:
+                self._places[f"{task}/{item}"].append((task, item))
+                self._places[item].append((task, item))
+
+    def find(self, name: str) -> list[tuple[str, str]]:
+        """The (task, item) that a row's name means; several if the name has no task and several tasks have the item."""
+        return next((self._places[s] for s in spellings(name) if s in self._places), [])

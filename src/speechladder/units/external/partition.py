@@ -16,8 +16,11 @@ import pyarrow.parquet as pq
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder
 from speechladder.io.progress import progress, say
-from speechladder.units.external.names import Names
-from speechladder.units.external.read import EMPTY, Row, files_of, read_rows
+from speechladder.io.tables import ITEMS, read_table
+from speechladder.units.external.codebooks import EMPTY
+from speechladder.units.external.files import files_of
+from speechladder.units.external.names import ItemNames, Names
+from speechladder.units.external.read import Row, read_rows
 
 MEMORY = 1 << 28  # bytes of rows that are collected before they are written
 STEP = 256  # rows between two updates of the progress bar
@@ -35,41 +38,53 @@ _PART = pa.schema(
 )
 
 
-def partition_units(path: str, cuts: list[Path], out: Path) -> None:
+def partition_units(path: str, cuts: list[Path], out: Path, codebooks: int = 1, items: Sequence[Path] = ()) -> None:
     """Partition the units of your own tokenizer by the shards of the corpus.
 
-    A row is written for every shard that needs it. Rows that belong to no utterance (items, another corpus) are counted
-    and left out. Raise UserError if no row belongs to this corpus, or if a file cannot be read.
+    A row is written for every shard that needs it. Rows of items are left out. Rows that belong to neither are left out
+    too, and counted. Raise UserError if no row belongs to this corpus, or if a file cannot be read.
 
     Args:
         path: units.path: the file or folder of your units
         cuts: corpus/cuts.{shard}.jsonl.gz of every shard, in order
         out: folder to write: units/external
+        codebooks: units.num_codebooks: how many ids there are for each frame
+        items: items.parquet of every task, and prompts.parquet, whose rows may stand in the same files
     """
-    partition_files(files_of(path), cuts, out)
+    names = {table.parent.name: read_table(table, ITEMS, columns=["item"])["item"].to_pylist() for table in items}
+    partition_files(files_of(path), cuts, out, codebooks=codebooks, items=ItemNames(names) if names else None)
 
 
-def partition_files(files: Sequence[Path], cuts: Sequence[Path], out: Path, memory: int = MEMORY) -> None:
+def partition_files(
+    files: Sequence[Path],
+    cuts: Sequence[Path],
+    out: Path,
+    memory: int = MEMORY,
+    codebooks: int = 1,
+    items: ItemNames | None = None,
+) -> None:
     """As `partition_units`, with at most `memory` bytes of rows in memory."""
-    names, count, unknown, examples = Names(cuts), 0, 0, []
+    names, count, unknown, others = Names(cuts), 0, 0, 0
+    examples: list[str] = []
     with atomic_folder(out) as folder, progress("units: partition", names.count, "rows/s") as bar:
         waiting = _Waiting(folder, memory)
-        for file in files:
-            for row in read_rows([file]):
-                count += 1
-                if not count % STEP:
-                    bar.advance(STEP)
-                try:
-                    shards, recording = names.find(row.name)
-                except UserError as error:
-                    raise UserError(f"{row.where}: {error}") from None
-                for shard in shards:
-                    waiting.add(shard, recording, row)
-                if not shards:
-                    unknown += 1
-                    examples = examples if len(examples) == 3 else [*examples, row.name]
-        shown = ", ".join(map(repr, examples))
-        if unknown == count:
+        for row in read_rows(files, codebooks):
+            count += 1
+            if not count % STEP:
+                bar.advance(STEP)
+            try:
+                shards, recording = names.find(row.name)
+            except UserError as error:
+                raise UserError(f"{row.where}: {error}") from None
+            for shard in shards:
+                waiting.add(shard, recording, row)
+            if not shards and items and items.find(row.name):
+                others += 1
+            elif not shards:
+                unknown += 1
+                examples = examples if len(examples) == 3 else [*examples, row.name]
+        shown = ", ".join(map(repr, examples)) or "as items are"
+        if unknown + others == count:
             ours = ", ".join(map(repr, names.first))
             raise UserError(
                 f"units.path: none of the {count} rows of {files[0]} (...) belongs to an utterance of this corpus. The "
@@ -77,7 +92,8 @@ def partition_files(files: Sequence[Path], cuts: Sequence[Path], out: Path, memo
                 "recordings (results/units/export lists both: docs/your-tokenizer.md)"
             )
         if unknown:
-            say(f"units: {unknown} of {count} rows belong to no utterance of the corpus, first {shown}")
+            neither = " and to no item" if items else ""
+            say(f"units: {unknown} of {count} rows belong to no utterance of the corpus{neither}, first {shown}")
         waiting.spill()
 
 
@@ -93,7 +109,7 @@ class _Waiting:
         # copy the arrays, because a row may be a view of a batch
         row = row._replace(units=row.units.copy(), durations=None if row.durations is None else row.durations.copy())
         self._rows.append((shard, recording, row))
-        self._bytes += _ROW + 2 * len(row.units) * (1 if row.durations is None else 2)
+        self._bytes += _ROW + row.units.nbytes + (0 if row.durations is None else row.durations.nbytes)
         if self._bytes >= self._memory:
             self.spill()
 
@@ -116,7 +132,7 @@ def _as_table(some: list[tuple[int, bool, Row]]) -> pa.Table:
         [shard for shard, _, _ in some],
         [row.name for _, _, row in some],
         [recording for _, recording, _ in some],
-        list_column([row.units for *_, row in some]),
+        list_column([row.units.ravel() for *_, row in some]),
         list_column([row.durations for *_, row in some]),
         [row.problem for *_, row in some],
         [row.where for *_, row in some],
@@ -133,8 +149,11 @@ def list_column(values: Sequence[np.ndarray | None]) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.array(flat, pa.uint16()), mask=missing)
 
 
-def read_partition(folder: Path, shard: int) -> Iterator[tuple[bool, Row]]:
-    """(whether the name is that of a recording, row) for the rows of a shard, in the order of the files."""
+def read_partition(folder: Path, shard: int, codebooks: int = 1) -> Iterator[tuple[bool, Row]]:
+    """(whether the name is that of a recording, row) for the rows of a shard, in the order of the files.
+
+    `codebooks` is what the rows were partitioned with.
+    """
     for path in sorted(folder.glob("*.parquet")):
         with pq.ParquetFile(path) as file:
             for group in range(file.metadata.num_row_groups):
@@ -147,5 +166,7 @@ def read_partition(folder: Path, shard: int) -> Iterator[tuple[bool, Row]]:
                 units, durations = (table.column(column).chunk(0) for column in ("units", "durations"))
                 for at in range(len(table)):
                     lasting = durations[at].values.to_numpy() if durations[at].is_valid else None
-                    row = Row(name[at], units[at].values.to_numpy(), lasting, problem[at], where[at])
+                    values = units[at].values.to_numpy()
+                    values = values if codebooks == 1 else values.reshape(-1, codebooks)
+                    row = Row(name[at], values, lasting, problem[at], where[at])
                     yield recording[at], row

@@ -4,6 +4,7 @@ import numpy as np
 
 from speechladder.alignment.frames import frame_centres
 
+RUNS = 20  # units of which some two neighbours are equal, unless they are runs
 SLACK = 2.0  # units, in addition to 1 %, by which the number may differ from rate x seconds: tokenizers pad and trim
 
 
@@ -15,7 +16,11 @@ def rate_mismatch(units: np.ndarray, durations: np.ndarray | None, rate: float, 
     if abs(count - expected) <= SLACK + 0.01 * expected:
         return ""
     what = "units" if durations is None else "frames of units"
-    return f"{count} {what} in {seconds:.2f} s are {count / seconds:.1f} a second, but units.rate is {rate:g}"
+    said = f"{count} {what} in {seconds:.2f} s are {count / seconds:.1f} a second, but units.rate is {rate:g}"
+    changes = np.any(units[1:] != units[:-1], axis=tuple(range(1, units.ndim)))
+    if durations is None and RUNS < count < expected and changes.all():
+        said += "; no unit follows itself, as in runs written once, which need durations or units.rate: 0"
+    return said
 
 
 def ends(units: np.ndarray, durations: np.ndarray | None) -> np.ndarray:
