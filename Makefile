@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 S3PRL_VENV ?= .venv-s3prl
 CORES ?= all
+# one line of progress; V=1 shows all messages of Snakemake and of the jobs
+V ?=
+SHOW = $(if $(filter-out 0,$(V)),,--logger speechladder)
 # what pip needs to find another build of torch, e.g. the CPU one of 200 MB: TORCH_ARGS="--index-url ..."
 TORCH_ARGS ?=
 # how many models each rung of `make table` gets, with the seeds 0, 1, ...; the intervals then hold seeds and items
@@ -54,22 +57,22 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 	@touch $@
 
 table: check-seeds $(VENV)/.installed ## run the default: results/table.csv and figures (about ten minutes on 2 cores; SEEDS=3 for three models per rung)
-	snakemake results/table.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
+	snakemake results/table.csv --cores $(CORES) $(SHOW) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@python scripts/print_table.py --results results
 
 causes: check-seeds $(VENV)/.installed ## what factor C is made of: results/causes.csv and bit_budget.csv (SEEDS as for table)
-	snakemake results/causes.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
+	snakemake results/causes.csv --cores $(CORES) $(SHOW) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@python scripts/print_causes.py --results results
 
 questions: check-seeds $(VENV)/.installed ## the paper's open questions: results/questions.csv (SEEDS as for table)
-	snakemake results/questions.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
+	snakemake results/questions.csv --cores $(CORES) $(SHOW) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@echo "Table:  results/questions.csv (docs/artefacts.md has its columns)"; echo "Figure: results/figures/questions.png"
 
 check-seeds:
 	@case "$(SEEDS)" in ''|*[!0-9]*|0*) echo "SEEDS=$(SEEDS): give a whole number of models per rung, such as SEEDS=3"; exit 1;; esac
 
 smoke: $(VENV)/.installed ## run the same workflow in under two minutes, for a first look (results in .work/smoke)
-	snakemake results/table.csv --cores $(CORES) --configfile presets/smoke.yaml --directory .work/smoke
+	snakemake results/table.csv --cores $(CORES) $(SHOW) --configfile presets/smoke.yaml --directory .work/smoke
 	@python scripts/print_table.py --results .work/smoke/results
 
 plan: $(VENV)/.installed ## say what a run would take, before anything is spent: make plan PRESET=paper
