@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 S3PRL_VENV ?= .venv-s3prl
+DOCS_VENV ?= .venv-docs
 CORES ?= all
 # one line of progress; V=1 shows all messages of Snakemake and of the jobs
 V ?=
@@ -18,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: check-seeds
-.PHONY: help table causes questions smoke plan audit stages s3prl test test-s3prl test-cluster lint configuration report clean
+.PHONY: help docs table causes questions smoke plan audit stages s3prl test test-s3prl test-cluster lint configuration report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -48,6 +49,12 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 	$(BIN)/python -m venv --clear --without-pip $(S3PRL_VENV)
 	$(BIN)/python -m pip --python $(S3PRL_VENV)/bin/python install -q $(TORCH_ARGS) $$(grep '^torch==' requirements-s3prl.lock)
 	$(BIN)/python -m pip --python $(S3PRL_VENV)/bin/python install -q -r requirements-s3prl.lock
+	@touch $@
+
+# MkDocs shares no package with the run, and needs neither torch nor the rest.
+$(DOCS_VENV)/.installed: requirements-docs.lock
+	$(PYTHON) -m venv --clear --without-pip $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python $(PIP)/pip install -q -r requirements-docs.lock
 	@touch $@
 
 # The plugin is not installed into the environment: there it would cost each start of Snakemake 10 s on a machine that has SLURM's
@@ -106,6 +113,10 @@ configuration: $(VENV)/.installed ## write config/config.yaml and its documentat
 
 report: $(VENV)/.installed ## write results/report.html from a finished run
 	snakemake results/table.csv --cores $(CORES) --report results/report.html
+
+docs: $(DOCS_VENV)/.installed ## build the documentation as a site in site/, links checked (with results/report.html if it is there)
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+	@echo "Open site/index.html"
 
 clean: ## remove the default run's results
 	rm -rf results .snakemake
