@@ -215,8 +215,8 @@ def announce(workflow: Any, settings: "Settings", logs: Sequence[str]) -> None:
         return
     from speechladder.plan.left import estimated, planned_jobs
 
-    jobs = planned_jobs(workflow.dag)
     cores = workflow.cores if workflow.local_exec else float("inf")
+    jobs = planned_jobs(workflow.dag)
     with handler.lock:
         handler.run.expect(jobs, cores, estimated=False)
     handler.begin(logs)
