@@ -116,7 +116,7 @@ report: $(VENV)/.installed ## write results/report.html from a finished run
 
 docs: $(DOCS_VENV)/.installed ## build the documentation as a site in site/, links checked (with results/report.html if it is there)
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
-	@echo "Open site/index.html"
+	@echo "Open site/index.html, or with a search: python3 -m http.server -d site"
 
 clean: ## remove the default run's results
 	rm -rf results .snakemake

@@ -106,5 +106,5 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if name == RUN_PAGE and (ROOT / REPORT).is_file():
         text += f"\n[Open it alone]({Path(REPORT).name})\n\n{FRAME}\n"
     elif name == RUN_PAGE:
-        text += "\nNo finished run lay beside this site when it was built.\n"
+        text += "\nNo finished run lay beside this site when it was built: `make table`, then `make docs`.\n"
     return text
