@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 S3PRL_VENV ?= .venv-s3prl
+DOCS_VENV ?= .venv-docs
 CORES ?= all
+# one line of progress; V=1 shows all messages of Snakemake and of the jobs
+V ?=
+SHOW = $(if $(filter-out 0,$(V)),,--logger speechladder)
 # what pip needs to find another build of torch, e.g. the CPU one of 200 MB: TORCH_ARGS="--index-url ..."
 TORCH_ARGS ?=
 # how many models each rung of `make table` gets, with the seeds 0, 1, ...; the intervals then hold seeds and items
@@ -15,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: check-seeds
-.PHONY: help table causes questions smoke plan audit stages s3prl test test-s3prl test-cluster lint configuration report clean
+.PHONY: help docs table causes questions smoke plan audit stages s3prl test test-s3prl test-cluster lint configuration report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -47,6 +51,12 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 	$(BIN)/python -m pip --python $(S3PRL_VENV)/bin/python install -q -r requirements-s3prl.lock
 	@touch $@
 
+# MkDocs shares no package with the run, and needs neither torch nor the rest.
+$(DOCS_VENV)/.installed: requirements-docs.lock
+	$(PYTHON) -m venv --clear --without-pip $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python $(PIP)/pip install -q -r requirements-docs.lock
+	@touch $@
+
 # The plugin is not installed into the environment: there it would cost each start of Snakemake 10 s on a machine that has SLURM's
 # commands but no controller. --no-deps: all that it needs is in requirements.lock.
 .work/slurm/.installed: requirements-cluster.lock $(VENV)/.installed-test
@@ -54,22 +64,22 @@ $(S3PRL_VENV)/.installed: requirements-s3prl.lock | $(VENV)/.installed
 	@touch $@
 
 table: check-seeds $(VENV)/.installed ## run the default: results/table.csv and figures (about ten minutes on 2 cores; SEEDS=3 for three models per rung)
-	snakemake results/table.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
+	snakemake results/table.csv --cores $(CORES) $(SHOW) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@python scripts/print_table.py --results results
 
 causes: check-seeds $(VENV)/.installed ## what factor C is made of: results/causes.csv and bit_budget.csv (SEEDS as for table)
-	snakemake results/causes.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
+	snakemake results/causes.csv --cores $(CORES) $(SHOW) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@python scripts/print_causes.py --results results
 
 questions: check-seeds $(VENV)/.installed ## the paper's open questions: results/questions.csv (SEEDS as for table)
-	snakemake results/questions.csv --cores $(CORES) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
+	snakemake results/questions.csv --cores $(CORES) $(SHOW) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@echo "Table:  results/questions.csv (docs/artefacts.md has its columns)"; echo "Figure: results/figures/questions.png"
 
 check-seeds:
 	@case "$(SEEDS)" in ''|*[!0-9]*|0*) echo "SEEDS=$(SEEDS): give a whole number of models per rung, such as SEEDS=3"; exit 1;; esac
 
 smoke: $(VENV)/.installed ## run the same workflow in under two minutes, for a first look (results in .work/smoke)
-	snakemake results/table.csv --cores $(CORES) --configfile presets/smoke.yaml --directory .work/smoke
+	snakemake results/table.csv --cores $(CORES) $(SHOW) --configfile presets/smoke.yaml --directory .work/smoke
 	@python scripts/print_table.py --results .work/smoke/results
 
 plan: $(VENV)/.installed ## say what a run would take, before anything is spent: make plan PRESET=paper
@@ -103,6 +113,10 @@ configuration: $(VENV)/.installed ## write config/config.yaml and its documentat
 
 report: $(VENV)/.installed ## write results/report.html from a finished run
 	snakemake results/table.csv --cores $(CORES) --report results/report.html
+
+docs: $(DOCS_VENV)/.installed ## build the documentation as a site in site/, links checked (with results/report.html if it is there)
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+	@echo "Open site/index.html, or with a search: python3 -m http.server -d site"
 
 clean: ## remove the default run's results
 	rm -rf results .snakemake

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Write requirements.lock and those of tests and clusters beside it: what pyproject.toml asks for and all it needs, as
 installed in this environment. Run it in the environment whose versions were tested together. With --s3prl, in that of
-s3prl, requirements-s3prl.lock."""
+s3prl, requirements-s3prl.lock; with --docs, in that of the site, requirements-docs.lock."""
 
 import argparse
 import re
@@ -57,12 +57,16 @@ def lines(versions: dict[str, str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--s3prl", action="store_true", help="write requirements-s3prl.lock alone")
+    parser.add_argument("--docs", action="store_true", help="write requirements-docs.lock alone")
     args = parser.parse_args()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     head = "# Written by scripts/lock_requirements.py; known to work together.\n"
     if args.s3prl:
         found = closure([r for r in project["dependencies"] if Requirement(r).name in SHARED] + S3PRL)
         (ROOT / "requirements-s3prl.lock").write_text(head + lines(found))
+        return
+    if args.docs:
+        (ROOT / "requirements-docs.lock").write_text(head + lines(closure(project["optional-dependencies"]["docs"])))
         return
     base = closure(project["dependencies"])
     extra = closure(

@@ -100,6 +100,16 @@ def test_the_lock_pins_all_that_the_project_asks_for():
         assert re.match(r"[\w-]+", requirement).group() in base | extra, requirement
 
 
+def test_the_environment_of_the_site_is_pinned_and_apart():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = _pins("requirements-docs.lock")
+    assert (
+        dict(requirement.split("==") for requirement in project["optional-dependencies"]["docs"]).items()
+        <= pins.items()
+    )
+    assert "mkdocs" not in _pins("requirements.lock") | _pins("requirements-test.lock")
+
+
 def test_what_breaks_or_bloats_the_default_environment_stays_out():
     base, extra = _pins("requirements.lock"), _pins("requirements-test.lock")
     # torchaudio has no CPU build, and beside CPU torch it breaks transformers' HubertModel and Llama (measured)

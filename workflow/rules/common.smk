@@ -2,6 +2,7 @@
 import os
 import shlex
 
+from snakemake_logger_plugin_speechladder import announce
 from speechladder.fetch.download import downloads_folder
 from speechladder.io.errors import UserError
 from speechladder.io.processes import RUNNER, die_with_runner, runner
@@ -110,6 +111,7 @@ onstart:
     try:
         dag = workflow.dag_settings
         start(S, HOME, CONDA, LOCK, replace=dag.forceall or "build_corpus" in dag.forcerun)
+        announce(workflow, S, log)
     except UserError as error:
         raise WorkflowError(str(error)) from None
 

@@ -138,15 +138,16 @@ def dry_run(files: Sequence[Path], words: Sequence[str], target: str) -> Jobs:
 
 def parse_jobs(text: str) -> list[Job]:
     """Return the jobs that Snakemake's dry run prints; shards, seeds and tasks do not change a job's cost."""
-    out = []
-    for rule, block in _JOB.findall(text):
-        line = _WILDCARDS.search(block)
-        found = _pairs(line[1], ", ") if line else {}
-        point = found.get("point", "")
-        point = f"units_sweep/layer{found['layer']}/" if "layer" in found else point
-        point = f"scaling/{found['fraction']}/" if "fraction" in found else point
-        out.append(Job(rule, found.get("rung", ""), found.get("file") or found.get("archive", ""), point))
-    return out
+    lines = ((rule, _WILDCARDS.search(block)) for rule, block in _JOB.findall(text))
+    return [job_of(rule, _pairs(line[1], ", ") if line else {}) for rule, line in lines]
+
+
+def job_of(rule: str, wildcards: Mapping[str, str]) -> Job:
+    """Return what the cost of a job with these wildcards depends on."""
+    point = wildcards.get("point", "")
+    point = f"units_sweep/layer{wildcards['layer']}/" if "layer" in wildcards else point
+    point = f"scaling/{wildcards['fraction']}/" if "fraction" in wildcards else point
+    return Job(rule, wildcards.get("rung", ""), wildcards.get("file") or wildcards.get("archive", ""), point)
 
 
 @dataclass(frozen=True)
