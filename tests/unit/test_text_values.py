@@ -249,7 +249,7 @@ REASONS = [
     ("<unk> hello", "signs that have no words: < (U+003C) > (U+003E)"),
     ("thank you \U0001f642", "signs that have no words: \U0001f642 (U+1F642)"),
     ("hello\\nthere", "signs that have no words: \\ (U+005C)"),
-    ("a \u2260 b", "signs that have no words"),
+    ("a \u2260 b", "letters that are not English: U+0338"),
     ("o\u0338re", "letters that are not English: U+0338"),
     ("5 \u20bd", "signs that have no words"),
     ("nul\0", "control characters: U+0000"),

@@ -143,7 +143,9 @@ def _table(content: bytes, fields: Sequence[str], source: str) -> list[tuple[int
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         problem = encoding_problem(content.splitlines()[number - 1])
-        raise UserError(f"{source}, line {number}: {problem}, or download the archive again") from None
+        raise UserError(
+            f"{source}: not readable as CSV (line {number}: {problem}); download the archive again"
+        ) from None
     except csv.Error as error:
         raise UserError(f"{source}: not readable as CSV ({error}); download the archive again") from None
 

@@ -128,7 +128,7 @@ def read_storycloze(
     found: list[OfficialPair] = []
     lost = 0
     for stem, names in pairs.items():
-        problem = next((found for name in names if (found := _problem(name, text_of.get(name, "")))), None)
+        problem = next((reason for name in names if (reason := _problem(name, text_of.get(name, "")))), None)
         if problem is None:
             id, kind = id_part(stem), id_part(stem.rpartition("_")[2])
             halves = [

@@ -41,7 +41,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, Row | BadRow]]:
             yield number, row
     except (EOFError, OSError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(
-            f"{path}, after row {number}: not readable ({error}); fetch or compress the file again"
+            f"{path}, line {number + 1}: not readable ({error}); fetch or compress the file again"
         ) from None
 
 

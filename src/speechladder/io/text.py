@@ -74,6 +74,8 @@ def encoding_problem(line: bytes) -> str | None:
 
 def _guess(line: bytes) -> str:
     """The probable encoding of a line that is not UTF-8. A line is too short for statistics of letters."""
+    if mark := next((name for mark, name in _MARKS if line.startswith(mark)), None):
+        return f"probably {mark}"
     high = sum(byte >= 0x80 for byte in line)
     if re.search(rb"(?:[\xc3-\xf4][\x80-\xbf]+)|\xe2\x80", line) and high > 1 and _damaged(line):
         return "probably damaged UTF-8"

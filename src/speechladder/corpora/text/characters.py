@@ -133,5 +133,9 @@ def not_english(foreign: Iterable[str]) -> str:
 def show(characters: Iterable[str]) -> str:
     """Characters for a message, sorted: the character itself if it can be printed, and its code point."""
     listed = sorted(characters)
-    shown = [f"{c} (U+{ord(c):04X})" if c.isprintable() else f"U+{ord(c):04X}" for c in listed[:_SHOWN]]
+    shown = [f"{c} (U+{ord(c):04X})" if _stands_alone(c) else f"U+{ord(c):04X}" for c in listed[:_SHOWN]]
     return " ".join(shown) + (f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else "")
+
+
+def _stands_alone(c: str) -> bool:
+    return c.isprintable() and not unicodedata.category(c).startswith("M")
