@@ -85,6 +85,7 @@ VALUES = {
         ("I, II, III", "one two three"),
         ("for my part. I wonder", "for my part i wonder"),
         ("the young chap I knew", "the young chap i knew"),
+        ("VIST", "vist"),
         ("mix it", "mix it"),
         ("CIVIL", "civil"),
         ("Part C", "part c"),

@@ -114,6 +114,13 @@ def _alone(match: re.Match[str]) -> str:
     )
     if value is None or match[1].lower() in _WORDS or inside:
         return match[0]
+    if match[2] and not match[2].lower().startswith(_suffix(value)):
+        return match[0]  # a word: VIST
     if match[2] or match.string[match.end() :].startswith((" century", " centuries")):
         return ordinal(str(value))
     return year(value) if value in YEARS else cardinal(str(value))
+
+
+def _suffix(value: int) -> str:
+    """The suffix of an ordinal: 1 -> 'st', 11 -> 'th'."""
+    return "th" if value // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
