@@ -176,7 +176,7 @@ def test_cuts_that_say_less_or_say_it_otherwise_are_read() -> None:
 
 @pytest.mark.parametrize("line", [b"{", b"\xff\xfe", b"[1, 2]", b"null", b'"text"'])
 def test_a_line_that_is_no_record(line: bytes) -> None:
-    with pytest.raises(BadRecordError, match=r"not JSON|field missing"):
+    with pytest.raises(BadRecordError, match=r"not JSON|not UTF-8|field missing"):
         parse_record(line, "train")
 
 
@@ -462,7 +462,7 @@ def test_each_fault_has_its_reason(disk: Path, tmp_path: Path) -> None:
         ("too short: 0.20 s", at(1, 0.2, number=2)),
         ("too long: 35.00 s", at(1, 35, number=3)),
         ("empty text", at(1, 4, number=4, text="***")),
-        ("letters that are not English: \u00e9", at(1, 4, number=5, text="cafe\u0301 au lait")),
+        ("letters that are not English: \u00e9 (U+00E9)", at(1, 4, number=5, text="cafe\u0301 au lait")),
         ("missing recording: not in", at(1, 4, 555)),
         ("sampling rate: 8000 Hz, the manifest says 16000", at(1, 4, 101, 1)),
         ("unreadable audio", at(1, 4, 101, 2)),

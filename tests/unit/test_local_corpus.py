@@ -257,3 +257,47 @@ def test_rejects_carry_what_the_audit_counts_by(corpus, tmp_path):
     assert (rows["long"]["seconds"], rows["long"]["speaker"], rows["long"]["split"]) == (60.0, "19", "train")
     assert rows["garbage"]["seconds"] is None
     assert rows["missing"]["mention"] and "mention" not in rows["long"]
+
+
+def test_what_cannot_be_read_or_spelt_is_rejected_with_its_reason(tmp_path):
+    chapter = tmp_path / "corpus" / "19" / "198"
+    ids = [f"u{n}" for n in range(8)]
+    for name in ids:
+        _tone(chapter / f"{name}.flac")
+    texts = [
+        "I don\u2019t like caf\u00e9s",
+        "K\u00f8benhavn",
+        "caf\u00e9 \u00e9t\u00e9",
+        "a\u0430b",
+        "one\u2028two\x0cthree\x85four",
+    ]
+    texts += ["in the 1770s", "<unk> hello", "fine"]
+    lines = [f"{name} {text}".encode("cp1252" if name == "u0" else "utf-8") for name, text in zip(ids, texts)]
+    path = chapter / "19-198.trans.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(lines))
+    cuts, rejected = _build(tmp_path / "corpus", tmp_path / "out")
+    assert {c.id: c.text for c in cuts} == {
+        "u2": "cafe ete",
+        "u4": "one two three four",
+        "u5": "in the seventeen seventies",
+        "u7": "fine",
+    }
+    assert rejected.pop("u0") == (
+        f"not UTF-8: byte 0x92 at column 9, probably Windows-1252; save it in UTF-8 ({path}, line 1)"
+    )
+    assert rejected == {
+        "u1": "letters that are not English: \u00f8 (U+00F8)",
+        "u3": "letters that are not English: \u0430 (U+0430)",
+        "u6": "signs that have no words: < (U+003C) > (U+003E)",
+    }
+
+
+def test_a_transcript_in_utf_16_is_no_missing_transcript(tmp_path):
+    chapter = tmp_path / "corpus" / "19" / "198"
+    _tone(chapter / "a.flac")
+    _tone(chapter / "b.flac")
+    (chapter / "1.trans.txt").write_text("a GOOD")
+    (chapter / "2.trans.txt").write_bytes("b HELLO\n".encode("utf-16"))
+    cuts, rejected = _build(tmp_path / "corpus", tmp_path / "out")
+    assert [c.text for c in cuts] == ["good"]
+    assert rejected["b"].startswith("not UTF-8: the file is in UTF-16")

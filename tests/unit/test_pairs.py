@@ -82,10 +82,10 @@ def test_generic_columns_and_rejects(tmp_path):
         ("a.csv", "frase,mala\nx,y\n", r"no column for the good item.*good, sentence_good, word, correct"),
         ("a.jsonl", '{"good": "x"}\n', r"a\.jsonl, row 1: no column for the bad item"),
         ("a.jsonl", "[1]\n", r"row 1: not a"),
-        ("a.jsonl", '{"good": "x"\n', r"a\.jsonl, line 1"),
+        ("a.jsonl", '{"good": "x"\n', r"no usable pair among 1 rows; row 1: not JSON"),
         ("a.csv", "good,bad\nx,x\n", r"no usable pair among 1 rows; row 2: good and bad are equal"),
         ("a.csv", "", r"no usable pair"),
-        ("a.csv", 'good,bad\n"x,y\n', r"a\.csv, line"),
+        ("a.csv", 'good,bad\n"x,y\n', r"a\.csv: no usable pair among 1 rows; row 2: a quote that is not closed"),
         ("a.txt", "good,bad\n", r"named \.jsonl"),
     ],
 )
@@ -211,3 +211,70 @@ def test_a_pair_goes_with_the_other_pair_of_its_two(tmp_path):
     pairs, rejects = read_pairs(path)
     assert [p.id for p in pairs] == ["b"]
     assert rejects == [(2, "the other pair of its two is rejected (row 4)"), (4, "good is empty")]
+
+
+def test_a_raw_quote_in_a_tsv_is_text(tmp_path):
+    rows = [
+        "good\tbad",
+        '"Yes, he said.\tYes he say.',
+        '"No," she said.\t"No," she say.',
+        'It is 5" long.\tIt are 5" long.',
+        '"""Oh!"" he said."\tOh he say.',
+        '"two\tthree"',
+        '"over',
+        'lines"\tover line',
+        "last\tlost",
+    ]
+    pairs, rejects = read_pairs(put(tmp_path / "p.tsv", "\n".join(rows) + "\n"))
+    assert rejects == []
+    assert [(p.good, p.bad) for p in pairs] == [
+        ('"Yes, he said.', "Yes he say."),
+        ('"No," she said.', '"No," she say.'),
+        ('It is 5" long.', 'It are 5" long.'),
+        ('"Oh!" he said.', "Oh he say."),
+        ('"two', 'three"'),
+        ("over\nlines", "over line"),
+        ("last", "lost"),
+    ]
+    assert [p.id for p in pairs] == ["p-2", "p-3", "p-4", "p-5", "p-6", "p-7", "p-9"]  # the line where the row begins
+
+
+def test_a_bad_row_is_rejected_by_its_own_line_and_ends_nothing(tmp_path):
+    rows = ["good,bad", "a,b", '"c" d,e', '"f,g', "h,i", "K\u00f8benhavn,m", "n,\u0430", '"o\np",q', "r,s,t", "u,v"]
+    pairs, rejects = read_pairs(put(tmp_path / "p.csv", "\n".join(rows)))
+    assert [(p.id, p.good) for p in pairs] == [("p-2", "a"), ("p-5", "h"), ("p-8", "o\np"), ("p-11", "u")]
+    expected = {
+        3: "a quote that is not closed or stands inside a cell",
+        4: "a quote that is not closed or stands inside a cell",
+        6: "letters that are not English: \u00f8 (U+00F8), in good: 'K\u00f8benhavn'",
+        7: "letters that are not English: \u0430 (U+0430), in bad",
+        10: "3 cells in 2 columns",
+    }
+    assert [row for row, _ in rejects] == list(expected)
+    for row, reason in rejects:
+        assert reason.startswith(expected[row])
+
+
+@pytest.mark.parametrize(("name", "shape"), [("p.csv", "{},{}"), ("p.jsonl", '{{"good": "{}", "bad": "{}"}}')])
+def test_a_row_that_is_not_utf_8_names_its_encoding(tmp_path, name, shape):
+    rows = [
+        shape.format("good", "bad"),
+        shape.format("one", "two"),
+        shape.format("caf\u00e9", "b"),
+        shape.format("x", "y"),
+    ]
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(row.encode("cp1252") for row in rows))
+    pairs, rejects = read_pairs(tmp_path / name)
+    assert [p.good for p in pairs][-2:] == ["one", "x"]
+    assert [(row, reason[:24]) for row, reason in rejects] == [(3, "not UTF-8: byte 0xe9 at ")]
+
+
+def test_a_broken_line_of_json_ends_nothing(tmp_path):
+    text = '{"good": "a", "bad": "b"}\n{"good": "c"\n[1]\n{"good": "d\\ud83d", "bad": "e"}\n{"good": "f", "bad": "g"}\n'
+    pairs, rejects = read_pairs(put(tmp_path / "p.jsonl", text))
+    assert [p.good for p in pairs] == ["a", "f"]
+    assert [(row, reason.split(":")[0]) for row, reason in rejects] == [
+        (2, "not JSON"),
+        (3, "not a JSON object"),
+        (4, "control characters"),
+    ]

@@ -23,6 +23,7 @@ from speechladder.corpora.world.stories import document, held_out, written
 from speechladder.corpora.world_speech import build_world_shard
 from speechladder.io.audio import read_audio
 from speechladder.io.errors import UserError
+from speechladder.io.files import read_jsonl
 from speechladder.io.hashing import stable_hash
 from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT, PROMPTS, read_table, write_table
@@ -254,6 +255,22 @@ def test_the_judge_reads_files_without_the_prompts_text(natural, tmp_path):
         judge_documents(options, 0, [tmp_path / "broken.txt.gz"], [], natural)
     with pytest.raises(UserError, match=r"continuation\.judge_text: 1 documents"):
         judge_documents(options, 0, [book(tmp_path, "d.txt", ["One line."])], [], natural)
+
+
+def test_the_judge_leaves_out_what_cannot_be_spelt_and_lists_it(natural, tmp_path):
+    texts = ["He paid \u00a33 10s. 6d. for it.", "The \u0430 is Cyrillic. It was 5pm."]
+    text = [*prose(0, 40), *texts, *prose(1, 40)]
+    a = book(tmp_path, "a.txt", text)
+    a.write_bytes(a.read_bytes() + "\r\nIt is a caf\u00e9.\r\n".encode("cp1252"))
+    write_judge_text(natural, tmp_path / "text", SETTINGS, files=[a])
+    said = "".join((tmp_path / "text" / f"{n}.txt").read_text() for n in ("train", "valid"))
+    assert "three pounds ten shillings and six pence for it" in said and "it was five p m" in said
+    assert "cyrillic" not in said and "caf" not in said
+    rejected = list(read_jsonl(tmp_path / "text" / "rejected.jsonl"))
+    assert [(row["id"], row["reason"].split(":")[0], row["source"]) for row in rejected] == [
+        ("a.txt:83", "letters that are not English", str(a)),
+        ("a.txt:165", "not UTF-8", str(a)),
+    ]
 
 
 def test_transcripts_are_of_the_train_split_and_a_message_says_so(natural, corpus, tmp_path, capsys):

@@ -73,6 +73,26 @@ def test_a_pair_without_a_text_is_rejected(archive, tmp_path):
     assert rejects.rows[0]["reason"] == f"no text: {SAID[0][0]}_correct"
 
 
+def test_a_text_that_cannot_be_spelt_or_read_loses_its_pair_alone(archive, tmp_path):
+    path, _ = archive
+    texts = {f"{name}_{end}": "a story" for name, *_ in SAID for end in ("correct", "incorrect")}
+    names = list(texts)
+    texts[names[0]] = "K\u00f8benhavn"
+    table = tmp_path / "texts.csv"
+    rows = "".join(f"{name},{text}\n" for name, text in texts.items() if name != names[2])
+    table.write_bytes(b"filename,text\n" + rows.encode() + f"{names[2]},caf\u00e9\n".encode("cp1252"))
+    rejects = Rejects()
+    found = read_storycloze(open_store(path), str(path), table, 0, rejects)
+    assert (found.lost, len(found.voiced)) == (2, 1)
+    assert [row["reason"] for row in rejects.rows] == [
+        f"letters that are not English: \u00f8 (U+00F8), in the text of {names[0]}",
+        f"no text: {names[2]}",
+    ]
+    assert [(row["id"], row["reason"][:9]) for row in rejects.mentions if "texts" in row["id"]] == [
+        (f"texts.csv, row {len(texts) + 1}", "not UTF-8")
+    ]
+
+
 def test_the_number_of_pairs_is_limited(archive):
     path, table = archive
     assert len(read_storycloze(open_store(path), str(path), table, 2, Rejects()).voiced) == 2

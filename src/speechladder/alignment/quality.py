@@ -13,7 +13,7 @@ from speechladder.alignment.pocketsphinx import UtteranceAligner
 from speechladder.alignment.textgrid import read_textgrid
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.corpora.phones import SIL, strip_stress
-from speechladder.corpora.text import normalise
+from speechladder.corpora.text import TextError, normalise
 from speechladder.io.audio import AudioError, read_audio
 from speechladder.io.columns import SpanColumn
 from speechladder.io.errors import UserError
@@ -21,6 +21,7 @@ from speechladder.io.files import read_jsonl, write_json
 from speechladder.io.progress import progress
 from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT, read_table
+from speechladder.io.text import text_lines
 from speechladder.settings import Alignment
 
 AUDIO = (".wav", ".flac")
@@ -222,6 +223,18 @@ def _align(cuts: list[Cut], aligner: UtteranceAligner) -> tuple[dict[str, list[S
     return found, reasons
 
 
+def _words(text: str, problem: str | None) -> str:
+    if problem:
+        raise TextError(problem)
+    return normalise(text)
+
+
+def _said(label: Path) -> str:
+    """The words of a .lab or .txt; raises TextError if they cannot be read or spelt."""
+    rows = list(text_lines(label))
+    return _words(" ".join(row.text for row in rows), next((row.problem for row in rows if row.problem), None))
+
+
 def compare_textgrids(
     textgrids: Path, audio: Path, text: Path | None, aligner: UtteranceAligner, pattern: str = "*.TextGrid"
 ) -> dict[str, Any]:
@@ -235,7 +248,7 @@ def compare_textgrids(
     if text is not None:
         if not text.is_file():
             raise UserError(f"{text}: no such file")
-        lines = dict(line.split("|", 1) for line in text.read_text().splitlines() if "|" in line)
+        lines = {row.text.partition("|")[0]: row for row in text_lines(text) if "|" in row.text}
     files = sorted(textgrids.glob(pattern))
     if not files:
         raise UserError(f"{textgrids}: no {pattern} in it")
@@ -248,10 +261,10 @@ def compare_textgrids(
         label = next((audio / (name + s) for s in (".lab", ".txt") if (audio / (name + s)).is_file()), None)
         if name not in lines and label is None:
             raise UserError(f"{file}: no line '{name}|...' in {text} and no {name}.lab beside {recording}")
-        words = normalise(lines[name] if name in lines else label.read_text())
         try:
+            words = _words(lines[name].text.partition("|")[2], lines[name].problem) if name in lines else _said(label)
             pairs.append((read_textgrid(file)[1], aligner.align(read_audio(recording), words)[1]))
-        except (AudioError, AlignmentError) as error:
+        except (AudioError, AlignmentError, TextError) as error:
             reasons[file.name] = str(error)
     share = round(len(reasons) / len(files), 4)
     return {

@@ -11,7 +11,7 @@ from pathlib import Path
 from speechladder.alignment.base import Aligned, AlignmentError
 from speechladder.alignment.praat import ROUNDING, Grid, Tier, parse_grid
 from speechladder.corpora.phones import ARPABET, SIL, strip_stress
-from speechladder.corpora.text import normalise
+from speechladder.corpora.text import TextError, normalise
 from speechladder.io.errors import UserError
 from speechladder.io.spans import Span
 
@@ -152,7 +152,7 @@ def match_transcript(
     if not words or not phones:
         raise AlignmentError("nothing in the TextGrid")
     for k, word in enumerate(transcript):
-        if k >= len(words) or not (words[k].label.lower() == word or normalise(words[k].label) == word):
+        if k >= len(words) or not _is_word(words[k].label, word):
             there = f"'{words[k].label}'" if k < len(words) else "nothing"
             raise AlignmentError(f"other words than the transcript: {there} for '{word}', word {k + 1}")
     if len(words) > len(transcript):
@@ -163,6 +163,14 @@ def match_transcript(
     _check_phones(words, phones)
     words = [span._replace(label=word) for span, word in zip(words, transcript)]
     return _with_end(words, phones, seconds)
+
+
+def _is_word(label: str, word: str) -> bool:
+    """Whether a label is a word of a transcript, as it stands or normalised."""
+    try:
+        return label.lower() == word or normalise(label) == word
+    except TextError:
+        return False
 
 
 def _with_end(words: list[Span], phones: list[Span], seconds: float) -> tuple[list[Span], list[Span]]:

@@ -4,17 +4,15 @@ The reader takes BLiMP's own files (Warstadt et al. 2020), Wuggy's tables of wor
 the columns good and bad.
 """
 
-import csv
-import gzip
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from speechladder.corpora.text import normalise
+from speechladder.benchmarks.table_files import BadRow, Row, table_rows
+from speechladder.corpora.text import EMPTY, normalise, text_problem
 from speechladder.io.errors import UserError
-from speechladder.io.files import read_jsonl
 
 # Accepted column names of each field, in any case. The first is the field's own name.
 COLUMNS = {
@@ -26,8 +24,6 @@ COLUMNS = {
     "bad_audio": ("bad_audio",),
     "two": ("two",),
 }
-_JSON = (".jsonl", ".ndjson", ".json")
-_TABLE = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -59,47 +55,8 @@ P = TypeVar("P", bound=InTwo)
 T = TypeVar("T")
 
 
-class BadRow(str):
-    """The problem of a row that cannot be read."""
-
-
-def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    """Yield line number (from 1) and row of a CSV, TSV or JSON lines file; a row that cannot be read is a BadRow.
-
-    Raises UserError that names file and line if the rest of the file cannot be read.
-    """
-    suffixes = [s.lower() for s in path.suffixes]
-    kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
-    if kind not in _JSON + _TABLE:
-        raise UserError(f"{path}: pairs files are named {', '.join(_JSON + _TABLE)}, with .gz or without")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    if kind in _JSON:
-        yield from enumerate(read_jsonl(path), 1)
-        return
-    opener = gzip.open if suffixes[-1] == ".gz" else open
-    line = 1
-    try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as handle:
-            header = handle.readline()
-            delimiter = max(",;\t", key=header.count)
-            names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
-            reader = csv.reader(handle, delimiter=delimiter, strict=True)
-            for cells in reader:
-                line = reader.line_num + 1
-                if any(cell.strip() for cell in cells[len(names) :]):  # the text of an unquoted comma would be cut
-                    fix = f"put quotes around a text with '{delimiter}'"
-                    yield line, BadRow(f"{len(cells)} cells in {len(names)} columns; {fix}")
-                elif any(cell.strip() for cell in cells):
-                    yield line, dict(zip(names, cells))
-    except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
-        raise UserError(f"{path}, line {line}: not readable as a table ({error}); save it as CSV in UTF-8") from None
-
-
-def _columns(path: Path, line: int, row: Any) -> dict[str, str]:
+def _columns(path: Path, line: int, row: Row) -> dict[str, str]:
     """Field -> column name of this file; raises UserError with the allowed names if good or bad is missing."""
-    if not isinstance(row, dict):
-        raise UserError(f"{path}, row {line}: not a table row or JSON object")
     present = {name.lower(): name for name in row}
     found = {}
     for field, aliases in COLUMNS.items():
@@ -122,8 +79,11 @@ def _problem(pair: Pair, ids: set[str]) -> str | None:
             return f"{field} is empty"
         if re.match(r"ERR\b|ERR_", text):
             return f"{field} is an error message: {text}"
-        if not normalise(text):
+        problem = text_problem(text)
+        if problem == EMPTY:
             return f"{field} has no letters: {text!r}"
+        if problem:
+            return f"{problem}, in {field}: {text!r}"
     if normalise(pair.good) == normalise(pair.bad):
         return f"good and bad are equal once normalised: {pair.good!r}"
     if (pair.good_audio is None) != (pair.bad_audio is None):
@@ -155,9 +115,6 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
             continue
         if not columns:
             columns = _columns(path, line, row)
-        if not isinstance(row, dict):
-            rejects.append((line, "not a JSON object"))
-            continue
         cell = {field: str(row[name]).strip() if row.get(name) is not None else "" for field, name in columns.items()}
         kind = cell.get("type") or stem
         # a BLiMP pairID is unique within its UID only

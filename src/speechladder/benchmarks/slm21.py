@@ -20,10 +20,11 @@ import numpy as np
 from speechladder.benchmarks.gold_phones import Notation, detect, spell
 from speechladder.benchmarks.official import OfficialPair, id_part, read_member, spread_over_types
 from speechladder.benchmarks.spoken import Half, Stimuli, VoicedPair
-from speechladder.corpora.text import normalise
+from speechladder.corpora.text import text_problem
 from speechladder.fetch.archives import Store
 from speechladder.io.errors import UserError
 from speechladder.io.rejects import Rejects
+from speechladder.io.text import encoding_problem
 
 LEXICAL, SYNTACTIC = "lexical", "syntactic"  # the parts, which are folders of the archive
 FIELDS = {
@@ -139,7 +140,13 @@ def _table(content: bytes, fields: Sequence[str], source: str) -> list[tuple[int
         if missing:
             raise UserError(f"{source}: column '{missing[0]}' is missing; expected {','.join(fields)}")
         return [(reader.line_num, {field: (row[names[field]] or "").strip() for field in fields}) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        problem = encoding_problem(content.splitlines()[number - 1])
+        raise UserError(
+            f"{source}: not readable as CSV (line {number}: {problem}); download the archive again"
+        ) from None
+    except csv.Error as error:
         raise UserError(f"{source}: not readable as CSV ({error}); download the archive again") from None
 
 
@@ -166,8 +173,8 @@ def _row(number: int, cells: dict[str, str], split: str, notation: Notation | No
             group = NO_BAND if frequency is None else band(frequency)
             if cells["frequency"] and frequency is None:
                 problems.append(f"unreadable frequency: '{cells['frequency']}'")
-    if not normalise(text):
-        problems.append(f"empty text: '{text}'")
+    if problem := text_problem(text):
+        problems.append(f"{problem}, in '{text}'")
     if name not in readers:
         problems.append(f"missing recording: {name}.wav")
     own = f"{split}/{name}", pair, id_part(cells["voice"]), correct, group, text, readers.get(name)

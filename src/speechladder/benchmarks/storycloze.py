@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from speechladder.benchmarks.official import OfficialPair, id_part, read_member, spread_over_types
-from speechladder.benchmarks.pairs import BadRow, table_rows
 from speechladder.benchmarks.spoken import GIVEN, Half, Stimuli
-from speechladder.corpora.text import normalise
+from speechladder.benchmarks.table_files import BadRow, table_rows
+from speechladder.corpora.text import EMPTY, text_problem
 from speechladder.fetch.archives import Store, open_store
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
@@ -62,7 +62,7 @@ def paired(names: list[str], rejects: Rejects, where: str) -> dict[str, tuple[st
     for name in names:
         match = _ENDING.fullmatch(name)
         if match is None:
-            rejects.mention(name, "not named STORY_PREFIX_correct or STORY_PREFIX_incorrect", where)
+            (rejects or Rejects()).mention(name, "not named STORY_PREFIX_correct or STORY_PREFIX_incorrect", where)
         else:
             halves[match["stem"]][match["flag"].lower() == "correct"] = name
     whole = {stem: (own[True], own[False]) for stem, own in halves.items() if len(own) == 2}
@@ -76,21 +76,25 @@ def paired(names: list[str], rejects: Rejects, where: str) -> dict[str, tuple[st
             continue
         for stem in sorted(stems):
             ((flag, name),) = halves[stem].items()
-            rejects.mention(name, f"no recording of the {'incorrect' if flag else 'correct'} ending", where)
+            (rejects or Rejects()).mention(
+                name, f"no recording of the {'incorrect' if flag else 'correct'} ending", where
+            )
     return dict(sorted(whole.items()))
 
 
-def read_texts(path: str | Path) -> dict[str, str]:
+def read_texts(path: str | Path, rejects: Rejects | None = None) -> dict[str, str]:
     """Name of a recording without suffix -> text, from CSV, TSV or JSON lines with the columns filename and text.
 
-    Raises UserError that names file, row and column if a column is missing or a recording has two texts.
+    `rejects` mentions each row that cannot be read. Raises UserError that names file, row and column if a column is
+    missing or a recording has two texts.
     """
     path = Path(path)
     out: dict[str, str] = {}
     for number, row in table_rows(path):
         if isinstance(row, BadRow):
-            raise UserError(f"{path}, row {number}: {row}")
-        present = {str(name).strip().lower(): name for name in row} if isinstance(row, dict) else {}
+            (rejects or Rejects()).mention(f"{path.name}, row {number}", row, path)
+            continue
+        present = {str(name).strip().lower(): name for name in row}
         columns = {field: next((present[n] for n in names if n in present), None) for field, names in NAMES.items()}
         for field, column in columns.items():
             if column is None:
@@ -120,12 +124,12 @@ def read_storycloze(
             f"{where}: no recording is named STORY_PREFIX_correct or STORY_PREFIX_incorrect with its partner (found: "
             f"{', '.join(list(members)[:3])})"
         )
-    text_of = read_texts(texts)
+    text_of = read_texts(texts, rejects)
     found: list[OfficialPair] = []
     lost = 0
     for stem, names in pairs.items():
-        without = next((name for name in names if not normalise(text_of.get(name, ""))), None)
-        if without is None:
+        problem = next((reason for name in names if (reason := _problem(name, text_of.get(name, "")))), None)
+        if problem is None:
             id, kind = id_part(stem), id_part(stem.rpartition("_")[2])
             halves = [
                 _half(id, kind, n == names[0], text_of[n], partial(read_member, store, members[n])) for n in names
@@ -133,7 +137,7 @@ def read_storycloze(
             found.append(OfficialPair(id, kind, [tuple(halves)]))
         else:
             lost += 1
-            rejects.add(f"{stem}|{GIVEN}", f"no text: {without}", texts)
+            rejects.add(f"{stem}|{GIVEN}", problem, texts)
     kept = spread_over_types(found, max_pairs)
     notes = [f"{TITLE}, {len(kept):,} pairs"]
     if recogniser:
@@ -157,6 +161,12 @@ def read_with_texts(settings: Benchmarks, transcripts: Path | None, rejects: Rej
     recogniser = next((str(row.get("asr", "")) for row in read_jsonl(texts)), "") if transcripts else ""
     archive = settings.storycloze
     return read_storycloze(open_store(archive), archive, texts, settings.max_pairs, rejects, recogniser)
+
+
+def _problem(name: str, text: str) -> str | None:
+    """Why the text of a recording cannot be used, or None."""
+    problem = text_problem(text)
+    return f"no text: {name}" if problem == EMPTY else problem and f"{problem}, in the text of {name}"
 
 
 def _half(id: str, kind: str, correct: bool, text: str, read: Callable[[], np.ndarray]) -> Half:

@@ -25,7 +25,10 @@ WINDOW, SEARCH = 400, 100  # samples (25 and 6 ms) of the overlapping windows, a
 
 
 def text_to_speech(text: str, voice: Voice, seed: int) -> np.ndarray:
-    """Return the speech of a text, (n,) float32 at 16 kHz, also of non-words; empty if it has no letters."""
+    """Return the speech of a text, (n,) float32 at 16 kHz, also of non-words; empty if it has no letters.
+
+    Raise TextError if it cannot be spelt.
+    """
     return speak(text, voice, seed).samples if normalise(text) else np.zeros(0, np.float32)
 
 

@@ -2,6 +2,8 @@
 
 import unicodedata
 
+from speechladder.corpora.text import EMPTY, TextError, normalise
+from speechladder.corpora.text.characters import not_english
 from speechladder.settings import Corpus
 
 
@@ -14,12 +16,14 @@ def length_problem(seconds: float, corpus: Corpus) -> str | None:
     return None
 
 
-def text_problem(original: str, text: str, corpus: Corpus) -> str | None:
-    """Why a text cannot be used, or None; `text` is `original` normalised."""
-    if not text:
-        return "empty text"
+def words_or_problem(original: str, corpus: Corpus) -> tuple[str, str | None]:
+    """The words of a book's text, and why it cannot be used or None; corpus.english_only also refuses accents."""
     if corpus.english_only and not original.isascii():
         foreign = {c for c in unicodedata.normalize("NFC", original) if c.isalpha() and not c.isascii()}
         if foreign:
-            return f"letters that are not English: {' '.join(sorted(foreign))}"
-    return None
+            return "", not_english(foreign)
+    try:
+        text = normalise(original)
+    except TextError as error:
+        return "", str(error)
+    return text, None if text else EMPTY

@@ -8,10 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from speechladder.corpora.cuts import Cut, write_cuts
-from speechladder.corpora.filters import length_problem, text_problem
+from speechladder.corpora.filters import length_problem, words_or_problem
 from speechladder.corpora.local import AUDIO
 from speechladder.corpora.manifest import Record, read_records
-from speechladder.corpora.text import normalise
 from speechladder.io.audio import AudioError, audio_info, member_path, read_audio
 from speechladder.io.files import read_jsonl, write_jsonl
 from speechladder.io.progress import progress
@@ -122,8 +121,8 @@ class _Shard:
         if which >= len(record.texts):
             return "no ASR text: the manifest has one text; set corpus.text to book"
         original = record.texts[which]
-        text = normalise(original)
-        reason = text_problem(original, text, self._corpus) or length_problem(record.duration, self._corpus)
+        text, reason = words_or_problem(original, self._corpus)
+        reason = reason or length_problem(record.duration, self._corpus)
         if reason:
             return reason
         if record.source not in self._audio:
@@ -176,8 +175,8 @@ def build_libriheavy_shard(
 ) -> None:
     """Write the cuts and the rejects of a shard of `manifest`, the folder that `partition.split_manifests` wrote.
 
-    A record is left out for the first of these reasons that applies: empty text, letters that are not English
-    (corpus.english_only), too short, too long, missing recording, unreadable, zero-length, another sampling rate than
+    A record is left out for the first of these reasons that applies: a text that is empty or cannot be spelt,
+    too short, too long, missing recording, unreadable, zero-length, another sampling rate than
     the manifest's, window past the end, truncated. A recording whose number of samples differs from the manifest's is
     mentioned in the list. The list of shard 0 also holds the faults of the manifests themselves. No share of rejects
     fails here: the audit of all shards decides that.

@@ -13,13 +13,14 @@ from pathlib import Path
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.draw import SpeakerDraw, hash_order
 from speechladder.corpora.filters import length_problem
-from speechladder.corpora.text import normalise
+from speechladder.corpora.text import TextError, normalise
 from speechladder.io.audio import AudioError, audio_info
 from speechladder.io.errors import UserError
 from speechladder.io.files import files_below
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
+from speechladder.io.text import text_lines
 from speechladder.settings import Corpus
 
 AUDIO = (".flac", ".wav")
@@ -29,13 +30,14 @@ _SPLIT = re.compile(r"(train|dev|valid|test)([-_].*)?", re.IGNORECASE)  # a fold
 
 @dataclass(frozen=True)
 class Entry:
-    """An audio file and its transcript line; `text` is None if there is no line."""
+    """An audio file and its transcript line; `text` is None if there is no line that can be read."""
 
     id: str
     path: Path
     speaker: str
     text: str | None
     split: str | None  # as a folder's name states it (train-clean-100, dev-other, ...), else None
+    problem: str = "no transcript"  # why there is no text
 
 
 def transcript_files(root: Path) -> list[Path]:
@@ -57,22 +59,28 @@ def _named_split(parts: tuple[str, ...]) -> str | None:
     return next((_NAMED[found[1].lower()] for part in parts if (found := _SPLIT.fullmatch(part))), None)
 
 
+class _Unreadable(str):
+    """The reason why a transcript line cannot be read."""
+
+
 def _transcripts(path: Path, stems: set[str], rejects: Rejects) -> dict[str, str]:
-    """The `ID TEXT` lines of one file, by id.
+    """The `ID TEXT` lines of one file, by id; the text of a line that cannot be read is _Unreadable.
 
     An id may contain spaces or commas. So the longest name in `stems` with which the line begins is the id.
     """
     out: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+    for number, line, problem in text_lines(path):
         if not line.strip():
             continue
-        fits = [stem for stem in stems if line == stem or (line.startswith(stem) and line[len(stem)] in " \t")]
+        fits = [stem for stem in stems if line == stem or (line.startswith(stem) and line[len(stem)].isspace())]
         if not fits:
             rejects.mention(line.split()[0], "transcript line without an audio file", f"{path}:{number}")
             continue
         stem = max(fits, key=len)
         if stem in out:
             rejects.mention(stem, "duplicate transcript line; the first is used", f"{path}:{number}")
+        elif problem:
+            out[stem] = _Unreadable(f"{problem} ({path}, line {number})")
         else:
             out[stem] = line[len(stem) :].strip()
     return out
@@ -98,13 +106,19 @@ def scan_folder(root: Path, field: str = "corpus.path", own_name: bool = False) 
             found = True
         split = _named_split((root.name,) * own_name + folder.relative_to(root).parts)
         speaker = folder.parent.name
-        entries += [Entry(f.stem, f, speaker, texts.get(f.stem), split) for f in files]
+        entries += [_entry(f, speaker, texts.get(f.stem), split) for f in files]
     if not found or not entries:
         raise UserError(
             f"{field}: {root} holds no *.trans.txt beside audio files ({' or '.join(AUDIO)}); "
             "expected LibriSpeech layout: speaker/chapter/ID.flac and speaker/chapter/*.trans.txt with lines 'ID TEXT'"
         )
     return entries, rejects
+
+
+def _entry(path: Path, speaker: str, text: str | None, split: str | None) -> Entry:
+    if isinstance(text, _Unreadable):
+        return Entry(path.stem, path, speaker, None, split, str(text))
+    return Entry(path.stem, path, speaker, text, split)
 
 
 def _field(corpus: Corpus) -> str:
@@ -190,8 +204,11 @@ def _within_hours(entries: list[Entry], splits: dict[Path, str], corpus: Corpus)
 def _cut(entry: Entry, split: str, corpus: Corpus) -> Cut | str:
     """The cut of an entry, or the reason why it cannot be used."""
     if entry.text is None:
-        return "no transcript"
-    text = normalise(entry.text)
+        return entry.problem
+    try:
+        text = normalise(entry.text)
+    except TextError as error:
+        return str(error)
     if not text:
         return "empty transcript"
     header = _header(entry.path)

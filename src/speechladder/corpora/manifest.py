@@ -5,6 +5,7 @@ import json
 import math
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from pydantic_core import from_json
 
 from speechladder.io.errors import UserError
 from speechladder.io.progress import Meter
+from speechladder.io.text import encoding_problem
 
 _BUDGET = 128 << 20  # bytes of lines that wait in memory for their shards' files
 _COMPRESSION = 1  # three times as fast as level 6, for an eighth more bytes
@@ -108,9 +110,9 @@ def read_lines(path: Path, meter: Meter | None = None) -> Iterator[tuple[int, by
 def parse_record(line: bytes, split: str) -> Record:
     """The record in a manifest's line; raises BadRecordError with the reason if the line is no usable cut."""
     try:
-        row = from_json(line)
+        row = from_json(line.removeprefix(BOM_UTF8))
     except ValueError as error:
-        raise BadRecordError("", f"not JSON: {error}") from None
+        raise BadRecordError("", encoding_problem(line) or f"not JSON: {error}") from None
     try:
         supervision, recording = row["supervisions"][0], row["recording"]
         (source,) = recording["sources"]

@@ -14,7 +14,7 @@ from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora import espeak
 from speechladder.corpora.effects import recorded
 from speechladder.corpora.phones import SIL, from_espeak, is_vowel, split_stress, strip_stress
-from speechladder.corpora.text import normalise
+from speechladder.corpora.text import letters, spell_out
 from speechladder.corpora.voices import Voice, voices
 from speechladder.io.spans import Span
 
@@ -52,11 +52,14 @@ class _Phone:
 
 
 def _prepare(text: str) -> tuple[str, list[int]]:
-    """The text for espeak-ng (normalised words, pauses kept), and the character at which each word begins in it."""
-    pieces = _PAUSE.split(text)
+    """The text for espeak-ng (normalised words, pauses kept), and the character at which each word begins in it.
+
+    The whole text is spelt out before it is divided at its pauses, since "10s. 6d." is one amount.
+    """
+    pieces = _PAUSE.split(spell_out(text))
     out, starts = "", []
     for index in range(0, len(pieces), 2):
-        for word in normalise(pieces[index]).split():
+        for word in letters(pieces[index]).split():
             out += " " if out else ""
             # espeak-ng does not read a full stop before a small letter as the end of a sentence
             opens = not starts or out.rstrip()[-1] in ".!?"

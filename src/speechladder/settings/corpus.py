@@ -46,7 +46,9 @@ class Corpus(Section):
         description="libriheavy: the text of the book (custom.texts[0]), or the transcript of an ASR (custom.texts[1]).",
     )
     english_only: bool = Field(
-        True, description="libriheavy: reject utterances whose text has letters other than a to z."
+        True,
+        description="libriheavy: reject utterances whose text has any letter other than a to z. Without it, accents fold (\u00e9 is e); "
+        "letters that do not fold are rejected in every corpus.",
     )
     shards: int = Field(
         4,

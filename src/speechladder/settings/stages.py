@@ -62,7 +62,7 @@ _MODEL = (
 )
 _INTERVALS: Reads = _SEED | {"analysis": ("confidence", "resamples")}
 # Versions that several rules share, because they run the same algorithm.
-_CORPUS, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 1, 2, 1, 5
+_CORPUS, _TEXT, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 2, 1, 2, 1, 5
 
 STAGES: dict[str, Stage] = {
     "download": Stage("download", inputs={"downloads": ("folder", "files", "retries", "backoff")}),
@@ -70,7 +70,7 @@ STAGES: dict[str, Stage] = {
     "index_archive": Stage("unpack", inputs={"corpus": ("archives", "unpack")}),
     "build_corpus": Stage(
         "corpus",
-        version=_CORPUS,
+        version=(_CORPUS, _TEXT),
         options=_SEED
         | {
             "corpus": (
@@ -82,7 +82,7 @@ STAGES: dict[str, Stage] = {
     ),
     "speak_corpus": Stage(
         "corpus",
-        version=_CORPUS,
+        version=(_CORPUS, _TEXT),
         options=_SEED | {"corpus": ("min_seconds", "max_seconds")},
         inputs={"corpus": ("speech",)},
     ),
@@ -98,14 +98,14 @@ STAGES: dict[str, Stage] = {
     "audit_corpus": Stage("corpus", version=_CORPUS),
     "align": Stage(
         "align",
-        version=2,
+        version=(2, _TEXT),
         options={"alignment": _ALIGNER},
         inputs={"alignment": ("textgrids", "mfa_model", "mfa_dictionary")},
     ),
     "fetch_mfa": Stage("align", inputs={"alignment": ("mfa_model", "mfa_dictionary", "mfa_g2p")}),
     "prepare_mfa": Stage("align", version=2, inputs={"alignment": ("lexicon", "mfa_model")}),
     "train_mfa": Stage("align", inputs={"alignment": ("mfa_train_hours",)}),
-    "alignment_quality": Stage("align", options={"alignment": (*_ALIGNER, "sample_utterances")}),
+    "alignment_quality": Stage("align", version=_TEXT, options={"alignment": (*_ALIGNER, "sample_utterances")}),
     "phone_durations": Stage("align"),
     "sample_features": Stage(
         "k-means sample",
@@ -155,7 +155,7 @@ STAGES: dict[str, Stage] = {
     ),
     "make_items": Stage(
         "items",
-        version=5,
+        version=(5, _TEXT),
         options=_SEED
         | {
             "corpus": ("variability", "causes"),
@@ -226,19 +226,19 @@ STAGES: dict[str, Stage] = {
     "resynthesis": Stage("resynthesis", options=_INTERVALS),
     "make_judge_text": Stage(
         "continue",
-        version=(_JUDGE, _CORPUS),
+        version=(_JUDGE, _CORPUS, _TEXT),
         options=_SEED | {"continuation": ("judge_words",)},
         inputs={"continuation": ("judge_text",)},
     ),
     "train_judge": Stage(
         "continue",
-        version=_JUDGE,
+        version=(_JUDGE, _TEXT),
         options=_SEED | {"continuation": (*_ASR, "judge_steps"), "lm": _MODEL, "tokens": ("text_vocab",)},
         gpu=True,
     ),
     "judge_continuations": Stage(
         "continue",
-        version=3,
+        version=(3, _TEXT),
         options=_SEED | {"continuation": (*_ASR, "judge", "judge_model", "seconds")},
         gpu=True,
     ),

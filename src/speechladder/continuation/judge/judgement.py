@@ -10,9 +10,10 @@ from speechladder.continuation.asr.text import wer
 from speechladder.continuation.judge.training import WORDS_PER_SECOND, Normalise, judge_spelling
 from speechladder.continuation.perplexity import BABBLE, REFERENCE_ROWS, TRUE, Speech, shuffled, statistics
 from speechladder.continuation.prompt_table import read_prompt_parts, true_continuation
+from speechladder.corpora.text import TextError
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
-from speechladder.io.progress import progress
+from speechladder.io.progress import progress, say
 from speechladder.io.tables import JUDGED, REFERENCE, TRANSCRIPTS, read_table, write_table
 from speechladder.settings import Continuation
 
@@ -65,8 +66,9 @@ def judge_continuations(
     """Judge the continuations of all rungs: continuation/judged.parquet and continuation/quality.json.
 
     The floor is the words of the true continuations, shuffled once for each sample. The judge `run` reads text as
-    `judge_spelling` writes it, and words are counted in that spelling. Raise UserError naming a table that belongs to
-    another run, or if the judge cannot be loaded.
+    `judge_spelling` writes it, and words are counted in that spelling. A transcript that cannot be spelt, as one in
+    another alphabet, is judged as one without words; quality.json counts them as `unspelt`. Raise UserError naming a
+    table that belongs to another run, or if the judge cannot be loaded.
 
     Args:
         rungs: rungs whose continuations are judged
@@ -93,8 +95,16 @@ def judge_continuations(
     texts = list(_texts_to_judge(tables, prompts, seed))
     judge = load_judge(judge_folder / "model" if own else continuation.judge_model, own=own)
 
+    unspelt: list[str] = []
+
     def read(text: str) -> str:
-        return judge_spelling(text, normalise) if own else " ".join(normalise(text).split())
+        if not own:
+            return " ".join(normalise(text).split())
+        try:
+            return judge_spelling(text, normalise)
+        except TextError as error:
+            unspelt.append(f"{text!r}: {error}")
+            return ""
 
     pairs = [(read(prompts.prompts[t.id]), read(t.text)) for t in texts]
     with progress("judge", len(set(pairs)), "continuations/s") as meter:
@@ -102,6 +112,9 @@ def judge_continuations(
     write_table(out, [_judged_row(t, text, *score) for t, (_, text), score in zip(texts, pairs, scores)], JUDGED)
     about = {"judge": continuation.judge, "model": judge.name if continuation.judge == "hf" else None}
     about["valid_perplexity_per_word"] = _valid_perplexity(judge_folder) if own else None
+    if unspelt:
+        about["unspelt"] = len(unspelt)
+        say(f"judge: {len(unspelt):,} transcripts cannot be spelt and are judged as empty; the first is {unspelt[0]}")
     speech = read_table(reference, REFERENCE).to_pylist()
     write_json(quality, {"judge": about} | _quality(tables, prompts, speech, continuation.seconds, normalise))
 

@@ -3,10 +3,10 @@
 The text never contains the stories or the words of the prompts, because the judge is to measure their continuations.
 """
 
-import gzip
 import json
 import random
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from itertools import groupby, zip_longest
 from pathlib import Path
@@ -14,13 +14,15 @@ from pathlib import Path
 from speechladder.continuation.prompt_table import STORIES
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.draw import hash_order
-from speechladder.corpora.text import normalise
+from speechladder.corpora.text import TextError, letters, normalise, spell_out
 from speechladder.corpora.world.grammar import scene
 from speechladder.corpora.world.stories import HELD_OUT, document, story, written
 from speechladder.io.errors import UserError
-from speechladder.io.files import atomic_folder
+from speechladder.io.files import atomic_folder, write_jsonl
 from speechladder.io.progress import say
+from speechladder.io.rejects import Rejects
 from speechladder.io.tables import PROMPTS, read_table
+from speechladder.io.text import text_lines
 from speechladder.settings import Continuation
 
 VALID = 0.04  # share of the documents for validation
@@ -34,7 +36,12 @@ _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]\u201d\u2019_]*\s+")
 
 
 def judge_documents(
-    settings: Continuation, seed: int, files: list[Path], cuts: list[Path], prompts: Path
+    settings: Continuation,
+    seed: int,
+    files: list[Path],
+    cuts: list[Path],
+    prompts: Path,
+    rejects: Rejects | None = None,
 ) -> tuple[list[str], list[str]]:
     """Return (train, valid): normalised documents of about `settings.judge_words` words in all.
 
@@ -42,12 +49,13 @@ def judge_documents(
     train split of `cuts`, else the world's grammar with a random stream of its own. Some documents are left out. On the
     world these are documents with a sentence of a prompt's story. In natural text these are documents that share RUN
     consecutive words with a prompt of `prompts` (tables.PROMPTS) or contain its whole true continuation. Equal texts
-    are in the same part. Raise UserError naming a file that cannot be read, or if there is too little text for both
-    parts.
+    are in the same part. `rejects` gets each sentence of a file that cannot be spelt, which is left out. Raise
+    UserError naming a file that cannot be read, or if there is too little text for both parts.
     """
+    rejects = rejects or Rejects()
     table = read_table(prompts, PROMPTS, columns=["id", "part", "text"])
     if files:
-        source = _without(_in_turn([_file_documents(path) for path in files]), table.to_pylist())
+        source = _without(_in_turn([_file_documents(path, rejects) for path in files]), table.to_pylist())
     elif cuts:
         say("judge: its text is the transcripts of the train split, on which the rungs are trained too; see judge_text")
         source = _without(_transcripts(cuts, seed), table.to_pylist())
@@ -64,9 +72,10 @@ def judge_documents(
     order = hash_order(sorted(set(documents)), seed, "judge", name=str)
     if len(order) < 2:
         where = ", ".join(map(str, files or cuts)) or "the world"
+        left_out = f" (left out: {len(rejects.rows)}, the first is {rejects.rows[0]})" if rejects.rows else ""
         raise UserError(
-            f"continuation.judge_text: {len(order)} documents in {where} are too few to train and validate a judge; "
-            "name longer text files, or raise continuation.judge_words"
+            f"continuation.judge_text: {len(order)} documents in {where}{left_out} are too few to train and validate a "
+            "judge; name longer text files, or raise continuation.judge_words"
         )
     valid = set(order[: max(1, round(VALID * len(order)))])
     return [t for t in documents if t not in valid], [t for t in documents if t in valid]
@@ -82,6 +91,8 @@ def write_judge_text(
 ) -> None:
     """Write the training text of the run's own judge: a folder with train.txt and valid.txt, a document per line.
 
+    With `files`, rejected.jsonl beside them lists what cannot be read or spelt, each with its reason.
+
     Args:
         prompts_file: continuation/prompts.parquet, whose text is left out
         out: folder continuation/judge_text to write
@@ -90,11 +101,16 @@ def write_judge_text(
             comes from the world's grammar.
         seed: the run's seed
     """
-    parts = judge_documents(continuation, seed, files, cuts, prompts_file)
+    rejects = Rejects()
+    parts = judge_documents(continuation, seed, files, cuts, prompts_file, rejects)
     with atomic_folder(out) as folder:
+        if files:
+            write_jsonl(folder / "rejected.jsonl", rejects.rows)
         for name, texts in zip(("train", "valid"), parts):
             (folder / f"{name}.txt").write_text("".join(f"{text}\n" for text in texts))
     train, valid = (sum(len(t.split()) for t in texts) for texts in parts)
+    if rejects.rows:
+        say(f"judge: {len(rejects.rows):,} sentences are left out ({out}/rejected.jsonl); the first: {rejects.rows[0]}")
     say(f"judge: {train:,} words of text to train on, {valid:,} to validate")
 
 
@@ -127,28 +143,50 @@ def _in_turn(sources: list[Iterator[str]]) -> Iterator[str]:
         yield from (text for text in texts if text is not None)
 
 
-def _paragraphs(path: Path) -> Iterator[str]:
-    """Yield the blocks between blank lines. Raise UserError naming the file if it cannot be read."""
+def _paragraphs(path: Path, rejects: Rejects) -> Iterator[tuple[int, str]]:
+    """Yield the blocks between blank lines, and the line at which each begins; reject those that are not UTF-8.
+
+    Raise UserError naming the file if it cannot be read.
+    """
     if not path.name.lower().endswith(SUFFIXES):
         raise UserError(f"continuation.judge_text: {path} is not plain text; name files {' or '.join(SUFFIXES)}")
     try:
-        opener = gzip.open if path.name.lower().endswith(".gz") else open
-        with opener(path, "rt", encoding="utf-8-sig", errors="replace") as handle:
-            for filled, lines in groupby(handle, key=lambda line: bool(line.strip())):
-                if filled:
-                    yield " ".join(line.strip() for line in lines)
+        for filled, group in groupby(text_lines(path), key=lambda line: bool(line.text.strip())):
+            if not filled:
+                continue
+            lines = list(group)
+            bad = next((line for line in lines if line.problem), None)
+            if bad:
+                rejects.add(f"{path.name}:{bad.number}", bad.problem, path)
+            else:
+                yield lines[0].number, " ".join(line.text.strip() for line in lines)
     except FileNotFoundError:
         raise UserError(f"continuation.judge_text: {path}: no such file") from None
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise UserError(f"continuation.judge_text: {path} is not readable as text ({error})") from None
 
 
-def _file_documents(path: Path) -> Iterator[str]:
+def _sentences(paragraph: str, place: str, path: Path, rejects: Rejects) -> Iterator[str]:
+    """Yield the words of each sentence; a sentence that cannot be spelt is rejected.
+
+    A paragraph is spelt out before it is divided, since "10s. 6d." is one amount.
+    """
+    try:
+        yield from map(letters, _SENTENCE.split(spell_out(paragraph)))
+    except TextError:
+        for sentence in _SENTENCE.split(paragraph):
+            try:
+                yield normalise(sentence)
+            except TextError as error:
+                rejects.add(place, str(error), path)
+
+
+def _file_documents(path: Path, rejects: Rejects) -> Iterator[str]:
     """Yield normalised documents of USUAL to LONGEST words, as far as the paragraphs allow it."""
     held: list[str] = []
-    for paragraph in _paragraphs(path):
-        for sentence in _SENTENCE.split(paragraph):
-            words = normalise(sentence).split()
+    for number, paragraph in _paragraphs(path, rejects):
+        for sentence in _sentences(paragraph, f"{path.name}:{number}", path, rejects):
+            words = sentence.split()
             if held and len(held) + len(words) > LONGEST:
                 yield " ".join(held)
                 held = []

@@ -30,7 +30,7 @@ def judge_spelling(text: str, normalise: Normalise) -> str:
     """Return text as the run's judge reads it, in training and in judging.
 
     The text goes through the ASR's normaliser and is then spelt in a-z and apostrophes, because Whisper's normaliser
-    writes numbers as digits, which the judge's alphabet lacks.
+    writes numbers as digits, which the judge's alphabet lacks. Raise TextError if it cannot be spelt.
     """
     return spell_out(normalise(text))
 

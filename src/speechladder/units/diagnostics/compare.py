@@ -13,11 +13,12 @@ from speechladder.alignment.base import AlignmentError
 from speechladder.alignment.frames import frame_labels
 from speechladder.alignment.pocketsphinx import UtteranceAligner
 from speechladder.corpora.phones import strip_stress
-from speechladder.corpora.text import normalise
+from speechladder.corpora.text import TextError, normalise
 from speechladder.io.audio import AudioError, frame_count, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_json
 from speechladder.io.progress import progress
+from speechladder.io.text import text_lines
 from speechladder.settings import Units
 from speechladder.units.assign import assign
 from speechladder.units.diagnostics.quality import joint_counts, purities
@@ -39,14 +40,17 @@ def natural_speech(folder: Path) -> tuple[Labelled, list[str]]:
     transcripts = sorted(folder.rglob("*.trans.txt"))
     if not transcripts:
         raise UserError(f"{folder}: no *.trans.txt below it; name a folder in LibriSpeech layout")
-    rows = [(path, *line.split(" ", 1)) for path in transcripts for line in path.read_text().splitlines() if line]
+    rows = [(path, line) for path in transcripts for line in text_lines(path) if line.text.strip()]
     with progress("align", len(rows), "utterances/s") as meter:
-        for path, name, text in rows:
+        for path, line in rows:
             meter.advance(1)
+            name, _, text = line.text.partition(" ")
             try:
+                if line.problem:
+                    raise TextError(line.problem)
                 samples = read_audio(path.parent / f"{name}.flac")
                 phones = aligner.align(samples, normalise(text))[1]
-            except (AudioError, AlignmentError) as error:
+            except (AudioError, AlignmentError, TextError) as error:
                 rejected.append(f"{name}: {error}")
                 continue
             out.append((samples, frame_labels(phones, frame_count(len(samples)))))
