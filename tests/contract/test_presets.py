@@ -53,7 +53,7 @@ OPEN = {
 }
 # settings of units that change speed or memory alone, or are read for units that are not the paper's
 NO_OTHER_RESULT = {"workers", "compile", "sample_gigabytes", "path", "items_path", "rate", "repeat", "s3prl_python"}
-NO_OTHER_RESULT |= {"segment_penalty", "label_minutes"}
+NO_OTHER_RESULT |= {"segment_penalty", "label_minutes", "num_codebooks", "codebook_order"}
 STATED = {
     "units": {"encoder": "facebook/hubert-large-ll60k", "clusters": 2048},
     "tokens": {"text_vocab": 2048, "phone_vocab": 2048},
