@@ -88,7 +88,7 @@ else:
             version=version("build_corpus"),
             roots=roots(S),
             options=inputs.options("build_corpus"),
-            audio=inputs.audio_digest,
+            speech=inputs.speech_digest,
         shell:
             'python "$SCRIPTS"/build_corpus.py --shard {wildcards.shard} --cuts {output.cuts} --roots {params.roots:q}'
             " --rejected {output.rejected} {params.options} 2>&1 | tee {log}"

@@ -70,7 +70,7 @@ STAGES: dict[str, Stage] = {
     "index_archive": Stage("unpack", inputs={"corpus": ("archives", "unpack")}),
     "build_corpus": Stage(
         "corpus",
-        version=_CORPUS,
+        version=3,
         options=_SEED
         | {
             "corpus": (

@@ -12,8 +12,9 @@ from typing import Any
 
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.corpora import world
-from speechladder.corpora.local import audio_digest, transcript_files
+from speechladder.corpora.folders import speech_digest
 from speechladder.io.errors import UserError
+from speechladder.io.files import is_left_alone
 from speechladder.io.hashing import files_sha256
 from speechladder.settings import DIMENSIONS, Settings, at, version, where
 from speechladder.settings.units import encoder_folder
@@ -152,18 +153,13 @@ class Inputs:
         return tars(self.settings)[wildcards.archive]
 
     def corpus_speech(self, wildcards: Any) -> list[str]:
-        """The transcripts of a local corpus, whose change makes the cuts again, or LibriSpeech's unpacked folders."""
-        corpus = self.settings.corpus
-        return (
-            list(map(str, transcript_files(Path(corpus.path))))
-            if corpus.name == "local"
-            else audio_inputs(self.settings)
-        )
+        """LibriSpeech's unpacked folders."""
+        return [] if self.settings.corpus.name == "local" else audio_inputs(self.settings)
 
-    def audio_digest(self, wildcards: Any) -> str:
-        """A digest of a local corpus's audio files, which are too many to be inputs."""
+    def speech_digest(self, wildcards: Any) -> str:
+        """A digest of a local corpus's audio and transcripts, which are too many to be inputs."""
         corpus = self.settings.corpus
-        return _audio_digest(corpus.path) if corpus.name == "local" else ""
+        return _speech_digest(corpus.path) if corpus.name == "local" else ""
 
     def mfa_file(self, field: str) -> Found:
         """A model of MFA if the configuration names a download, or a file (`checked` made its path absolute)."""
@@ -322,12 +318,13 @@ def on_disk(model: str) -> list[str]:
 
 
 def _files(folder: Path, *patterns: str) -> list[str]:
-    return sorted(str(path) for name in patterns for path in folder.glob(name)) if folder.is_dir() else []
+    found = (path for name in patterns for path in folder.glob(name) if not is_left_alone(path.name))
+    return sorted(map(str, found)) if folder.is_dir() else []
 
 
 @functools.cache
-def _audio_digest(folder: str) -> str:
-    return audio_digest(Path(folder))
+def _speech_digest(folder: str) -> str:
+    return speech_digest(Path(folder))
 
 
 @functools.cache
