@@ -1,5 +1,5 @@
 # Utterances: generated and spoken (world), or speech that is read in place or spoken again, and a list of what is left out.
-from speechladder.workflow.sources import INDEX, place, roots, tars
+from speechladder.workflow.sources import INDEX, place, tars
 
 LIBRIHEAVY = S.corpus.name == "libriheavy"
 # Where the cuts of recordings are: beside the others, if the synthesizer speaks them again.
@@ -62,7 +62,7 @@ elif LIBRIHEAVY:
             ENV
         params:
             version=version("build_corpus"),
-            roots=roots(S),
+            roots=inputs.corpus_roots,
             tars=list(tars(S).values()),
             options=inputs.options("build_corpus"),
         shell:
@@ -86,7 +86,7 @@ else:
             ENV
         params:
             version=version("build_corpus"),
-            roots=roots(S),
+            roots=inputs.corpus_roots,
             options=inputs.options("build_corpus"),
             speech=inputs.speech_digest,
         shell:

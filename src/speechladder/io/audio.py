@@ -152,11 +152,11 @@ def read_audio(
         wanted = info.samples - first if duration is None else round(duration * info.rate)
         if first >= info.samples or wanted <= 0:
             raise AudioError("no samples in the window")
-        samples = _decoded(source, file, info, first, wanted)
-        if problem := _structure_problem(source, file, (first + wanted) / info.rate) or _problem(
-            samples, first, info.rate
-        ):
+        if problem := _structure_problem(source, file, (first + wanted) / info.rate):
             raise AudioError(problem)
+        samples = _decoded(source, file, info, first, wanted)
+    if problem := _problem(samples, first, info.rate):
+        raise AudioError(problem)
     mono = samples.mean(axis=1)
     if not silent and is_silent(mono):
         cancelled = len(samples.T) > 1 and not is_silent(samples)

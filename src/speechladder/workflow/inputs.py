@@ -6,7 +6,7 @@ Snakemake; a method that takes `input` too is a function for `params`.
 
 import functools
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from speechladder.io.hashing import files_sha256
 from speechladder.settings import DIMENSIONS, Settings, at, version, where
 from speechladder.settings.units import encoder_folder
 from speechladder.units.encoders.s3prl_environment import split_encoder
+from speechladder.workflow.paths import as_input
 from speechladder.workflow.rungs import needs_vocoder, reads_confusions, reads_units
-from speechladder.workflow.sources import audio_inputs, content, place, readable, tars, unpacked
+from speechladder.workflow.sources import audio_inputs, content, place, readable, roots, tars, unpacked
 from speechladder.workflow.unread import read_options
 
 Found = str | list[str]
@@ -38,6 +39,12 @@ def flags(*names: str) -> Callable[..., str]:
         )
 
     return words
+
+
+def exported(values: Mapping[str, object]) -> str:
+    """NAME=VALUE of each variable, quoted for a shell, for Snakemake's shell.prefix, in which braces are doubled."""
+    words = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in values.items())
+    return words.replace("{", "{{").replace("}", "}}")
 
 
 def _paths(value: Any) -> list[str]:
@@ -155,6 +162,10 @@ class Inputs:
     def corpus_speech(self, wildcards: Any) -> list[str]:
         """LibriSpeech's unpacked folders."""
         return [] if self.settings.corpus.name == "local" else audio_inputs(self.settings)
+
+    def corpus_roots(self, wildcards: Any) -> list[str]:
+        """The folders with unpacked audio, by a function, since in other params braces are wildcards."""
+        return roots(self.settings)
 
     def speech_digest(self, wildcards: Any) -> str:
         """A digest of a local corpus's audio and transcripts, which are too many to be inputs."""
@@ -338,4 +349,5 @@ def _recordings(files: tuple[str, ...]) -> list[str]:
     from speechladder.benchmarks.pairs import read_pairs
 
     pairs = [pair for path in files for pair in read_pairs(path)[0]]
-    return sorted({audio for p in pairs for audio in (p.good_audio, p.bad_audio) if audio})
+    audio = {audio for pair in pairs for audio in (pair.good_audio, pair.bad_audio) if audio}
+    return sorted(as_input(path, "a recording of a pairs file") for path in audio)

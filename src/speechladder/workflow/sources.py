@@ -17,6 +17,7 @@ from speechladder.fetch.transfer import safe_url
 from speechladder.io.errors import UserError, suggestion
 from speechladder.io.files import is_left_alone
 from speechladder.settings import CORPORA, Download, Settings
+from speechladder.workflow.paths import as_input
 
 LINKS, UNPACKED, INDEX = "results/downloads", "results/unpacked", "results/corpus/index"
 TAR, ZIP = ".tar", ".zip"
@@ -48,7 +49,7 @@ def place(settings: Settings, name: str, field: str) -> str:
         if found:
             return str(found)
     if source and source.exists():
-        return str(source)
+        return as_input(str(source), "corpus.source")
     if name in settings.downloads.files:
         return f"{LINKS}/{name}"
     hint = suggestion(name, settings.downloads.files, 0.5)
