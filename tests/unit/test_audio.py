@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechladder.benchmarks.items import _recording
 from speechladder.io.audio import AudioError, audio_info, can_decode, encode_flac, member_path, read_audio
 from speechladder.units.decode import Job, read_wave
 
@@ -123,6 +124,19 @@ def test_damage_in_the_middle_and_a_missing_end_are_found(form, subtype):
     assert re.match("damaged|truncated", _reason(whole[:middle] + whole[middle + 3000 :]))
 
 
+def test_headers_that_are_wrong_otherwise():
+    wav = bytearray(_sound())
+    wav[40:44] = struct.pack(
+        "<I", len(wav) - 8
+    )  # the size of the file but for 8 bytes, in place of that of the samples
+    assert audio_info(bytes(wav)) == (len(NOISE), RATE, 1, len(NOISE))
+    for channels in (0, 5000):
+        wav[22:24] = struct.pack("<H", channels)
+        assert _reason(bytes(wav)).startswith("unreadable audio: ")
+    seven = _sound(np.stack([TONE] * 7, axis=1))
+    np.testing.assert_allclose(read_audio(seven), TONE, atol=1e-4)
+
+
 def test_tags_around_an_mp3_are_no_damage():
     mp3 = _sound(form="MP3", subtype="MPEG_LAYER_III")
     tag = b"ID3\x04\0\0\0\0\x02\x01" + bytes(257)
@@ -165,6 +179,14 @@ def test_silence_is_let_through_in_what_the_run_made_itself(tmp_path):
     (tmp_path / "x.flac").write_bytes(silence)
     assert read_wave(Job("a", "s", str(tmp_path / "x.flac"), 1.0)) == "silent"
     assert not isinstance(read_wave(Job("a", "s", silence, 1.0)), str)
+
+
+def test_a_bad_file_is_a_reason_before_an_encoder_or_a_pair_gets_it(tmp_path):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(_sound(_changed(20_000, np.nan), subtype="FLOAT"))
+    assert read_wave(Job("a", "s", str(bad), 4.0, windowed=True)) == "not finite: nan at 1.25 s (1 of 64,000 samples)"
+    with pytest.raises(AudioError, match=r"not finite: nan at 1\.25 s .* \(.*bad\.wav\)"):
+        _recording(bad)
 
 
 def test_nothing_else_opens_a_sound_file(root):

@@ -120,7 +120,8 @@ def _info(source: str | Path | bytes, file: soundfile.SoundFile) -> AudioInfo:
     if file.format in _HEADED:  # libsndfile silently takes a truncated file for a shorter one
         with _stream(source) as stream:
             share = promised_share(stream)
-        samples = held if (share - 1) * held < 1 else round(share * held)
+        # some programs count the header among the samples
+        samples = held if (share - 1) * held < file.samplerate / 100 else round(share * held)
         if not held and not share:
             raise AudioError("zero-length audio: its header promises none, though bytes follow; convert it again")
     if not held:
