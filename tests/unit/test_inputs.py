@@ -7,7 +7,8 @@ import pytest
 from speechladder.io.errors import UserError
 from speechladder.settings import load, version
 from speechladder.workflow import inputs
-from speechladder.workflow.inputs import Inputs, flags
+from speechladder.workflow.inputs import Inputs, exported, flags
+from speechladder.workflow.paths import as_input, check_inputs
 
 
 def job(**wildcards: str) -> SimpleNamespace:
@@ -94,3 +95,30 @@ def test_the_encoder_is_known_by_its_content(root, tmp_path):
         assert digest(tmp_path / "b") != found
         (tmp_path / "b" / name).write_text(name)
     assert digest("OWNER/NAME") == ""
+
+
+LOCAL = {"corpus": {"name": "local", "path": "."}}
+
+
+@pytest.mark.parametrize("name", ["my {v2}", "{ v }", "{v2,\\d+}", "a <v2>"])
+def test_a_path_that_snakemake_would_take_for_its_own_is_refused_before_any_job(tmp_path, name):
+    folder = str(tmp_path / name / "tg")
+    with pytest.raises(UserError, match=r"alignment\.textgrids: .*tg: Snakemake takes .* rename the folder"):
+        check_inputs(load({**LOCAL, "alignment": {"aligner": "textgrids", "textgrids": folder}}), tmp_path)
+    with pytest.raises(UserError, match=r"continuation\.judge_text: "):
+        check_inputs(load({"continuation": {"judge_text": [str(tmp_path / "x"), f"{folder}/y"]}}), tmp_path)
+    with pytest.raises(UserError, match=r"the folder of the checkout: "):
+        check_inputs(load({}), tmp_path / name)
+    natural = {"corpus": {"name": "librispeech", "source": str(tmp_path / name)}, "alignment": {"aligner": "mfa"}}
+    found = Inputs(load(natural), tmp_path)
+    (tmp_path / name / "train-clean-100").mkdir(parents=True)
+    assert found.corpus_roots(job()) == [str(tmp_path / name)]  # of params, which are no inputs
+
+
+def test_other_names_are_taken_as_they_are():
+    for path in ("/a b/it's", '/"q"/50%', "/a,b/{}", "/a<B>/<1>", "/ü/日本", "/{a"):
+        assert as_input(path, "x") == path
+
+
+def test_braces_are_doubled_for_snakemakes_prefix():
+    assert exported({"A": "/my {v2}/bin", "B": 1}).format() == "A='/my {v2}/bin' B=1"

@@ -8,7 +8,8 @@ import pytest
 import soundfile
 
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.corpora.local import audio_digest, build_local_shard, scan_folder, transcript_files
+from speechladder.corpora.folders import speech_digest, speech_files
+from speechladder.corpora.local import build_local_shard, scan_folder
 from speechladder.io.audio import AudioError
 from speechladder.io.errors import UserError
 from speechladder.settings import Corpus
@@ -68,9 +69,10 @@ def corpus(tmp_path: Path) -> Path:
 
 def test_each_bad_utterance_has_its_reason(corpus, tmp_path):
     cuts, rejected = _build(corpus, tmp_path / "out")
-    assert {c.id for c in cuts} == {"good", "odd, id", "odd, id two", "stereo", "narrow", "cut off"}
+    assert {c.id for c in cuts} == {
+        *("19/198/good", "26/495/good", "odd, id", "odd, id two", "stereo", "narrow", "cut off")
+    }
     assert {i: r.split(":")[0].split(",")[0] for i, r in rejected.items()} == {
-        "good": "duplicate id",
         "empty": "empty transcript",
         "silent text": "empty transcript",
         "lost": "no transcript",
@@ -147,7 +149,7 @@ def test_linked_speakers_are_read_and_a_circle_of_links_ends(tmp_path):
     assert [(e.id, e.speaker) for e in scan_folder(root)[0]] == [(f"a-{n}", "s1") for n in range(4)] + [
         (f"b-{n}", "s2") for n in range(4)
     ]
-    assert [p.name for p in transcript_files(root)] == ["a.trans.txt", "b.trans.txt"]
+    assert [p.name for p in speech_files(root) if p.suffix == ".txt"] == ["a.trans.txt", "b.trans.txt"]
 
 
 def test_a_corpus_without_training_speech_is_refused(tmp_path):
@@ -167,11 +169,11 @@ def test_lines_without_audio_are_listed_and_not_counted(tmp_path):
 
 def test_the_digest_of_the_audio_changes_with_a_file(tmp_path):
     _speaker(tmp_path / "s" / "c", "a")
-    states = [audio_digest(tmp_path), audio_digest(tmp_path)]
+    states = [speech_digest(tmp_path), speech_digest(tmp_path)]
     _tone(tmp_path / "s" / "c" / "a-1.flac", 0.5)
-    states.append(audio_digest(tmp_path))
+    states.append(speech_digest(tmp_path))
     (tmp_path / "s" / "c" / "a-1.flac").rename(tmp_path / "s" / "c" / "a-9.flac")
-    states.append(audio_digest(tmp_path))
+    states.append(speech_digest(tmp_path))
     assert states[0] == states[1]
     assert len(set(states)) == 3
 

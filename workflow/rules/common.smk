@@ -1,6 +1,5 @@
 # What all rules share: the checked settings, the environment of the jobs, and inputs that many rules read.
 import os
-import shlex
 
 from snakemake_logger_plugin_speechladder import announce
 from speechladder.fetch.download import downloads_folder
@@ -16,7 +15,7 @@ from speechladder.workflow.caches import RUN, caches
 from speechladder.workflow.config import checked
 from speechladder.workflow.rungs import silent_rungs, spoken_rungs
 from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
-from speechladder.workflow.inputs import Inputs, flags
+from speechladder.workflow.inputs import Inputs, exported, flags
 from speechladder.workflow.lock import unlock
 from speechladder.workflow.sources import audio_inputs
 from speechladder.workflow.start import start
@@ -93,9 +92,7 @@ os.environ.update(caches(RUN.resolve(), downloads_folder(S.downloads).resolve())
 # until the stage has ended, because SLURM kills the rest of a job whose shell is gone, and a training still writes its checkpoint.
 shell.prefix(
     'set -euo pipefail; trap : TERM; tee() (trap "" TERM; exec tee "$@"); '
-    f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" '
-    + " ".join(f"{name}={shlex.quote(str(value))}" for name, value in EXPORTS.items())
-    + "; "
+    f'export {exported({"PATH": Path(sys.executable).parent})}:"$PATH" {exported(EXPORTS)}; '
 )
 
 

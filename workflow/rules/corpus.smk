@@ -1,5 +1,5 @@
 # Utterances: generated and spoken (world), or speech that is read in place or spoken again, and a list of what is left out.
-from speechladder.workflow.sources import INDEX, place, roots, tars
+from speechladder.workflow.sources import INDEX, place, tars
 
 LIBRIHEAVY = S.corpus.name == "libriheavy"
 # Where the cuts of recordings are: beside the others, if the synthesizer speaks them again.
@@ -62,7 +62,7 @@ elif LIBRIHEAVY:
             ENV
         params:
             version=version("build_corpus"),
-            roots=roots(S),
+            roots=inputs.corpus_roots,
             tars=list(tars(S).values()),
             options=inputs.options("build_corpus"),
         shell:
@@ -86,9 +86,9 @@ else:
             ENV
         params:
             version=version("build_corpus"),
-            roots=roots(S),
+            roots=inputs.corpus_roots,
             options=inputs.options("build_corpus"),
-            audio=inputs.audio_digest,
+            speech=inputs.speech_digest,
         shell:
             'python "$SCRIPTS"/build_corpus.py --shard {wildcards.shard} --cuts {output.cuts} --roots {params.roots:q}'
             " --rejected {output.rejected} {params.options} 2>&1 | tee {log}"

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import soundfile
 
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.cuts import Cut
-from speechladder.io.audio import AudioError
+from speechladder.io.audio import AudioError, audio_info, is_silent
 from speechladder.io.progress import no_progress
 from speechladder.io.spans import Span
 
-MIN_PEAK = 1e-3  # -60 dB of full scale, 33 steps of 16 bit: quieter audio holds no speech to align
 SHORTEST = 0.02  # seconds of the shortest phone, so that each phone has a frame at 50 Hz
 
 
@@ -81,10 +79,10 @@ def _whole_file(cut: Cut) -> str | None:
     if not whole or cut.sampling_rate != SAMPLE_RATE or not Path(cut.path).is_file():
         return None
     try:
-        info = soundfile.info(cut.path)
-    except (soundfile.LibsndfileError, OSError, RuntimeError):
+        info = audio_info(cut.path)
+    except AudioError:
         return None  # the reason is found when the file is read
-    return cut.path if (info.channels, info.samplerate, info.frames) == (1, SAMPLE_RATE, cut.num_samples) else None
+    return cut.path if info == (cut.num_samples, SAMPLE_RATE, 1, cut.num_samples) else None
 
 
 def audible_samples(request: Request) -> np.ndarray:
@@ -93,7 +91,7 @@ def audible_samples(request: Request) -> np.ndarray:
     Raises AudioError if they cannot be read, AlignmentError if they are silent or the text is empty.
     """
     samples = request.samples()
-    if np.abs(samples).max(initial=0.0) < MIN_PEAK:
+    if is_silent(samples):
         raise AlignmentError("silent")
     if not request.text.split():
         raise AlignmentError("empty text")

@@ -17,7 +17,7 @@ from speechladder.corpora.text import TextError, normalise
 from speechladder.io.audio import AudioError, read_audio
 from speechladder.io.columns import SpanColumn
 from speechladder.io.errors import UserError
-from speechladder.io.files import read_jsonl, write_json
+from speechladder.io.files import is_left_alone, read_jsonl, write_json
 from speechladder.io.progress import progress
 from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT, read_table
@@ -249,7 +249,7 @@ def compare_textgrids(
         if not text.is_file():
             raise UserError(f"{text}: no such file")
         lines = {row.text.partition("|")[0]: row for row in text_lines(text) if "|" in row.text}
-    files = sorted(textgrids.glob(pattern))
+    files = sorted(path for path in textgrids.glob(pattern) if not is_left_alone(path.name))
     if not files:
         raise UserError(f"{textgrids}: no {pattern} in it")
     pairs, reasons = [], {}

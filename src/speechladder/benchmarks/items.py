@@ -21,7 +21,7 @@ from speechladder.benchmarks.tasks.task import BOUND
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.speak import Voice, speak, voices
 from speechladder.corpora.text import normalise
-from speechladder.io.audio import encode_flac, read_audio
+from speechladder.io.audio import AudioError, encode_flac, read_audio
 from speechladder.io.columns import growing_table
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_json
@@ -178,7 +178,7 @@ def _voiced(
 
     if pair.good_audio and pair.bad_audio:
         recordings = ((True, pair.good_audio), (False, pair.bad_audio))
-        yield tuple(half(correct, GIVEN, read=partial(read_audio, Path(audio))) for correct, audio in recordings)
+        yield tuple(half(correct, GIVEN, read=partial(_recording, Path(audio))) for correct, audio in recordings)
         return
     for voice in voices_of(number, count, pool):
         draw = stable_hash(seed, "item", pair.two or pair.id, voice.name) % 2**31
@@ -186,6 +186,14 @@ def _voiced(
         way, say = ("speak", speaker.synthesize) if speaker.truth else ("read", _wave)
         texts = ((True, pair.good), (False, pair.bad))
         yield tuple(half(correct, voice.name, **{way: partial(say, text, styled, draw)}) for correct, text in texts)
+
+
+def _recording(path: Path) -> np.ndarray:
+    """A recording of a pairs file, (n,) float32 at 16 kHz; raises AudioError that names the file."""
+    try:
+        return read_audio(path)
+    except AudioError as error:
+        raise AudioError(f"{error} ({path})") from None
 
 
 def _wave(text: str, voice: Voice, seed: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from speechladder.benchmarks.official import OfficialPair, id_part, read_member,
 from speechladder.benchmarks.spoken import Half, Stimuli, VoicedPair
 from speechladder.corpora.text import text_problem
 from speechladder.fetch.archives import Store
+from speechladder.fetch.members import rejects_summary
 from speechladder.io.errors import UserError
 from speechladder.io.rejects import Rejects
 from speechladder.io.text import encoding_problem
@@ -82,8 +83,8 @@ def folder_of(store: Store, part: str, split: str, where: str) -> str:
     if not found:
         there = ", ".join(sorted({"/".join(n.split("/")[-3:-1]) for n in tables})) or "none"
         raise UserError(
-            f"{where}: no {part}/{split}/gold.csv (gold tables: {there}); set benchmarks.slm21 to sLM21 as zerospeech "
-            "publishes it, and benchmarks.slm21_splits to splits that it holds"
+            f"{where}: no {part}/{split}/gold.csv (gold tables: {there}{rejects_summary(store.rejects)}); set "
+            "benchmarks.slm21 to sLM21 as zerospeech publishes it, and benchmarks.slm21_splits to splits that it holds"
         )
     return found[0].removesuffix("gold.csv")
 

@@ -20,6 +20,7 @@ from speechladder.benchmarks.spoken import GIVEN, Half, Stimuli
 from speechladder.benchmarks.table_files import BadRow, table_rows
 from speechladder.corpora.text import EMPTY, text_problem
 from speechladder.fetch.archives import Store, open_store
+from speechladder.fetch.members import rejects_summary
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_jsonl
 from speechladder.io.rejects import Rejects
@@ -42,13 +43,14 @@ def recordings(store: Store, where: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for member in sorted(store.names()):
         path = PurePosixPath(member)
-        if path.suffix.lower() in AUDIO and not path.name.startswith("._"):
+        if path.suffix.lower() in AUDIO:
             if path.stem in found:
                 raise UserError(f"{where}: {found[path.stem]} and {member} have the same name; remove one of them")
             found[path.stem] = member
     if not found:
         raise UserError(
-            f"{where}: no {' or '.join(AUDIO)} in it; set benchmarks.storycloze to Topic-StoryCloze's audio"
+            f"{where}: no {' or '.join(AUDIO)} in it{rejects_summary(store.rejects)}; set benchmarks.storycloze to "
+            "Topic-StoryCloze's audio"
         )
     return dict(sorted(found.items()))
 

@@ -140,7 +140,7 @@ def _read_continuations(tokens: Path, kind: str) -> list[Row]:
 
 def _read_prompt_audio(prompts: Path | str, row: Row) -> np.ndarray:
     try:
-        return read_audio(row["audio"] or b"")
+        return read_audio(row["audio"] or b"", silent=True)
     except AudioError as error:
         raise UserError(f"{prompts}, prompt {row['id']!r}: {error}; delete it and run again") from None
 

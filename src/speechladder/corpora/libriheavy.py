@@ -9,9 +9,9 @@ from typing import Any
 
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.filters import length_problem, words_or_problem
-from speechladder.corpora.local import AUDIO
+from speechladder.corpora.folders import AUDIO
 from speechladder.corpora.manifest import Record, read_records
-from speechladder.io.audio import AudioError, audio_info, member_path, read_audio
+from speechladder.io.audio import AudioError, audio_info, can_decode, member_path
 from speechladder.io.files import read_jsonl, write_jsonl
 from speechladder.io.progress import progress
 from speechladder.io.tables import INDEX, read_table
@@ -88,11 +88,7 @@ class _Audio:
 
     def _decodes(self, end: float) -> bool:
         start = max(0.0, end - _END)
-        try:
-            read_audio(self.path, start, end - start)
-        except AudioError:
-            return False
-        return True
+        return can_decode(self.path, start, end - start)
 
 
 class _Shard:
@@ -155,12 +151,10 @@ class _Shard:
         if path is None:
             return _Audio("", problem=f"missing recording: not in {self._recordings}")
         try:
-            samples, rate = audio_info(path)
+            info = audio_info(path)
         except AudioError as error:
             return _Audio(path, problem=str(error))
-        if samples <= 0:
-            return _Audio(path, problem="zero-length audio")
-        audio = _Audio(path, rate, samples)
+        audio = _Audio(path, info.rate, info.samples)
         if audio.rate != record.sampling_rate:
             audio.problem = f"sampling rate: {audio.rate} Hz, the manifest says {record.sampling_rate}"
         elif abs(audio.samples - record.num_samples) > TOLERANCE * audio.rate:

@@ -1,62 +1,39 @@
 """Folders in LibriSpeech layout (`speaker/chapter/*.flac` with `*.trans.txt`), LibriSpeech itself included.
 
-The audio is read in place.
+The level of chapters may be missing. The audio is read in place.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.corpora.draw import SpeakerDraw, hash_order
 from speechladder.corpora.filters import length_problem
+from speechladder.corpora.folders import (
+    AUDIO,
+    TRANSCRIPT,
+    Entry,
+    found_instead,
+    one_path_each,
+    speaker_of,
+    speech_files,
+    split_and_place,
+    unique_ids,
+    usable,
+)
 from speechladder.corpora.text import TextError, normalise
 from speechladder.io.audio import AudioError, audio_info
 from speechladder.io.errors import UserError
-from speechladder.io.files import files_below
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.io.rejects import Rejects
 from speechladder.io.text import text_lines
 from speechladder.settings import Corpus
 
-AUDIO = (".flac", ".wav")
-_NAMED = {"train": "train", "dev": "valid", "valid": "valid", "test": "test"}
-_SPLIT = re.compile(r"(train|dev|valid|test)([-_].*)?", re.IGNORECASE)  # a folder of a speaker 'Devon' names no split
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An audio file and its transcript line; `text` is None if there is no line that can be read."""
-
-    id: str
-    path: Path
-    speaker: str
-    text: str | None
-    split: str | None  # as a folder's name states it (train-clean-100, dev-other, ...), else None
-    problem: str = "no transcript"  # why there is no text
-
-
-def transcript_files(root: Path) -> list[Path]:
-    """The *.trans.txt files below `root`, sorted."""
-    return [path for path in files_below(root) if path.name.endswith(".trans.txt")]
-
-
-def audio_digest(root: Path) -> str:
-    """A digest of the path, size and modification time of every audio file below `root`: any change alters it."""
-    files = [(p.relative_to(root).as_posix(), p.stat()) for p in files_below(root) if _is_audio(p)]
-    return f"{stable_hash(*(x for name, at in files for x in (name, at.st_size, at.st_mtime_ns))):016x}"
-
-
-def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in AUDIO and path.is_file()
-
-
-def _named_split(parts: tuple[str, ...]) -> str | None:
-    return next((_NAMED[found[1].lower()] for part in parts if (found := _SPLIT.fullmatch(part))), None)
+_BLANK = re.compile(r"[ \t]")
 
 
 class _Unreadable(str):
@@ -69,15 +46,16 @@ def _transcripts(path: Path, stems: set[str], rejects: Rejects) -> dict[str, str
     An id may contain spaces or commas. So the longest name in `stems` with which the line begins is the id.
     """
     out: dict[str, str] = {}
+    longest = max(map(len, stems), default=0)
     for number, line, problem in text_lines(path):
         if not line.strip():
             continue
-        fits = [stem for stem in stems if line == stem or (line.startswith(stem) and line[len(stem)].isspace())]
-        if not fits:
+        # What precedes a blank is looked up: to compare each line with each name would take the square of the time.
+        ends = [found.start() for found in _BLANK.finditer(line, 0, longest + 1)]
+        stem = next((line[:end] for end in (len(line), *reversed(ends)) if line[:end] in stems), None)
+        if stem is None:
             rejects.mention(line.split()[0], "transcript line without an audio file", f"{path}:{number}")
-            continue
-        stem = max(fits, key=len)
-        if stem in out:
+        elif stem in out:
             rejects.mention(stem, "duplicate transcript line; the first is used", f"{path}:{number}")
         elif problem:
             out[stem] = _Unreadable(f"{problem} ({path}, line {number})")
@@ -87,38 +65,42 @@ def _transcripts(path: Path, stems: set[str], rejects: Rejects) -> dict[str, str
 
 
 def scan_folder(root: Path, field: str = "corpus.path", own_name: bool = False) -> tuple[list[Entry], Rejects]:
-    """Every audio file below `root` in the order of its path, and the transcript lines that have no audio file.
+    """Every audio file below `root` in the order of its path, and what else there is that cannot be used.
 
-    `own_name`: the name of `root` itself may state a split too. Raises UserError, which begins with `field`, if `root`
-    is no folder or holds no audio file with a transcript.
+    Hidden files are left alone. `own_name`: the name of `root` itself may state a split too. Raises UserError, which
+    begins with `field`, if `root` is no folder or holds no audio file with a transcript.
     """
     if not root.is_dir():
         raise UserError(f"{field}: {root} is not a folder; name one in LibriSpeech layout (speaker/chapter/*.flac)")
     entries, rejects, found = [], Rejects(), False
-    folders: dict[Path, list[Path]] = {}
-    for path in files_below(root):
-        if path.suffix.lower() in AUDIO:
-            folders.setdefault(path.parent, []).append(path)
-    for folder, files in folders.items():
-        texts: dict[str, str] = {}
-        for transcript in sorted(folder.glob("*.trans.txt")):
-            texts |= _transcripts(transcript, {f.stem for f in files}, rejects)
-            found = True
-        split = _named_split((root.name,) * own_name + folder.relative_to(root).parts)
-        speaker = folder.parent.name
-        entries += [_entry(f, speaker, texts.get(f.stem), split) for f in files]
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    files = speech_files(root, own_name)
+    for path in files:
+        if usable(path, root, rejects):
+            folders[path.parent].append(path)
+    for folder, inside in folders.items():
+        audio = [path for path in inside if path.suffix.lower() in AUDIO]
+        stems, texts = {path.stem for path in audio}, {}
+        for path in inside if audio else ():
+            if path.name.endswith(TRANSCRIPT):
+                texts |= _transcripts(path, stems, rejects)
+                found = True
+        split, place = split_and_place(folder, root, own_name)
+        speaker = speaker_of(folder, place, stems)
+        entries += [_entry(f, speaker, texts.get(f.stem), split, place) for f in audio]
     if not found or not entries:
         raise UserError(
-            f"{field}: {root} holds no *.trans.txt beside audio files ({' or '.join(AUDIO)}); "
-            "expected LibriSpeech layout: speaker/chapter/ID.flac and speaker/chapter/*.trans.txt with lines 'ID TEXT'"
+            f"{field}: {root} holds no *{TRANSCRIPT} beside audio files ({' or '.join(AUDIO)}); expected LibriSpeech "
+            "layout: speaker/chapter/ID.flac and speaker/chapter/*.trans.txt with lines 'ID TEXT'"
+            f"{found_instead(files, rejects)}"
         )
     return entries, rejects
 
 
-def _entry(path: Path, speaker: str, text: str | None, split: str | None) -> Entry:
+def _entry(path: Path, speaker: str, text: str | None, split: str | None, place: tuple[str, ...]) -> Entry:
     if isinstance(text, _Unreadable):
-        return Entry(path.stem, path, speaker, None, split, str(text))
-    return Entry(path.stem, path, speaker, text, split)
+        return Entry(path.stem, path, speaker, None, split, place, str(text))
+    return Entry(path.stem, path, speaker, text, split, place)
 
 
 def _field(corpus: Corpus) -> str:
@@ -126,7 +108,10 @@ def _field(corpus: Corpus) -> str:
 
 
 def _scan_all(corpus: Corpus, roots: Sequence[Path]) -> tuple[list[Entry], Rejects]:
-    """As `scan_folder`, for several folders; a folder within another one is read once."""
+    """As `scan_folder`, for several folders, with unique ids; a folder within another one is read once.
+
+    Raises UserError if a file is linked into two splits too.
+    """
     entries, rejects = [], Rejects()
     real: dict[Path, Path] = {}
     for root in roots:
@@ -136,7 +121,7 @@ def _scan_all(corpus: Corpus, roots: Sequence[Path]) -> tuple[list[Entry], Rejec
             found, unmatched = scan_folder(root, _field(corpus), own_name=corpus.name != "local")
             entries += found
             rejects.mentions += unmatched.mentions
-    return entries, rejects
+    return unique_ids(one_path_each(entries, _field(corpus))), rejects
 
 
 def _splits(entries: list[Entry], corpus: Corpus) -> dict[Path, str]:
@@ -147,8 +132,9 @@ def _splits(entries: list[Entry], corpus: Corpus) -> dict[Path, str]:
     in each split. Raises UserError if there is nothing to train on.
     """
     splits = {e.path: e.split or "train" for e in entries}
+    ids = {e.path: e.id for e in entries}
     named = {e.split for e in entries}
-    pool = hash_order((p for p, s in splits.items() if s == "train"), "split", name=lambda path: path.stem)
+    pool = hash_order((p for p, s in splits.items() if s == "train"), "split", name=ids.__getitem__)
     wanted = {"valid": corpus.valid_fraction, "test": corpus.test_fraction}
     for name, fraction in wanted.items():
         if name not in named:
@@ -172,7 +158,7 @@ def _header(path: Path) -> tuple[int, int] | str:
         found = audio_info(path)
     except AudioError as error:
         return str(error)
-    return found if found[0] > 0 else "zero-length audio"
+    return (found.samples, found.rate) if found.held == found.samples else found.truncated_at(found.held)
 
 
 def _seconds(path: Path) -> float | None:

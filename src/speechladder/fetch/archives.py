@@ -202,13 +202,19 @@ class Store:
 def open_store(path: str | Path) -> Store:
     """The files of a folder, a .zip or an uncompressed .tar, by name; links within a folder are followed.
 
+    Hidden files are left alone.
     Raises UserError for anything else.
     """
     path = Path(path)
     if path.is_dir():
-        files = (file for file in files_below(path) if not checked_name(file.name)[1])
-        places = {file.relative_to(path).as_posix(): file for file in files}
-        return Store(path, places, Rejects(), Path.read_bytes, lambda: None)
+        places, rejects = {}, Rejects()
+        for file in files_below(path):
+            name, reason = checked_name(file.relative_to(path).as_posix())
+            if reason:
+                rejects.add(printable(name), reason, path)
+            else:
+                places[name] = file
+        return Store(path, places, rejects, Path.read_bytes, lambda: None)
     with explain_errors(path):
         return _zip_store(path) if is_zip(path) else _tar_store(path)
 

@@ -17,6 +17,7 @@ from typing import IO, Any, BinaryIO, NamedTuple
 
 from speechladder.fetch.disk import DISK_FULL
 from speechladder.io.errors import UserError
+from speechladder.io.files import is_left_alone
 from speechladder.io.rejects import Rejects
 
 CHUNK = 1 << 20  # bytes
@@ -74,15 +75,21 @@ def printable(name: str) -> str:
 def checked_name(name: str) -> tuple[str, str]:
     """A member's name as a path within the archive, and why it is not taken ('' if it is).
 
+    Programs of Windows write backslashes between folders.
+
+    >>> checked_name("s1\\\\c\\\\001.TextGrid"), checked_name("../outside")
+    (('s1/c/001.TextGrid', ''), ('../outside', 'leaves the folder'))
+
     `tarfile.data_filter` does not suffice: it strips a leading / without a word, allows links, and is for tars alone.
     """
-    parts = [part for part in name.split("/") if part not in ("", ".")]
+    path = name.replace("\\", "/")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
     clean = "/".join(parts)
-    if name.startswith("/"):
+    if path.startswith("/"):
         return name, "absolute path"
     if ".." in parts:
         return name, "leaves the folder"
-    if "\\" in name or re.match(r"[A-Za-z]:", name):
+    if re.match(r"[A-Za-z]:", path):
         return name, "a Windows path"
     try:
         longest = max((len(part.encode()) for part in parts), default=0)
@@ -92,8 +99,9 @@ def checked_name(name: str) -> tuple[str, str]:
         return name, "control characters in its name"
     if longest > LONGEST_PART or len(clean) > LONGEST:
         return name, "name too long"
-    if parts and (parts[0] == "__MACOSX" or parts[-1].startswith("._")):
-        return clean, "a macOS metadata file"
+    if any(is_left_alone(part) for part in parts):
+        is_macos = "__MACOSX" in parts or parts[-1].startswith("._")
+        return clean, "a macOS metadata file" if is_macos else "a hidden file"
     return clean, ""
 
 
@@ -169,9 +177,10 @@ class Zip(zipfile.ZipFile):
             kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0  # 3: Unix
             if not reason and kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 reason = "a symbolic link" if kind == stat.S_IFLNK else "a device, pipe or socket"
-            if not reason and not info.is_dir():
+            is_folder = info.orig_filename.endswith(("/", "\\"))
+            if not reason and not is_folder:
                 reason = "encrypted" if info.flag_bits & 1 else "" if name else "no name"
-            yield Member(name, info.file_size, reason, info.is_dir(), 0, info)
+            yield Member(name, info.file_size, reason, is_folder, 0, info)
 
     def open_member(self, member: Member) -> IO[bytes]:
         """The bytes of a member."""

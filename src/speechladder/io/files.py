@@ -6,13 +6,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from speechladder.io.errors import UserError
 
+_OF_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 _UMASK = os.umask(0)  # the only way to read it is to set it
 os.umask(_UMASK)
 
@@ -79,20 +81,49 @@ def _new_folder(path: Path, prefix: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def files_below(root: Path) -> list[Path]:
-    """Every file below `root`, sorted. Linked folders are entered; each folder is entered once, so a circle ends."""
+def is_left_alone(name: str) -> bool:
+    """Whether a file or folder is none of the user's: hidden (`._x.flac` of macOS too), or kept by an operating system.
+
+    >>> is_left_alone("._1-2-0000.flac"), is_left_alone("__MACOSX"), is_left_alone("1-2-0000.flac")
+    (True, True, False)
+    """
+    return name.startswith(".") or name in _OF_SYSTEMS
+
+
+def files_below(root: Path, kind: Callable[[Path], Hashable] = lambda folder: None) -> list[Path]:
+    """Every file below `root` that is not left alone (`is_left_alone`), sorted. Linked folders are entered.
+
+    A folder that several paths lead to is entered once, by the path without links if there is one; if `kind` differs
+    between the paths, it is entered once for each kind. A link to a folder that it lies in is not followed, so a circle
+    ends. Broken links are among the files. Raises UserError if a folder cannot be read.
+    """
     out: list[Path] = []
-    visited = {root.resolve()}
-    for folder, names, files in os.walk(root, followlinks=True):
-        inside = []
-        for path in sorted((Path(folder, name) for name in names), key=lambda path: (path.is_symlink(), path)):
-            real = path.resolve()
-            if real not in visited:
-                visited.add(real)
-                inside.append(path.name)
-        names[:] = inside
-        out += [Path(folder, name) for name in files]
+    visited: set[tuple[str, Hashable]] = set()
+    waiting = deque([str(root)])
+    while waiting:  # folders first, then what the links in them lead to
+        top = waiting.popleft()
+        real_top, links = os.path.realpath(top), []
+        for folder, names, files in os.walk(top, onerror=_refuse):
+            real = real_top + folder[len(top) :]
+            if (place := (real, kind(Path(folder)))) in visited:
+                names.clear()
+                continue
+            visited.add(place)
+            inside = [Path(folder, name) for name in sorted(names) if not is_left_alone(name)]
+            names[:] = [path.name for path in inside if not path.is_symlink()]
+            linked = (path for path in inside if path.is_symlink())
+            links += [str(path) for path in linked if not _holds(os.path.realpath(path), real)]
+            out += [Path(folder, name) for name in files if not is_left_alone(name)]
+        waiting += sorted(links)
     return sorted(out)
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions, or move it away")
+
+
+def _holds(folder: str, path: str) -> bool:
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 def _share(path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from speechladder.io.errors import UserError, first_line
-from speechladder.io.files import read_json
+from speechladder.io.files import is_left_alone, read_json
 
 ALLOWED = "a folder, or a hub's model as OWNER/NAME"
 
@@ -140,7 +140,7 @@ def find_weights(
     Raise UserError with `advice` if no file matches.
     """
     for pattern in patterns:
-        if files := sorted(folder.glob(pattern)):
+        if files := sorted(path for path in folder.glob(pattern) if not is_left_alone(path.name)):
             return files
     raise UserError(f"{field}: {folder} holds no weights ({' or '.join(patterns)}); {advice}")
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.benchmarks.tasks.task import Task
-from speechladder.corpora.local import AUDIO
+from speechladder.corpora.folders import AUDIO
 from speechladder.io.audio import AudioError, audio_info
 from speechladder.io.errors import UserError
 from speechladder.io.files import files_below, read_json

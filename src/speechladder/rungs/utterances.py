@@ -284,7 +284,7 @@ def read_items(
             frames=frames,
             seconds=row["seconds"],
             options=options,
-            audio=(lambda flac=flac: read_audio(flac)) if flac else None,
+            audio=(lambda flac=flac: read_audio(flac, silent=True)) if flac else None,
             confusions=confusions,
         )
 

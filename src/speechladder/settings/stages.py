@@ -62,7 +62,7 @@ _MODEL = (
 )
 _INTERVALS: Reads = _SEED | {"analysis": ("confidence", "resamples")}
 # Versions that several rules share, because they run the same algorithm.
-_CORPUS, _TEXT, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 2, 2, 1, 2, 1, 5
+_CORPUS, _TEXT, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 3, 2, 1, 2, 1, 5
 
 STAGES: dict[str, Stage] = {
     "download": Stage("download", inputs={"downloads": ("folder", "files", "retries", "backoff")}),

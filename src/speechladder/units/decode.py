@@ -52,7 +52,9 @@ class Wave:
 def read_wave(job: Job) -> Wave | str:
     """The waveform of a job, or the reason why there is none."""
     try:
-        samples = read_audio(job.source, job.start, job.seconds if job.windowed else None)
+        # bytes are items, in which silence was let through or kept out when they were made
+        is_item = isinstance(job.source, bytes)
+        samples = read_audio(job.source, job.start, job.seconds if job.windowed else None, silent=is_item)
     except AudioError as error:
         return str(error)
     if len(samples) < MIN_SAMPLES:

@@ -44,7 +44,7 @@ def _of_items(items: Sequence[Path], known: set[str], seconds: float, seed: int)
         for batch in batches(path, ITEMS, ["item", "voice", "seconds", "audio"], 256):
             for row in batch.to_pylist():
                 if row["voice"] not in known:
-                    read = partial(read_audio, row["audio"] or b"")
+                    read = partial(read_audio, row["audio"] or b"", silent=True)
                     drawn[row["voice"]].add(row["item"], row["seconds"], (row["seconds"], read))
     return drawn
 

@@ -13,7 +13,7 @@ from speechladder.workflow.checks import (
     check_rungs,
     init_with_dimensions,
 )
-from speechladder.workflow.paths import place_files
+from speechladder.workflow.paths import check_inputs, place_files
 from speechladder.workflow.rungs import check_units_of
 
 
@@ -32,6 +32,7 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
         values["lm"] |= init_with_dimensions(settings.lm, home)
     check_tracking(settings.lm.tracking)
     settings = load(values)
+    check_inputs(settings, home)
     check_files(settings)
     check_units_of(settings.rungs, settings)
     return settings

@@ -6,20 +6,22 @@ Snakemake; a method that takes `input` too is a function for `params`.
 
 import functools
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.corpora import world
-from speechladder.corpora.local import audio_digest, transcript_files
+from speechladder.corpora.folders import speech_digest
 from speechladder.io.errors import UserError
+from speechladder.io.files import is_left_alone
 from speechladder.io.hashing import files_sha256
 from speechladder.settings import DIMENSIONS, Settings, at, version, where
 from speechladder.settings.units import encoder_folder
 from speechladder.units.encoders.s3prl_environment import split_encoder
+from speechladder.workflow.paths import as_input
 from speechladder.workflow.rungs import needs_vocoder, reads_confusions, reads_units
-from speechladder.workflow.sources import audio_inputs, content, place, readable, tars, unpacked
+from speechladder.workflow.sources import audio_inputs, content, place, readable, roots, tars, unpacked
 from speechladder.workflow.unread import read_options
 
 Found = str | list[str]
@@ -37,6 +39,12 @@ def flags(*names: str) -> Callable[..., str]:
         )
 
     return words
+
+
+def exported(values: Mapping[str, object]) -> str:
+    """NAME=VALUE of each variable, quoted for a shell, for Snakemake's shell.prefix, in which braces are doubled."""
+    words = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in values.items())
+    return words.replace("{", "{{").replace("}", "}}")
 
 
 def _paths(value: Any) -> list[str]:
@@ -152,18 +160,17 @@ class Inputs:
         return tars(self.settings)[wildcards.archive]
 
     def corpus_speech(self, wildcards: Any) -> list[str]:
-        """The transcripts of a local corpus, whose change makes the cuts again, or LibriSpeech's unpacked folders."""
-        corpus = self.settings.corpus
-        return (
-            list(map(str, transcript_files(Path(corpus.path))))
-            if corpus.name == "local"
-            else audio_inputs(self.settings)
-        )
+        """LibriSpeech's unpacked folders."""
+        return [] if self.settings.corpus.name == "local" else audio_inputs(self.settings)
 
-    def audio_digest(self, wildcards: Any) -> str:
-        """A digest of a local corpus's audio files, which are too many to be inputs."""
+    def corpus_roots(self, wildcards: Any) -> list[str]:
+        """The folders with unpacked audio, by a function, since in other params braces are wildcards."""
+        return roots(self.settings)
+
+    def speech_digest(self, wildcards: Any) -> str:
+        """A digest of a local corpus's audio and transcripts, which are too many to be inputs."""
         corpus = self.settings.corpus
-        return _audio_digest(corpus.path) if corpus.name == "local" else ""
+        return _speech_digest(corpus.path) if corpus.name == "local" else ""
 
     def mfa_file(self, field: str) -> Found:
         """A model of MFA if the configuration names a download, or a file (`checked` made its path absolute)."""
@@ -322,12 +329,13 @@ def on_disk(model: str) -> list[str]:
 
 
 def _files(folder: Path, *patterns: str) -> list[str]:
-    return sorted(str(path) for name in patterns for path in folder.glob(name)) if folder.is_dir() else []
+    found = (path for name in patterns for path in folder.glob(name) if not is_left_alone(path.name))
+    return sorted(map(str, found)) if folder.is_dir() else []
 
 
 @functools.cache
-def _audio_digest(folder: str) -> str:
-    return audio_digest(Path(folder))
+def _speech_digest(folder: str) -> str:
+    return speech_digest(Path(folder))
 
 
 @functools.cache
@@ -341,4 +349,5 @@ def _recordings(files: tuple[str, ...]) -> list[str]:
     from speechladder.benchmarks.pairs import read_pairs
 
     pairs = [pair for path in files for pair in read_pairs(path)[0]]
-    return sorted({audio for p in pairs for audio in (p.good_audio, p.bad_audio) if audio})
+    audio = {audio for pair in pairs for audio in (pair.good_audio, pair.bad_audio) if audio}
+    return sorted(as_input(path, "a recording of a pairs file") for path in audio)

@@ -1,6 +1,7 @@
 """Files and folders that a configuration names, as absolute paths."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from speechladder.io.errors import UserError
 from speechladder.settings import Settings
 
 Place = Callable[[str, str], str]  # (field, path) -> absolute path
+_TAKEN = re.compile(r"\{\s*[.\w]+.*\}|<[a-z][a-z0-9_]*>")  # a wildcard and a path variable of Snakemake
 
 # Fields that hold the path of a file, or a name: of a download, or of a pretrained model.
 _DATA = (
@@ -17,6 +19,38 @@ _DATA = (
     *(("benchmarks", name) for name in ("slm21", "storycloze", "storycloze_text")),
     *(("alignment", name) for name in ("mfa_model", "mfa_dictionary", "mfa_g2p", "lexicon", "textgrids")),
 )
+
+
+# Fields that may hold the path of a file which is an input of a rule.
+_INPUTS = (
+    *_DATA,
+    *(("benchmarks", task) for task in TASKS),
+    *(("continuation", name) for name in ("judge_text", "whisper", "vocoder", "judge_model")),
+    *(("units", "path"), ("units", "items_path"), ("lm", "init")),
+)
+
+
+def as_input(path: str, field: str) -> str:
+    """`path`, which is to be an input of a rule.
+
+    Raises UserError that begins with `field` if Snakemake would take a part of it for a wildcard (`{v2}`) or for a path
+    variable (`<v2>`). It knows no way to write such a path.
+    """
+    if found := _TAKEN.search(path):
+        raise UserError(
+            f"{field}: {path}: Snakemake takes {found[0]} in the path of a file for a name of its own; rename the "
+            "folder or file that has it in its name"
+        )
+    return path
+
+
+def check_inputs(settings: Settings, home: Path) -> None:
+    """Raise UserError for a path that Snakemake cannot take; corpus.path and corpus.source are no inputs of rules."""
+    as_input(str(home), "the folder of the checkout")
+    for section, field in _INPUTS:
+        value = getattr(getattr(settings, section), field)
+        for path in [value] if isinstance(value, str) else value or []:
+            as_input(path, f"{section}.{field}")
 
 
 def find(given: str, home: Path) -> str:

@@ -15,7 +15,9 @@ from speechladder.fetch.checksums import expected_checks, read_record
 from speechladder.fetch.download import SCHEMES, downloads_folder, local_path
 from speechladder.fetch.transfer import safe_url
 from speechladder.io.errors import UserError, suggestion
+from speechladder.io.files import is_left_alone
 from speechladder.settings import CORPORA, Download, Settings
+from speechladder.workflow.paths import as_input
 
 LINKS, UNPACKED, INDEX = "results/downloads", "results/unpacked", "results/corpus/index"
 TAR, ZIP = ".tar", ".zip"
@@ -47,7 +49,7 @@ def place(settings: Settings, name: str, field: str) -> str:
         if found:
             return str(found)
     if source and source.exists():
-        return str(source)
+        return as_input(str(source), "corpus.source")
     if name in settings.downloads.files:
         return f"{LINKS}/{name}"
     hint = suggestion(name, settings.downloads.files, 0.5)
@@ -237,7 +239,7 @@ def _whole_source(settings: Settings) -> list[Path]:
     """Everything that corpus.source holds unpacked, if no archives are named."""
     form = SUBSETS[settings.corpus.name]
     for base in _bases(settings):
-        if form.fullmatch(base.name) and not any(base.glob("*.tar*")):
+        if form.fullmatch(base.name) and not any(not is_left_alone(path.name) for path in base.glob("*.tar*")):
             return [base if settings.corpus.name == "librispeech" else base.parent]
         if any(form.fullmatch(path.name) and path.is_dir() for path in base.iterdir()):
             return [base]

@@ -71,8 +71,6 @@ def train_vocoder(
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     chosen = _choose(cuts, units, continuation.vocoder_minutes, seed)
-    if not chosen:
-        raise UserError(f"{cuts[0]}: no utterance of the train split has units; raise corpus.hours")
     speech = analyse_speech(chosen, clusters)
     model, losses = train_envelope(speech, clusters, continuation.vocoder_steps, seed)
     digest = hashlib.sha256()
@@ -104,19 +102,33 @@ def train_vocoder(
 
 
 def _choose(cuts: list[Path], units: list[Path], minutes: float, seed: int) -> list[tuple[Cut, np.ndarray]]:
-    """Draw cuts of the train split with their units (frames,) uint16, up to `minutes`."""
+    """Draw cuts of the train split with their units (frames,) uint16, up to `minutes`.
+
+    External units come without the audio having been read, so a cut whose audio cannot be used is left out here.
+    Raise UserError with the first reason if none is left.
+    """
     train = train_sample(cuts, seed, "vocoder")
     wanted, rows = {cut.id for cut in train}, {}
     for path in units:
         rows |= {id: row for id, row in read_frames(path, wanted).items() if len(row)}
-    chosen, seconds = [], 0.0
+    chosen, seconds, lost = [], 0.0, ""
     for cut in train:
         if cut.id not in rows:
             continue
         if chosen and seconds + cut.duration > 60 * minutes:
             break
+        try:
+            cut.samples()
+        except AudioError as error:
+            say(f"vocoder: {cut.id} left out, {cut.path}: {error}")
+            lost = lost or f" ({cut.id}: {error})"
+            continue
         chosen.append((cut, rows[cut.id]))
         seconds += cut.duration
+    if not chosen:
+        raise UserError(
+            f"{cuts[0]}: no utterance of the train split has units and sound audio{lost}; raise corpus.hours"
+        )
     return chosen
 
 
