@@ -534,7 +534,7 @@ def test_quality_is_counted_by_the_frame_where_there_are_times(tmp_path, rate):
         ({"source": "external", "path": "x", "rate": 0, "repeat": True}, "repeat: durations count frames"),
         (
             {"source": "external", "path": "x", "clusters": 65_533},
-            "units.clusters: Input should be less than or equal to 65532",
+            "units.clusters: 65533 is not allowed; allowed: a whole number, at least 2 and at most 65532",
         ),
     ],
 )

@@ -13,6 +13,7 @@ from speechladder.settings.points import CODEBOOKS, FRACTION, LAYERS, MODELS, SA
 from speechladder.units.encoders.s3prl_environment import interpreter
 from speechladder.workflow.caches import RUN, caches
 from speechladder.workflow.config import checked
+from speechladder.workflow.errors import SpeechladderError
 from speechladder.workflow.rungs import silent_rungs, spoken_rungs
 from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
 from speechladder.workflow.inputs import Inputs, flags
@@ -26,7 +27,7 @@ die_with_runner()  # this run may itself be a job: rule variability_run starts r
 try:
     S = checked(config, HOME)
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    raise SpeechladderError(str(error)) from None
 
 # The inputs of jobs (speechladder.workflow.inputs), those of the units sweep, of the scaling grid, of the causes of factor C and
 # of the questions.
@@ -103,7 +104,7 @@ if "--unlock" in sys.argv:
     try:
         unlock(LOCK)
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        raise SpeechladderError(str(error)) from None
 
 
 onstart:
@@ -111,7 +112,7 @@ onstart:
         dag = workflow.dag_settings
         start(S, HOME, CONDA, LOCK, replace=dag.forceall or "build_corpus" in dag.forcerun)
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        raise SpeechladderError(str(error)) from None
 
 
 wildcard_constraints:

@@ -8,7 +8,7 @@ from speechladder.io.files import read_json
 from speechladder.io.hub import is_hub_name
 from speechladder.lm.architectures.base import get_architecture
 from speechladder.settings import DIMENSIONS, LM, Settings, Units
-from speechladder.settings.loading import mistakes, not_allowed
+from speechladder.settings.messages import mistakes, not_allowed
 from speechladder.settings.units import SHIPPED, encoder_folder
 from speechladder.workflow.paths import find, find_or_keep
 from speechladder.workflow.rungs import needs_durations, needs_vocoder, spoken_rungs, stories_need_transcripts
