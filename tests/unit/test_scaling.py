@@ -189,7 +189,7 @@ def test_the_figure_shows_the_points_and_the_fitted_exponents(tmp_path):
     [
         ({"sizes": [{"name": "s", "hiden_size": 64}]}, "sizes.s.hiden_size: unknown key; did you mean 'hidden_size'?"),
         ({"sizes": [{"name": "s", "seeds": [1]}]}, "scaling.sizes.s.seeds: unknown key"),
-        ({"sizes": [{"name": "s", "layers": 0}]}, "scaling.sizes.s.layers: 0 is not allowed; allowed: a whole number, at least 1"),
+        ({"sizes": [{"name": "s", "layers": 0}]}, "scaling.sizes.s.layers: 0 is not allowed; allowed: a whole number"),
         ({"sizes": [{"name": "s", "heads": 3}]}, "scaling.sizes.s.heads: 3 must divide hidden_size: "),
         ({"sizes": [{"layers": 2}]}, "each needs a name"),
         ({"sizes": [{"name": "a-b"}]}, "'a-b' is none"),

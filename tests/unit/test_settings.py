@@ -5,10 +5,12 @@ import shlex
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from speechladder.corpora.voices import CAUSES
 from speechladder.io.errors import UserError
@@ -239,7 +241,7 @@ def test_a_missing_path_is_found_before_any_job(tmp_path, change, field):
     [
         ({"encoder": "hubert-micor"}, ["units.encoder", "did you mean 'hubert-micro'", "OWNER/NAME"]),
         ({"encoder": "a b/c"}, ["units.encoder", "a b/c"]),
-        ({"encoder": "empty"}, ["units.encoder: empty is no model folder", "config.json"]),
+        ({"encoder": "empty"}, ["units.encoder", "empty has no config.json"]),
         ({"encoder": "models/hubert", "layer": 3}, ["units.layer: 3", "layers 1 to 2"]),
         ({"layer": 99}, ["units.layer: 99", "hubert-micro has the layers 1 to"]),
     ],
@@ -265,7 +267,8 @@ def test_an_encoder_is_the_shipped_one_a_folder_or_a_hubs(tmp_path):
 
 def _model(folder: Path) -> None:
     (folder / "models" / "hubert").mkdir(parents=True)
-    (folder / "models" / "hubert" / "config.json").write_text('{"num_hidden_layers": 2}')
+    (folder / "models" / "hubert" / "config.json").write_text('{"model_type": "hubert", "num_hidden_layers": 2}')
+    save_file({"x": np.zeros(1)}, folder / "models" / "hubert" / "model.safetensors")
 
 
 def test_variability_levels_need_the_world():

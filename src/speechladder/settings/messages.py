@@ -147,7 +147,9 @@ def _in_words(schema: Mapping[str, Any], definitions: Mapping[str, Any], several
         name = (schema.get("$ref") or schema["allOf"][0]["$ref"]).rpartition("/")[2]
         return _keys(definitions[name]["properties"])
     if schema.get("type") == "array":
-        return f"a list of {_in_words(schema['items'], definitions, True)}" + ", not empty" * bool(schema.get("minItems"))
+        return f"a list of {_in_words(schema['items'], definitions, True)}" + ", not empty" * bool(
+            schema.get("minItems")
+        )
     bounds = [f"{word} {schema[key]:g}" for key, word in _BOUNDS.items() if key in schema]
     form = [f"of the form {schema['pattern']}"] if "pattern" in schema else []
     kind = _KINDS.get(schema.get("type", "object"), ("a value", "values"))[several]
