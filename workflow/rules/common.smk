@@ -24,8 +24,12 @@ from speechladder.workflow.subruns import MADE, CausesInputs, synthesized_config
 
 die_with_runner()  # this run may itself be a job: rule variability_run starts runs of its own
 
+CONDA = "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}
+# Whether jobs compute here: no executor submits them (Snakemake then counts jobs, not cores), and this is no job of one.
+COMPUTES = workflow.resource_settings.nodes is None and workflow.is_main_process and not CONDA
+
 try:
-    S = checked(config, HOME)
+    S = checked(config, HOME, COMPUTES)
 except UserError as error:
     raise SpeechladderError(str(error)) from None
 
@@ -38,7 +42,6 @@ caused = CausesInputs(inputs)
 questions = QuestionInputs(inputs)
 
 ENV = HOME / "envs" / "base.yaml"
-CONDA = "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}
 # s3prl has an environment of its own for the jobs that open the encoder: Snakemake's, or another python.
 UNITS_ENV = HOME / "envs" / "s3prl.yaml" if S.units.source == "s3prl" and not S.units.s3prl_python else ENV
 # MFA has an environment of its own, in which every stage that aligns runs.

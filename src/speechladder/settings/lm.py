@@ -29,6 +29,14 @@ EXECUTION_FIELDS = (
 )
 
 
+FLEX_HEAD = 16  # the smallest head dimension that the kernels of flex_attention accept; it must be a power of two
+
+
+def fits_flex(head: int) -> bool:
+    """Whether flex_attention has kernels for heads of `head` dimensions."""
+    return head >= FLEX_HEAD and head & (head - 1) == 0
+
+
 class LM(Section):
     """One language model per rung, from scratch or from a text LM."""
 
@@ -225,6 +233,19 @@ class LM(Section):
         if self.head_width % 2:
             field = "head_dim" if self.head_dim else "hidden_size / heads"
             raise ValueError(f"{field} is {self.head_width}; rotary positions need an even number")
+        return self
+
+    @model_validator(mode="after")
+    def _flexes(self) -> "LM":
+        known = self.head_dim or (self.hidden_size and self.heads)  # not yet, with init
+        fits = not known or fits_flex(self.head_width)
+        if self.attention == "flex" and not fits:
+            raise ValueError(
+                f"attention: flex needs heads of 16, 32, 64, ... dimensions, not {self.head_width}; set it to auto"
+            )
+        if self.compile == "on" and (self.attention == "packed" or not fits):
+            why = "attention is packed" if fits else f"heads have {self.head_width} dimensions"
+            raise ValueError(f"compile: on needs flex_attention, and {why}; set compile to auto")
         return self
 
     @model_validator(mode="after")

@@ -58,6 +58,16 @@ class Settings(Section):
         return sized(self.lm, sizes[name])
 
     @model_validator(mode="after")
+    def _penalises_segments(self) -> "Settings":
+        units, read = self.units, "segments-auto" in self.questions.arms
+        if units.segment_penalty != Units().segment_penalty and units.segments != "auto" and not read:
+            raise ValueError(
+                f"units.segment_penalty: would not be read, since units.segments is {units.segments} and questions.arms "
+                "lacks segments-auto; write units: {segments: auto}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _belongs_together(self) -> "Settings":
         if self.corpus.name == "local" and not self.corpus.path:
             raise ValueError(

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.io.devices import gpus
 from speechladder.io.errors import UserError, suggestion
 from speechladder.io.hub import is_hub_name
 from speechladder.lm.architectures.base import get_architecture
@@ -10,6 +12,8 @@ from speechladder.settings import DIMENSIONS, LM, Settings, Units
 from speechladder.settings.messages import mistakes, not_allowed
 from speechladder.settings.units import SHIPPED, encoder_folder
 from speechladder.units.encoders.check import KINDS, check_config, check_folder
+from speechladder.workflow.folders import check_contents
+from speechladder.workflow.inputs import recordings
 from speechladder.workflow.paths import find, find_or_keep
 from speechladder.workflow.rungs import needs_durations, needs_vocoder, spoken_rungs, stories_need_transcripts
 
@@ -126,7 +130,36 @@ def check_files(settings: Settings) -> None:
     elif stories_need_transcripts(settings):
         _check_asr(settings)
     check_sources(settings)
+    check_contents(settings)
+    for task in TASKS.values():
+        recordings(tuple(task.pairs_files(settings.benchmarks)))
     check_aligner_files(settings.alignment, settings.downloads.files)
+
+
+def check_gpu(settings: Settings) -> None:
+    """Raise UserError for settings that need a GPU, if this machine shows none.
+
+    For a run whose jobs compute on this machine, with this Python. Jobs of a cluster, and those in environments of
+    their own, find out when they start.
+    """
+    lm, units = settings.lm, settings.units
+    codebook = units.source != "external" and units.labels == "none" and units.kmeans == "faiss-gpu"
+    wanted = {
+        "lm.attention: flex": lm.attention == "flex",
+        "lm.compile: on": lm.compile == "on",
+        "units.precision: fp16": units.source != "external" and units.precision == "fp16",
+        "units.kmeans: faiss-gpu": codebook,
+    }
+    fields = [field for field, needed in wanted.items() if needed]
+    if fields and not gpus():
+        advice = (
+            "needs a GPU, and this machine shows none; write auto, or let a cluster run the jobs (docs/clusters.md)"
+        )
+        raise mistakes(SOURCE, [f"{field} {advice}" for field in fields])
+    if codebook:
+        from speechladder.units.kmeans.faiss_backend import choose_backend
+
+        choose_backend(units.kmeans)
 
 
 def _check_units(units: Units) -> None:
