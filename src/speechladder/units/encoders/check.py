@@ -52,7 +52,7 @@ def check_config(config: Mapping[str, Any], name: str, layer: int, source: str =
     `source` is auto or the model_type that the model must have. `name` is the encoder in messages.
     """
     kind, layers = config.get("model_type"), config.get("num_hidden_layers")
-    if kind not in KINDS:
+    if kind not in list(KINDS):  # it may be of any type
         what = f"a {kind!r} model" if kind else "no model of transformers (its config.json has no model_type)"
         raise UserError(f"{FIELD}: {name} is {what}; the units need one of {', '.join(KINDS)}")
     if source not in ("auto", kind):
