@@ -215,6 +215,7 @@ def test_how_units_are_made_travels_in_the_environment_and_in_no_command(monkeyp
 def test_paths_are_found_from_where_the_command_was_typed(tmp_path, monkeypatch):
     typed, work = tmp_path / "typed", tmp_path / "work"
     (typed / "corpus").mkdir(parents=True)
+    (typed / "corpus" / "1-2.trans.txt").touch()
     work.mkdir()
     monkeypatch.chdir(work)  # as `snakemake --directory work` does
     monkeypatch.setenv("PWD", str(typed))
