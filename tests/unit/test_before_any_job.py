@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from speechladder.io.errors import UserError
@@ -247,6 +248,23 @@ def test_what_is_not_read_needs_no_gpu(monkeypatch):
     monkeypatch.setattr(checks, "gpus", list)
     checks.check_gpu(load({"units": {"kmeans": "faiss-gpu", "labels": "phones"}}))
     checks.check_gpu(Settings())
+
+
+def test_a_job_of_a_cluster_finds_out_before_it_reads_data(monkeypatch):
+    from speechladder.lm.train import train_lm
+    from speechladder.units.encoders.transformers import TransformersEncoder
+    from speechladder.units.kmeans.fit import fit
+    from speechladder.units.kmeans.plan import Plan
+
+    monkeypatch.setattr("speechladder.lm.train.prepare_torch", lambda threads: torch.device("cpu"))
+    monkeypatch.setattr(faiss_backend, "_gpus", lambda: 0)
+    for settings, said in (({"attention": "flex"}, "lm.attention: flex"), ({"compile": "on"}, "lm.compile: on")):
+        with pytest.raises(UserError, match=said):
+            train_lm(Path("no tokens"), Path("out"), 0, LM(**settings))
+    with pytest.raises(UserError, match=r"units\.precision: fp16"):
+        TransformersEncoder.load("no encoder", 1, device="cpu", precision="fp16")
+    with pytest.raises(UserError, match=r"units\.kmeans: faiss-gpu"):
+        fit(np.full((1, 2), np.nan, np.float32), Plan(4, 2, 0, backend="faiss-gpu"))
 
 
 @pytest.mark.parametrize(
