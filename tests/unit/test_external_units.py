@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from speechladder.continuation import generate
-from speechladder.corpora.cuts import Cut, write_cuts
+from speechladder.corpora.cuts import Cut, read_cuts, write_cuts
 from speechladder.io.audio import encode_flac, frame_count, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, read_jsonl
@@ -376,6 +377,25 @@ def test_the_rung_has_the_users_tokens_and_phones_keep_their_frames(tmp_path):
         assert len(registry.get("phone-repeat").function(utterance)) == utterance.frames
 
 
+def test_utterances_of_which_none_is_left_are_listed_in_the_log(tmp_path, capsys):
+    """Snakemake removes the list of a failed job, so no message may send the reader there."""
+    loaded(
+        tmp_path,
+        *({"id": f"r{r}-{n}", "units": random_units(round(25 * SECONDS[n]))} for r in range(2) for n in range(2)),
+        rate=25,
+    )
+    names = ("cuts.{}.jsonl.gz", "alignment.{}.parquet", "{}.parquet")
+    parts = [[tmp_path / name.format(n) for n in range(2)] for name in names]
+    for path in parts[0]:
+        write_cuts(path, [replace(cut, text="") for cut in list(read_cuts(path))])
+    with pytest.raises(
+        UserError, match=r"no utterance is left in split 'train'.* 4 were rejected here .* above"
+    ) as error:
+        select_utterances(*parts, tmp_path / "utterances.parquet", tmp_path / "gone.jsonl", 1.0)
+    assert "gone.jsonl" not in str(error.value)
+    assert capsys.readouterr().err.count('"reason": "empty transcript"') == 4
+
+
 def an_item(name, seconds=1.0, part="good"):
     return {
         "item": f"{name}|{part}|v",
@@ -542,7 +562,7 @@ def test_quality_is_counted_by_the_frame_where_there_are_times(tmp_path, rate):
         ({"source": "external", "path": "x", "rate": 0, "repeat": True}, "repeat: durations count frames"),
         (
             {"source": "external", "path": "x", "clusters": 65_533},
-            "units.clusters: Input should be less than or equal to 65532",
+            "units.clusters: 65533 is not allowed; allowed: a whole number, at least 2 and at most 65532",
         ),
     ],
 )

@@ -42,7 +42,7 @@ def test_missing_dimensions_are_those_of_micro() -> None:
 
 
 def test_a_name_with_another_dimension_is_an_error() -> None:
-    with pytest.raises(UserError, match=r"lm: model: 30m has other dimensions than layers: 9; set those to null"):
+    with pytest.raises(UserError, match=r"lm\.model: 30m has other dimensions than layers: 9; set those to null"):
         load({"lm": {"model": "30m", "layers": 9}})
     assert load({"lm": {"model": "30m", "layers": 8, "heads": "8"}}).lm.hidden_size == 512
     with pytest.raises(UserError, match=r"lm\.model: '31m' is not allowed; did you mean '30m'"):

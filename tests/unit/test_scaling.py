@@ -189,14 +189,14 @@ def test_the_figure_shows_the_points_and_the_fitted_exponents(tmp_path):
     [
         ({"sizes": [{"name": "s", "hiden_size": 64}]}, "sizes.s.hiden_size: unknown key; did you mean 'hidden_size'?"),
         ({"sizes": [{"name": "s", "seeds": [1]}]}, "scaling.sizes.s.seeds: unknown key"),
-        ({"sizes": [{"name": "s", "layers": 0}]}, "scaling.sizes.s.layers: Input should be greater than or equal to 1"),
-        ({"sizes": [{"name": "s", "heads": 3}]}, "scaling.sizes.s: heads must divide hidden_size"),
+        ({"sizes": [{"name": "s", "layers": 0}]}, "scaling.sizes.s.layers: 0 is not allowed; allowed: a whole number"),
+        ({"sizes": [{"name": "s", "heads": 3}]}, "scaling.sizes.s.heads: 3 must divide hidden_size: "),
         ({"sizes": [{"layers": 2}]}, "each needs a name"),
         ({"sizes": [{"name": "a-b"}]}, "'a-b' is none"),
         ({"sizes": [{"name": "s"}, {"name": "s", "layers": 2}]}, "two have one name"),
         ({"fractions": [0.5, 1.5]}, "scaling.fractions: 1.5 is no share"),
-        ({"fractions": [0.5, 0.5]}, "scaling.fractions: one is named twice"),
-        ({"seeds": [-1]}, "scaling.seeds: a seed is 0 or more"),
+        ({"fractions": [0.5, 0.5]}, "scaling.fractions: 0.5 is named twice"),
+        ({"seeds": [-1]}, "scaling.seeds: -1 is not allowed; a seed is 0 or more"),
         ({"fraction": [1]}, "did you mean 'scaling.fractions'?"),
     ],
 )  # fmt: skip

@@ -5,10 +5,12 @@ import shlex
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from speechladder.corpora.voices import CAUSES
 from speechladder.io.errors import UserError
@@ -38,10 +40,10 @@ from speechladder.workflow.subruns import synthesized_config, variability_config
     ("config", "parts"),
     [
         ({"corpu": {}}, ["corpu: unknown key", "did you mean 'corpus'"]),
-        ({"lm": {"optimizer": "adamw", "adamw_lr": 1e-3}}, ["lm: adamw_lr: 0.001", "set adamw_lr to null"]),
+        ({"lm": {"optimizer": "adamw", "adamw_lr": 1e-3}}, ["lm.adamw_lr: 0.001", "set adamw_lr to null"]),
         ({"lm": {"windw": 3}}, ["lm.windw: unknown key", "did you mean 'lm.window'", "hidden_size"]),
         ({"shards": 3}, ["shards: unknown key", "did you mean 'corpus.shards'"]),
-        ({"rungs": ["text-bpe", "text-bpe"]}, ["rungs: a rung is named twice"]),
+        ({"rungs": ["text-bpe", "text-bpe"]}, ["rungs: text-bpe is named twice"]),
         ({"rungs": []}, ["rungs"]),
         ({"corpus": {"name": "wrld"}}, ["corpus.name: 'wrld'", "did you mean 'world'"]),
         (
@@ -51,37 +53,37 @@ from speechladder.workflow.subruns import synthesized_config, variability_config
         ({"alignment": {"aligner": "textgrids"}}, ["alignment.textgrids", "belong together"]),
         (
             {"corpus": {"name": "libriheavy"}, "alignment": {"aligner": "mfa"}},
-            ["corpus: archives: libriheavy", "source"],
+            ["corpus.archives: libriheavy", "source"],
         ),
         (
             {"corpus": {"name": "libriheavy", "source": "x"}, "alignment": {"aligner": "mfa"}},
-            ["corpus: manifests: libriheavy needs its manifests"],
+            ["corpus.manifests: libriheavy needs its manifests"],
         ),
         ({"corpus": {"causes": ["rates"]}}, ["corpus.causes.0: 'rates'", "did you mean 'rate'", "bandwidth"]),
         ({"corpus": {"causes": ["rate", "noise", "rate"]}}, ["corpus.causes: rate is named twice"]),
         ({"corpus": {"causes": [], "variability": 1}}, ["causes: [] and variability: 1", "leave one of them out"]),
         (
             {"corpus": {"name": "local", "path": "x", "causes": []}, "alignment": {"aligner": "mfa"}},
-            ["corpus: causes: would not be read, since name is local"],
+            ["corpus.causes: would not be read, since name is local"],
         ),
-        ({"corpus": {"archives": ["x.tar"]}}, ["corpus: archives: would not be read, since name is world"]),
+        ({"corpus": {"archives": ["x.tar"]}}, ["corpus.archives: would not be read, since name is world"]),
         ({"downloads": {"files": {"x.tar": {"url": ["a"]}}}}, ["x.tar.url: unknown key", "did you mean", "x.tar.urls"]),
         ({"downloads": {"files": {"../x": {"urls": ["a"]}}}}, ["downloads.files: '../x' is no name of a file"]),
         ({"benchmarks": {"slm21_splits": ["dve"]}}, ["'dve' is not allowed; did you mean 'dev'?"]),
         ({"benchmarks": {"slm21": "x.zip", "swuggy": ["y.csv"]}}, ["swuggy: both slm21 and pairs files"]),
-        ({"lm": {"window": "wide"}}, ["lm.window", "got 'wide'"]),
+        ({"lm": {"window": "wide"}}, ["lm.window: 'wide' is not allowed; allowed: a whole number, at least 8"]),
         ({"lm": {"window": 2.5}}, ["lm.window"]),
-        ({"lm": {"lr": True}}, ["lm: lr: true is not a value"]),
-        ({"lm": {"lr": -1}}, ["lm.lr", "greater than 0"]),
-        ({"lm": {"hidden_size": 100, "heads": 3}}, ["lm: heads must divide hidden_size"]),
-        ({"lm": {"seeds": [1, 1]}}, ["lm.seeds: seeds must differ"]),
-        ({"lm": {"seeds": [0, -1]}}, ["lm.seeds: a seed is 0 or more"]),
+        ({"lm": {"lr": True}}, ["lm.lr: true is not allowed; allowed: a number, above 0"]),
+        ({"lm": {"lr": -1}}, ["lm.lr: -1 is not allowed; allowed: a number, above 0"]),
+        ({"lm": {"hidden_size": 100, "heads": 3}}, ["lm.heads: 3 must divide hidden_size: 100, and kv_heads: "]),
+        ({"lm": {"seeds": [1, 1]}}, ["lm.seeds: 1 is named twice"]),
+        ({"lm": {"seeds": [0, -1]}}, ["lm.seeds: -1 is not allowed; a seed is 0 or more"]),
         ({"lm": {"hidden_size": 12, "heads": 4}}, ["hidden_size / heads is 3", "even"]),
-        ({"corpus": {"min_seconds": 5, "max_seconds": 5}}, ["corpus: min_seconds (5.0)", "max_seconds"]),
-        ({"corpus": {"path": "x"}}, ["corpus: path: 'x'", "name: local", "presets/local.yaml"]),
-        ({"units": {"sample_frames": 100, "clusters": 101}}, ["units: sample_frames: 100", "101 clusters"]),
-        ({"tokens": {"phone_vocab": 44}}, ["tokens: phone_vocab: 44", "at least 45"]),
-        ({"tokens": {"phone_vocab": 89, "stress": True}}, ["tokens: phone_vocab: 89", "at least 90"]),
+        ({"corpus": {"min_seconds": 5, "max_seconds": 5}}, ["corpus.min_seconds: 5 must be below max_seconds: 5"]),
+        ({"corpus": {"path": "x"}}, ["corpus.path: 'x'", "name: local", "presets/local.yaml"]),
+        ({"units": {"sample_frames": 100, "clusters": 101}}, ["units.sample_frames: 100", "101 clusters"]),
+        ({"tokens": {"phone_vocab": 44}}, ["tokens.phone_vocab: 44", "at least 45"]),
+        ({"tokens": {"phone_vocab": 89, "stress": True}}, ["tokens.phone_vocab: 89", "at least 90"]),
         ({"corpus": {"name": "local"}}, ["corpus.path", "--config corpus="]),
         ({"corpus": {"name": "local", "path": "x"}}, ["alignment.aligner: truth", "pocketsphinx"]),
         (
@@ -103,8 +105,8 @@ from speechladder.workflow.subruns import synthesized_config, variability_config
             ["continuation.prompt_seconds", "at most 5 s (corpus.max_seconds)", "5.5 s"],
         ),
         ({"questions": {"rungs": ["unit-bpe"]}}, ["questions.rungs.0: 'unit-bpe' is not allowed", "unit-words"]),
-        ({"questions": {"rungs": ["unit-words", "unit-words"]}}, ["questions.rungs: a value is named twice"]),
-        ({"questions": {"corpora": ["flat", "flat"]}}, ["questions.corpora: a value is named twice"]),
+        ({"questions": {"rungs": ["unit-words", "unit-words"]}}, ["questions.rungs: unit-words is named twice"]),
+        ({"questions": {"corpora": ["flat", "flat"]}}, ["questions.corpora: flat is named twice"]),
         ({"causes": {"rungs": [], "corpora": []}}, ["causes: rungs and corpora are both empty"]),
         ({"corpus": None}, ["corpus"]),
         ({"corpus": {"shards": 0}, "lm": {"layers": 0}}, ["2 mistakes", "corpus.shards", "lm.layers"]),
@@ -213,6 +215,7 @@ def test_how_units_are_made_travels_in_the_environment_and_in_no_command(monkeyp
 def test_paths_are_found_from_where_the_command_was_typed(tmp_path, monkeypatch):
     typed, work = tmp_path / "typed", tmp_path / "work"
     (typed / "corpus").mkdir(parents=True)
+    (typed / "corpus" / "1-2.trans.txt").touch()
     work.mkdir()
     monkeypatch.chdir(work)  # as `snakemake --directory work` does
     monkeypatch.setenv("PWD", str(typed))
@@ -239,7 +242,7 @@ def test_a_missing_path_is_found_before_any_job(tmp_path, change, field):
     [
         ({"encoder": "hubert-micor"}, ["units.encoder", "did you mean 'hubert-micro'", "OWNER/NAME"]),
         ({"encoder": "a b/c"}, ["units.encoder", "a b/c"]),
-        ({"encoder": "empty"}, ["units.encoder: empty is no model folder", "config.json"]),
+        ({"encoder": "empty"}, ["units.encoder", "empty has no config.json"]),
         ({"encoder": "models/hubert", "layer": 3}, ["units.layer: 3", "layers 1 to 2"]),
         ({"layer": 99}, ["units.layer: 99", "hubert-micro has the layers 1 to"]),
     ],
@@ -265,7 +268,8 @@ def test_an_encoder_is_the_shipped_one_a_folder_or_a_hubs(tmp_path):
 
 def _model(folder: Path) -> None:
     (folder / "models" / "hubert").mkdir(parents=True)
-    (folder / "models" / "hubert" / "config.json").write_text('{"num_hidden_layers": 2}')
+    (folder / "models" / "hubert" / "config.json").write_text('{"model_type": "hubert", "num_hidden_layers": 2}')
+    save_file({"x": np.zeros(1)}, folder / "models" / "hubert" / "model.safetensors")
 
 
 def test_variability_levels_need_the_world():

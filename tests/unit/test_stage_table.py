@@ -62,7 +62,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"units": {"abx_minutes": 3}}, {"features_abx", "units_quality", "sweep_quality"}),
         ({}, {"units": {"iterations": 3}}, {"train_kmeans"}),
         ({}, {"units": {"sample_frames": 3000}}, {"sample_features"}),
-        ({}, {"units": {"segment_penalty": 3.0, "label_minutes": 3.0}}, set()),  # without auto segments and labels
+        ({}, {"units": {"segment_penalty": 5.0}}, set()),  # without auto segments; an arm of the questions reads it
         ({}, {"units": {"labels": "none"}}, set()),
         (
             {"units": {"labels": "phones"}},

@@ -72,7 +72,7 @@ def test_points_to_train_by_name():
     assert Sweep(train=[]).trained(OWN) == []
     with pytest.raises(UserError, match=r"no point is named 'layer3-k101-none-seed0'; did you mean 'layer3-k10?0-none"):
         load({"sweep": {"train": ["layer3-k101-none-seed0"]}})
-    with pytest.raises(UserError, match=r"sweep.clusters: a value is named twice"):
+    with pytest.raises(UserError, match=r"sweep\.clusters: \d+ is named twice"):
         load({"sweep": {"clusters": [100, 100]}})
 
 

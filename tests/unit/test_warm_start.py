@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Llam
 from speechladder.io.errors import UserError
 from speechladder.lm import warm_start
 from speechladder.lm.model import build_model
+from speechladder.lm.output import with_rope_fields
 from speechladder.lm.train import train_lm
 from speechladder.settings import LM, load
 from speechladder.workflow.config import checked
@@ -55,6 +56,36 @@ def test_a_warm_started_training_writes_a_plain_llama(text_lm: Path, tmp_path: P
     found = AutoModelForCausalLM.from_pretrained(tmp_path / "seed0")
     assert isinstance(found, LlamaForCausalLM) and found.config.num_hidden_layers == 2
     assert "trained from the text LM" in (tmp_path / "seed0" / "README.md").read_text()
+    written = json.loads((tmp_path / "seed0" / "config.json").read_text())
+    assert (written["rope_theta"], written["rope_scaling"]) == (5e5, None)  # what older tools read
+    assert found.config.rope_parameters == {"rope_theta": 5e5, "rope_type": "default"}
+    again = build_model(LM(init=str(tmp_path / "seed0")), META, seed=0)
+    assert again.config.rope_parameters == found.config.rope_parameters
+
+
+@pytest.mark.parametrize(
+    ("rope", "scaling"),
+    [
+        ({"rope_theta": 5e5, "rope_type": "default"}, None),
+        ({"rope_theta": 5e5}, None),
+        ({"rope_theta": 1e6, "rope_type": "linear", "factor": 2.0}, {"rope_type": "linear", "factor": 2.0}),
+    ],
+)
+def test_older_tools_read_the_same_rotary_positions(rope: dict, scaling: dict | None) -> None:
+    found = with_rope_fields({"rope_parameters": rope, "vocab_size": 9})
+    assert found == {
+        "rope_parameters": rope,
+        "vocab_size": 9,
+        "rope_theta": rope["rope_theta"],
+        "rope_scaling": scaling,
+    }
+    config = LlamaConfig(**found)  # transformers 5 reads all three as it reads rope_parameters alone
+    assert config.rope_parameters == {"rope_type": "default"} | rope
+
+
+@pytest.mark.parametrize("config", [{}, {"rope_parameters": None}, {"rope_parameters": {"full": {"rope_theta": 1.0}}}])
+def test_other_positions_stay_as_they_are(config: dict) -> None:
+    assert with_rope_fields(config) == config
 
 
 def test_other_weights_are_not_resumed(text_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from speechladder.settings.points import CODEBOOKS, FRACTION, LAYERS, MODELS, SA
 from speechladder.units.encoders.s3prl_environment import interpreter
 from speechladder.workflow.caches import RUN, caches
 from speechladder.workflow.config import checked
+from speechladder.workflow.errors import SpeechladderError
 from speechladder.workflow.rungs import silent_rungs, spoken_rungs
 from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
 from speechladder.workflow.inputs import Inputs, exported, flags
@@ -23,10 +24,14 @@ from speechladder.workflow.subruns import MADE, CausesInputs, synthesized_config
 
 die_with_runner()  # this run may itself be a job: rule variability_run starts runs of its own
 
+CONDA = "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}
+# Whether jobs compute here: no executor submits them (Snakemake then counts jobs, not cores), and this is no job of one.
+COMPUTES = workflow.resource_settings.nodes is None and workflow.is_main_process and not CONDA
+
 try:
-    S = checked(config, HOME)
+    S = checked(config, HOME, COMPUTES)
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    raise SpeechladderError(str(error)) from None
 
 # The inputs of jobs (speechladder.workflow.inputs), those of the units sweep, of the scaling grid, of the causes of factor C and
 # of the questions.
@@ -37,7 +42,6 @@ caused = CausesInputs(inputs)
 questions = QuestionInputs(inputs)
 
 ENV = HOME / "envs" / "base.yaml"
-CONDA = "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}
 # s3prl has an environment of its own for the jobs that open the encoder: Snakemake's, or another python.
 UNITS_ENV = HOME / "envs" / "s3prl.yaml" if S.units.source == "s3prl" and not S.units.s3prl_python else ENV
 # MFA has an environment of its own, in which every stage that aligns runs.
@@ -101,7 +105,7 @@ if "--unlock" in sys.argv:
     try:
         unlock(LOCK)
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        raise SpeechladderError(str(error)) from None
 
 
 onstart:
@@ -110,7 +114,7 @@ onstart:
         start(S, HOME, CONDA, LOCK, replace=dag.forceall or "build_corpus" in dag.forcerun)
         announce(workflow, S, log)
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        raise SpeechladderError(str(error)) from None
 
 
 wildcard_constraints:

@@ -144,14 +144,16 @@ def write_json(path: str | Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file; raises UserError naming the file if it is missing or broken."""
+def read_json(path: str | Path, fix: str = "delete it and run again") -> Any:
+    """Read a JSON file; raises UserError naming the file if it is missing or broken, with the `fix` of a broken one."""
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; correct the path, or run the stage that makes it") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error}); delete it and run again") from None
+        raise UserError(f"{path}: not JSON ({error}); {fix}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ there is no network: fetch the model elsewhere and name its folder.
 
 import os
 import re
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ ALLOWED = "a folder, or a hub's model as OWNER/NAME"
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # of a model as transformers saves it
 
+_AGAIN = "fetch the model again"
 _NAME = re.compile(r"(?!.*(--|\.\.|\.git$))\w([\w.-]*\w)?/\w([\w.-]*\w)?")
 
 
@@ -145,8 +147,43 @@ def find_weights(
     raise UserError(f"{field}: {folder} holds no weights ({' or '.join(patterns)}); {advice}")
 
 
+def check_whole(files: Sequence[Path], field: str) -> None:
+    """Raise UserError if a part of the weights is missing or damaged, as far as their first bytes and sizes show it."""
+    part = re.search(r"-of-(\d+)\.", files[0].name)
+    if part and int(part[1]) != len(files):
+        there = f"{files[0].parent} holds {len(files)} of the {int(part[1])} parts of its weights"
+        raise UserError(f"{field}: {there}; {_AGAIN}")
+    for file in files:
+        with file.open("rb") as raw:
+            head = raw.read(64)
+        if head.startswith(b"version https://git-lfs"):
+            raise UserError(f"{field}: {file} is a pointer of Git LFS, not the weights; run `git lfs pull` there")
+        problem = "is empty" if not head else _damage(file)
+        if problem:
+            raise UserError(f"{field}: {file} {problem}; {_AGAIN}")
+
+
+def _damage(file: Path) -> str:
+    """What is wrong with a file of safetensors or of torch.save, or ''."""
+    if file.suffix == ".safetensors":
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, "numpy") as tensors:
+                return "" if list(tensors.keys()) else "holds no tensor"
+        except (OSError, SafetensorError) as error:
+            return f"is no whole file of safetensors ({first_line(error)})"
+    if file.suffix == ".bin" and not zipfile.is_zipfile(file):
+        with file.open("rb") as raw:
+            return "" if raw.read(1) == b"\x80" else "is no whole file of torch.save"
+    return ""
+
+
 def _read_config(file: Path, field: str) -> dict[str, Any]:
-    config = read_json(file)
+    try:
+        config = read_json(file, _AGAIN)
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from None
     if not isinstance(config, dict):
         raise UserError(f"{field}: {file} is not a model's configuration; fetch the model again")
     return config

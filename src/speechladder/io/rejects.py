@@ -23,16 +23,19 @@ class Rejects:
         """List something that is no utterance of the stage; it is written with the rejects but not counted."""
         self.mentions.append({"id": what, "reason": reason, "source": str(source)})
 
+    def log(self) -> None:
+        """Print the rejects to stderr, which is the job's log: Snakemake removes the files of a job that fails."""
+        for row in self.rows:
+            sys.stderr.write(f"rejected: {json.dumps(row, ensure_ascii=False)}\n")
+
     def write(self, path: str | Path, total: int, max_share: float) -> None:
         """Write `<stage>/rejected.{shard}.jsonl`.
 
-        Raises UserError if more than `max_share` of `total` was rejected. Snakemake removes the files of a failed job,
-        so the list is then printed to stderr, which is the job's log.
+        Raises UserError if more than `max_share` of `total` was rejected; the list is then in the log too.
         """
         write_jsonl(path, [*self.mentions, *self.rows])
         if total and len(self.rows) > max_share * total:
-            for row in self.rows:
-                sys.stderr.write(f"rejected: {json.dumps(row, ensure_ascii=False)}\n")
+            self.log()
             first = "; ".join(f"{r['id']}: {r['reason']}" for r in self.rows[:3])
             raise UserError(
                 f"{len(self.rows)} of {total} utterances rejected, more than corpus.max_rejected = {max_share} allows "

@@ -21,9 +21,9 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from transformers import AttentionInterface
 
 from speechladder.io.errors import UserError
+from speechladder.settings.lm import fits_flex
 
 QUERY_BLOCK = 128  # the fastest of 64, 128 and 256; also the default of flex_attention
-FLEX_HEAD = 16  # the smallest head dimension that the kernels of flex_attention accept; it must be a power of two
 # Arguments of the attention interface that change the result and that "packed" does not implement.
 UNSUPPORTED = ("dropout", "sliding_window", "softcap", "s_aux")
 
@@ -207,7 +207,7 @@ def resolve_attention(attention: str, device: torch.device, head: int) -> str:
 
     Raise UserError if `attention` is flex and the device or the heads do not allow it.
     """
-    fits = head >= FLEX_HEAD and head & (head - 1) == 0
+    fits = fits_flex(head)
     if attention == "auto":
         return "flex" if device.type == "cuda" and fits else "packed"
     if attention == "flex" and device.type != "cuda":

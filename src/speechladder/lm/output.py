@@ -42,6 +42,8 @@ def write_output(
     """
     with atomic_folder(out) as folder:
         model.save_pretrained(folder)
+        config = folder / "config.json"
+        write_json(config, with_rope_fields(read_json(config)))
         shutil.copytree(tokens / "tokenizer", folder, dirs_exist_ok=True)
         tokenizer = folder / "tokenizer_config.json"
         write_json(tokenizer, read_json(tokenizer) | {"model_max_length": settings.window})
@@ -51,6 +53,20 @@ def write_output(
         (folder / "README.md").write_text(model_card(summary, settings, meta, corpus))
         weights = files_sha256(sorted(folder.rglob("*.safetensors")))
         write_json(folder / MARK, summary | {"weights_sha256": weights})
+
+
+def with_rope_fields(config: dict[str, Any]) -> dict[str, Any]:
+    """config.json with the rotary positions as transformers before 5 and servers read them, too.
+
+    Those know `rope_theta` and `rope_scaling`, and would take their own base without a word. transformers 5 writes both
+    in `rope_parameters` alone.
+    """
+    rope = config.get("rope_parameters")
+    if not isinstance(rope, dict) or "rope_theta" not in rope:
+        return config  # another kind of positions, or one set for each kind of layer, which those cannot express
+    scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
+    plain = scaling.get("rope_type", "default") == "default"
+    return config | {"rope_theta": rope["rope_theta"], "rope_scaling": None if plain else scaling}
 
 
 def model_card(summary: dict[str, Any], settings: LM, meta: dict[str, Any], corpus: str = "") -> str:

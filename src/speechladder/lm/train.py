@@ -26,7 +26,6 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import atomic
 from speechladder.io.progress import progress, say
 from speechladder.lm import checkpoint, compute, warm_start
-from speechladder.lm.architectures.base import head_width
 from speechladder.lm.attention import resolve_attention, resolve_compile
 from speechladder.lm.curriculum import Curriculum, make_batches
 from speechladder.lm.distributed import Ranks, gather
@@ -77,6 +76,8 @@ class _Run:
         self.tokens, self.out, self.seed, self.device, self.ranks = tokens, out, seed, device, ranks
         self.init, self.corpus = settings.init, corpus
         self.settings = settings = warm_start.resolve_init(settings)
+        self.flex = resolve_attention(settings.attention, device, settings.head_width) == "flex"
+        self.compiled = resolve_compile(settings.compile, self.flex)
         data, valid = _read_tokens(tokens)
         self.meta = data.meta
         self.label = f"train {self.meta['rung']} seed {seed}"
@@ -101,15 +102,13 @@ class _Run:
         # all processes need the same layout: fsdp waits in every micro-batch
         memory = ranks.minimum(memory) if memory else None
         self.memory = compute.plan_memory(settings, vocabulary, ranks.size, bf16, memory)
-        self.flex = resolve_attention(settings.attention, device, head_width(model.config)) == "flex"
         self.parameters = sum(p.numel() for p in model.parameters())
         # windows cut documents, and positions begin again; a curriculum makes documents longer
         sampled = np.unique(np.linspace(0, self.total - 1, SAMPLED_STEPS, dtype=int))
         attended = float(np.mean([self.batches.at(int(step)).positions.mean() for step in sampled])) + 1
         self.flops = compute.train_flops(settings, vocabulary, 2 * attended)
         self.ceiling = ranks.size * compute.matmul_ceiling(device.type, self.precision)
-        compiled = resolve_compile(settings.compile, self.flex)
-        how = (self.memory.parallel, ranks.size, self.memory.recompute, compiled)
+        how = (self.memory.parallel, ranks.size, self.memory.recompute, self.compiled)
         self.state = TrainState(model, settings, device, self.precision, *how)
 
     def say(self, text: str) -> None:

@@ -73,9 +73,11 @@ def select_utterances(
         rejects.write(rejected, total, max_rejected)
         for split in ("train", "valid"):
             if not counts[split]:
+                rejects.log()
                 raise UserError(
                     f"no utterance is left in split {split!r} (there are {dict(counts)}); raise corpus.valid_fraction "
-                    f"or give more speech; {rejected} and the lists of the earlier stages name the rejected utterances"
+                    f"or give more speech; {len(rejects.rows)} were rejected here and are listed above; those that "
+                    "earlier stages rejected are in corpus, alignment and units, rejected.*.jsonl"
                 )
 
 

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from speechladder.settings.section import Section
+from speechladder.settings.section import Section, check_distinct
 
 
 class Benchmarks(Section):
@@ -59,14 +59,14 @@ class Benchmarks(Section):
         "the recordings.",
     )
 
+    _distinct = field_validator("slm21_splits")(check_distinct)
+
     @model_validator(mode="after")
     def _one_source(self) -> "Benchmarks":
         for official, tasks in {"slm21": ("swuggy", "sblimp"), "storycloze": ("topic",)}.items():
             for task in tasks:
                 if getattr(self, official) and getattr(self, task):
                     raise ValueError(f"{task}: both {official} and pairs files are given; leave one out")
-        if len(set(self.slm21_splits)) != len(self.slm21_splits):
-            raise ValueError("slm21_splits: a split is named twice")
         if self.storycloze_text and not self.storycloze:
             raise ValueError("storycloze_text: would not be read without storycloze")
         return self

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from speechladder.settings.section import Fraction, Section
+from speechladder.settings.section import Fraction, Section, check_distinct
 
 CORPORA = ("librispeech", "libriheavy")  # corpora that are downloaded, or lie in corpus.source
 WORLD_HOURS = 3.6  # of speech that the world generates if corpus.hours is null
@@ -104,10 +104,7 @@ class Corpus(Section):
     @classmethod
     def _in_order(cls, causes: list[Cause] | None) -> list[Cause] | None:
         """The causes in the order of the table: another order is no other corpus."""
-        for cause in causes or ():
-            if causes.count(cause) > 1:
-                raise ValueError(f"{cause} is named twice")
-        return causes if causes is None else sorted(causes, key=get_args(Cause).index)
+        return causes if causes is None else sorted(check_distinct(causes), key=get_args(Cause).index)
 
     @model_validator(mode="after")
     def _causes_of_the_world(self) -> "Corpus":
@@ -126,7 +123,7 @@ class Corpus(Section):
     @model_validator(mode="after")
     def _agrees(self) -> "Corpus":
         if self.min_seconds >= self.max_seconds:
-            raise ValueError(f"min_seconds ({self.min_seconds}) must be below max_seconds ({self.max_seconds})")
+            raise ValueError(f"min_seconds: {self.min_seconds:g} must be below max_seconds: {self.max_seconds:g}")
         if self.name != "local" and self.path:
             fix = "use source" if self.name in CORPORA else "add name: local, or --configfile presets/local.yaml"
             raise ValueError(f"path: {self.path!r} would not be read, since name is {self.name}; {fix}")

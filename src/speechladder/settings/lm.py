@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from speechladder.settings.section import Fraction, Section
+from speechladder.settings.section import Fraction, Section, check_distinct
 
 DIMENSIONS = ("hidden_size", "layers", "heads", "kv_heads", "intermediate_size", "head_dim")
 # Dimensions of models by name. Embeddings and head are not tied, so they add 2 x vocabulary x width parameters: with a
@@ -27,6 +27,14 @@ EXECUTION_FIELDS = (
     *("checkpoint_every", "keep_checkpoints", "resume", "processes", "parallel", "micro_windows"),
     *("activation_checkpointing", "attention", "compile", "tracking"),
 )
+
+
+FLEX_HEAD = 16  # the smallest head dimension that the kernels of flex_attention accept; it must be a power of two
+
+
+def fits_flex(head: int) -> bool:
+    """Whether flex_attention has kernels for heads of `head` dimensions."""
+    return head >= FLEX_HEAD and head & (head - 1) == 0
 
 
 class LM(Section):
@@ -204,13 +212,13 @@ class LM(Section):
             )
         return values | named
 
+    _distinct = field_validator("seeds")(check_distinct)
+
     @field_validator("seeds")
     @classmethod
-    def _distinct(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) != len(seeds):
-            raise ValueError("seeds must differ from each other")
+    def _counted(cls, seeds: list[int]) -> list[int]:
         if min(seeds) < 0:
-            raise ValueError("a seed is 0 or more")
+            raise ValueError(f"{min(seeds)} is not allowed; a seed is 0 or more")
         return seeds
 
     @model_validator(mode="after")
@@ -218,10 +226,26 @@ class LM(Section):
         if self.init and None in (self.hidden_size, self.heads, self.kv_heads):
             return self
         if self.hidden_size % self.heads or self.heads % self.kv_heads:
-            raise ValueError("heads must divide hidden_size, and kv_heads must divide heads")
+            raise ValueError(
+                f"heads: {self.heads} must divide hidden_size: {self.hidden_size}, and kv_heads: {self.kv_heads} must "
+                "divide heads"
+            )
         if self.head_width % 2:
             field = "head_dim" if self.head_dim else "hidden_size / heads"
             raise ValueError(f"{field} is {self.head_width}; rotary positions need an even number")
+        return self
+
+    @model_validator(mode="after")
+    def _flexes(self) -> "LM":
+        known = self.head_dim or (self.hidden_size and self.heads)  # not yet, with init
+        fits = not known or fits_flex(self.head_width)
+        if self.attention == "flex" and not fits:
+            raise ValueError(
+                f"attention: flex needs heads of 16, 32, 64, ... dimensions, not {self.head_width}; set it to auto"
+            )
+        if self.compile == "on" and (self.attention == "packed" or not fits):
+            why = "attention is packed" if fits else f"heads have {self.head_width} dimensions"
+            raise ValueError(f"compile: on needs flex_attention, and {why}; set compile to auto")
         return self
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from speechladder.io.errors import UserError
 from speechladder.settings.corpus import Corpus
 from speechladder.settings.lm import EXECUTION_FIELDS
+from speechladder.settings.messages import explain
 from speechladder.settings.run import Settings
 from speechladder.settings.section import Section
 
@@ -89,11 +90,14 @@ def from_options(args: argparse.Namespace, section: type[Section]) -> Any:
     try:
         return section.model_validate(given)
     except ValidationError as error:
-        lines = [
-            f"--{'.'.join(map(str, e['loc'])).replace('_', '-')}: {e['msg']} (got {e['input']!r})"
-            for e in error.errors()
-        ]
-        raise UserError("\n".join(lines)) from None
+        lines = [explain(e, section) for e in error.errors()]
+        raise UserError("\n".join(map(_of_option, lines))) from None
+
+
+def _of_option(line: str) -> str:
+    """A message about a field as one about its option."""
+    field, colon, rest = line.partition(":")
+    return f"--{field.replace('_', '-')}:{rest}" if colon and " " not in field else line
 
 
 def as_options(section: Section, fields: Collection[str] | None = None) -> str:

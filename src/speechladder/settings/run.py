@@ -9,7 +9,7 @@ from speechladder.settings.corpus import Alignment, Corpus, Downloads
 from speechladder.settings.lm import LM
 from speechladder.settings.questions import Questions
 from speechladder.settings.scaling import Scaling, sized
-from speechladder.settings.section import Section
+from speechladder.settings.section import Section, check_distinct
 from speechladder.settings.sweep import Sweep
 from speechladder.settings.tokens import PAPER_RUNGS, Tokens
 from speechladder.settings.units import Units
@@ -42,12 +42,7 @@ class Settings(Section):
     questions: Questions = Field(Questions(), description=Questions.__doc__)
     causes: Causes = Field(Causes(), description=Causes.__doc__)
 
-    @field_validator("rungs")
-    @classmethod
-    def _distinct(cls, rungs: list[str]) -> list[str]:
-        if len(set(rungs)) != len(rungs):
-            raise ValueError("a rung is named twice")
-        return rungs
+    _distinct = field_validator("rungs")(check_distinct)
 
     @model_validator(mode="after")
     def _sizes_are_models(self) -> "Settings":
@@ -61,6 +56,16 @@ class Settings(Section):
         if name not in sizes:
             raise ValueError(f"scaling.sizes: no size {name!r}; there are {', '.join(sizes)}")
         return sized(self.lm, sizes[name])
+
+    @model_validator(mode="after")
+    def _penalises_segments(self) -> "Settings":
+        units, read = self.units, "segments-auto" in self.questions.arms
+        if units.segment_penalty != Units().segment_penalty and units.segments != "auto" and not read:
+            raise ValueError(
+                f"units.segment_penalty: would not be read, since units.segments is {units.segments} and questions.arms "
+                "lacks segments-auto; write units: {segments: auto}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "Settings":

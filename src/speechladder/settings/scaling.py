@@ -7,7 +7,8 @@ from pydantic import Field, ValidationError, field_validator
 
 from speechladder.io.errors import suggestion
 from speechladder.settings.lm import DIMENSIONS, EXECUTION_FIELDS
-from speechladder.settings.section import Section
+from speechladder.settings.messages import explain
+from speechladder.settings.section import Section, check_distinct
 
 EVERY_RUN = ("seeds", "init", *EXECUTION_FIELDS)  # fields of lm that no size may change
 
@@ -38,12 +39,7 @@ class Scaling(Section):
     )
     seeds: list[int] = Field([0], min_length=1, description="One model per seed, rung, size and fraction.")
 
-    @field_validator("rungs", "fractions", "seeds")
-    @classmethod
-    def _distinct(cls, values: list[Any]) -> list[Any]:
-        if len(set(values)) != len(values):
-            raise ValueError("one is named twice")
-        return values
+    _distinct = field_validator("rungs", "fractions", "seeds")(check_distinct)
 
     @field_validator("fractions")
     @classmethod
@@ -57,7 +53,7 @@ class Scaling(Section):
     @classmethod
     def _counted(cls, seeds: list[int]) -> list[int]:
         if min(seeds) < 0:
-            raise ValueError("a seed is 0 or more")
+            raise ValueError(f"{min(seeds)} is not allowed; a seed is 0 or more")
         return seeds
 
     @field_validator("sizes")
@@ -69,7 +65,7 @@ class Scaling(Section):
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.]*", name):
                 raise ValueError(f"each needs a name of letters, digits, '.' and '_'; {name!r} is none")
         if len(set(names)) != len(names):
-            raise ValueError("two have one name")
+            raise ValueError(f"two have one name; the names are {', '.join(names)}")
         return sizes
 
 
@@ -89,7 +85,6 @@ def sized(lm: Section, size: dict[str, Any]) -> Any:
     try:
         return type(lm).model_validate(base | changes)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["scaling.sizes", name, *map(str, first["loc"])])
-        got = f" (got {first['input']!r})" if first["loc"] else ""
-        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}{got}") from None
+        line = explain(error.errors()[0], type(lm))
+        joint = "." if line.partition(":")[0] in fields else ": "
+        raise ValueError(f"scaling.sizes.{name}{joint}{line}") from None

@@ -2,15 +2,17 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 def check_distinct(values: list[Any]) -> list[Any]:
     """The values of a field. Raises ValueError if one of them is named twice."""
-    if len(set(values)) != len(values):
-        raise ValueError("a value is named twice")
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value} is named twice")
     return values
 
 
@@ -19,12 +21,13 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @model_validator(mode="before")
+    @field_validator("*", mode="before")
     @classmethod
-    def _no_yes_for_a_number(cls, values: Any) -> Any:
+    def _no_yes_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         # Text is accepted as a number, because Snakemake's --config gives text and YAML 1.1 reads 1e-3 as text. But pydantic
         # would also accept true as 1.
-        for name, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, bool) and name in cls.model_fields and cls.model_fields[name].annotation is not bool:
-                raise ValueError(f"{name}: {str(value).lower()} is not a value of this field")
-        return values
+        given = value if isinstance(value, list) else [value]
+        takes = cls.model_fields[str(info.field_name)].annotation in (bool, list[bool])
+        if not takes and any(isinstance(each, bool) for each in given):
+            raise PydanticCustomError("no_boolean", "not a boolean")  # settings.messages says what is allowed
+        return value

@@ -251,6 +251,8 @@ class Units(Section):
         for name in ("path", "items_path", "rate", "repeat", "num_codebooks", "codebook_order"):
             if getattr(self, name) != type(self).model_fields[name].default and self.source != "external":
                 raise ValueError(f"{name}: would not be read, since source is {self.source}; write source: external")
+        if self.label_minutes != type(self).model_fields["label_minutes"].default and self.labels == "none":
+            raise ValueError("label_minutes: would not be read, since labels is none; write labels: phones")
         for name, unset in {"segments": "frame", "labels": "none"}.items():
             if getattr(self, name) != unset and self.source == "external":
                 raise ValueError(f"{name}: would not be read, since source is external; leave {name} out")

@@ -3,17 +3,21 @@
 from pathlib import Path
 from typing import Any
 
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.io.devices import gpus
 from speechladder.io.errors import UserError, suggestion
-from speechladder.io.files import read_json
 from speechladder.io.hub import is_hub_name
 from speechladder.lm.architectures.base import get_architecture
 from speechladder.settings import DIMENSIONS, LM, Settings, Units
-from speechladder.settings.loading import mistakes, not_allowed
+from speechladder.settings.messages import mistakes, not_allowed
 from speechladder.settings.units import SHIPPED, encoder_folder
+from speechladder.units.encoders.check import KINDS, check_config, check_folder
+from speechladder.workflow.folders import check_contents
+from speechladder.workflow.inputs import recordings
 from speechladder.workflow.paths import find, find_or_keep
 from speechladder.workflow.rungs import needs_durations, needs_vocoder, spoken_rungs, stories_need_transcripts
 
-TRANSFORMERS = ("auto", "hubert", "wavlm", "wav2vec2")  # values of units.source whose encoder transformers loads
+TRANSFORMERS = ("auto", *KINDS)  # values of units.source whose encoder transformers loads
 SOURCE = "the configuration (config/config.yaml, --configfile, --config)"
 
 
@@ -60,23 +64,8 @@ def check_encoder(units: Units, home: Path) -> str:
             raise UserError(
                 f"units.encoder: {error}; {hint}allowed: {SHIPPED}, a folder, or OWNER/NAME of a hub"
             ) from None
-    try:
-        found = read_json(folder / "config.json")
-    except UserError as error:
-        raise UserError(f"units.encoder: {given} is no model folder: {error!s}") from None
-    _check_encoder_config(found, given, units)
+    check_folder(folder, given, units.layer, units.source)
     return given if given == SHIPPED else str(folder)
-
-
-def _check_encoder_config(config: dict[str, Any], given: str, units: Units) -> None:
-    """Raise UserError if an encoder's config.json is of another kind than `units.source`, or has too few layers."""
-    kind, layers = config.get("model_type"), config.get("num_hidden_layers")
-    if not isinstance(layers, int):
-        raise UserError(f"units.encoder: {given} is no model folder: its config.json has no num_hidden_layers")
-    if units.source not in ("auto", kind):
-        raise UserError(f"units.source: {units.source}, but {given} is a {kind!r} model; write source: auto")
-    if units.layer > layers:
-        raise UserError(f"units.layer: {units.layer} is out of range; {given} has the layers 1 to {layers}")
 
 
 def _check_upstream(given: str, home: Path) -> str:
@@ -141,7 +130,36 @@ def check_files(settings: Settings) -> None:
     elif stories_need_transcripts(settings):
         _check_asr(settings)
     check_sources(settings)
+    check_contents(settings)
+    for task in TASKS.values():
+        recordings(tuple(task.pairs_files(settings.benchmarks)))
     check_aligner_files(settings.alignment, settings.downloads.files)
+
+
+def check_gpu(settings: Settings) -> None:
+    """Raise UserError for settings that need a GPU, if this machine shows none.
+
+    For a run whose jobs compute on this machine, with this Python. Jobs of a cluster, and those in environments of
+    their own, find out when they start.
+    """
+    lm, units = settings.lm, settings.units
+    codebook = units.source != "external" and units.labels == "none" and units.kmeans == "faiss-gpu"
+    wanted = {
+        "lm.attention: flex": lm.attention == "flex",
+        "lm.compile: on": lm.compile == "on",
+        "units.precision: fp16": units.source != "external" and units.precision == "fp16",
+        "units.kmeans: faiss-gpu": codebook,
+    }
+    fields = [field for field, needed in wanted.items() if needed]
+    if fields and not gpus():
+        advice = (
+            "needs a GPU, and this machine shows none; write auto, or let a cluster run the jobs (docs/clusters.md)"
+        )
+        raise mistakes(SOURCE, [f"{field} {advice}" for field in fields])
+    if codebook:
+        from speechladder.units.kmeans.faiss_backend import choose_backend
+
+        choose_backend(units.kmeans)
 
 
 def _check_units(units: Units) -> None:
@@ -185,7 +203,7 @@ def check_hubs(settings: Settings) -> None:
         _check_init(fetch_config(settings.lm.init, "lm.init"), settings.lm)
     units = settings.units
     if units.source in TRANSFORMERS and units.encoder != SHIPPED and not Path(units.encoder).exists():
-        _check_encoder_config(fetch_config(units.encoder, "units.encoder"), units.encoder, units)
+        check_config(fetch_config(units.encoder, "units.encoder"), units.encoder, units.layer, units.source)
     for field in _hub_models(settings):
         name = getattr(settings.continuation, field)
         config = fetch_config(name, f"continuation.{field}")

@@ -10,6 +10,7 @@ from speechladder.workflow.checks import (
     check_architectures,
     check_encoder,
     check_files,
+    check_gpu,
     check_rungs,
     init_with_dimensions,
 )
@@ -17,10 +18,11 @@ from speechladder.workflow.paths import check_inputs, place_files
 from speechladder.workflow.rungs import check_units_of
 
 
-def checked(config: dict[str, Any], home: Path) -> Settings:
+def checked(config: dict[str, Any], home: Path, computes: bool = False) -> Settings:
     """The settings of a run, with absolute paths; `home` is the checkout.
 
-    Raises UserError that names the field for every mistake that can be found before a job runs.
+    `computes`: whether the jobs of the run compute on this machine, with this Python. Raises UserError that names the
+    field for every mistake that can be found before a job runs.
     """
     settings = load(config, SOURCE)
     check_rungs(settings)
@@ -35,4 +37,6 @@ def checked(config: dict[str, Any], home: Path) -> Settings:
     check_inputs(settings, home)
     check_files(settings)
     check_units_of(settings.rungs, settings)
+    if computes:
+        check_gpu(settings)
     return settings

@@ -231,7 +231,7 @@ class Inputs:
 
     def pairs_audio(self, wildcards: Any) -> list[str]:
         """The recordings that the pairs files name."""
-        return _recordings(tuple(self.pairs_files(wildcards)))
+        return recordings(tuple(self.pairs_files(wildcards)))
 
     def _official(self, field: str) -> Found:
         given = getattr(self.settings.benchmarks, field)
@@ -344,7 +344,7 @@ def _content(files: tuple[str, ...]) -> str:
 
 
 @functools.cache
-def _recordings(files: tuple[str, ...]) -> list[str]:
+def recordings(files: tuple[str, ...]) -> list[str]:
     """The audio that pairs files name; raises UserError as `benchmarks.pairs.read_pairs` does."""
     from speechladder.benchmarks.pairs import read_pairs
 

@@ -59,6 +59,8 @@ def find(given: str, home: Path) -> str:
     It is looked for where the command was typed (which `--directory` does not change), then in the working directory,
     then in the checkout `home`. Raises UserError that lists these places.
     """
+    if not given.strip():
+        raise UserError(f"{given!r} names no file or folder")
     tried = [Path(base) / Path(given).expanduser() for base in (os.environ.get("PWD", "."), Path.cwd(), home)]
     found = next((path for path in tried if path.exists()), None)
     if found is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechladder.io.errors import UserError
 from speechladder.settings import LM
-from speechladder.settings.loading import not_allowed
+from speechladder.settings.messages import not_allowed
 
 if TYPE_CHECKING:
     from torch import nn

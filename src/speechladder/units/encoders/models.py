@@ -7,15 +7,12 @@ from typing import Any
 
 import torch
 
-from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
+from speechladder.constants import SAMPLE_RATE
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import files_sha256
 from speechladder.io.hub import ALLOWED, fetch_model, find_weights
 from speechladder.settings.units import SHIPPED, encoder_folder
-
-FIELD = "units.encoder"
-KINDS = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}  # model_type -> class
-WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
+from speechladder.units.encoders.check import FIELD, KINDS, PREPROCESSOR, WEIGHTS, check_config
 
 
 def resolve(name: str) -> Path:
@@ -64,7 +61,7 @@ def read_model(name: str, layer: int, source: str = "auto") -> Checkpoint:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         raise UserError(f"units.encoder: {folder}/config.json is missing or unreadable ({error})") from None
-    _check_config(config, folder, layer, source)
+    check_config(config.to_dict(), str(folder), layer, source)
     weights = fingerprint(folder)
     model, normalise = _read_weights(folder, KINDS[config.model_type])
     model.encoder.layers = model.encoder.layers[:layer]
@@ -75,32 +72,6 @@ def read_model(name: str, layer: int, source: str = "auto") -> Checkpoint:
     if torch.nn.utils.parametrize.is_parametrized(conv, "weight"):
         torch.nn.utils.parametrize.remove_parametrizations(conv, "weight")  # otherwise recomputed at every call
     return Checkpoint(model.requires_grad_(False), normalise, weights)
-
-
-def _check_config(config: Any, folder: Path, layer: int, source: str) -> None:
-    if config.model_type not in KINDS:
-        raise UserError(
-            f"units.encoder: {folder} is a '{config.model_type}' model; the units need one of {', '.join(KINDS)}"
-        )
-    if source not in ("auto", config.model_type):
-        raise UserError(f"units.source: {source}, but {folder} is a '{config.model_type}' model; write source: auto")
-    if not 1 <= layer <= config.num_hidden_layers:
-        raise UserError(
-            f"units.layer: {layer} is not a layer of {folder}; allowed: 1 to {config.num_hidden_layers} "
-            "(1 is the first transformer layer)"
-        )
-    window, hop = 1, 1
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-        window, hop = window + (kernel - 1) * hop, hop * stride
-    if (window, hop) != (RECEPTIVE_FIELD, HOP):
-        raise UserError(
-            f"units.encoder: {folder} frames by {window} samples every {hop}; the ladder needs 400 every 320 (50 Hz)"
-        )
-    if config.feat_extract_activation != "gelu":  # every release has it, and the fast front end computes no other
-        raise UserError(
-            f"units.encoder: {folder}/config.json: feat_extract_activation is '{config.feat_extract_activation}'; the "
-            "units need gelu, as HuBERT, WavLM and wav2vec 2.0 have it"
-        )
 
 
 def _read_weights(folder: Path, kind: str) -> tuple[Any, bool]:
@@ -114,11 +85,11 @@ def _read_weights(folder: Path, kind: str) -> tuple[Any, bool]:
         model, info = getattr(transformers, kind).from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
-        if (folder / "preprocessor_config.json").is_file():
+        if (folder / PREPROCESSOR).is_file():
             extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
             if extractor.sampling_rate != SAMPLE_RATE:
                 raise UserError(
-                    f"units.encoder: {folder}/preprocessor_config.json wants {extractor.sampling_rate} Hz, not 16,000"
+                    f"units.encoder: {folder / PREPROCESSOR} wants {extractor.sampling_rate} Hz, not 16,000"
                 )
             normalise = bool(extractor.do_normalize)
         else:  # in the releases the kind with layer norms (Large) was trained on normalised waveforms

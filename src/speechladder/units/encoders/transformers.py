@@ -90,8 +90,8 @@ class TransformersEncoder(Encoder):
         place = torch.device(device or acquire_gpu())
         if place.type == "cuda":
             torch.cuda.set_device(place)
-        found = read_model(name, layer, source)
-        precision, model = precision_on(place, precision), found.model.to(place)
+        precision, found = precision_on(place, precision), read_model(name, layer, source)
+        model = found.model.to(place)
         if fast is None:
             small = sum(weight.numel() for weight in model.parameters()) < _SMALL
             fast = not (small and place.type == "cpu" and precision == "fp32")

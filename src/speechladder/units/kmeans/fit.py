@@ -34,8 +34,9 @@ def fit(features: np.ndarray, plan: Plan, report: Report | None = None) -> Train
 
     torch calls `report` after each iteration; faiss, which reports nothing earlier, at the end of each start.
     """
+    backend = faiss_backend.choose_backend(plan.backend)  # before the sample is read
     check_features(features, plan.clusters)
-    if (backend := faiss_backend.choose_backend(plan.backend)) == "torch":
+    if backend == "torch":
         from speechladder.units.kmeans.torch_backend import run
     else:
         run = faiss_backend.run

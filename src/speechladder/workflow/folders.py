@@ -1,0 +1,80 @@
+"""Files and folders on disk that a run reads: each must hold something of its kind, which shows before any job."""
+
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.corpora.local import AUDIO
+from speechladder.fetch.members import explain_errors
+from speechladder.io.errors import UserError
+from speechladder.settings import CORPORA, Settings
+from speechladder.workflow.sources import LINKS, UNPACKED, ZIP, place, readable, roots
+
+# Field: the ends of names of which a folder or a zip must hold one, and what the field expects.
+_EXPECTED = {
+    "benchmarks.slm21": (("gold.csv",), "lexical/dev/gold.csv and the like, as zerospeech publishes sLM21"),
+    "benchmarks.storycloze": ((".wav",), "STORY_PREFIX_correct.wav and STORY_PREFIX_incorrect.wav"),
+    "alignment.textgrids": ((".textgrid",), "ID.TextGrid with the tiers words and phones"),
+}
+_SPEECH = {
+    "librispeech": ((".trans.txt",), "speaker/chapter/*.trans.txt beside its audio"),
+    "libriheavy": (AUDIO, "audio"),
+    "local": ((".trans.txt",), "speaker/chapter/*.trans.txt beside its audio"),
+}
+
+
+def check_contents(settings: Settings) -> None:
+    """Raise UserError that names the field if a folder or zip holds nothing of its kind, or if a file is a folder or
+    empty. What is still to be fetched passes."""
+    corpus = settings.corpus
+    if corpus.name == "local":
+        _check_folder("corpus.path", Path(str(corpus.path)), *_SPEECH["local"])
+    elif corpus.name in CORPORA:
+        for root in roots(settings):
+            if not root.startswith(UNPACKED):
+                _check_folder("corpus.source", Path(root), *_SPEECH[corpus.name])
+    for field, expected in _EXPECTED.items():
+        section, _, name = field.partition(".")
+        given = getattr(getattr(settings, section), name)
+        if given and not (found := readable(settings, given, field)).startswith((LINKS, UNPACKED)):
+            _check_folder(field, Path(found), *expected)
+    for field, path in _files(settings):
+        _check_file(field, Path(path))
+
+
+def _files(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The files on disk that the run reads, each with its field."""
+    for task in TASKS:
+        yield from ((f"benchmarks.{task}", path) for path in TASKS[task].pairs_files(settings.benchmarks))
+    named = [("benchmarks.storycloze_text", settings.benchmarks.storycloze_text)]
+    named += [("corpus.manifests", name) for name in settings.corpus.manifests if settings.corpus.name in CORPORA]
+    for field, name in named:
+        if name and not (found := place(settings, name, field)).startswith(LINKS):
+            yield field, found
+
+
+def _check_folder(field: str, path: Path, ends: tuple[str, ...], expected: str) -> None:
+    if not path.is_dir() and not path.name.endswith(ZIP):
+        return  # a tar, whose listing takes minutes
+    if not any(name.lower().endswith(ends) and not name.startswith("._") for name in _names(path)):
+        what = "is empty" if path.is_dir() and not any(path.iterdir()) else f"holds no {' or '.join(ends)}"
+        raise UserError(f"{field}: {path} {what}; expected {expected}")
+
+
+def _names(path: Path) -> Iterator[str]:
+    """The names of the files of a folder or zip, one after another."""
+    if path.is_dir():
+        for _, _, names in os.walk(path, followlinks=True):
+            yield from names
+    else:
+        with explain_errors(path), zipfile.ZipFile(path) as archive:
+            yield from (name.rpartition("/")[2] for name in archive.namelist())
+
+
+def _check_file(field: str, path: Path) -> None:
+    if path.is_dir():
+        raise UserError(f"{field}: {path} is a folder; name a file in it")
+    if not path.stat().st_size:
+        raise UserError(f"{field}: {path} is empty; name a file with content")
