@@ -166,4 +166,4 @@ def test_units_from_elsewhere_and_units_of_an_encoder_read_their_own_settings():
 def test_untracked_settings_are_no_options():
     assert any("PROCESSES" in name for name in untracked(load({})))
     assert not any(is_untracked(field) for stage in STAGES.values() for field in stage.reads)
-    assert version("make_prompts") == (1, version("build_corpus"))
+    assert version("make_prompts") == (1, version("build_corpus")[0])
