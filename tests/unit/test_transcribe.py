@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -38,14 +40,17 @@ SYMBOLS = {
 
 
 class FakeASR:
-    """An ASR that transcribes audio as the number of its samples, and keeps the audio."""
+    """An ASR that transcribes audio as the number of its samples, and keeps the audio; `counted` per call."""
+
+    counted: ClassVar[dict[str, int]] = {}
 
     def __init__(self) -> None:
-        self.normalise = english_normaliser()
+        self.normalise, self.cases = english_normaliser(), Counter()
         self.given: list[np.ndarray] = []
 
     def transcribe(self, utterances: list[np.ndarray]) -> list[str]:
         self.given += utterances
+        self.cases.update(self.counted)
         return [f"{len(samples)} Samples!" if len(samples) else "" for samples in utterances]
 
 

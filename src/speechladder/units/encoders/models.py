@@ -10,12 +10,11 @@ import torch
 from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import files_sha256
-from speechladder.io.hub import ALLOWED, fetch_model, find_weights
+from speechladder.io.hub import ALLOWED, WEIGHTS, fetch_model, find_weights
 from speechladder.settings.units import SHIPPED, encoder_folder
 
 FIELD = "units.encoder"
 KINDS = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}  # model_type -> class
-WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
 
 
 def resolve(name: str) -> Path:
@@ -24,7 +23,7 @@ def resolve(name: str) -> Path:
     Raise UserError if there is none.
     """
     if name != SHIPPED:
-        return fetch_model(name, FIELD, ["*config.json", "*.index.json", *WEIGHTS], f"{SHIPPED}, {ALLOWED}")
+        return fetch_model(name, FIELD, ["*config.json", "*.index.json"], WEIGHTS, f"{SHIPPED}, {ALLOWED}")
     folder = encoder_folder(name)
     if not folder.is_dir():
         raise UserError(f"{FIELD}: {folder} is missing from the installation; install the package again")
