@@ -14,13 +14,22 @@ from speechladder.settings import Continuation
 
 FIELD = "continuation.whisper"
 SECOND = "continuation.second_asr"  # the field of the second recogniser
-INSTALL = "install the extra: pip install 'speechladder[whisper]' (pip install -e '.[whisper]' in a checkout)"
 SIZES = (  # of openai-whisper 20250625; a test compares the list with the package's
     *("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium"),
     *("large-v1", "large-v2", "large-v3", "large", "large-v3-turbo", "turbo"),
 )
 DECODING = 2  # raise it when the words that Whisper makes of the same speech change
 FILES = {"preprocessor_config.json": "processor_config.json", "tokenizer.json": "vocab.json"}  # one of each pair
+
+
+def install(name: str) -> str:
+    """How to go on without openai-whisper, which the Whisper `name` needs."""
+    hub = {"large": "large-v3", "turbo": "large-v3-turbo"}.get(name, name)
+    same = f"openai/whisper-{hub}" if name in SIZES else "a folder or OWNER/NAME"
+    return (
+        f"name {same}, which needs no more than is installed, or install the extra: pip install "
+        "'speechladder[whisper]' (pip install -e '.[whisper]' in a checkout; it unpacks to more than a gigabyte)"
+    )
 
 
 def check_asr(settings: Continuation) -> None:
@@ -44,7 +53,7 @@ def check_whisper(name: str, field: str = FIELD) -> None:
         _check_folder(path, field)
     elif name in SIZES or path.is_file():
         if importlib.util.find_spec("whisper") is None:
-            raise UserError(f"{field}: {name} needs openai-whisper, which is not installed; {INSTALL}")
+            raise UserError(f"{field}: {name} needs openai-whisper, which is not installed; {install(name)}")
         if name not in SIZES and not zipfile.is_zipfile(path) and path.read_bytes()[:2] != b"\x80\x02":
             raise UserError(f"{field}: {path} is not a checkpoint of torch.save; fetch the .pt file again")
     elif not is_hub_name(name) or path.suffix == ".pt":

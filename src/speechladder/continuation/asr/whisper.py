@@ -17,7 +17,7 @@ import numpy as np
 
 from speechladder.alignment.base import MIN_PEAK
 from speechladder.constants import SAMPLE_RATE
-from speechladder.continuation.asr.checks import FIELD, INSTALL, SIZES
+from speechladder.continuation.asr.checks import FIELD, SIZES, install
 from speechladder.continuation.asr.fallback import (
     CASES,
     NO_SPEECH_CASE,
@@ -118,7 +118,7 @@ def _package(name: str, field: str) -> Any:
     try:
         import whisper.normalizers
     except ImportError:
-        raise UserError(f"{field}: {name} needs openai-whisper, which is not installed; {INSTALL}") from None
+        raise UserError(f"{field}: {name} needs openai-whisper, which is not installed; {install(name)}") from None
     return whisper
 
 
