@@ -30,7 +30,7 @@ from speechladder.io.audio import encode_flac, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.tables import CONTINUATIONS, PROMPTS, REFERENCE, TRANSCRIPTS, UNITS, read_table, write_table
 from speechladder.settings import Continuation
-from tests.unit.test_asr import TEXTS, save_corpus
+from tests.unit.test_asr import TEXTS, save_corpus, save_whisper
 
 PHONES = ["DH", "AH", "K", "AW", "SIL"]
 SYMBOLS = {
@@ -266,6 +266,19 @@ def test_a_second_recogniser_hears_the_truth_and_the_examples(prompts, tmp_path,
     (folders[0] / "transcripts.json").write_text(json.dumps([{"name": "a_1", "prompt": "?", "transcript": ""}]))
     with pytest.raises(UserError, match=r"examples: a_1 is of no prompt of .*prompts\.parquet"):
         transcribe_second(prompts, rungs, folders, tmp_path / "second.json", settings)
+
+
+def test_the_script_of_the_second_recogniser(prompts, tmp_path, root) -> None:
+    transcript_rows("text-bpe", prompts, tmp_path, FakeASR())
+    whisper, out = save_whisper(tmp_path / "my whisper"), tmp_path / "second.json"
+    words = ["--prompts-file", prompts, "--units", "--vocoder-folder", "--rungs", "text-bpe", "--examples"]
+    words += [tmp_path / "examples", "--out", out, "--second-asr", whisper]
+    command = [sys.executable, root / "scripts" / "transcribe_second.py", *words]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert found["asr"] == f"Whisper {whisper}" and found["asr_cases"]["parts"] == 2 * 2 + 1
+    assert found["wer"].keys() == {"natural", "tts"} and len(found["examples"]["text-bpe"]["transcripts"]) == 1
 
 
 def test_scripts_transcribe_a_rung_of_phones_without_torch(prompts, tmp_path, root) -> None:
