@@ -261,7 +261,7 @@ def test_a_second_recogniser_hears_the_truth_and_the_examples(prompts, tmp_path,
     assert [row["first"] for row in text["transcripts"]] == ["2 cows"] * 2 and text["wer_to_first"] > 0
     # the same samples as the first recogniser had, without the prompt and the pause
     assert phones["wer_to_first"] == 0 and phones["transcripts"][0]["second"] == rows[2]["transcript"]
-    with pytest.raises(UserError, match="names 1 rungs, --examples 2"):
+    with pytest.raises(UserError, match="names 1 rungs, --example-folders 2"):
         transcribe_second(prompts, rungs[:1], folders, tmp_path / "second.json", settings)
     (folders[0] / "transcripts.json").write_text(json.dumps([{"name": "a_1", "prompt": "?", "transcript": ""}]))
     with pytest.raises(UserError, match=r"examples: a_1 is of no prompt of .*prompts\.parquet"):
@@ -271,7 +271,7 @@ def test_a_second_recogniser_hears_the_truth_and_the_examples(prompts, tmp_path,
 def test_the_script_of_the_second_recogniser(prompts, tmp_path, root) -> None:
     transcript_rows("text-bpe", prompts, tmp_path, FakeASR())
     whisper, out = save_whisper(tmp_path / "my whisper"), tmp_path / "second.json"
-    words = ["--prompts-file", prompts, "--units", "--vocoder-folder", "--rungs", "text-bpe", "--examples"]
+    words = ["--prompts-file", prompts, "--units", "--vocoder-folder", "--rungs", "text-bpe", "--example-folders"]
     words += [tmp_path / "examples", "--out", out, "--second-asr", whisper]
     command = [sys.executable, root / "scripts" / "transcribe_second.py", *words]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)

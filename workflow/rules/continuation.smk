@@ -175,4 +175,4 @@ rule transcribe_second:
         options=inputs.options("transcribe_second"),
     shell:
         'python "$SCRIPTS"/transcribe_second.py --prompts-file {input.prompts} --units {input.units} --vocoder-folder {input.vocoder:q}'
-        " --rungs {params.rungs} --examples {input.examples} --out {output} {params.options} 2>&1 | tee {log}"
+        " --rungs {params.rungs} --example-folders {input.examples} --out {output} {params.options} 2>&1 | tee {log}"

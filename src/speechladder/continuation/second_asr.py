@@ -21,7 +21,7 @@ from speechladder.settings import Continuation
 def transcribe_second(
     prompts_file: Path,
     rungs: list[str],
-    examples: list[Path],
+    example_folders: list[Path],
     out: Path,
     continuation: Continuation,
     units: Path | None = None,
@@ -38,7 +38,7 @@ def transcribe_second(
     Args:
         prompts_file: continuation/prompts.parquet
         rungs: rungs that have continuations
-        examples: folder continuation/{rung}/examples of each rung, in the same order
+        example_folders: folder continuation/{rung}/examples of each rung, in the same order
         out: continuation/second_asr.json to write
         units: continuation/units.parquet. Without it there is no resynthesis.
         vocoder_folder: folder continuation/vocoder, for vocoder: run. Without a vocoder there is no resynthesis.
@@ -47,15 +47,17 @@ def transcribe_second(
     """
     from speechladder.continuation.asr.whisper import load_whisper
 
-    if len(rungs) != len(examples):
-        raise UserError(f"--rungs names {len(rungs)} rungs, --examples {len(examples)} folders; give a folder for each")
+    if len(rungs) != len(example_folders):
+        raise UserError(
+            f"--rungs names {len(rungs)} rungs, --example-folders {len(example_folders)}; give a folder for each"
+        )
     if not continuation.second_asr:
         raise UserError(f"{SECOND} names no Whisper; name one")
     asr = load_whisper(continuation.second_asr, SECOND)
     rows = hear_reference(asr, prompts_file, continuation, units, vocoder_folder, clusters, seed)
     found = {"asr": f"Whisper {continuation.second_asr}", "wer": wer_by_path(rows, asr.normalise)}
     prompts = read_prompt_parts(prompts_file, ["text", "audio"])
-    heard = {rung: _hear_examples(asr, folder, prompts_file, prompts) for rung, folder in zip(rungs, examples)}
+    heard = {rung: _hear_examples(asr, folder, prompts_file, prompts) for rung, folder in zip(rungs, example_folders)}
     write_json(out, found | {ASR_CASES: asr.cases, "examples": heard})
 
 
