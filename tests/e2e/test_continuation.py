@@ -28,7 +28,11 @@ def models(tmp_path_factory) -> Path:
 
 def _words(models: Path, vocoder: str = "vocoder", **more: object) -> list[str]:
     wanted = {"judge": "hf", "judge_model": str(models / "judge"), "asr": "whisper", **more}
-    wanted |= {"whisper": str(models / "whisper"), "vocoder": str(models / vocoder)}
+    wanted |= {
+        "whisper": str(models / "whisper"),
+        "second_asr": str(models / "whisper"),
+        "vocoder": str(models / vocoder),
+    }
     return ["--config", f"rungs={json.dumps(RUNGS)}", f"continuation={json.dumps(wanted)}", "--", "results/table.csv"]
 
 
@@ -51,6 +55,14 @@ def test_models_from_disk_from_prompt_to_table(smoke, models, tmp_path):
         "valid_perplexity_per_word": None,
     }
     assert {*quality["wer"]} == {"natural", "tts", "resynthesis"}
+    cases = quality["asr_cases"]
+    assert [*cases] == ["reference", "speech-hubert-dedup"] and cases["reference"]["parts"] == 3 * quality["prompts"]
+    second = quality["second_asr"]  # the same Whisper hears the same, and reads what the text rung writes
+    assert second["wer"] == quality["wer"] and [*second["examples"]] == RUNGS
+    (heard,) = second["examples"]["text-raw"]["transcripts"]
+    assert (
+        heard["first"] == json.loads((continuation / "text-raw/examples/transcripts.json").read_text())[0]["transcript"]
+    )
     assert list((continuation / "speech-hubert-dedup" / "examples").glob("*.flac"))
     # another vocoder concerns only rungs of units; settings of the run's own judge and vocoder concern no rung
     shutil.copytree(models / "vocoder", models / "other")

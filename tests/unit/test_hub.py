@@ -1,5 +1,6 @@
 """Hub names are checked before any job. A small server on this machine is the hub."""
 
+import fnmatch
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from speechladder.io import hub as models
 from speechladder.io.errors import UserError
-from speechladder.io.hub import fetch_model, find_model_folder, find_weights, is_hub_name, read_model_config
+from speechladder.io.hub import WEIGHTS, fetch_model, find_model_folder, find_weights, is_hub_name, read_model_config
 from speechladder.settings import load
 from speechladder.workflow.checks import check_hubs
 
@@ -70,6 +71,7 @@ def test_names_are_those_that_the_hubs_client_takes(name):
 
 
 def test_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name: 1 / 0)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: 1 / 0)
     monkeypatch.setattr(models, "check_access", lambda name, field: None)
     assert find_model_folder("a/b", "x.y") is None
@@ -89,6 +91,46 @@ def test_folders(tmp_path, monkeypatch):
         (tmp_path / name).touch()
     found = find_weights(tmp_path, "x.y", ["*.pt", "*.safetensors", "*.bin"])
     assert [file.name for file in found] == ["a.safetensors", "b.safetensors"]
+
+
+WHISPER = ["model.safetensors", "pytorch_model.bin", "model.fp32-00001-of-00002.safetensors", "flax_model.msgpack"]
+SHARDED = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "consolidated.safetensors"]
+OLD = ["pytorch_model.bin", "tf_model.h5", "rust_model.ot"]
+OLD_SHARDS = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]
+
+
+@pytest.mark.parametrize(
+    ("there", "weights", "fetched"),
+    [
+        (WHISPER, WEIGHTS, WHISPER[:1]),
+        (SHARDED, WEIGHTS, SHARDED[:2]),
+        ([*SHARDED[:2], *OLD_SHARDS], WEIGHTS, SHARDED[:2]),
+        (OLD, WEIGHTS, OLD[:1]),
+        (OLD_SHARDS, WEIGHTS, OLD_SHARDS),
+        (["g_00050000", "generator.pt", "do_00050000"], ("*.safetensors", "g_*", "*.pt"), ["g_00050000"]),
+        ([], WEIGHTS, []),
+    ],
+)
+def test_weights_that_a_hub_has_twice_are_fetched_once(monkeypatch, tmp_path, there, weights, fetched):
+    files, seen = ["config.json", "README.md", *there], []
+
+    def download(name, allow_patterns):
+        seen.append([file for file in files if any(fnmatch.fnmatch(file, pattern) for pattern in allow_patterns)])
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name: files)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert fetch_model("a/b", "x.y", ["*.json"], weights) == tmp_path
+    assert seen == [["config.json", *fetched]]
+
+
+def test_without_the_network_the_cache_is_asked_for_any_weights(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name: 1 / 0)
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda name, allow_patterns: seen.append(allow_patterns) or str(tmp_path)
+    )
+    assert fetch_model("a/b", "x.y", ["*.json"]) == tmp_path and seen == [["*.json", *WEIGHTS]]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +161,7 @@ def test_a_hub_that_does_not_answer(tmp_path):
     ("wanted", "config", "said"),
     [
         ({"asr": "whisper", "whisper": "a/b"}, {"model_type": "wav2vec2"}, "whisper: a/b is a 'wav2vec2' model"),
+        ({"second_asr": "a/b"}, {"model_type": "bert"}, r"continuation\.second_asr: a/b is a 'bert' model"),
         ({"judge": "hf", "judge_model": "a/b"}, {"architectures": ["BertForMaskedLM"]}, "judge_model: a/b is BertForM"),
         ({"vocoder": "a/b"}, {"model_type": "speechladder-unit-vocoder", "clusters": 7}, "the run's units are 100"),
         ({"vocoder": "a/b"}, {"model_type": "hifigan"}, "a vocoder for mel spectra"),

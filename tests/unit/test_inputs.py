@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from speechladder.io.errors import UserError
-from speechladder.settings import load, version
+from speechladder.settings import STAGES, load, version
 from speechladder.workflow import inputs
 from speechladder.workflow.inputs import Inputs, exported, flags
 from speechladder.workflow.paths import as_input, check_inputs
@@ -32,6 +32,27 @@ def test_another_language_of_the_world_makes_its_corpus_again_and_no_other(root,
     assert [local.language_version(rule) for rule in generates] == [version(rule) for rule in generates]
     rules = "".join(path.read_text() for path in sorted((root / "workflow" / "rules").glob("*.smk")))
     assert all(f'version=inputs.language_version("{rule}")' in rules for rule in generates)
+
+
+def test_another_decoding_of_whisper_transcribes_again_where_whisper_transcribes(root, monkeypatch):
+    transcribe = [rule for rule in STAGES if rule.startswith("transcribe_")]
+    plain, whisper = (Inputs(load({"continuation": {"asr": asr}}), root) for asr in ("pocketsphinx", "whisper"))
+    before = [whisper.asr_version(rule) for rule in transcribe]
+    monkeypatch.setattr(inputs, "DECODING", 10)
+    assert all(whisper.asr_version(rule) != found for rule, found in zip(transcribe, before))
+    unchanged = [rule for rule in transcribe if plain.asr_version(rule) == version(rule)]
+    assert unchanged == [rule for rule in transcribe if rule != "transcribe_second"]
+    rules = "".join(path.read_text() for path in sorted((root / "workflow" / "rules").glob("*.smk")))
+    assert all(f'version=inputs.asr_version("{rule}")' in rules for rule in transcribe)
+
+
+def test_a_second_recogniser_is_an_input_where_there_is_one(root, tmp_path):
+    none, named, folder = (
+        Inputs(load({"continuation": {"second_asr": s}}), root) for s in (None, "a/b", str(tmp_path))
+    )
+    assert none.second_transcripts(job()) == none.second_asr_model(job()) == named.second_asr_model(job()) == []
+    assert named.second_transcripts(job()) == "results/continuation/second_asr.json"
+    assert folder.second_asr_model(job()) == [str(tmp_path)]
 
 
 def test_all_shards_are_one_word_for_bash(root):

@@ -457,6 +457,8 @@ def test_each_fault_has_its_reason(disk: Path, tmp_path: Path) -> None:
     file_of(disk, 101, 1).write_bytes(flac(speech(40, 7, 8000), rate=8000))
     file_of(disk, 101, 2).write_bytes(b"garbage")
     file_of(disk, 100, 2).write_bytes(flac(speech(30, 1)))
+    file_of(disk, 102, 1).parent.mkdir(parents=True)
+    file_of(disk, 102, 1).write_bytes(flac(np.stack([speech(40, 1), speech(40, 2)], axis=1)))
     faults = [
         ("window past the end: it ends at 41.000 s, the recording at 40.000 s", at(37, 4, number=1)),
         ("too short: 0.20 s", at(1, 0.2, number=2)),
@@ -467,6 +469,7 @@ def test_each_fault_has_its_reason(disk: Path, tmp_path: Path) -> None:
         ("sampling rate: 8000 Hz, the manifest says 16000", at(1, 4, 101, 1)),
         ("unreadable audio", at(1, 4, 101, 2)),
         ("window past the end: it ends at 34.000 s, the recording at 30.000 s", at(30, 4, chapter=2, number=1)),
+        ("another channel: the file has 2 channels, the manifest says 1", at(1, 4, 102, 1)),
     ]
     good = [at(0, 3.5, number=8), at(36, 4.0005, number=9), at(26, 4, chapter=2)]  # half a millisecond may be rounding
     cuts, reasons = held(tmp_path, [*(row for _, row in faults), *good], Recordings([disk], {}), max_seconds=30)

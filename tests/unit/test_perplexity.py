@@ -1,12 +1,15 @@
 """Perplexity of continuations: value, bounds, interval, and the statistics of silence and repetition."""
 
 import io
+import json
 import math
+import shutil
 import warnings
 from collections import Counter
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ladder_results import make
 from test_judge import OPTIONS, TINY, TOKENS, save_llama
@@ -14,6 +17,7 @@ from test_judge import OPTIONS, TINY, TOKENS, save_llama
 from speechladder.analysis import continuation, factors, table, types
 from speechladder.analysis.csv_tables import read_csv
 from speechladder.continuation import perplexity
+from speechladder.continuation.asr import text as asr_text
 from speechladder.continuation.judge import judgement
 from speechladder.continuation.judge.judgement import judge_continuations, read_prompt_texts
 from speechladder.continuation.judge.training import train_judge
@@ -161,13 +165,14 @@ def judged(tmp_path_factory):
     return results
 
 
-def judge(results, settings=Continuation(), out="judged.parquet", quality="quality.json"):  # noqa: B008
+def judge(results, settings=Continuation(), out="judged.parquet", quality="quality.json", second=None):  # noqa: B008
     folder = results / "continuation"
     rungs = ["text-bpe", "phone-raw", "speech-hubert"]
     files = [folder / rung / "transcripts.parquet" for rung in rungs]
     own = folder / "judge" if settings.judge == "run" else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judgement, "wer", wer)
+        patch.setattr(asr_text, "wer", wer)
         judge_continuations(
             rungs,
             files,
@@ -177,6 +182,7 @@ def judge(results, settings=Continuation(), out="judged.parquet", quality="quali
             folder / quality,
             settings,
             own,
+            second,
         )
 
 
@@ -209,6 +215,40 @@ def test_quality(judged):
     assert quality["said"]["true"]["words_per_second"] == 3.0
     assert quality["said"]["speech-hubert"]["empty"] == 1.0  # babble is no continuation of the rung
     assert quality["babble_prompts"] == 3
+
+
+def test_whispers_cases_and_the_second_recogniser_are_part_of_the_quality(judged, tmp_path):
+    plain = read_json(judged / "continuation" / "quality.json")
+    assert not {"asr_cases", "second_asr"} & {*plain}  # PocketSphinx has neither
+    results = tmp_path / "results"
+    shutil.copytree(judged, results)
+    folder = results / "continuation"
+    counts = {
+        "parts": 9,
+        "repetitive": 2,
+        "improbable": 1,
+        "no_speech": 3,
+        "still_repetitive": 0,
+        "still_improbable": 0,
+    }
+    for file, more in (
+        (folder / "reference.parquet", {}),
+        (folder / "phone-raw" / "transcripts.parquet", {"still_repetitive": 2}),
+    ):
+        found = pq.read_table(file)
+        pq.write_table(found.replace_schema_metadata({"asr_cases": json.dumps(counts | more)}), file)
+    second = {"asr": "Whisper tiny", "wer": {"natural": 0.41, "tts": 0.32, "resynthesis": 0.66}, "examples": {}}
+    (folder / "second_asr.json").write_text(json.dumps(second))
+    judge(results, second=folder / "second_asr.json")
+    quality = read_json(folder / "quality.json")
+    assert quality["asr_cases"] == {"reference": counts, "phone-raw": counts | {"still_repetitive": 2}}
+    assert "repeats itself at its last temperature too (2 of 9 of phone-raw)" in quality["notes"][-1]
+    assert quality["second_asr"] == second
+    assert {**quality, "notes": quality["notes"][:-1]} == {
+        **plain,
+        "asr_cases": quality["asr_cases"],
+        "second_asr": second,
+    }
 
 
 def test_the_table_and_its_bounds(judged):
@@ -253,6 +293,14 @@ def test_the_table_and_its_bounds(judged):
     assert "100 %" in next(line for line in reversed(lines) if line.startswith("speech-hubert"))
     flat = " ".join(out.getvalue().split())
     assert "units through the vocoder 100 %" in flat and "Note: resynthesised" in flat
+    quality = judged / "continuation" / "quality.json"
+    plain = quality.read_text()
+    second = {"asr": "Whisper tiny", "wer": {"natural": 0.41, "tts": 0.32, "resynthesis": 0.66}}
+    quality.write_text(json.dumps(json.loads(plain) | {"second_asr": second}))
+    show(judged, file=(again := io.StringIO()), width=80)
+    quality.write_text(plain)
+    wanted = "The same by Whisper tiny: natural speech 41 %, text through TTS 32 %, units through the vocoder 66 %."
+    assert wanted in " ".join(again.getvalue().split()) and wanted not in flat
     with pytest.raises(UserError, match=r"judged.parquet: no rung phone-bpe"):
         continuation.write_continuation(judged, ["phone-bpe"], 0, ANALYSIS)
 

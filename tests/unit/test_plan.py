@@ -23,7 +23,17 @@ from speechladder.io.tables import UTTERANCES, write_table
 from speechladder.lm import compute
 from speechladder.plan import costs, page, rates, speech, stages
 from speechladder.plan.context import Context
-from speechladder.plan.inputs import File, Job, Jobs, Machine, find_machine, find_target, parse_jobs
+from speechladder.plan.inputs import (
+    File,
+    Job,
+    Jobs,
+    Machine,
+    find_machine,
+    find_target,
+    hub_models,
+    jobs_of_a_new_run,
+    parse_jobs,
+)
 from speechladder.plan.rates import Figure
 from speechladder.plan.speech import SPOKEN, Hours, Measured, find_hours
 from speechladder.settings import LM, STAGES, WORLD_HOURS, load
@@ -768,6 +778,12 @@ def test_the_page_says_what_is_downloaded_and_whether_the_disk_has_room(pages):
     assert content["bytes"]["downloads"] > 3.4e12
     free = min(content["free"].values())
     assert ("LACKS" in text) == (free < content["bytes"]["downloads"] + content["bytes"]["written"])
+
+
+def test_a_second_recogniser_is_planned_where_it_is_wanted():
+    plain, second = (load({"continuation": {"second_asr": name}}) for name in (None, "openai/whisper-large-v3"))
+    assert jobs_of_a_new_run(second, ()) - jobs_of_a_new_run(plain, ()) == {Job("transcribe_second"): 1}
+    assert "openai/whisper-large-v3" in hub_models(second) and "openai/whisper-large-v3" not in hub_models(plain)
 
 
 def test_a_failed_dry_run_is_shown_and_planned_around(book, tmp_path, monkeypatch):

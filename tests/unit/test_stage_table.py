@@ -84,6 +84,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"benchmarks": {"swuggy_pairs": 30}}, {"make_items"}),
         ({}, {"benchmarks": {"topic_pairs": 30}}, set()),  # of the task swuggy
         ({}, {"continuation": {"whisper": "tiny"}}, set()),
+        ({}, {"continuation": {"second_asr": "openai/whisper-tiny"}}, {"transcribe_second"}),
         ({}, {"continuation": {"vocoder_steps": 3}}, {"train_vocoder"}),
         ({}, {"continuation": {"resynthesis_minutes": 3}}, {"transcribe_held_out"}),
         ({}, {"corpus": {"causes": None}}, set()),  # a run without causes has the commands of before

@@ -3,14 +3,19 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from speechladder.continuation import transcribe
+from speechladder.continuation.asr import read_cases
+from speechladder.continuation.asr import whisper as asr_whisper
 from speechladder.continuation.asr.text import english_normaliser
 from speechladder.continuation.lexicon import Lexicon
+from speechladder.continuation.second_asr import transcribe_second
 from speechladder.continuation.transcribe import (
     PAUSE,
     Transcriber,
@@ -25,7 +30,7 @@ from speechladder.io.audio import encode_flac, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.tables import CONTINUATIONS, PROMPTS, REFERENCE, TRANSCRIPTS, UNITS, read_table, write_table
 from speechladder.settings import Continuation
-from tests.unit.test_asr import TEXTS, save_corpus
+from tests.unit.test_asr import TEXTS, save_corpus, save_whisper
 
 PHONES = ["DH", "AH", "K", "AW", "SIL"]
 SYMBOLS = {
@@ -38,14 +43,17 @@ SYMBOLS = {
 
 
 class FakeASR:
-    """An ASR that transcribes audio as the number of its samples, and keeps the audio."""
+    """An ASR that transcribes audio as the number of its samples, and keeps the audio; `counted` per call."""
+
+    counted: ClassVar[dict[str, int]] = {}
 
     def __init__(self) -> None:
-        self.normalise = english_normaliser()
+        self.normalise, self.cases = english_normaliser(), Counter()
         self.given: list[np.ndarray] = []
 
     def transcribe(self, utterances: list[np.ndarray]) -> list[str]:
         self.given += utterances
+        self.cases.update(self.counted)
         return [f"{len(samples)} Samples!" if len(samples) else "" for samples in utterances]
 
 
@@ -220,6 +228,57 @@ def test_true_continuations_on_three_paths(prompts, tmp_path, monkeypatch) -> No
     write_table(tmp_path / "units.parquet", rows[:1], UNITS)
     with pytest.raises(UserError, match=r"lack 'a/1\|whole'"):
         transcribe_reference(prompts, tmp_path / "out.parquet", Continuation(), **with_units)
+
+
+def test_what_whispers_rules_did_is_kept_with_the_transcripts(prompts, tmp_path, monkeypatch) -> None:
+    transcript_rows("phone-raw", prompts, tmp_path, FakeASR())
+    assert read_cases(tmp_path / "transcripts.parquet") == {}
+    monkeypatch.setattr(FakeASR, "counted", {"parts": 2, "repetitive": 1})
+    transcript_rows("phone-raw", prompts, tmp_path, FakeASR())
+    assert read_cases(tmp_path / "transcripts.parquet") == {"parts": 2, "repetitive": 1}  # one batch
+    transcript_rows("text-bpe", prompts, tmp_path, FakeASR())
+    assert read_cases(tmp_path / "transcripts.parquet") == {}  # no ASR
+    monkeypatch.setattr(transcribe, "load_asr", lambda *_: FakeASR())
+    transcribe_reference(prompts, tmp_path / "out.parquet", Continuation())
+    assert read_cases(tmp_path / "out.parquet") == {"parts": 2, "repetitive": 1}
+
+
+def test_a_second_recogniser_hears_the_truth_and_the_examples(prompts, tmp_path, monkeypatch) -> None:
+    rungs = ["text-bpe", "phone-raw"]
+    for rung in rungs:
+        (tmp_path / rung).mkdir()
+        rows = transcript_rows(rung, prompts, tmp_path / rung, FakeASR(), examples=2)
+    second, loaded = FakeASR(), []
+    monkeypatch.setattr(FakeASR, "counted", {"parts": 1})
+    monkeypatch.setattr(asr_whisper, "load_whisper", lambda *given: loaded.append(given) or second)
+    settings, folders = Continuation(second_asr="a/b"), [tmp_path / rung / "examples" for rung in rungs]
+    transcribe_second(prompts, rungs, folders, tmp_path / "second.json", settings)
+    found = json.loads((tmp_path / "second.json").read_text())
+    assert loaded == [("a/b", "continuation.second_asr")] and found["asr"] == "Whisper a/b"
+    assert found["wer"] == {"natural": 1.0, "tts": 1.0} and found["asr_cases"] == {"parts": 3}
+    text, phones = (found["examples"][rung] for rung in rungs)
+    assert [row["name"] for row in text["transcripts"]] == ["a_1", "b"]
+    assert [row["first"] for row in text["transcripts"]] == ["2 cows"] * 2 and text["wer_to_first"] > 0
+    # the same samples as the first recogniser had, without the prompt and the pause
+    assert phones["wer_to_first"] == 0 and phones["transcripts"][0]["second"] == rows[2]["transcript"]
+    with pytest.raises(UserError, match="names 1 rungs, --example-folders 2"):
+        transcribe_second(prompts, rungs[:1], folders, tmp_path / "second.json", settings)
+    (folders[0] / "transcripts.json").write_text(json.dumps([{"name": "a_1", "prompt": "?", "transcript": ""}]))
+    with pytest.raises(UserError, match=r"examples: a_1 is of no prompt of .*prompts\.parquet"):
+        transcribe_second(prompts, rungs, folders, tmp_path / "second.json", settings)
+
+
+def test_the_script_of_the_second_recogniser(prompts, tmp_path, root) -> None:
+    transcript_rows("text-bpe", prompts, tmp_path, FakeASR())
+    whisper, out = save_whisper(tmp_path / "my whisper"), tmp_path / "second.json"
+    words = ["--prompts-file", prompts, "--units", "--vocoder-folder", "--rungs", "text-bpe", "--example-folders"]
+    words += [tmp_path / "examples", "--out", out, "--second-asr", whisper]
+    command = [sys.executable, root / "scripts" / "transcribe_second.py", *words]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert found["asr"] == f"Whisper {whisper}" and found["asr_cases"]["parts"] == 2 * 2 + 1
+    assert found["wer"].keys() == {"natural", "tts"} and len(found["examples"]["text-bpe"]["transcripts"]) == 1
 
 
 def test_scripts_transcribe_a_rung_of_phones_without_torch(prompts, tmp_path, root) -> None:

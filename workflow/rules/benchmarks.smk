@@ -14,7 +14,7 @@ rule transcribe_stories:
     conda:
         ENV
     params:
-        version=version("transcribe_stories"),
+        version=inputs.asr_version("transcribe_stories"),
         options=inputs.options("transcribe_stories"),
     shell:
         'python "$SCRIPTS"/transcribe_stories.py --storycloze {input.stories:q} --asr-folder {input.asr:q} --out {output}'

@@ -121,7 +121,7 @@ rule transcribe_rung:
     conda:
         ENV
     params:
-        version=version("transcribe_rung"),
+        version=inputs.asr_version("transcribe_rung"),
         cuts=CUTS_WORD,
         alignment=ALIGNMENT_WORD,
         options=inputs.options("transcribe_rung"),
@@ -147,8 +147,32 @@ rule transcribe_reference:
     conda:
         ENV
     params:
-        version=version("transcribe_reference"),
+        version=inputs.asr_version("transcribe_reference"),
         options=inputs.options("transcribe_reference"),
     shell:
         'python "$SCRIPTS"/transcribe_reference.py --prompts-file {input.prompts} --units {input.units} --asr-folder {input.asr:q}'
         " --vocoder-folder {input.vocoder:q} --out {output} {params.options} 2>&1 | tee {log}"
+
+
+rule transcribe_second:
+    input:
+        prompts=PROMPTS,
+        units=inputs.prompt_units,
+        asr=inputs.second_asr_model,
+        vocoder=inputs.vocoder_model,
+        examples=expand("results/continuation/{rung}/examples", rung=SPOKEN),
+    output:
+        "results/continuation/second_asr.json",
+    log:
+        "results/logs/transcribe_second.log",
+    benchmark:
+        "results/costs/transcribe_second/all.tsv"
+    conda:
+        ENV
+    params:
+        version=inputs.asr_version("transcribe_second"),
+        rungs=SPOKEN,
+        options=inputs.options("transcribe_second"),
+    shell:
+        'python "$SCRIPTS"/transcribe_second.py --prompts-file {input.prompts} --units {input.units} --vocoder-folder {input.vocoder:q}'
+        " --rungs {params.rungs} --example-folders {input.examples} --out {output} {params.options} 2>&1 | tee {log}"

@@ -48,6 +48,7 @@ rule judge_continuations:
         prompts=PROMPTS,
         reference="results/continuation/reference.parquet",
         judge=inputs.judge_model,
+        second=inputs.second_transcripts,
     output:
         judged="results/continuation/judged.parquet",
         quality="results/continuation/quality.json",
@@ -60,8 +61,9 @@ rule judge_continuations:
     params:
         version=version("judge_continuations"),
         rungs=SPOKEN,
+        second=flags("second"),
         options=inputs.options("judge_continuations"),
     shell:
         'python "$SCRIPTS"/judge_continuations.py --transcripts {input.transcripts} --rungs {params.rungs} --prompts-file {input.prompts}'
         " --reference {input.reference} --judge-folder {input.judge:q} --out {output.judged} --quality {output.quality}"
-        " {params.options} 2>&1 | tee {log}"
+        " {params.second} {params.options} 2>&1 | tee {log}"

@@ -18,7 +18,7 @@ rule transcribe_held_out:
     conda:
         ENV
     params:
-        version=version("transcribe_held_out"),
+        version=inputs.asr_version("transcribe_held_out"),
         cuts=CUTS_WORD,
         options=inputs.options("transcribe_held_out"),
     shell:
@@ -43,7 +43,7 @@ rule transcribe_resynthesis:
     conda:
         ENV
     params:
-        version=version("transcribe_resynthesis"),
+        version=inputs.asr_version("transcribe_resynthesis"),
         units=inputs.over_shards("results/{point}units/{shard}.parquet"),
         options=inputs.options("transcribe_resynthesis"),
     shell:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from speechladder.constants import FRAME_RATE, SAMPLE_RATE
-from speechladder.continuation.asr import ASR, load_asr
+from speechladder.continuation.asr import ASR, cases_metadata, load_asr
 from speechladder.continuation.lexicon import Lexicon, observed_pronunciations
 from speechladder.continuation.phone_synthesis import phones_to_speech, text_to_speech
 from speechladder.continuation.prompt_table import Parts, read_prompt_parts, true_continuation
@@ -106,7 +106,7 @@ def transcribe_rung(
                         words,
                     )
             meter.advance(len(batch))
-    write_table(out, rows, TRANSCRIPTS, rung=rung)
+    write_table(out, rows, TRANSCRIPTS, rung=rung, **cases_metadata(transcriber.asr))
     _write_examples(examples_out, prompt_rows, shown)
 
 
@@ -138,7 +138,7 @@ def _read_continuations(tokens: Path, kind: str) -> list[Row]:
     return rows
 
 
-def _read_prompt_audio(prompts: Path | str, row: Row) -> np.ndarray:
+def read_prompt_audio(prompts: Path | str, row: Row) -> np.ndarray:
     try:
         return read_audio(row["audio"] or b"", silent=True)
     except AudioError as error:
@@ -156,7 +156,7 @@ def _write_examples(folder: Path, prompt_rows: dict[str, Row], shown: dict[str, 
             name = re.sub(r"[^\w.-]", "_", id)
             if any(other["name"] == name for other in about):  # ids that differ only in punctuation
                 name += f"-{len(about)}"
-            whole = np.concatenate([_read_prompt_audio("prompts", row), np.zeros(PAUSE, np.float32), samples])
+            whole = np.concatenate([read_prompt_audio("prompts", row), np.zeros(PAUSE, np.float32), samples])
             (place / f"{name}.flac").write_bytes(encode_flac(whole))
             about.append(
                 {"name": name, "prompt": row["text"], **{k: v for k, v in words.items() if v or k != "direct"}}
@@ -189,8 +189,22 @@ def transcribe_reference(
         clusters: units.clusters, which the vocoder must have
         seed: seed of the noise in the synthesised speech
     """
-    vocoder = _load_vocoder(continuation, vocoder_folder, clusters) if units else None
     asr = load_asr(continuation, asr_folder)
+    rows = hear_reference(asr, prompts_file, continuation, units, vocoder_folder, clusters, seed)
+    write_table(out, rows, REFERENCE, **cases_metadata(asr))
+
+
+def hear_reference(
+    asr: ASR,
+    prompts_file: Path,
+    continuation: Continuation,
+    units: Path | None,
+    vocoder_folder: Path | None,
+    clusters: int | None,
+    seed: int,
+) -> list[Row]:
+    """Return the rows that `transcribe_reference` writes, with the transcripts of this recogniser."""
+    vocoder = _load_vocoder(continuation, vocoder_folder, clusters) if units else None
     known = {row["id"]: row["units"] for row in read_table(units, UNITS).to_pylist()} if vocoder else {}
     parts = read_prompt_parts(prompts_file, ["item", "text", "audio"])
     speech = list(_true_speech(prompts_file, parts, vocoder, known, seed))
@@ -199,7 +213,7 @@ def transcribe_reference(
         {"path": path, "id": id, "reference": asr.normalise(text), "transcript": found}
         for (path, id, text, _), found in zip(speech, heard, strict=True)
     ]
-    write_table(out, sorted(rows, key=lambda row: REFERENCE_PATHS.index(row["path"])), REFERENCE)
+    return sorted(rows, key=lambda row: REFERENCE_PATHS.index(row["path"]))
 
 
 def transcripts(asr: ASR, audio: Sequence[np.ndarray], title: str) -> list[str]:
@@ -221,8 +235,8 @@ def _true_speech(
     for id, parts in prompt_parts.items():
         prompt, whole = parts["prompt"], parts["whole"]
         text = true_continuation(parts)
-        cut = len(_read_prompt_audio(prompts, prompt))
-        yield "natural", id, text, _read_prompt_audio(prompts, whole)[cut:]
+        cut = len(read_prompt_audio(prompts, prompt))
+        yield "natural", id, text, read_prompt_audio(prompts, whole)[cut:]
         yield "tts", id, text, text_to_speech(text, voice, stable_hash(seed, SEED_WORD, id))
         if vocoder is not None:
             if whole["item"] not in units:

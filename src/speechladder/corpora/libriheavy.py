@@ -155,7 +155,9 @@ class _Shard:
         except AudioError as error:
             return _Audio(path, problem=str(error))
         audio = _Audio(path, info.rate, info.samples)
-        if audio.rate != record.sampling_rate:
+        if info.channels > 1:  # a manifest's recordings have one, and the channels of a file are averaged
+            audio.problem = f"another channel: the file has {info.channels} channels, the manifest says 1"
+        elif audio.rate != record.sampling_rate:
             audio.problem = f"sampling rate: {audio.rate} Hz, the manifest says {record.sampling_rate}"
         elif abs(audio.samples - record.num_samples) > TOLERANCE * audio.rate:
             reason = f"another length: the file has {audio.samples} samples, the manifest says {record.num_samples}"

@@ -4,6 +4,7 @@ Every function takes the configuration's `field`, which its error messages name.
 there is no network: fetch the model elsewhere and name its folder.
 """
 
+import fnmatch
 import os
 import re
 import zipfile
@@ -16,7 +17,9 @@ from speechladder.io.files import is_left_alone, read_json
 
 ALLOWED = "a folder, or a hub's model as OWNER/NAME"
 
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # of a model as transformers saves it
+# Of a model as transformers saves it, in the order in which it looks for them. A repository may hold copies of them: in
+# .bin, in another precision (model.fp32-*), in another layout (consolidated.safetensors).
+WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
 
 _AGAIN = "fetch the model again"
 _NAME = re.compile(r"(?!.*(--|\.\.|\.git$))\w([\w.-]*\w)?/\w([\w.-]*\w)?")
@@ -42,23 +45,38 @@ def find_model_folder(name: str, field: str, allowed: str = ALLOWED) -> Path | N
     return None
 
 
-def fetch_model(name: str, field: str, patterns: Sequence[str], allowed: str = ALLOWED) -> Path:
-    """Return the model's folder, downloading the files that match `patterns` if `name` is a hub's OWNER/NAME.
+def fetch_model(
+    name: str, field: str, patterns: Sequence[str], weights: Sequence[str] = WEIGHTS, allowed: str = ALLOWED
+) -> Path:
+    """Return the model's folder, downloading it if `name` is a hub's OWNER/NAME.
 
-    With HF_HUB_OFFLINE set, only the hub's cache is used. Raise UserError if the model cannot be had.
+    Downloaded are the files that match any of `patterns`, and those that match the first of `weights` that any file
+    matches, so that weights which the hub has twice are fetched once. With HF_HUB_OFFLINE set, only the hub's cache is
+    used. Raise UserError if the model cannot be had.
     """
     if folder := find_model_folder(name, field, allowed):
         return folder
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+        return Path(snapshot_download(name, allow_patterns=[*patterns, *_preferred(name, weights)]))
     except Exception as error:  # the hub's client raises a dozen kinds for 'not there' and 'no network'
         check_access(name, field)  # says what is wrong, where it can tell
         raise UserError(
             f"{field}: {name} could not be fetched ({type(error).__name__}: {first_line(error)}); try again, or "
             f"{_elsewhere(name, field)}"
         ) from None
+
+
+def _preferred(name: str, weights: Sequence[str]) -> Sequence[str]:
+    """The first of `weights` that any file of the hub's model matches; all of them if the hub does not answer."""
+    from huggingface_hub import list_repo_files
+
+    try:
+        files = list_repo_files(name)
+    except Exception:  # without the network the cache is all there is; else the download says what is wrong
+        return weights
+    return next(([pattern] for pattern in weights if fnmatch.filter(files, pattern)), [])
 
 
 def fetch_config(name: str, field: str) -> dict[str, Any]:

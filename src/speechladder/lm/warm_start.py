@@ -74,7 +74,7 @@ def with_init_dimensions(settings: LM, config: dict[str, Any] | None = None) -> 
 
 def init_folder(init: str) -> Path:
     """The folder of the files of lm.init; a model of the hub is fetched. Raise UserError if that fails."""
-    return fetch_model(init, FIELD, ["*.json", "*.safetensors"])
+    return fetch_model(init, FIELD, ["*.json"], ["model.safetensors", "model-*.safetensors"])
 
 
 def resolve_init(settings: LM) -> LM:

@@ -173,6 +173,10 @@ def _align(c: Context, speech: Figure) -> Cost:
 def _recognise(c: Context, speech: Figure) -> Cost:
     if c.settings.continuation.asr == "pocketsphinx":
         return c.cpu(speech, "transcribe_pocketsphinx")
+    return _whisper(c, speech)
+
+
+def _whisper(c: Context, speech: Figure) -> Cost:
     return Cost(gpu=c.cpu(speech, "transcribe_gpu").cpu) if c.machine.gpus else c.cpu(speech, "transcribe_cpu")
 
 
@@ -244,6 +248,14 @@ def _transcribe(c: Context, job: Job) -> Work:
     return Work(_recognise(c, speech) + c.start(), speech)
 
 
+def _second(c: Context) -> Work:
+    """The true continuations on three paths and the examples through the second ASR."""
+    s, wanted = c.settings, c.settings.continuation
+    count = 3 * wanted.prompts + min(wanted.examples, wanted.prompts) * len(spoken_rungs(s))
+    speech = Figure(count * wanted.seconds / 3600, "derived")
+    return Work(_whisper(c, speech) + c.start(), speech)
+
+
 def _resynthesis(c: Context) -> Work:
     """Held-out speech through the ASR, as it is or spoken again."""
     speech = Figure(min(c.settings.continuation.resynthesis_minutes / 60, c.hours.other), "derived")
@@ -300,6 +312,7 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "score_rung": lambda c, job: Work(_score(c, plan_model(c, job.rung)) + c.start()),
     "continue_rung": lambda c, job: Work(_continue(c, plan_model(c, job.rung)) + c.start()),
     "transcribe_rung": _transcribe,
+    "transcribe_second": lambda c, job: _second(c),
     "train_vocoder": lambda c, job: Work(c.cpu(Figure(c.settings.continuation.vocoder_steps), "vocoder_steps", 3600)),
     **dict.fromkeys(("transcribe_held_out", "transcribe_resynthesis"), lambda c, job: _resynthesis(c)),
     "train_judge": lambda c, job: Work(_train_judge(c) + c.start()),

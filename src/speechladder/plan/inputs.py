@@ -174,7 +174,8 @@ def hub_models(settings: Settings) -> dict[str, float | None]:
     c = settings.continuation
     names = [settings.units.encoder] * (settings.units.source != "external") + [settings.lm.init or ""]
     if c.enabled:
-        names += [c.whisper] * (c.asr == "whisper") + [c.judge_model] * (c.judge == "hf") + [c.vocoder]
+        names += [c.whisper] * (c.asr == "whisper") + [c.second_asr or ""]
+        names += [c.judge_model] * (c.judge == "hf") + [c.vocoder]
     return {name: HUB_SIZES.get(name) for name in names if is_hub_name(name) and not Path(name).exists()}
 
 
@@ -189,7 +190,7 @@ def jobs_of_a_new_run(settings: Settings, files: Sequence[File]) -> Counter[Job]
     if spoken:
         once += ["make_prompts", "transcribe_reference", "judge_continuations"]
         once += ["train_vocoder"] * (wanted.vocoder == "run" and needs_vocoder(s))
-        once += ["train_judge"] * (wanted.judge == "run")
+        once += ["train_judge"] * (wanted.judge == "run") + ["transcribe_second"] * bool(wanted.second_asr)
     out = Counter(map(Job, once)) + Counter({Job("make_items"): len(TASKS)})
     out += Counter({Job(rule): shards for rule in ("build_corpus", "align", "extract_units")})
     out += Counter({Job("speak_corpus"): shards * (s.corpus.speech == "synthesized")})

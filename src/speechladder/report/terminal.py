@@ -173,13 +173,18 @@ def _show_continuation(console: Console, results: Path, rows: list[dict[str, str
             ("tts", "text through TTS"),
             ("resynthesis", "units through the vocoder"),
         )
-        lost = [f"{name} {100 * quality['wer'][key]:.0f} %" for key, name in names if key in quality.get("wer", {})]
+
+        def rates(of: dict[str, float]) -> str:
+            return ", ".join(f"{name} {100 * of[key]:.0f} %" for key, name in names if key in of)
+
+        lost, second = quality.get("wer", {}), quality.get("second_asr", {})
         if quality.get("babble_prompts"):
             notes.append(
                 f"'babble': a bigram model of the rung's tokens after the first {quality['babble_prompts']} prompts, "
                 "through the rung's own path (the floor of that path)."
             )
-        notes += [f"Word error rates (WER): {', '.join(lost)}."] if lost else []
+        notes += [f"Word error rates (WER): {rates(lost)}."] if lost else []
+        notes += [f"The same by {second['asr']}: {rates(second['wer'])}."] if second else []
         notes += [f"Note: {note}." for note in quality.get("notes", [])]
     for note in notes:
         console.print(note)

@@ -47,7 +47,13 @@ class Continuation(Section):
     whisper: str = Field(
         "large-v3",
         description="asr: whisper: a size or a checkpoint file of openai-whisper, or a Whisper for transformers as a folder or "
-        "OWNER/NAME (paper: large-v3).",
+        "OWNER/NAME (paper: large-v3). On a CPU take a folder or OWNER/NAME: openai-whisper installs a gigabyte for GPUs.",
+    )
+    second_asr: str | None = Field(
+        None,
+        description="A Whisper, named as in whisper, that also transcribes the true continuations and the examples, for "
+        "word error rates beside those of asr (second_asr in continuation/quality.json). The default asr knows the "
+        "world's words and voices, and a Whisper knows neither.",
     )
     vocoder: str = Field(
         "run",

@@ -219,6 +219,11 @@ STAGES: dict[str, Stage] = {
         options=_SEED | {"units": ("clusters",), "continuation": (*_ASR, "vocoder")},
         gpu=True,
     ),
+    "transcribe_second": Stage(
+        "continue",
+        options=_SEED | {"units": ("clusters",), "continuation": ("second_asr", "vocoder")},
+        gpu=True,
+    ),
     "transcribe_held_out": Stage(
         "resynthesis", options=_SEED | {"continuation": (*_ASR, "resynthesis_minutes")}, gpu=True
     ),

@@ -174,12 +174,15 @@ def _check_units(units: Units) -> None:
 
 
 def _check_models(settings: Settings) -> None:
+    from speechladder.continuation.asr.checks import SECOND, check_whisper
     from speechladder.continuation.judge.checks import check_judge
     from speechladder.continuation.vocoder.checks import check_vocoder
 
     if needs_vocoder(settings):
         check_vocoder(settings.continuation.vocoder, settings.units.vocabulary, needs_durations(settings))
     _check_asr(settings)
+    if settings.continuation.second_asr:
+        check_whisper(settings.continuation.second_asr, SECOND)
     check_judge(settings.continuation)
 
 
@@ -209,8 +212,10 @@ def check_hubs(settings: Settings) -> None:
         config = fetch_config(name, f"continuation.{field}")
         if field == "vocoder":
             check_vocoder_config(config, name, settings.units.vocabulary, needs_durations(settings))
+        elif field == "judge_model":
+            check_judge_config(config, name)
         else:
-            (check_whisper_config if field == "whisper" else check_judge_config)(config, name)
+            check_whisper_config(config, name, f"continuation.{field}")
 
 
 def _hub_models(settings: Settings) -> list[str]:
@@ -219,6 +224,7 @@ def _hub_models(settings: Settings) -> list[str]:
     used = {
         "vocoder": spoken and wanted.vocoder != "run" and needs_vocoder(settings),
         "whisper": wanted.asr == "whisper" and (spoken or stories_need_transcripts(settings)),
+        "second_asr": spoken and wanted.second_asr is not None,
         "judge_model": spoken and wanted.judge == "hf",
     }
     names = {field: getattr(wanted, field) for field, needed in used.items() if needed}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.continuation.asr.checks import DECODING
 from speechladder.corpora import world
 from speechladder.corpora.folders import speech_digest
 from speechladder.io.errors import UserError
@@ -69,6 +70,12 @@ class Inputs:
         """The version of a rule that generates text: on the world, that of its language too."""
         found = version(rule)
         return (found, f"world {world.VERSION}") if self.settings.corpus.name == "world" else found
+
+    def asr_version(self, rule: str) -> int | tuple[Any, ...]:
+        """The version of a rule that transcribes: with Whisper, that of its decoding too."""
+        found = version(rule)
+        whisper = self.settings.continuation.asr == "whisper" or rule == "transcribe_second"
+        return (found, f"whisper {DECODING}") if whisper else found
 
     def over_shards(self, pattern: str) -> Callable[[Any], str]:
         """A params function: the files of all shards as bash writes them, results/x.{0..999}.
@@ -299,6 +306,14 @@ class Inputs:
         """The ASR that transcribes continuations."""
         wanted = self.settings.continuation
         return on_disk(wanted.whisper) if wanted.asr == "whisper" else "results/continuation/asr"
+
+    def second_asr_model(self, wildcards: Any) -> Found:
+        """The second ASR, which transcribes the true continuations and the examples."""
+        return on_disk(self.settings.continuation.second_asr or "")
+
+    def second_transcripts(self, wildcards: Any) -> Found:
+        """What the second ASR heard, if there is one."""
+        return "results/continuation/second_asr.json" if self.settings.continuation.second_asr else []
 
     def vocoder_model(self, wildcards: Any) -> Found:
         """The vocoder of a rung's units; nothing if no unit is spoken."""

@@ -128,6 +128,11 @@ def _place_models(continuation: dict[str, Any], home: Path) -> None:
     """Absolute paths for models of the continuation that lie on disk."""
     from speechladder.continuation.asr.checks import SIZES
 
-    for field, words in {"whisper": SIZES, "vocoder": ("run",), "judge_model": ()}.items():
+    for field, words in {
+        "whisper": SIZES,
+        "second_asr": (None, *SIZES),
+        "vocoder": ("run",),
+        "judge_model": (),
+    }.items():
         if continuation[field] not in words:
             continuation[field] = find_or_keep(continuation[field], home)

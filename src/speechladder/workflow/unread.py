@@ -115,6 +115,7 @@ UNREAD: dict[str, Unread] = {
     "train_judge": _whisper,
     "transcribe_rung": _vocoder,
     "transcribe_reference": _vocoder,
+    "transcribe_second": _vocoder,
     "transcribe_held_out": _whisper,
     "transcribe_resynthesis": _whisper,
     "judge_continuations": _judge,

@@ -1,5 +1,6 @@
 """PocketSphinx with a language model, a pronunciation dictionary and acoustic parameters made from the run's corpus."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from io import StringIO
 from pathlib import Path
@@ -138,6 +139,7 @@ class PocketSphinx:
         adapted = {key: str(folder / name) for key, name in ADAPTED.items() if (folder / name).is_file()}
         self._options = {"lm": str(folder / "lm.arpa"), "dict": str(folder / "words.dict"), **WEIGHTS, **adapted}
         self.normalise = english_normaliser()
+        self.cases: Counter[str] = Counter()
 
     def transcribe(self, utterances: list[np.ndarray]) -> list[str]:
         """Return the text of each utterance, (n,) float32 at 16 kHz, in words of the dictionary; "" if none is found.

@@ -45,6 +45,16 @@ def wer(references: Sequence[str], hypotheses: Sequence[str], normalise: Callabl
     return sum(word_errors(r, h) for r, h in pairs) / words
 
 
+def wer_by_path(rows: Sequence[Mapping[str, str]], normalise: Callable[[str], str]) -> dict[str, float]:
+    """Return the word error rate of each path in rows of REFERENCE, to four decimals, by the paths' names."""
+    paths = sorted({row["path"] for row in rows})
+    found = {path: [row for row in rows if row["path"] == path] for path in paths}
+    return {
+        path: round(wer([row["reference"] for row in some], [row["transcript"] for row in some], normalise), 4)
+        for path, some in found.items()
+    }
+
+
 def word_errors(reference: str, hypothesis: str) -> int:
     """Return the number of substituted, deleted and inserted words between two normalised texts."""
     import jiwer

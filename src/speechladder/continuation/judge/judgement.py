@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from speechladder.continuation.asr import load_normaliser
-from speechladder.continuation.asr.text import wer
+from speechladder.continuation.asr import ASR_CASES, load_normaliser, read_cases
+from speechladder.continuation.asr.fallback import PARTS, REPETITIVE, STILL
+from speechladder.continuation.asr.text import wer, wer_by_path
 from speechladder.continuation.judge.training import WORDS_PER_SECOND, Normalise, judge_spelling
 from speechladder.continuation.perplexity import BABBLE, REFERENCE_ROWS, TRUE, Speech, shuffled, statistics
 from speechladder.continuation.prompt_table import read_prompt_parts, true_continuation
@@ -61,6 +62,7 @@ def judge_continuations(
     quality: Path,
     continuation: Continuation,
     judge_folder: Path | None = None,
+    second: Path | None = None,
     seed: int = 0,
 ) -> None:
     """Judge the continuations of all rungs: continuation/judged.parquet and continuation/quality.json.
@@ -78,6 +80,7 @@ def judge_continuations(
         out: continuation/judged.parquet to write
         quality: continuation/quality.json to write
         judge_folder: folder continuation/judge, for judge: run
+        second: continuation/second_asr.json, which becomes a part of quality.json
         seed: the run's seed, for the floor
     """
     from speechladder.continuation.judge.likelihood import load_judge, negative_log_likelihoods
@@ -116,7 +119,12 @@ def judge_continuations(
         about["unspelt"] = len(unspelt)
         say(f"judge: {len(unspelt):,} transcripts cannot be spelt and are judged as empty; the first is {unspelt[0]}")
     speech = read_table(reference, REFERENCE).to_pylist()
-    write_json(quality, {"judge": about} | _quality(tables, prompts, speech, continuation.seconds, normalise))
+    found = {"judge": about} | _quality(tables, prompts, speech, continuation.seconds, normalise)
+    cases = {name: read_cases(path) for name, path in zip((REFERENCE_ROWS, *rungs), (reference, *transcripts))}
+    if cases := {name: counts for name, counts in cases.items() if counts}:
+        found[ASR_CASES] = cases
+        found["notes"] += _repetitions(cases)
+    write_json(quality, found | ({"second_asr": read_json(second)} if second else {}))
 
 
 def _read_transcripts(path: Path, prompts: PromptTexts) -> Rows:
@@ -153,10 +161,7 @@ def _quality(
     tables: Mapping[str, Rows], prompts: PromptTexts, reference: Rows, seconds: float, normalise: Normalise
 ) -> dict[str, Any]:
     """Word error rates of the reference's and the rungs' paths to words, and statistics of the transcripts."""
-    by_path: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for row in reference:
-        by_path[row["path"]].append((row["reference"], row["transcript"]))
-    lost = {path: round(wer(*map(list, zip(*pairs)), normalise), 4) for path, pairs in sorted(by_path.items())}
+    lost = wer_by_path(reference, normalise)
     true_speech = [Speech(prompts.true[id].split(), prompts.seconds[id]) for id in prompts.true]
     paths, said = {}, {"true": statistics([true_speech], 0.0)}
     for rung, rows in tables.items():
@@ -193,6 +198,16 @@ def _notes(lost: Mapping[str, float]) -> list[str]:
             "the unit vocoder says more about the vocoder than about the model; see their own ceiling"
         )
     return notes
+
+
+def _repetitions(cases: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A warning about transcripts that still repeat themselves: a single one may hold hundreds of words."""
+    counts = {name: found[STILL + REPETITIVE] for name, found in cases.items() if found[STILL + REPETITIVE]}
+    where = ", ".join(f"{count} of {cases[name][PARTS]} of {name}" for name, count in counts.items())
+    return [
+        f"Whisper repeats itself at its last temperature too ({where}), and these words count in error rates and "
+        "perplexities"
+    ] * bool(counts)
 
 
 def _valid_perplexity(folder: Path) -> float:

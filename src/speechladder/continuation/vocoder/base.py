@@ -30,7 +30,7 @@ def load_vocoder(name: str | Path, clusters: int | None = None) -> Vocoder:
     `clusters` is the run's number of units; None accepts any. Raise UserError if the vocoder has another number or
     cannot be read.
     """
-    folder = fetch_model(str(name), FIELD, ["config.json", *WEIGHTS], ALLOWED)
+    folder = fetch_model(str(name), FIELD, ["config.json"], WEIGHTS, ALLOWED)
     config = check_vocoder_folder(folder, clusters)
     if config.get("model_type") == KIND:
         return _load_own(folder, config)

@@ -7,11 +7,10 @@ from typing import Any
 from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
-from speechladder.io.hub import check_whole, find_weights, read_model_config
+from speechladder.io.hub import WEIGHTS, check_whole, find_weights, read_model_config
 
 FIELD = "units.encoder"
 KINDS = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}  # model_type -> class
-WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
 PREPROCESSOR = "preprocessor_config.json"
 _FAIRSEQ = (
     "a .pt file of fairseq is read by s3prl (units.source: s3prl, units.encoder: hubert_local:FILE.pt); transformers "

@@ -10,9 +10,9 @@ import torch
 from speechladder.constants import SAMPLE_RATE
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import files_sha256
-from speechladder.io.hub import ALLOWED, fetch_model, find_weights
+from speechladder.io.hub import ALLOWED, WEIGHTS, fetch_model, find_weights
 from speechladder.settings.units import SHIPPED, encoder_folder
-from speechladder.units.encoders.check import FIELD, KINDS, PREPROCESSOR, WEIGHTS, check_config
+from speechladder.units.encoders.check import FIELD, KINDS, PREPROCESSOR, check_config
 
 
 def resolve(name: str) -> Path:
@@ -21,7 +21,7 @@ def resolve(name: str) -> Path:
     Raise UserError if there is none.
     """
     if name != SHIPPED:
-        return fetch_model(name, FIELD, ["*config.json", "*.index.json", *WEIGHTS], f"{SHIPPED}, {ALLOWED}")
+        return fetch_model(name, FIELD, ["*config.json", "*.index.json"], WEIGHTS, f"{SHIPPED}, {ALLOWED}")
     folder = encoder_folder(name)
     if not folder.is_dir():
         raise UserError(f"{FIELD}: {folder} is missing from the installation; install the package again")
