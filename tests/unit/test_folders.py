@@ -28,7 +28,7 @@ def _speech(folder: Path, *names: str, transcript: str = "t") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / f"{name}.flac").write_bytes(FLAC)
-    (folder / f"{transcript}.trans.txt").write_text("".join(f"{name} HELLO {name.upper()}\n" for name in names))
+    (folder / f"{transcript}.trans.txt").write_text("".join(f"{name} HELLO THERE\n" for name in names))
 
 
 def _build(root: Path, out: Path, **settings) -> tuple[list[Cut], dict[str, str]]:
@@ -152,6 +152,56 @@ def test_speakers_without_chapters_are_speakers(tmp_path):
     _speech(tmp_path / "19" / "198", "19-198-0000", transcript="19-198")  # one speaker of LibriSpeech
     _speech(tmp_path / "19" / "199", "19-199-0000")
     assert _speakers(tmp_path / "19") == {"19-198-0000": ("19", None), "19-199-0000": ("19", None)}
+
+
+def test_a_folder_that_says_what_its_files_are_is_no_speaker(tmp_path):
+    _speech(tmp_path / "VCTK" / "wav48" / "p225", "x")
+    _speech(tmp_path / "VCTK" / "wav48_silence_trimmed" / "p226", "p226_001_mic1")
+    _speech(tmp_path / "VCTK" / "train" / "flac" / "p227", "p227_001")
+    _speech(tmp_path / "VCTK" / "ABA" / "wav", "arctic_a0001")
+    assert {id: speaker for id, (speaker, _) in _speakers(tmp_path / "VCTK").items()} == {
+        "x": "p225",
+        "p226_001_mic1": "p226",
+        "p227_001": "p227",
+        "arctic_a0001": "ABA",
+    }
+
+
+def test_files_without_folders_have_the_speaker_of_their_root(tmp_path):
+    _speech(tmp_path / "data" / "LJSpeech", "LJ001-0001")
+    assert _speakers(tmp_path / "data" / "LJSpeech") == {"LJ001-0001": ("LJSpeech", None)}
+    _speech(tmp_path / "19" / "198", "19-198-0000")  # a chapter of LibriSpeech
+    assert _speakers(tmp_path / "19" / "198") == {"19-198-0000": ("19", None)}
+    _speech(tmp_path / "split" / "train", "a")
+    _speech(tmp_path / "split" / "dev", "b")
+    assert _speakers(tmp_path / "split") == {"a": ("split", "train"), "b": ("split", "valid")}
+
+
+def test_transcripts_have_names_in_any_case(tmp_path):
+    _speech(tmp_path / "s", "a", "b")
+    (tmp_path / "s" / "t.trans.txt").rename(tmp_path / "s" / "T.TRANS.TXT")
+    assert [entry.text for entry in scan_folder(tmp_path)[0]] == ["HELLO THERE"] * 2
+
+
+def test_a_line_whose_file_is_of_another_format_names_it(tmp_path):
+    _speech(tmp_path / "clips", "a b", "c")
+    (tmp_path / "clips" / "a b.flac").rename(tmp_path / "clips" / "a b.mp3")
+    (mention,) = scan_folder(tmp_path)[1].mentions
+    assert (
+        mention["reason"] == "transcript line without an audio file: a b.mp3 is read only as .flac or .wav; convert it"
+    )
+
+
+def test_a_transcript_in_the_folder_above_is_listed(tmp_path):
+    _speech(tmp_path / "s" / "c", "a")
+    _speech(tmp_path / "s" / "d", "b")
+    (tmp_path / "s" / "d" / "t.trans.txt").rename(tmp_path / "s" / "up.trans.txt")
+    assert [(row["id"], row["reason"]) for row in scan_folder(tmp_path)[1].mentions] == [
+        ("up.trans.txt", "a transcript without .flac or .wav beside it")
+    ]
+    (tmp_path / "s" / "c" / "t.trans.txt").unlink()
+    with pytest.raises(UserError, match=r"1 left out: a transcript without \.flac or \.wav beside it"):
+        scan_folder(tmp_path)
 
 
 def test_a_link_that_names_a_split_wins(tmp_path):
@@ -301,7 +351,7 @@ def test_a_transcript_is_matched_in_linear_time(tmp_path, monkeypatch):
     names = {Name(f"LJ{n:05d}") for n in range(300)} | {Name("LJ00001 b")}
     (tmp_path / "x").write_text("".join(f"LJ{n:05d} WORDS {n}\n" for n in range(300)) + "LJ00001 b LONGER\nnone X\n")
     rejects = Rejects()
-    found = _transcripts(tmp_path / "x", names, rejects)
+    found = _transcripts(tmp_path / "x", names, {}, rejects)
     assert (found["LJ00001"], found["LJ00001 b"], found["LJ00299"]) == ("WORDS 1", "LONGER", "WORDS 299")
     assert [row["id"] for row in rejects.mentions] == ["none"]
     assert not looked

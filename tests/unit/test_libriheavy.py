@@ -109,7 +109,10 @@ def test_a_record_without_a_field_names_the_field(spoil: Callable[[dict], object
 
 def test_an_id_that_is_a_number_is_named() -> None:
     line = json.dumps(row(100, 1, 0) | {"id": 12}).encode()
-    assert _reason(line) == "field unusable: id is 12, a number; write it as a text, in quotes"
+    with pytest.raises(BadRecordError) as error:
+        parse_record(line, "train")
+    assert error.value.reason == "field unusable: id is 12, a number; write it as a text, in quotes"
+    assert error.value.id == "12"
 
 
 def _channels(bad: dict, channels: list[int], cut: object, said: object) -> None:
@@ -125,6 +128,7 @@ def _channels(bad: dict, channels: list[int], cut: object, said: object) -> None
         (lambda r: r["recording"].update(transforms=[{"name": "Resample"}, {"name": "Volume"}]),
          "recording with transforms: Resample, Volume;"),
         (lambda r: r["recording"].update(transforms=["speed"]), "recording with transforms: speed;"),
+        (lambda r: r["recording"].update(transforms={"name": "Speed"}), "recording with transforms: Speed;"),
         (lambda r: r["supervisions"][0].update(start=1.0, duration=5.0),
          "supervision of a part: its text is said from 1 to 6 s of a cut of 6 s"),
         (lambda r: r["supervisions"][0].update(duration=2.5), "supervision of a part: its text is said from 0 to 2.5"),

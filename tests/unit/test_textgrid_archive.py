@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import soxr
 
-from speechladder.alignment.base import Aligned
+from speechladder.alignment.base import Aligned, AlignmentError
 from speechladder.alignment.textgrid_archive import TextGridArchive
 from speechladder.corpora.cuts import Cut
 from speechladder.corpora.speak import speak, voices
@@ -101,6 +101,25 @@ def test_ids_with_slashes(tmp_path: Path) -> None:
     assert str(found["one/file_1"]).startswith("ambiguous")  # the folder 'book one' is not a folder 'one'
 
 
+def test_folders_beside_those_of_the_audio(tmp_path: Path) -> None:
+    names = ("tg/ABA/textgrid/a1", "tg/YBA/textgrid/a1", "tg/p225/001", "tg/p226/001", "tg/s1/c/002", "tg/003")
+    path = _folder(tmp_path, {f"{name}.TextGrid": _grid() for name in names})
+    ids = ["ABA/wav/a1", "YBA/wav/a1", "wav48/p225/001", "s1/d/002", "s2/c/002", "s1/c/003", "s2/c/003"]
+    with TextGridArchive(path, ids) as known:
+        found = {name: known.find(name) for name in ids[:3]}
+        assert found == {
+            "ABA/wav/a1": "tg/ABA/textgrid/a1.TextGrid",
+            "YBA/wav/a1": "tg/YBA/textgrid/a1.TextGrid",
+            "wav48/p225/001": "tg/p225/001.TextGrid",
+        }
+        for name, file, rival in (
+            ("s1/d/002", "tg/s1/c/002", "s2/c/002"),
+            ("s1/c/003", "tg/003", "s2/c/003"),
+        ):
+            with pytest.raises(AlignmentError, match=f"ambiguous: {file}.TextGrid may as well be that of {rival}"):
+                known.find(name)
+
+
 def test_reasons(tmp_path: Path) -> None:
     last = PHONES[-1]
     files = {
@@ -150,7 +169,7 @@ def test_archives_that_cannot_be_used(tmp_path: Path) -> None:
     files = {"103/1240/103-1240.alignment.txt": b'103-1240-0000 ",CHAPTER," "0.4,0.9,14.085"\n'}
     with pytest.raises(UserError, match=r"alignment\.textgrids: .* holds no TextGrid; its 1 \*\.alignment\.txt"):
         TextGridArchive(_zip(tmp_path / "condensed.zip", files), ["103-1240-0000"])
-    with pytest.raises(UserError, match=r"holds no TextGrid; expected"):
+    with pytest.raises(UserError, match=r"holds no TextGrid; it holds 1 of \.wav; expected"):
         TextGridArchive(_folder(tmp_path / "x", {"a.wav": b""}), ["a"])
     with pytest.raises(UserError, match="nothing"):
         TextGridArchive(tmp_path / "nothing", ["a"])

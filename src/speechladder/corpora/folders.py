@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,8 @@ from speechladder.io.rejects import Rejects
 AUDIO, TRANSCRIPT = (".flac", ".wav"), ".trans.txt"
 _NAMED = {"train": "train", "dev": "valid", "valid": "valid", "test": "test"}
 _SPLIT = re.compile(r"(train|dev|valid|test)([-_].*)?", re.IGNORECASE)  # a folder of a speaker 'Devon' names no split
+# Names of folders that say what the files are, not who speaks: wav48 (VCTK), wav, flac_16k, clips (Common Voice).
+_OF_FILES = re.compile(r"(wav|flac|audio|clip|recording)s?\d*([-_].*)?", re.IGNORECASE)
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # Python's word for bytes that are not UTF-8 is a surrogate
 
 
@@ -41,9 +43,14 @@ def speech_files(root: Path, own_name: bool = False) -> list[Path]:
     return files_below(root, lambda folder: split_and_place(folder, root, own_name)[0])
 
 
+def is_transcript(path: Path) -> bool:
+    """Whether the name of a file is that of a transcript, in any case."""
+    return path.name.lower().endswith(TRANSCRIPT)
+
+
 def speech_digest(root: Path) -> str:
     """A digest of the path, size and time of every audio file and transcript below `root`: any change alters it."""
-    files = (path for path in speech_files(root) if path.name.lower().endswith((*AUDIO, TRANSCRIPT)))
+    files = (path for path in speech_files(root) if path.suffix.lower() in AUDIO or is_transcript(path))
     known = [(printable(path.relative_to(root).as_posix()), path.stat()) for path in files if path.is_file()]
     return f"{stable_hash(*(x for name, at in known for x in (name, at.st_size, at.st_mtime_ns))):016x}"
 
@@ -59,15 +66,16 @@ def split_and_place(folder: Path, root: Path, own_name: bool = False) -> tuple[s
     return None, parts
 
 
-def speaker_of(folder: Path, place: Sequence[str], stems: Collection[str]) -> str:
+def speaker_of(folder: Path, root: Path, place: Sequence[str], stems: Collection[str]) -> str:
     """The speaker of the files `stems` in a folder: SPEAKER/CHAPTER/FILE, or SPEAKER/FILE where there is no chapter.
 
-    A folder that stands alone in `place` may be either. It is a chapter if its files are named after the folder above
-    it, as those of LibriSpeech are (19/198/19-198-0000.flac).
+    `root`, and a folder that stands alone in `place`, may be either. Such a folder is a chapter if its files are named
+    after the folder above it, as those of LibriSpeech are (19/198/19-198-0000.flac).
     """
     above = folder.parent.name
-    is_chapter = all(re.match(rf"{re.escape(above)}[\W_]", stem) for stem in stems)
-    return folder.name if len(place) == 1 and not is_chapter else above
+    if all(re.match(rf"{re.escape(above)}[\W_]", stem) for stem in stems):
+        return above
+    return folder.name if folder == root or len(place) == 1 or _OF_FILES.fullmatch(above) else above
 
 
 def usable(path: Path, root: Path, rejects: Rejects) -> bool:
@@ -99,7 +107,7 @@ def one_path_each(entries: Sequence[Entry], field: str) -> list[Entry]:
             one, other = list(named.values())[:2]
             raise UserError(
                 f"{field}: {one.path} and {other.path} are one file through a link, in the splits {one.split} and "
-                f"{other.split}; remove one of the two links"
+                f"{other.split}; remove it from one of them"
             )
         own = [entry for entry in same if len(same) > 1 and not entry.path.is_symlink()]
         out.append(next(iter(named.values()), (own or same)[0]))
@@ -118,12 +126,3 @@ def unique_ids(entries: list[Entry]) -> list[Entry]:
     if changed := [entry.id for entry, before in zip(out, entries) if entry is not before]:
         say(f"{len(changed):,} files share their name with files of other folders; their ids are like {changed[0]}")
     return out
-
-
-def found_instead(files: Sequence[Path], rejects: Rejects) -> str:
-    """What a folder without usable speech holds, as the end of an error; '' if it holds nothing."""
-    kinds = Counter(path.suffix.lower() or "no suffix" for path in files)
-    said = [f"{count:,} of {kind}" for kind, count in kinds.most_common(4)]
-    reasons = Counter(row["reason"] for row in rejects.mentions)
-    said += [f"{count:,} left out: {reason}" for reason, count in reasons.most_common(3)]
-    return f"; it holds {', '.join(said)}" if said else ""

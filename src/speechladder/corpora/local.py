@@ -16,7 +16,7 @@ from speechladder.corpora.folders import (
     AUDIO,
     TRANSCRIPT,
     Entry,
-    found_instead,
+    is_transcript,
     one_path_each,
     speaker_of,
     speech_files,
@@ -29,7 +29,7 @@ from speechladder.io.audio import AudioError, audio_info
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
-from speechladder.io.rejects import Rejects
+from speechladder.io.rejects import Rejects, found_instead
 from speechladder.io.text import text_lines
 from speechladder.settings import Corpus
 
@@ -40,21 +40,25 @@ class _Unreadable(str):
     """The reason why a transcript line cannot be read."""
 
 
-def _transcripts(path: Path, stems: set[str], rejects: Rejects) -> dict[str, str]:
+def _transcripts(path: Path, stems: set[str], others: dict[str, str], rejects: Rejects) -> dict[str, str]:
     """The `ID TEXT` lines of one file, by id; the text of a line that cannot be read is _Unreadable.
 
-    An id may contain spaces or commas. So the longest name in `stems` with which the line begins is the id.
+    An id may contain spaces or commas. So the longest name in `stems` with which the line begins is the id. `others`
+    are the files beside them that are no audio files, by their stems.
     """
     out: dict[str, str] = {}
-    longest = max(map(len, stems), default=0)
+    longest = max(map(len, stems | others.keys()), default=0)
     for number, line, problem in text_lines(path):
         if not line.strip():
             continue
         # What precedes a blank is looked up: to compare each line with each name would take the square of the time.
         ends = [found.start() for found in _BLANK.finditer(line, 0, longest + 1)]
-        stem = next((line[:end] for end in (len(line), *reversed(ends)) if line[:end] in stems), None)
+        starts = [line[:end] for end in (len(line), *reversed(ends))]
+        stem = next((start for start in starts if start in stems), None)
         if stem is None:
-            rejects.mention(line.split()[0], "transcript line without an audio file", f"{path}:{number}")
+            other = next((others[start] for start in starts if start in others), None)
+            reason = f": {other} is read only as {' or '.join(AUDIO)}; convert it" if other else ""
+            rejects.mention(line.split()[0], f"transcript line without an audio file{reason}", f"{path}:{number}")
         elif stem in out:
             rejects.mention(stem, "duplicate transcript line; the first is used", f"{path}:{number}")
         elif problem:
@@ -81,18 +85,22 @@ def scan_folder(root: Path, field: str = "corpus.path", own_name: bool = False) 
     for folder, inside in folders.items():
         audio = [path for path in inside if path.suffix.lower() in AUDIO]
         stems, texts = {path.stem for path in audio}, {}
-        for path in inside if audio else ():
-            if path.name.endswith(TRANSCRIPT):
-                texts |= _transcripts(path, stems, rejects)
+        transcripts = [path for path in inside if is_transcript(path)]
+        others = {path.stem: path.name for path in inside if path not in transcripts and path.stem not in stems}
+        for path in transcripts:
+            if audio:
+                texts |= _transcripts(path, stems, others, rejects)
                 found = True
+            else:
+                rejects.mention(path.name, f"a transcript without {' or '.join(AUDIO)} beside it", path)
         split, place = split_and_place(folder, root, own_name)
-        speaker = speaker_of(folder, place, stems)
+        speaker = speaker_of(folder, root, place, stems)
         entries += [_entry(f, speaker, texts.get(f.stem), split, place) for f in audio]
     if not found or not entries:
         raise UserError(
             f"{field}: {root} holds no *{TRANSCRIPT} beside audio files ({' or '.join(AUDIO)}); expected LibriSpeech "
             "layout: speaker/chapter/ID.flac and speaker/chapter/*.trans.txt with lines 'ID TEXT'"
-            f"{found_instead(files, rejects)}"
+            f"{found_instead(files, rejects.mentions)}"
         )
     return entries, rejects
 

@@ -66,7 +66,7 @@ class BadRecordError(Exception):
 
     def __init__(self, name: object, reason: str) -> None:
         super().__init__(reason)
-        self.id, self.reason = name if isinstance(name, str) else "", reason
+        self.id, self.reason = str(name) if isinstance(name, str | int) else "", reason
 
 
 class BrokenManifestError(Exception):
@@ -156,7 +156,8 @@ def _other_audio(row: dict, supervision: dict, recording: dict, source: dict) ->
     if source.get("type", "file") != "file":
         return f"source is no file: {source['type']}"
     if changed := recording.get("transforms") or row.get("transforms"):
-        names = ", ".join(str(one.get("name", "unnamed") if isinstance(one, dict) else one) for one in changed)
+        listed = changed if isinstance(changed, list) else [changed]
+        names = ", ".join(str(one.get("name", "unnamed") if isinstance(one, dict) else one) for one in listed)
         return f"recording with transforms: {names}; the file is read as it is; let lhotse save the audio first"
     if problem := _channel_problem(row, supervision, recording, source):
         return problem

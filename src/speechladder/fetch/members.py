@@ -241,8 +241,9 @@ def explain_errors(archive: Path) -> Iterator[None]:
         yield
     except BROKEN as error:
         raise UserError(
-            f"{archive}: cannot be used: {error_text(error)}. Delete {archive.resolve()} and run again, and it is "
-            f"fetched again; an md5 under downloads.files.{archive.name} detects a bad file before it is used"
+            f"{archive}: cannot be used: {error_text(error)}. Replace it with a whole copy. If a run fetched it, "
+            f"delete {archive.resolve()} and run again, and it is fetched again; an md5 under "
+            f"downloads.files.{archive.name} detects a bad file before it is used"
         ) from None
     except OSError as error:
         if error.errno in DISK_FULL:

@@ -103,6 +103,9 @@ def _opened(source: str | Path | bytes) -> Iterator[tuple[soundfile.SoundFile, A
     """Open a sound file. Raises AudioError, also for what is raised while it is open."""
     try:
         with _stream(source) as stream:
+            if not stream.seek(0, os.SEEK_END):
+                raise AudioError("zero-length audio: the file has 0 bytes")
+            stream.seek(0)
             # libsndfile reads a file on disk without our help, which is faster
             own = stream if isinstance(stream, io.BytesIO | _Window) else str(source)
             with soundfile.SoundFile(own) as file:

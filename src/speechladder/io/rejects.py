@@ -2,7 +2,9 @@
 
 import json
 import sys
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePath
 
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_jsonl
@@ -41,3 +43,15 @@ class Rejects:
                 f"{len(self.rows)} of {total} utterances rejected, more than corpus.max_rejected = {max_share} allows "
                 f"({first}); all are listed above; correct the input or raise corpus.max_rejected"
             )
+
+
+def found_instead(names: Iterable[str | PurePath], left_out: Iterable[dict[str, str]]) -> str:
+    """What a folder or an archive without a usable file holds, as a part of an error; '' if it holds nothing.
+
+    `names`: its files. `left_out`: the rows of a Rejects.
+    """
+    kinds = Counter(PurePath(name).suffix.lower() or "no suffix" for name in names)
+    reasons = Counter(row["reason"] for row in left_out)
+    said = [f"{count:,} of {kind}" for kind, count in kinds.most_common(4)]
+    said += [f"{count:,} left out: {reason}" for reason, count in reasons.most_common(3)]
+    return f"; it holds {', '.join(said)}" if said else ""

@@ -12,7 +12,7 @@ import numpy as np
 from speechladder.alignment.base import AlignmentError
 from speechladder.alignment.frames import frame_labels
 from speechladder.alignment.pocketsphinx import UtteranceAligner
-from speechladder.corpora.folders import TRANSCRIPT
+from speechladder.corpora.folders import is_transcript
 from speechladder.corpora.phones import strip_stress
 from speechladder.corpora.text import TextError, normalise
 from speechladder.io.audio import AudioError, frame_count, read_audio
@@ -38,7 +38,7 @@ def natural_speech(folder: Path) -> tuple[Labelled, list[str]]:
     Raise UserError if the folder has no transcripts, or if nothing can be aligned.
     """
     aligner, out, rejected = UtteranceAligner(), [], []
-    transcripts = [path for path in files_below(folder) if path.name.endswith(TRANSCRIPT)]
+    transcripts = [path for path in files_below(folder) if is_transcript(path)]
     if not transcripts:
         raise UserError(f"{folder}: no *.trans.txt below it; name a folder in LibriSpeech layout")
     rows = [(path, line) for path in transcripts for line in text_lines(path) if line.text.strip()]
