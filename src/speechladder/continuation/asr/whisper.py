@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from speechladder.alignment.base import MIN_PEAK
 from speechladder.constants import SAMPLE_RATE
 from speechladder.continuation.asr.checks import FIELD, SIZES, install
 from speechladder.continuation.asr.fallback import (
@@ -28,6 +27,7 @@ from speechladder.continuation.asr.fallback import (
     decode_with_fallback,
 )
 from speechladder.continuation.asr.text import english_normaliser
+from speechladder.io.audio import is_silent
 from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
@@ -75,7 +75,7 @@ class Whisper:
         Speech of more than 30 s is divided into nearly equal parts at quiet places, and the texts are joined.
         """
         parts = [(n, part) for n, samples in enumerate(utterances) for part in divided(samples)]
-        audible = [(n, part) for n, part in parts if np.abs(part).max() >= MIN_PEAK]
+        audible = [(n, part) for n, part in parts if not is_silent(part)]
         self.cases.update({PARTS: len(parts), NO_SPEECH_CASE: len(parts) - len(audible)})
         texts: list[list[str]] = [[] for _ in utterances]
         for begin in range(0, len(audible), self._batch):
