@@ -183,6 +183,20 @@ def test_a_subset_that_is_empty_and_a_zip_without_textgrids():
     checked(config, ROOT)
 
 
+def test_a_folder_without_speech_says_what_it_holds(tmp_path):
+    """Circles of links end, and what is left alone counts for nothing."""
+    root = tmp_path / "speech"
+    (root / "wavs" / "__MACOSX").mkdir(parents=True)
+    for name in ("wavs/a.wav", "wavs/b.wav", "metadata.csv", ".x.trans.txt", "wavs/__MACOSX/x.trans.txt"):
+        (root / name).touch()
+    for name in ("up", "again", "wavs/up", "wavs/again"):
+        (root / name).symlink_to(root)
+    said = r"corpus\.path: \S+speech holds no \.trans\.txt; it holds 2 of \.wav, 1 of \.csv; expected speaker/chapter"
+    assert re.match(
+        said, _refused({"corpus": {"name": "local", "path": str(root)}, "alignment": {"aligner": "pocketsphinx"}})
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

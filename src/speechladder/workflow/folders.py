@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.corpora.local import AUDIO
+from speechladder.corpora.folders import AUDIO
 from speechladder.fetch.members import explain_errors
 from speechladder.io.errors import UserError
+from speechladder.io.files import is_left_alone
+from speechladder.io.rejects import found_instead
 from speechladder.settings import CORPORA, Settings
 from speechladder.workflow.sources import LINKS, UNPACKED, ZIP, place, readable, roots
 
@@ -58,19 +60,28 @@ def _files(settings: Settings) -> Iterator[tuple[str, str]]:
 def _check_folder(field: str, path: Path, ends: tuple[str, ...], expected: str) -> None:
     if not path.is_dir() and not path.name.endswith(ZIP):
         return  # a tar, whose listing takes minutes
-    if not any(name.lower().endswith(ends) and not name.startswith("._") for name in _names(path)):
-        what = "is empty" if path.is_dir() and not any(path.iterdir()) else f"holds no {' or '.join(ends)}"
-        raise UserError(f"{field}: {path} {what}; expected {expected}")
+    names = []
+    for name in _names(path):
+        if name.lower().endswith(ends):
+            return
+        names.append(name)
+    what = "is empty" if path.is_dir() and not any(path.iterdir()) else f"holds no {' or '.join(ends)}"
+    raise UserError(f"{field}: {path} {what}{found_instead(names, ())}; expected {expected}")
 
 
 def _names(path: Path) -> Iterator[str]:
-    """The names of the files of a folder or zip, one after another."""
+    """The names of the files of a folder or zip that are not left alone, one after another, so that a look may end."""
     if path.is_dir():
-        for _, _, names in os.walk(path, followlinks=True):
-            yield from names
+        seen = {os.path.realpath(path)}  # links may lead in a circle
+        for folder, folders, names in os.walk(path, followlinks=True):
+            below = {os.path.realpath(Path(folder, name)): name for name in folders if not is_left_alone(name)}
+            folders[:] = [name for real, name in below.items() if real not in seen]
+            seen |= below.keys()
+            yield from (name for name in names if not is_left_alone(name))
     else:
         with explain_errors(path), zipfile.ZipFile(path) as archive:
-            yield from (name.rpartition("/")[2] for name in archive.namelist())
+            names = (name.rpartition("/")[2] for name in archive.namelist() if not name.endswith("/"))
+            yield from (name for name in names if not is_left_alone(name))
 
 
 def _check_file(field: str, path: Path) -> None:
