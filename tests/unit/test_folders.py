@@ -134,6 +134,30 @@ def test_the_same_speaker_and_chapter_twice_are_duplicates(tmp_path):
     assert all(reason.startswith("duplicate id, kept: ") for reason in rejected.values())
 
 
+def test_equal_names_in_several_splits_are_kept_unless_the_files_are_equal(tmp_path):
+    root = tmp_path / "corpus"
+    for number, split in enumerate(("train", "dev", "test-b")):
+        _speech(root / split / "s", "001", "same")
+        wave = (0.3 * np.sin(np.arange(8_000) / (20 + number))).astype(np.float32)
+        (root / split / "s" / "001.flac").write_bytes(encode_flac(wave))
+    _speech(root / "train" / "s2", "002", "003")
+    _speech(root, "004")
+    _speech(root / "train", "004")
+    (root / "train" / "004.flac").write_bytes(encode_flac(wave))
+    cuts, rejected = _build(root, tmp_path / "out")
+    assert {cut.id: cut.split for cut in cuts} == {
+        "004": "train",
+        "train/004": "train",
+        "train/s/001": "train",
+        "dev/s/001": "valid",
+        "test-b/s/001": "test",
+        "same": "valid",
+        "002": "train",
+        "003": "train",
+    }
+    assert rejected.keys() == {"same"}
+
+
 def _speakers(root: Path) -> dict[str, tuple[str, str | None]]:
     return {entry.id: (entry.speaker, entry.split) for entry in scan_folder(root)[0]}
 

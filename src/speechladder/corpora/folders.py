@@ -1,5 +1,6 @@
 """Folders of speech as people make them: which files are the corpus's, whose speech they hold, and under what ids."""
 
+import filecmp
 import os
 import re
 from collections import defaultdict
@@ -117,12 +118,31 @@ def one_path_each(entries: Sequence[Entry], field: str) -> list[Entry]:
 def unique_ids(entries: list[Entry]) -> list[Entry]:
     """The entries with ids that are unique among speakers and chapters.
 
-    The id is the name of the file. Where files of several folders have one name, it is SPEAKER/CHAPTER/NAME.
+    The id is the name of the file. Where files of several folders have one name, it is SPEAKER/CHAPTER/NAME, with the
+    folder of the split before it where another split has a different file under that id.
     """
     places: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for entry in entries:
         places[entry.id].add(entry.place)
     out = [replace(e, id="/".join((*e.place, e.id))) if len(places[e.id]) > 1 else e for e in entries]
+    of_id: dict[str, list[Entry]] = defaultdict(list)
+    for entry in out:
+        of_id[entry.id].append(entry)
+    clashing = {id for id, same in of_id.items() if len({e.split for e in same}) > 1 and _differ(same)}
+    out = [replace(e, id=_id_with_split(e)) if e.id in clashing else e for e in out]
     if changed := [entry.id for entry, before in zip(out, entries) if entry is not before]:
         say(f"{len(changed):,} files share their name with files of other folders; their ids are like {changed[0]}")
     return out
+
+
+def _differ(entries: Sequence[Entry]) -> bool:
+    """Whether files hold different bytes; one that cannot be read differs from none."""
+    first, *others = [entry.path for entry in entries if entry.path.is_file()] or [entries[0].path]
+    return any(not filecmp.cmp(first, path, shallow=False) for path in others)
+
+
+def _id_with_split(entry: Entry) -> str:
+    """The name of a file after its folders: from the one that names its split on, or below the root if none does."""
+    folders = entry.path.parent.parts
+    count = len(entry.place) + (entry.split is not None)
+    return "/".join((*folders[len(folders) - count :], entry.path.stem))

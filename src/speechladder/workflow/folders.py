@@ -17,7 +17,7 @@ from speechladder.workflow.sources import LINKS, UNPACKED, ZIP, place, readable,
 # Field: the ends of names of which a folder or a zip must hold one, and what the field expects.
 _EXPECTED = {
     "benchmarks.slm21": (("gold.csv",), "lexical/dev/gold.csv and the like, as zerospeech publishes sLM21"),
-    "benchmarks.storycloze": ((".wav",), "STORY_PREFIX_correct.wav and STORY_PREFIX_incorrect.wav"),
+    "benchmarks.storycloze": ((".wav", ".flac"), "STORY_PREFIX_correct.wav and STORY_PREFIX_incorrect.wav"),
     "alignment.textgrids": ((".textgrid",), "ID.TextGrid with the tiers words and phones"),
 }
 _SPEECH = {
