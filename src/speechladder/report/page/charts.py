@@ -95,16 +95,22 @@ def rung_marks(rungs: Sequence[str]) -> list[Mark]:
     return [Mark(rung, variable(rung), shape(rung)) for rung in rungs]
 
 
+def _run_looks() -> list[tuple[str, str]]:
+    """The looks of the rungs in an order in which neighbours are easy to tell apart."""
+    looks = list(LOOKS.values())
+    return [*looks[::4], *looks[2::4], *looks[1::4], *looks[3::4]]
+
+
 def run_colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each of several runs, '#rrggbb', in their order."""
-    colours = [colour for colour, _ in LOOKS.values()]
-    return {name: colours[at % len(colours)] for at, name in enumerate(names)}
+    looks = _run_looks()
+    return {name: looks[at % len(looks)][0] for at, name in enumerate(names)}
 
 
 def run_marks(names: Sequence[str]) -> list[Mark]:
     """The colour and marker of each of several runs, in their order."""
-    markers = [SHAPES[marker] for _, marker in LOOKS.values()]
-    return [Mark(name, variable(name), markers[at % len(markers)]) for at, name in enumerate(names)]
+    looks = _run_looks()
+    return [Mark(name, variable(name), SHAPES[looks[at % len(looks)][1]]) for at, name in enumerate(names)]
 
 
 def encode_marks(marks: Sequence[Mark]) -> tuple[alt.Color, alt.Shape]:

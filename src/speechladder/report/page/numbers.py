@@ -1,6 +1,6 @@
 """Numbers of a run's tables as the page writes them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from speechladder.analysis.csv_tables import interval_columns
 
@@ -37,3 +37,8 @@ def duration(seconds: float) -> str:
 def signed(value: float) -> str:
     """A change with its sign: '+0.5', '−35.2'."""
     return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def listed(words: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -15,6 +15,7 @@ from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.report.findings import claimed
 from speechladder.report.markdown import interval
 from speechladder.report.notes import Row, seeds_note
+from speechladder.report.page.numbers import listed
 from speechladder.report.page.section import Section
 
 MEANING = {  # what a step of the ladder changes, as the subject of a sentence
@@ -57,9 +58,9 @@ def changes(steps: Sequence[Row]) -> str:
         for sign, row in seen:
             if sign:
                 kinds[sign].append(f"{_size(row, sign)}{' points' * (not kinds[sign])} on {subject(row['task'])}")
-        said = [f"{verb} {_listed(sizes)}" for verb, sizes in (("lose", kinds[-1]), ("gain", kinds[1])) if sizes]
+        said = [f"{verb} {listed(sizes)}" for verb, sizes in (("lose", kinds[-1]), ("gain", kinds[1])) if sizes]
         if said:
-            clauses.append(f"{MEANING.get(factor, 'step')} ({factor}) {_listed(said)}")
+            clauses.append(f"{MEANING.get(factor, 'step')} ({factor}) {listed(said)}")
     if not clauses:
         return (
             f"No loss or gain can be claimed for any of the {len(dict.fromkeys(row['factor'] for row in steps))} steps."
@@ -80,7 +81,7 @@ def _accuracies(row: Row) -> str:
     for task in TASKS:
         value, low, high = (row[name] for name in interval_columns(f"{task}_sum"))
         cells.append(f"{value} % [{low}, {high}] on {subject(task)}")
-    return _listed(cells).replace("] on", "] of the pairs on", 1)
+    return listed(cells).replace("] on", "] of the pairs on", 1)
 
 
 def _trained_on(row: Row) -> str:
@@ -91,8 +92,3 @@ def _trained_on(row: Row) -> str:
 def _size(row: Row, sign: int) -> str:
     value, low, high = (float(row[name]) for name in interval_columns("difference"))
     return interval((value, low, high) if sign > 0 else (-value, -high, -low), 1, 1)
-
-
-def _listed(words: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -120,7 +120,7 @@ def perplexity_record(row: Row) -> dict[str, Any]:
     }
 
 
-def numbers(rows: Sequence[Row]) -> Table:
+def numbers(rows: Sequence[Row], name: str = "") -> Table:
     """The whole of table.csv but for single pairs, a line for each rung."""
     head = ["rung", "models", "vocabulary", "tokens/s", "passes", "valid. bits/s"]
     head += [f"{task.short_title}, {norm}" for task in TASKS.values() for norm in NORMS] + ["continuation PPL"]
@@ -133,7 +133,7 @@ def numbers(rows: Sequence[Row]) -> Table:
         ]
         for row in rows
     ]
-    return Table("The models: accuracies in percent with their intervals", head, lines)
+    return Table(f"{name}accuracies in percent with their intervals", head, lines)
 
 
 def baselines_table(path: Path) -> Table | None:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -55,17 +56,18 @@ def section(results: Path) -> Section:
     return Section("The run", "run", "run.html.j2", context)
 
 
-def changed(settings: dict[str, Any]) -> dict[str, Any]:
-    """'section.field' -> value, of the recorded settings that differ from their defaults."""
-    usual = tracked(Settings())
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded settings as 'section.field' -> value."""
     found = {}
     for name, value in settings.items():
-        if not isinstance(value, dict):
-            found |= {name: value} if value != usual.get(name) else {}
-            continue
-        own = usual.get(name, {})
-        found |= {f"{name}.{field}": own_value for field, own_value in value.items() if own_value != own.get(field)}
+        found |= {f"{name}.{field}": own for field, own in value.items()} if isinstance(value, dict) else {name: value}
     return found
+
+
+def changed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """'section.field' -> value, of the recorded settings that differ from their defaults."""
+    usual = flat(tracked(Settings()))
+    return {name: value for name, value in flat(settings).items() if value != usual.get(name)}
 
 
 def nested(flat: dict[str, Any]) -> dict[str, Any]:
@@ -86,20 +88,14 @@ def command(different: dict[str, Any]) -> str:
 
 
 def _settings_table(different: dict[str, Any]) -> Table | None:
-    usual = tracked(Settings())
-    rows = []
-    for name, value in different.items():
-        section, _, field = name.partition(".")
-        default = usual.get(section, {}).get(field) if field else usual.get(section)
-        rows.append([name, _shown(value), _shown(default)])
-    return (
-        Table("Settings that differ from their defaults", ["setting", "here", "default"], rows, frozenset({1, 2}))
-        if rows
-        else None
-    )
+    usual = flat(tracked(Settings()))
+    rows = [[name, shown(value), shown(usual.get(name))] for name, value in different.items()]
+    caption = "Settings that differ from their defaults"
+    return Table(caption, ["setting", "here", "default"], rows, frozenset({1, 2})) if rows else None
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A setting as YAML on one line."""
     return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
 
 

@@ -85,7 +85,7 @@ def record(row: Row) -> dict[str, Any]:
     }
 
 
-def numbers(rows: list[Row]) -> Table:
+def numbers(rows: list[Row], name: str = "") -> Table:
     """The steps with both scores of each task, a line for each."""
     of = {(row["factor"], row["task"], row["norm"]): row for row in rows}
     cells = [(task, norm) for task in TASKS for norm in NORMS]
@@ -96,7 +96,7 @@ def numbers(rows: list[Row]) -> Table:
         shown = [_cell(of[factor, *name]) for name in cells]
         lines.append([factor, row["from_rung"], row["to_rung"], *shown])
     return Table(
-        "Change of accuracy in percentage points, with its interval and p after Holm", head, lines, frozenset({1, 2})
+        f"{name}change of accuracy in points, with its interval and p after Holm", head, lines, frozenset({1, 2})
     )
 
 

@@ -90,6 +90,13 @@ def _table(path: Path, caption: str, figures: tuple[tuple[str, int, int, str, st
     return Table(caption, ["figure", "value", "what it says"], rows, frozenset({2})) if rows else None
 
 
+def figures(results: Path) -> dict[str, str]:
+    """The figures of units and alignment of a run as texts, by their titles."""
+    paths = ((results / "units" / "quality.json", FIGURES), (results / "alignment" / "quality.json", ALIGNMENT))
+    tables = [_table(path, "", of) for path, of in paths]
+    return {row[0]: row[1] for table in tables if table for row in table.rows}
+
+
 def _at(content: Any, name: str) -> Any:
     """The value at 'a.b.c' of nested objects; None where one of them is missing."""
     for part in name.split("."):
