@@ -3,6 +3,7 @@
 import csv
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,7 @@ def test_the_finding_is_two_sentences_with_the_figures_of_the_run(results):
         for task in TASKS:
             assert f"{row[f'{task}_sum']} % [{row[f'{task}_sum_low']}, {row[f'{task}_sum_high']}]" in text[0]
     assert f"({rows[0]['rung']})" in text[0] and "(speech-hubert)" in text[0]
-    both = finding.changes([step(), step(task="sblimp", value=-9.0, low=-12.0, high=-6.0), step("B", "topic")])
+    both = finding.changes([step("B", "topic"), step(), step(task="sblimp", value=-9.0, low=-12.0, high=-6.0)])
     assert both == (
         "Speech units in place of phones (C) lose 20.0 [15.0, 25.0] points on words and 9.0 [6.0, 12.0] on syntax; "
         "phones repeated at 50 Hz (B) lose 20.0 [15.0, 25.0] points on meaning."
@@ -224,7 +225,7 @@ def test_text_and_marks_have_enough_contrast(theme):
 def test_jobs_lie_in_time_as_their_files_say(results):
     stages = [row["stage"] for row in read_csv(results / "costs.csv")]
     jobs = costs.read_jobs(results, stages)
-    assert jobs[0].start == 0 and all(a.end == pytest.approx(b.start, abs=0.01) for a, b in zip(jobs, jobs[1:]))
+    assert jobs[0].start == 0 and all(a.end == pytest.approx(b.start, abs=0.01) for a, b in pairwise(jobs))
     assert costs.without_pauses(jobs)[1] == 0
 
 

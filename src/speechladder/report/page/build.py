@@ -59,6 +59,7 @@ def write(out: Path, sections: Sequence[Section], colours: Mapping[str, str], ti
         config=CONFIG,
         style=Markup(_static("page.css")),
         libraries=Markup(vega()),
+        licence=_static("vega_licence.txt"),
         scripts=[Markup(_static(name)) for name in ("page.js", *scripts)],
     )
     with atomic(out) as temporary:

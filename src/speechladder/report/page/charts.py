@@ -121,10 +121,11 @@ def encode_marks(marks: Sequence[Mark]) -> tuple[alt.Color, alt.Shape]:
     return colour, alt.Shape("series:N", scale=shapes, legend=None)
 
 
-def finish(chart: tuple[str, str, str], layers: Sequence[Any], height: int, params: Sequence[Any] = ()) -> Chart:
-    """Lay layers over one another as a chart of this name, title and label (see Chart)."""
+def finish(chart: tuple[str, str, str], records: Sequence[Record], layers: Sequence[Any], height: int) -> Chart:
+    """Lay layers over one another as a chart of records with this name, title and label (see Chart)."""
     size = alt.AutoSizeParams(type="fit-x", contains="padding")
-    whole = alt.layer(*layers).properties(width="container", height=height, autosize=size).add_params(*params)
+    whole = alt.layer(*layers, data=alt.Data(values=list(records)))
+    whole = whole.properties(width="container", height=height, autosize=size).add_params(*switches(records))
     spec = whole.to_dict()
     for needless in ("$schema", "config"):
         spec.pop(needless, None)
@@ -141,10 +142,10 @@ def rows_of(field: str, rows: Sequence[str]) -> alt.Y:
     return alt.Y(f"{field}:N", sort=list(rows), axis=alt.Axis(title=None, domain=False, ticks=False, labelColor=INK))
 
 
-def data(records: Sequence[Record]) -> alt.Chart:
-    """A chart of records; of those of the norm that is switched on, if they have one."""
-    chart = alt.Chart(alt.Data(values=list(records)))
-    return chart.transform_filter("datum.norm === norm") if any("norm" in record for record in records) else chart
+def layer(records: Sequence[Record]) -> alt.Chart:
+    """A layer that draws the records, those of the norm that is switched on if they have one."""
+    switched = any("norm" in record for record in records)
+    return alt.Chart().transform_filter("datum.norm === norm") if switched else alt.Chart()
 
 
 def switches(records: Sequence[Record]) -> list[alt.Parameter]:
@@ -185,7 +186,7 @@ def intervals(
         hover: the fields that hovering shows, with their titles
         side_by_side: whether a row has a mark of each series, one above the other
     """
-    base, (colour, form) = data(records), encode_marks(marks)
+    base, (colour, form) = layer(records), encode_marks(marks)
     place: dict[str, Any] = {"y": rows_of("label", rows)}
     if side_by_side:
         place["yOffset"] = alt.YOffset("series:N", sort=[mark.name for mark in marks])
@@ -209,14 +210,14 @@ def intervals(
         number.encode(x=alt.value(alt.expr("width")), text="text:N", **place),
     ]
     height = (SIDE * len(marks) + 12 if side_by_side else STEP) * len(rows)
-    return finish(chart, layers, height, switches(records))
+    return finish(chart, records, layers, height)
 
 
 def curves(
     chart: tuple[str, str, str], records: Sequence[Record], *, marks: Sequence[Mark], x: str, log: bool = False
 ) -> Chart:
     """Lines with their bands: a record has series, x, at (x as a text), value, low, high, text and norm."""
-    base, (colour, form) = data(records), encode_marks(marks)
+    base, (colour, form) = layer(records), encode_marks(marks)
     least = min([50.0, *(record["low"] for record in records)])
     scale = alt.Scale(domain=[10 * (least // 10), 100], nice=False)
     axis = alt.Axis(title="accuracy, %", tickCount=5)
@@ -231,4 +232,4 @@ def curves(
         base.mark_line().encode(x=at, y=y, color=colour),
         base.mark_point(size=45).encode(x=at, y=y, color=colour, shape=form, tooltip=hover),
     ]
-    return finish(chart, layers, 230, switches(records))
+    return finish(chart, records, layers, 230)

@@ -36,7 +36,8 @@ def duration(seconds: float) -> str:
 
 def signed(value: float) -> str:
     """A change with its sign: '+0.5', '−35.2'."""
-    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    text = f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return "0.0" if float(f"{value:.1f}") == 0 else text
 
 
 def listed(words: Sequence[str]) -> str:

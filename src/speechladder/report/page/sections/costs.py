@@ -91,7 +91,7 @@ def _gantt(jobs: Sequence[Job]) -> Chart:
         }
         for job in jobs
     ]
-    base, y = charts.data(values), charts.rows_of("stage", stages)
+    base, y = charts.layer(values), charts.rows_of("stage", stages)
     axis = alt.Axis(title="minutes from the start", tickCount=6, grid=True)
     x = alt.X("start:Q", axis=axis, scale=alt.Scale(nice=False))
     hover = charts.tooltip(("stage", "stage"), ("job", "job"), ("took", "took"))
@@ -99,7 +99,7 @@ def _gantt(jobs: Sequence[Job]) -> Chart:
     # the shortest jobs are seen by their starts
     starts = base.mark_tick(thickness=2, xOffset=1, **BAR).encode(x=x, y=y, tooltip=hover)
     label = "The jobs of the run in time, a row for each stage; the sums are in the table."
-    return charts.finish(("costs-time", "The jobs in time", label), [bars, starts], ROW * len(stages))
+    return charts.finish(("costs-time", "The jobs in time", label), values, [bars, starts], ROW * len(stages))
 
 
 def _bars(rows: Sequence[Row]) -> Chart:
@@ -107,9 +107,9 @@ def _bars(rows: Sequence[Row]) -> Chart:
     values.sort(key=lambda value: -value["value"])
     stages = [value["stage"] for value in values]
     x = alt.X("value:Q", axis=alt.Axis(title="minutes, summed over jobs", tickCount=6))
-    bars = charts.data(values).mark_bar(**BAR).encode(x=x, y=charts.rows_of("stage", stages))
+    bars = charts.layer(values).mark_bar(**BAR).encode(x=x, y=charts.rows_of("stage", stages))
     label = "Minutes of each stage, summed over its jobs; the figures are in the table."
-    return charts.finish(("costs-stages", "Minutes of each stage", label), [bars], ROW * len(stages))
+    return charts.finish(("costs-stages", "Minutes of each stage", label), values, [bars], ROW * len(stages))
 
 
 def _numbers(rows: Sequence[Row]) -> Table:

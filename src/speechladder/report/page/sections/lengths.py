@@ -30,20 +30,20 @@ def section(results: Path) -> Section:
 def _rates(rows: list[Row]) -> Chart:
     rungs = [row["rung"] for row in rows]
     values = [{"series": row["rung"], "value": float(row["tokens_per_second"])} for row in rows]
-    base, y, (colour, _) = charts.data(values), charts.rows_of("series", rungs), charts.encode_marks(rung_marks(rungs))
+    base, y, (colour, _) = charts.layer(values), charts.rows_of("series", rungs), charts.encode_marks(rung_marks(rungs))
     x = alt.X("value:Q", axis=alt.Axis(title="tokens per second of speech", tickCount=5), scale=alt.Scale(nice=False))
     bars = base.mark_bar(height=16).encode(x=x, y=y, color=colour)
     names = base.mark_text(align="left", dx=6).encode(x=x, y=y, text=alt.Text("value:Q", format=".1f"))
     label = "Tokens per second of speech of each rung; the figures are in the table."
     chart = ("lengths-rate", "Tokens per second", label)
-    return charts.finish(chart, [bars, names], charts.STEP * len(rungs))
+    return charts.finish(chart, values, [bars, names], charts.STEP * len(rungs))
 
 
 def _boxes(quantiles: dict[str, list[float] | None]) -> Chart:
     names = ("low", "first", "middle", "third", "high")
     values = [{"series": rung, **dict(zip(names, found))} for rung, found in quantiles.items() if found]
     rungs = [value["series"] for value in values]
-    base, y, (colour, _) = charts.data(values), charts.rows_of("series", rungs), charts.encode_marks(rung_marks(rungs))
+    base, y, (colour, _) = charts.layer(values), charts.rows_of("series", rungs), charts.encode_marks(rung_marks(rungs))
     axis = alt.Axis(title="tokens per training utterance", tickCount=5)
     x = alt.X("low:Q", axis=axis, scale=alt.Scale(nice=False, zero=True))
     hover = charts.tooltip(("series", "rung"), ("middle", "median"), ("low", "5 %"), ("high", "95 %"))
@@ -53,4 +53,5 @@ def _boxes(quantiles: dict[str, list[float] | None]) -> Chart:
         base.mark_tick(thickness=2, height=14, color="var(--paper)").encode(x="middle:Q", y=y),
     ]
     label = "Quantiles of the tokens per training utterance of each rung; the figures are in the table."
-    return charts.finish(("lengths-utterance", "Tokens per utterance", label), layers, charts.STEP * len(values))
+    chart = ("lengths-utterance", "Tokens per utterance", label)
+    return charts.finish(chart, values, layers, charts.STEP * len(values))
