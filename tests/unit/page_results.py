@@ -35,7 +35,9 @@ def make_run(results: Path, rungs=RUNGS, seeds=(0,), spoken=True, said="", **opt
         _continuations(results, rungs)
     for task in TASKS:
         _items(results, task, options.get("ids", 40), said)
-    write_json(results / "run.json", {"schema": 1, "version": "0.0.1", "settings": tracked(Settings())})
+    settings = tracked(Settings()) | {"rungs": list(rungs)}
+    settings["lm"]["seeds"] = list(seeds)
+    write_json(results / "run.json", {"schema": 1, "version": "0.0.1", "settings": settings})
     set_times(results)
     return results
 

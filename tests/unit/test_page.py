@@ -232,9 +232,11 @@ def test_jobs_lie_in_time_as_their_files_say(results):
 def test_pauses_are_cut_out_and_times_that_cannot_be_are_not_shown(tmp_path):
     results = make_run(tmp_path / "results", ("text-bpe", "text-raw"))
     stages = [row["stage"] for row in read_csv(results / "costs.csv")]
+    left = results / "costs" / "train_lm" / "text-raw.seed7.tsv"  # of an earlier run with another seed
+    left.write_text((left.parent / "text-raw.seed0.tsv").read_text())
     set_times(results, gap=3600)
     jobs, cut = costs.without_pauses(costs.read_jobs(results, stages))
-    assert cut == len(jobs) - 1 == 3
+    assert cut == len(jobs) - 1 == 3 and all(job.name != "text-raw.seed7" for job in jobs)
     assert jobs[-1].end == pytest.approx(sum(job.end - job.start for job in jobs), abs=0.1)
     for path in (results / "costs").glob("*/*.tsv"):
         path.touch()  # as a copy that does not keep the times
@@ -247,11 +249,19 @@ def test_pauses_are_cut_out_and_times_that_cannot_be_are_not_shown(tmp_path):
 
 
 def test_the_run_can_be_made_again_from_the_page(tmp_path):
-    assert run.changed(read_json(make_run(tmp_path / "results", ("text-bpe",)) / "run.json")["settings"]) == {}
+    record = read_json(make_run(tmp_path / "results", ("text-bpe",)) / "run.json")["settings"]
+    assert run.changed(record) == {"rungs": ["text-bpe"]}
     different = run.changed({"seed": 4, "lm": {"seeds": [0, 1], "window": 1024}})
     assert different == {"seed": 4, "lm.seeds": [0, 1]}
     assert run.nested(different) == {"seed": 4, "lm": {"seeds": [0, 1]}}
     assert run.command({}) == "snakemake --cores all" and "--configfile" in run.command(different)
+    cards = [tmp_path / "results" / "lm" / rung / "seed0" / "README.md" for rung in ("text-bpe", "text-raw")]
+    for card, name in zip(cards, ("0123456789ab", "0123456789ab+")):
+        card.parent.mkdir(parents=True, exist_ok=True)
+        card.write_text(f"# A model\n\nCommit {name}.\n")
+    assert run.trained_at(tmp_path / "results") == ""  # they differ
+    cards[1].write_text("Commit 0123456789ab.\n")
+    assert run.trained_at(tmp_path / "results") == "0123456789ab"
     assert "title = {speechladder" in run.citation() and run.citation(tmp_path / "none") == ""
 
 

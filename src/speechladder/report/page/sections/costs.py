@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import altair as alt
 
-from speechladder.analysis.costs import COLUMNS, LEFT_OUT, read_benchmark
+from speechladder.analysis.compare import run_settings
+from speechladder.analysis.costs import COLUMNS, LEFT_OUT, job_names, read_benchmark
 from speechladder.analysis.csv_tables import read_csv
 from speechladder.report.notes import Row
 from speechladder.report.page import charts
@@ -52,10 +53,11 @@ def read_jobs(results: Path, stages: Sequence[str]) -> list[Job]:
     A job ends when Snakemake writes its benchmark file, and lasts as long as that file says. In a folder that was
     copied without the times of its files, all jobs seem to end within seconds.
     """
-    found = []
-    for path in (
-        path for stage in stages if stage not in LEFT_OUT for path in (results / "costs" / stage).glob("*.tsv")
-    ):
+    found, own = [], _own_jobs(results)
+    paths = [path for stage in stages for path in (results / "costs" / stage).glob("*.tsv")]
+    for path in paths:
+        if path.parent.name in LEFT_OUT or (own and path.name[:-4] not in own):
+            continue
         end, seconds = path.stat().st_mtime, read_benchmark(path)["s"]
         found.append(Job(path.parent.name, path.name[:-4], end - seconds, end))
     ends = [job.end for job in found]
@@ -66,6 +68,14 @@ def read_jobs(results: Path, stages: Sequence[str]) -> list[Job]:
     return sorted(
         (job._replace(start=job.start - first, end=job.end - first) for job in found), key=lambda job: job.start
     )
+
+
+def _own_jobs(results: Path) -> set[str]:
+    """The names of the run's jobs, as costs.csv has them; empty if the run left no record of its settings."""
+    settings = run_settings(results)
+    if not settings:
+        return set()
+    return job_names(settings["corpus"]["shards"], settings["rungs"], settings["lm"]["seeds"])
 
 
 def without_pauses(jobs: Sequence[Job]) -> tuple[list[Job], int]:

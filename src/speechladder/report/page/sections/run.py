@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -47,7 +48,7 @@ def section(results: Path) -> Section:
         "different": _settings_table(different),
         "settings": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else "",
         "file": yaml.safe_dump(nested(different), sort_keys=False, allow_unicode=True) if different else "",
-        "commit": commit(),
+        "commit": trained_at(results) or commit(),
         "provenance": _provenance(results, record),
         "hashes": _hashes(results),
         "citation": citation(),
@@ -100,7 +101,9 @@ def shown(value: Any) -> str:
 
 
 def _provenance(results: Path, record: dict[str, Any]) -> Table:
-    rows = [["speechladder", f"{record.get('version', __version__)}, commit {commit()}"]]
+    rows = [["page", f"speechladder {record.get('version', __version__)}, commit {commit()}"]]
+    if trained := trained_at(results):
+        rows += [["models", f"trained at commit {trained}"]]
     rows += [["Python", platform.python_version()]]
     rows += [["packages", ", ".join(f"{name} {found}" for name in PACKAGES if (found := _installed(name)))]]
     rows += [["machine", f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"]]
@@ -109,6 +112,13 @@ def _provenance(results: Path, record: dict[str, Any]) -> Table:
     if isinstance(known, dict) and known.get("sha256"):
         rows.append(["encoder", f"{known.get('encoder')}, layer {known.get('layer')}, SHA-256 {known['sha256']}"])
     return Table("Where the page was made", ["what", "which"], rows, frozenset({1}))
+
+
+def trained_at(results: Path) -> str:
+    """The commit that all models of the run were trained at, as their cards say; empty if they differ or say none."""
+    cards = [path.read_text(encoding="utf-8") for path in (results / "lm").glob("*/seed*/README.md")]
+    found = {commit for card in cards for commit in re.findall(r"^Commit ([0-9a-f]{7,40}\+?)\.$", card, flags=re.M)}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _installed(name: str) -> str | None:
