@@ -63,8 +63,8 @@ $(DOCS_VENV)/.installed: requirements-docs.lock
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target .work/slurm -r requirements-cluster.lock
 	@touch $@
 
-table: check-seeds $(VENV)/.installed ## run the default: results/table.csv and figures (about ten minutes on 2 cores; SEEDS=3 for three models per rung)
-	snakemake results/table.csv --cores $(CORES) $(SHOW) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
+table: check-seeds $(VENV)/.installed ## run the default: results/report.html, table.csv and figures (about ten minutes on 2 cores; SEEDS=3 for three models per rung)
+	snakemake results/table.csv results/report.html --cores $(CORES) $(SHOW) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@python scripts/print_table.py --results results
 
 causes: check-seeds $(VENV)/.installed ## what factor C is made of: results/causes.csv and bit_budget.csv (SEEDS as for table)
@@ -79,7 +79,7 @@ check-seeds:
 	@case "$(SEEDS)" in ''|*[!0-9]*|0*) echo "SEEDS=$(SEEDS): give a whole number of models per rung, such as SEEDS=3"; exit 1;; esac
 
 smoke: $(VENV)/.installed ## run the same workflow in under two minutes, for a first look (results in .work/smoke)
-	snakemake results/table.csv --cores $(CORES) $(SHOW) --configfile presets/smoke.yaml --directory .work/smoke
+	snakemake results/table.csv results/report.html --cores $(CORES) $(SHOW) --configfile presets/smoke.yaml --directory .work/smoke
 	@python scripts/print_table.py --results .work/smoke/results
 
 plan: $(VENV)/.installed ## say what a run would take, before anything is spent: make plan PRESET=paper
@@ -111,8 +111,8 @@ lint: $(VENV)/.installed-test ## check the style: ruff, snakefmt, snakemake --li
 configuration: $(VENV)/.installed ## write config/config.yaml and its documentation from the settings
 	python scripts/make_config_docs.py
 
-report: $(VENV)/.installed ## write results/report.html from a finished run
-	snakemake results/table.csv --cores $(CORES) --report results/report.html
+report: $(VENV)/.installed ## write Snakemake's own report of a finished run, with every job: results/snakemake_report.html
+	snakemake results/report.html --cores $(CORES) --report results/snakemake_report.html
 
 docs: $(DOCS_VENV)/.installed ## build the documentation as a site in site/, links checked (with results/report.html if it is there)
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict

@@ -28,6 +28,7 @@ from speechladder.io.usage import measure
 from speechladder.settings import Section, add_max_rejected, add_options, from_options
 
 WORTH_SAYING = 100  # MB
+_POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
 
 
 def script(main: Callable[[], None]) -> Callable[[], None]:
@@ -56,11 +57,12 @@ def script(main: Callable[[], None]) -> Callable[[], None]:
 def main(target: str, offline: bool = False) -> None:
     """Run `target`, "package.module:function", with the options of the command line.
 
-    A parameter becomes an option of its name: Path, str, int, float; bool (a flag); Literal (choices); list (several
-    values; texts also as one JSON list, as the settings write them); dict (NAME=VALUE words); a Section of the settings
-    (one option per field); `max_rejected` (its default is the run's). A parameter without a default is required. One
-    whose default is None may be given without a value. What its help says stands under Args in the docstring. `offline`
-    keeps Hugging Face's libraries from the network, unless the environment says otherwise.
+    A positional-only parameter, a list, takes the words that belong to no option. Every other one becomes an option of
+    its name: Path, str, int, float; bool (a flag); Literal (choices); list (several values; texts also as one JSON
+    list, as the settings write them); dict (NAME=VALUE words); a Section of the settings (one option per field);
+    `max_rejected` (its default is the run's). A parameter without a default is required. One whose default is None may
+    be given without a value. What its help says stands under Args in the docstring. `offline` keeps Hugging Face's
+    libraries from the network, unless the environment says otherwise.
 
     The number of threads is part of the bits of some results. It is one, as under Snakemake, unless OMP_NUM_THREADS is
     set already. The trainings take theirs from lm.threads.
@@ -75,7 +77,9 @@ def main(target: str, offline: bool = False) -> None:
     def run() -> None:
         module, _, name = target.partition(":")
         function = getattr(importlib.import_module(module), name)
-        function(**parse(function, sys.argv[1:]))
+        found = parse(function, sys.argv[1:])
+        words = [found.pop(name) for name, p in inspect.signature(function).parameters.items() if p.kind is _POSITIONAL]
+        function(*words, **found)
 
     run()
 
@@ -115,7 +119,7 @@ def option_parser(function: Callable[..., None]) -> argparse.ArgumentParser:
         elif name == "max_rejected":
             add_max_rejected(parser)
         else:
-            _add(parser, name, hints[name], parameter.default, helps.get(name, ""))
+            _add(parser, name, hints[name], parameter, helps.get(name, ""))
     return parser
 
 
@@ -130,8 +134,12 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
-def _add(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, text: str) -> None:
-    """Give `parser` the option of one parameter."""
+def _add(parser: argparse.ArgumentParser, name: str, hint: Any, parameter: inspect.Parameter, text: str) -> None:
+    """Give `parser` the option of one parameter, or the words of a positional-only one."""
+    if parameter.kind is _POSITIONAL:
+        parser.add_argument(name, nargs="+", type=typing.get_args(hint)[0], help=text.replace("%", "%%"))
+        return
+    default = parameter.default
     required = default is inspect.Parameter.empty
     more: dict[str, Any] = {"required": required, "default": None if required else default, "dest": name}
     hint = _without_none(hint)

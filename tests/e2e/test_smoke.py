@@ -243,10 +243,16 @@ def test_the_units_sweep_runs_beside_the_ladder(smoke, tmp_path):
     assert own == [1, 1, 1]  # what the new point has for itself
 
 
-def test_the_report_is_made_and_holds_the_figures(smoke):
-    run(smoke, "--report", "report.html", "--", "results/table.csv")
-    html = (smoke / "report.html").read_text()
-    for name in ("ladder.svg", "factors.svg", "table.csv", "continuation.svg", "continuation.csv", "prompt-0000.flac"):
+def test_the_page_is_made_and_the_report_of_snakemake_holds_it_and_the_figures(smoke, tmp_path):
+    folder = copy_run(smoke, tmp_path / "run")
+    assert _jobs(run(folder, "-n", "results/report.html")) == {"make_report"}
+    run(folder, "results/report.html")
+    page = (folder / "results" / "report.html").read_text()
+    assert all(f'<section id="{name}"' in page for name in ("finding", "ladder", "steps", "costs", "run"))
+    run(folder, "--report", "snakemake_report.html", "--", "results/report.html")
+    html = (folder / "snakemake_report.html").read_text()
+    files = ("ladder.svg", "factors.svg", "table.csv", "continuation.svg", "continuation.csv", "prompt-0000.flac")
+    for name in (*files, "report.html"):
         assert name in html
 
 

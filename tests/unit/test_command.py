@@ -39,6 +39,22 @@ def test_texts_are_words_or_one_list_as_the_settings_write_it():
     assert parse(stage, ["--names", "[]", "--files", "[x]"]) == {"names": [], "files": [Path("[x]")]}
 
 
+def test_words_without_an_option_are_those_of_a_positional_parameter(monkeypatch, tmp_path):
+    script = tmp_path / "positional.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "def join(runs: list[Path], /, out: Path) -> None:\n"
+        "    out.write_text(' '.join(map(str, runs)))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["join.py", "a/results", "b/results", "--out", str(tmp_path / "said")])
+    main("positional:join")
+    assert (tmp_path / "said").read_text() == "a/results b/results"
+    monkeypatch.setattr(sys, "argv", ["join.py", "--out", "x"])
+    with pytest.raises(SystemExit):
+        main("positional:join")
+
+
 def test_a_word_without_a_value_is_refused(capsys):
     with pytest.raises(SystemExit):
         parse(stage, ["--out", "o", "--folders", "a"])

@@ -1,4 +1,4 @@
-# The table, the figures, and the costs.
+# The table, the figures, the costs, and the page.
 
 FIGURES = ["ladder", "factors", "layers", "learning", "lengths", "continuation"]
 SLM21 = ["results/slm21.csv"] if S.benchmarks.slm21 else []
@@ -64,6 +64,39 @@ rule make_table:
         '( python "$SCRIPTS"/make_table.py --results results --rungs {params.rungs} --shards {params.shards}'
         " --spoken {params.spoken} --seeds {params.seeds} {params.splits} {params.options}"
         ' && python "$SCRIPTS"/make_figures.py --results results ) 2>&1 | tee {log}'
+
+
+rule make_report:
+    input:
+        tables=expand(
+            "results/{table}.csv",
+            table=[
+                "table",
+                "factors",
+                "types",
+                "continuation",
+                "layers",
+                "learning",
+                "costs",
+                "rejected",
+                "baselines",
+            ],
+        ),
+        tokens=expand("results/tokens/{rung}", rung=S.rungs),
+        alignment="results/alignment/quality.json",
+        units="results/units/quality.json",
+    output:
+        report("results/report.html", caption="../report/page.rst", category="Results", labels={"what": "page"}),
+    log:
+        "results/logs/make_report.log",
+    benchmark:
+        "results/costs/make_report/all.tsv"
+    conda:
+        ENV
+    params:
+        version=version("make_report"),
+    shell:
+        'python "$SCRIPTS"/make_report.py --results results --out {output} 2>&1 | tee {log}'
 
 
 rule make_baselines:

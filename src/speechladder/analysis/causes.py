@@ -103,9 +103,9 @@ def read_rows(rows: Sequence[Row], split: str | None = None) -> Scores:
 def check_texts(folders: set[Path], first: Path) -> None:
     """Raise UserError if an id of a task stands for other texts, or for another two, in one of the folders."""
     for task in TASKS:
-        known = _texts(first, task)
+        known = item_texts(first, task)
         for folder in sorted(folders - {first}):
-            for name, texts in _texts(folder, task).items():
+            for name, texts in item_texts(folder, task).items():
                 if texts != known.get(name, texts):
                     raise UserError(
                         f"{folder}/benchmarks/{task}/items.parquet: id '{name}' is {texts}, and {known[name]} in "
@@ -113,7 +113,7 @@ def check_texts(folders: set[Path], first: Path) -> None:
                     )
 
 
-def _texts(folder: Path, task: str) -> dict[str, tuple[str, str, str]]:
+def item_texts(folder: Path, task: str) -> dict[str, tuple[str, str, str]]:
     """Id -> the text of its correct item, of its incorrect one, and the name of its two."""
     table = read_table(folder / "benchmarks" / task / "items.parquet", ITEMS, columns=["id", "correct", "text", "two"])
     found: dict[str, dict[bool, str]] = {}

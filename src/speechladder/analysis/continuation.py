@@ -21,6 +21,15 @@ from speechladder.io.files import read_json
 from speechladder.io.tables import JUDGED, read_table
 from speechladder.settings import Analysis
 
+# The perplexities that the paper reports (arXiv 2412.17048, main table), of its own prompts under its own judge.
+PAPER = {
+    "text-bpe": 51.3,
+    "text-raw": 54.6,
+    "phone-bpe": 59.1,
+    "phone-raw": 69.1,
+    "phone-repeat": 130.1,
+    "speech-hubert": 313.2,
+}
 SAID = ("distinct_1", "distinct_2", "entropy", "words_per_second", "empty")
 COLUMNS = (
     "rung",

@@ -18,7 +18,16 @@ COLUMNS = (
 )  # fmt: skip
 SPEECH_STAGES = ("build_corpus", "speak_corpus", "align", "extract_units")  # stages that pass once over the corpus
 # these run after this table, or for another one
-LEFT_OUT = ("make_table", "variability", "variability_run", "causes", "causes_run", "questions", "synthesized_run")
+LEFT_OUT = (
+    "make_table",
+    "make_report",
+    "variability",
+    "variability_run",
+    "causes",
+    "causes_run",
+    "questions",
+    "synthesized_run",
+)
 MEASURES = ("s", "cpu_time", "max_rss")  # seconds, seconds, MB
 
 

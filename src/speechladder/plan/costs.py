@@ -318,7 +318,7 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "train_judge": lambda c, job: Work(_train_judge(c) + c.start()),
     "judge_continuations": lambda c, job: Work(_judge(c) + c.start()),
     **dict.fromkeys(
-        ("make_table", "make_baselines", "units_sweep", "scaling", "causes", "questions", "resynthesis"),
+        ("make_table", "make_report", "make_baselines", "units_sweep", "scaling", "causes", "questions", "resynthesis"),
         lambda c, job: Work(c.start("report").times(3600)),
     ),
 }

@@ -14,9 +14,9 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, MultipleLocator
 
 from speechladder.analysis import baselines, continuation, curves, factors
 from speechladder.analysis.csv_tables import interval_columns, read_csv
+from speechladder.analysis.lengths import token_quantiles
 from speechladder.analysis.table import table_columns
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.io.tables import TOKEN_INDEX, read_table
 from speechladder.report.style import (
     REFERENCE,
     add_legend,
@@ -189,11 +189,10 @@ def draw_lengths(path: Path, tokens: Path, folder: Path) -> Figure:
             style, value = look(row["rung"])["color"], float(row["tokens_per_second"])
             rate.barh(at, value, color=style, height=0.6)
             rate.annotate(f"{value:.1f}", (value, at), xytext=(4, 0), textcoords="offset points", va="center")
-            index = tokens / row["rung"] / "train.parquet"
-            counts = read_table(index, TOKEN_INDEX, ["length"])["length"].to_numpy()
-            if not len(counts):
+            quantiles = token_quantiles(tokens, row["rung"])
+            if not quantiles:
                 continue
-            low, first, middle, third, high = np.quantile(counts, [0.05, 0.25, 0.5, 0.75, 0.95])
+            low, first, middle, third, high = quantiles
             length.plot([low, high], [at, at], color=style, linewidth=1.5, zorder=2)
             length.barh(at, third - first, left=first, color=style, height=0.5, zorder=3)
             length.plot([middle, middle], [at - 0.25, at + 0.25], color="white", linewidth=2, zorder=4)

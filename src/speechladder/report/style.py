@@ -1,8 +1,4 @@
-"""The looks that all figures share: colours and markers of the rungs, intervals, legends, files.
-
-Each rung has one colour and one marker in all figures. The colours are Okabe and Ito's palette, which colour-blind
-readers can tell apart.
-"""
+"""The looks that all figures share: intervals, legends, files. Each rung has one colour and marker (report.looks)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,19 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullFormatter
 
 from speechladder.io.files import atomic
-from speechladder.io.hashing import stable_hash
+from speechladder.report.looks import NORM_LABELS, look
 
-LOOKS = {
-    "text-bpe": ("#0072B2", "o"),
-    "text-raw": ("#56B4E9", "s"),
-    "phone-bpe": ("#009E73", "D"),
-    "phone-raw": ("#E69F00", "^"),
-    "phone-repeat": ("#D55E00", "v"),
-    "speech-hubert": ("#CC79A7", "P"),
-    "speech-hubert-dedup": ("#000000", "X"),
-}
-OTHER_LOOKS = [(colour, marker) for colour in ("#7F7F7F", "#8C6D31", "#5254A3", "#843C39") for marker in "*hp<>"]
-NORM_LABELS = {"sum": "sum over tokens", "mean": "mean per token"}
 STYLE = {
     "svg.hashsalt": "speechladder",  # without a salt the ids in the SVG are random
     "font.family": "DejaVu Sans",  # it comes with matplotlib, so the glyphs are the same everywhere
@@ -58,12 +43,6 @@ def open_figure(
         for suffix, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             with atomic(folder / f"{name}.{suffix}") as temporary:
                 figure.savefig(temporary, format=suffix, metadata=metadata, dpi=150)
-
-
-def look(rung: str) -> dict[str, str]:
-    """Colour and marker of a rung. A rung that is not built in always gets the same one of the other looks."""
-    colour, marker = LOOKS.get(rung) or OTHER_LOOKS[stable_hash(rung) % len(OTHER_LOOKS)]
-    return {"color": colour, "marker": marker}
 
 
 def add_legend(figure: Figure, reference: str, rungs: Sequence[str] = (), more: Sequence[Line2D] = ()) -> None:

@@ -118,6 +118,8 @@ def show(results: Path, file: TextIO | None = None, width: int | None = None) ->
     _show_notes(console, results)
     _show_continuation(console, results, rows)
     console.print(f"Table:   {path}", soft_wrap=True)
+    if (results / "report.html").is_file():
+        console.print(f"Page:    {results / 'report.html'}", soft_wrap=True)
     if (results / "slm21.csv").is_file():
         console.print(f"sLM21:   {results / 'slm21.csv'} (by frequency, length and type)", soft_wrap=True)
     if (results / "variability_change.csv").is_file():

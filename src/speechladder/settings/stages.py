@@ -254,6 +254,7 @@ STAGES: dict[str, Stage] = {
         inputs={RUN: ("rungs",), "corpus": ("shards",), "lm": ("seeds",), "benchmarks": ("slm21_splits",)},
     ),
     "make_baselines": Stage("report", options=_INTERVALS, inputs={RUN: ("rungs",), "benchmarks": ("slm21_splits",)}),
+    "make_report": Stage("report"),
     "export_slm21": Stage("report", inputs={"benchmarks": ("slm21", "slm21_splits")}),
     "export_audio": Stage("export"),
     "sweep_quality": Stage(
