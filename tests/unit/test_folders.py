@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.corpora.folders import speech_digest, speech_files
+from speechladder.corpora.folders import speech_digest, speech_files, split_and_place
 from speechladder.corpora.local import build_local_shard, scan_folder
 from speechladder.fetch.archives import open_store, unpack
 from speechladder.io.audio import encode_flac
@@ -199,6 +199,28 @@ def test_files_without_folders_have_the_speaker_of_their_root(tmp_path):
     _speech(tmp_path / "split" / "train", "a")
     _speech(tmp_path / "split" / "dev", "b")
     assert _speakers(tmp_path / "split") == {"a": ("split", "train"), "b": ("split", "valid")}
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        *(("train-clean-100", "train"), ("training", "train"), ("Dev_clean", "valid"), ("dev93", "valid")),
+        *(("validation", "valid"), ("valid", "valid"), ("TEST", "test"), ("testing", "test"), ("eval92", "test")),
+        *(("Devon", None), ("testimony", None), ("validated", None), ("trains", None), ("evaline", None)),
+    ],
+)
+def test_names_of_folders_that_state_a_split(tmp_path, name, split):
+    assert split_and_place(tmp_path / name / "s", tmp_path) == (split, ("s",) if split else (name, "s"))
+
+
+def test_lines_of_one_file_in_two_transcripts_are_listed(tmp_path):
+    _speech(tmp_path / "s", "a", "b", transcript="1")
+    (tmp_path / "s" / "2.trans.txt").write_text("a ANOTHER TEXT\n")
+    entries, rejects = scan_folder(tmp_path)
+    assert [entry.text for entry in entries] == ["HELLO THERE"] * 2
+    (mention,) = rejects.mentions
+    assert (mention["id"], mention["reason"]) == ("a", "duplicate transcript line; the first is used")
+    assert mention["source"].endswith("2.trans.txt")
 
 
 def test_transcripts_have_names_in_any_case(tmp_path):

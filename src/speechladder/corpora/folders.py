@@ -16,8 +16,10 @@ from speechladder.io.progress import say
 from speechladder.io.rejects import Rejects
 
 AUDIO, TRANSCRIPT = (".flac", ".wav"), ".trans.txt"
-_NAMED = {"train": "train", "dev": "valid", "valid": "valid", "test": "test"}
-_SPLIT = re.compile(r"(train|dev|valid|test)([-_].*)?", re.IGNORECASE)  # a folder of a speaker 'Devon' names no split
+_SPLIT = re.compile(  # train-clean-100, Dev_clean, eval92; a folder of a speaker 'Devon' names no split
+    r"((?P<train>train|training)|(?P<valid>dev|valid|validation)|(?P<test>test|testing|eval))\d*([-_].*)?",
+    re.IGNORECASE,
+)
 # Names of folders that say what the files are, not who speaks: wav48 (VCTK), wav, flac_16k, clips (Common Voice).
 _OF_FILES = re.compile(r"(wav|flac|audio|clip|recording)s?\d*([-_].*)?", re.IGNORECASE)
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # Python's word for bytes that are not UTF-8 is a surrogate
@@ -63,7 +65,7 @@ def split_and_place(folder: Path, root: Path, own_name: bool = False) -> tuple[s
     names += [(part, parts[at:]) for at, part in enumerate(parts, 1)]
     for name, below in names:
         if found := _SPLIT.fullmatch(name):
-            return _NAMED[found[1].lower()], below
+            return next(split for split, word in found.groupdict().items() if word), below
     return None, parts
 
 

@@ -33,6 +33,7 @@ from speechladder.io.rejects import Rejects, found_instead
 from speechladder.io.text import text_lines
 from speechladder.settings import Corpus
 
+SECOND_LINE = "duplicate transcript line; the first is used"
 _BLANK = re.compile(r"[ \t]")
 
 
@@ -60,7 +61,7 @@ def _transcripts(path: Path, stems: set[str], others: dict[str, str], rejects: R
             reason = f": {other} is read only as {' or '.join(AUDIO)}; convert it" if other else ""
             rejects.mention(line.split()[0], f"transcript line without an audio file{reason}", f"{path}:{number}")
         elif stem in out:
-            rejects.mention(stem, "duplicate transcript line; the first is used", f"{path}:{number}")
+            rejects.mention(stem, SECOND_LINE, f"{path}:{number}")
         elif problem:
             out[stem] = _Unreadable(f"{problem} ({path}, line {number})")
         else:
@@ -89,7 +90,10 @@ def scan_folder(root: Path, field: str = "corpus.path", own_name: bool = False) 
         others = {path.stem: path.name for path in inside if path not in transcripts and path.stem not in stems}
         for path in transcripts:
             if audio:
-                texts |= _transcripts(path, stems, others, rejects)
+                lines = _transcripts(path, stems, others, rejects)
+                for stem in texts.keys() & lines:
+                    rejects.mention(stem, SECOND_LINE, path)
+                texts = lines | texts
                 found = True
             else:
                 rejects.mention(path.name, f"a transcript without {' or '.join(AUDIO)} beside it", path)
