@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -213,6 +214,14 @@ def test_names_of_folders_that_state_a_split(tmp_path, name, split):
     assert split_and_place(tmp_path / name / "s", tmp_path) == (split, ("s",) if split else (name, "s"))
 
 
+def test_a_line_may_name_the_file_with_its_suffix(tmp_path):
+    _speech(tmp_path / "s", "a", "a.b", "c d")
+    (tmp_path / "s" / "t.trans.txt").write_text("a.flac ONE\na.b TWO\nc d.flac\tTHREE\n")
+    entries, rejects = scan_folder(tmp_path)
+    assert {entry.id: entry.text for entry in entries} == {"a": "ONE", "a.b": "TWO", "c d": "THREE"}
+    assert not rejects.mentions
+
+
 def test_lines_of_one_file_in_two_transcripts_are_listed(tmp_path):
     _speech(tmp_path / "s", "a", "b", transcript="1")
     (tmp_path / "s" / "2.trans.txt").write_text("a ANOTHER TEXT\n")
@@ -220,7 +229,7 @@ def test_lines_of_one_file_in_two_transcripts_are_listed(tmp_path):
     assert [entry.text for entry in entries] == ["HELLO THERE"] * 2
     (mention,) = rejects.mentions
     assert (mention["id"], mention["reason"]) == ("a", "duplicate transcript line; the first is used")
-    assert mention["source"].endswith("2.trans.txt")
+    assert mention["source"].endswith("2.trans.txt:1")
 
 
 def test_transcripts_have_names_in_any_case(tmp_path):
@@ -394,10 +403,11 @@ def test_a_transcript_is_matched_in_linear_time(tmp_path, monkeypatch):
     from speechladder.corpora.local import _transcripts
     from speechladder.io.rejects import Rejects
 
-    names = {Name(f"LJ{n:05d}") for n in range(300)} | {Name("LJ00001 b")}
+    stems = [*(f"LJ{n:05d}" for n in range(300)), "LJ00001 b"]
+    files = [SimpleNamespace(stem=Name(stem), name=Name(f"{stem}.wav"), suffix=".wav") for stem in stems]
     (tmp_path / "x").write_text("".join(f"LJ{n:05d} WORDS {n}\n" for n in range(300)) + "LJ00001 b LONGER\nnone X\n")
     rejects = Rejects()
-    found = _transcripts(tmp_path / "x", names, {}, rejects)
+    found = _transcripts([tmp_path / "x"], files, rejects)
     assert (found["LJ00001"], found["LJ00001 b"], found["LJ00299"]) == ("WORDS 1", "LONGER", "WORDS 299")
     assert [row["id"] for row in rejects.mentions] == ["none"]
     assert not looked

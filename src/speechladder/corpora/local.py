@@ -33,7 +33,6 @@ from speechladder.io.rejects import Rejects, found_instead
 from speechladder.io.text import text_lines
 from speechladder.settings import Corpus
 
-SECOND_LINE = "duplicate transcript line; the first is used"
 _BLANK = re.compile(r"[ \t]")
 
 
@@ -41,31 +40,35 @@ class _Unreadable(str):
     """The reason why a transcript line cannot be read."""
 
 
-def _transcripts(path: Path, stems: set[str], others: dict[str, str], rejects: Rejects) -> dict[str, str]:
-    """The `ID TEXT` lines of one file, by id; the text of a line that cannot be read is _Unreadable.
+def _transcripts(paths: Sequence[Path], inside: Sequence[Path], rejects: Rejects) -> dict[str, str]:
+    """The `ID TEXT` lines of the transcripts `paths`, by id; the text of a line that cannot be read is _Unreadable.
 
-    An id may contain spaces or commas. So the longest name in `stems` with which the line begins is the id. `others`
-    are the files beside them that are no audio files, by their stems.
+    An id is the name of one of the files `inside` the folder, perhaps with its suffix. It may contain spaces or commas.
+    So the longest name with which a line begins is taken.
     """
+    audio = [path for path in inside if path.suffix.lower() in AUDIO]
+    names = {path.name: path.stem for path in audio} | {path.stem: path.stem for path in audio}
+    others = {path.stem: path.name for path in inside if path.stem not in names}
+    longest = max(map(len, names | others), default=0)
     out: dict[str, str] = {}
-    longest = max(map(len, stems | others.keys()), default=0)
-    for number, line, problem in text_lines(path):
+    rows = ((path, *row) for path in paths for row in text_lines(path))
+    for source, number, line, problem in rows:
         if not line.strip():
             continue
         # What precedes a blank is looked up: to compare each line with each name would take the square of the time.
         ends = [found.start() for found in _BLANK.finditer(line, 0, longest + 1)]
         starts = [line[:end] for end in (len(line), *reversed(ends))]
-        stem = next((start for start in starts if start in stems), None)
-        if stem is None:
+        name = next((start for start in starts if start in names), None)
+        if name is None:
             other = next((others[start] for start in starts if start in others), None)
             reason = f": {other} is read only as {' or '.join(AUDIO)}; convert it" if other else ""
-            rejects.mention(line.split()[0], f"transcript line without an audio file{reason}", f"{path}:{number}")
-        elif stem in out:
-            rejects.mention(stem, SECOND_LINE, f"{path}:{number}")
+            rejects.mention(line.split()[0], f"transcript line without an audio file{reason}", f"{source}:{number}")
+        elif (stem := names[name]) in out:
+            rejects.mention(stem, "duplicate transcript line; the first is used", f"{source}:{number}")
         elif problem:
-            out[stem] = _Unreadable(f"{problem} ({path}, line {number})")
+            out[stem] = _Unreadable(f"{problem} ({source}, line {number})")
         else:
-            out[stem] = line[len(stem) :].strip()
+            out[stem] = line[len(name) :].strip()
     return out
 
 
@@ -85,20 +88,15 @@ def scan_folder(root: Path, field: str = "corpus.path", own_name: bool = False) 
             folders[path.parent].append(path)
     for folder, inside in folders.items():
         audio = [path for path in inside if path.suffix.lower() in AUDIO]
-        stems, texts = {path.stem for path in audio}, {}
         transcripts = [path for path in inside if is_transcript(path)]
-        others = {path.stem: path.name for path in inside if path not in transcripts and path.stem not in stems}
-        for path in transcripts:
-            if audio:
-                lines = _transcripts(path, stems, others, rejects)
-                for stem in texts.keys() & lines:
-                    rejects.mention(stem, SECOND_LINE, path)
-                texts = lines | texts
-                found = True
-            else:
+        if not audio:
+            for path in transcripts:
                 rejects.mention(path.name, f"a transcript without {' or '.join(AUDIO)} beside it", path)
+            continue
+        found = found or bool(transcripts)
+        texts = _transcripts(transcripts, inside, rejects)
         split, place = split_and_place(folder, root, own_name)
-        speaker = speaker_of(folder, root, place, stems)
+        speaker = speaker_of(folder, root, place, {path.stem for path in audio})
         entries += [_entry(f, speaker, texts.get(f.stem), split, place) for f in audio]
     if not found or not entries:
         raise UserError(
