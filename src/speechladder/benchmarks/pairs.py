@@ -71,6 +71,13 @@ def _columns(path: Path, line: int, row: Row) -> dict[str, str]:
     return found
 
 
+def _text(value: object) -> str | None:
+    """The text of a cell, "" if it is empty; None for what is no text or number."""
+    if value is None or value != value:  # pandas writes NaN where there is nothing
+        return ""
+    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
 def _problem(pair: Pair, ids: set[str]) -> str | None:
     """The reason why a pair cannot be used, or None."""
     for field in ("good", "bad"):
@@ -115,7 +122,8 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
             continue
         if not columns:
             columns = _columns(path, line, row)
-        cell = {field: str(row[name]).strip() if row.get(name) is not None else "" for field, name in columns.items()}
+        cell = {field: _text(row.get(name)) or "" for field, name in columns.items()}
+        odd = next((field for field, name in columns.items() if _text(row.get(name)) is None), None)
         kind = cell.get("type") or stem
         # a BLiMP pairID is unique within its UID only
         within = columns.get("id", "").lower() == "pairid"
@@ -123,7 +131,7 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
         name = (f"{kind}-{number}" if within else number) if number else f"{stem}-{line}"
         audio = [str(path.parent / a) if (a := cell.get(f"{side}_audio")) else None for side in ("good", "bad")]
         pair = Pair(name, kind, cell["good"], cell["bad"], *audio, two=cell.get("two", ""))
-        reason = _problem(pair, ids)
+        reason = f"{odd} is no text: {row[columns[odd]]!r}" if odd else _problem(pair, ids)
         if pair.two:
             twos.setdefault(pair.two, []).append(line)
         if reason is None:

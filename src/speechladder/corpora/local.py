@@ -70,7 +70,8 @@ def _transcripts(path: Path, stems: set[str], rejects: Rejects) -> dict[str, str
     """
     out: dict[str, str] = {}
     for number, line, problem in text_lines(path):
-        if not line.strip():
+        line = line.lstrip()
+        if not line:
             continue
         fits = [stem for stem in stems if line == stem or (line.startswith(stem) and line[len(stem)].isspace())]
         if not fits:
