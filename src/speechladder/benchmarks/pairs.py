@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from speechladder.benchmarks.table_files import BadRow, Row, table_rows
+from speechladder.benchmarks.table_files import BadRow, Row, cell_text, table_rows
 from speechladder.corpora.text import EMPTY, normalise, text_problem
 from speechladder.io.errors import UserError
 
@@ -71,13 +71,6 @@ def _columns(path: Path, line: int, row: Row) -> dict[str, str]:
     return found
 
 
-def _text(value: object) -> str | None:
-    """The text of a cell, "" if it is empty; None for what is no text or number."""
-    if value is None or value != value:  # pandas writes NaN where there is nothing
-        return ""
-    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-
-
 def _problem(pair: Pair, ids: set[str]) -> str | None:
     """The reason why a pair cannot be used, or None."""
     for field in ("good", "bad"):
@@ -122,8 +115,8 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
             continue
         if not columns:
             columns = _columns(path, line, row)
-        cell = {field: _text(row.get(name)) or "" for field, name in columns.items()}
-        odd = next((field for field, name in columns.items() if _text(row.get(name)) is None), None)
+        cell = {field: cell_text(row.get(name)) or "" for field, name in columns.items()}
+        odd = next((field for field, name in columns.items() if cell_text(row.get(name)) is None), None)
         kind = cell.get("type") or stem
         # a BLiMP pairID is unique within its UID only
         within = columns.get("id", "").lower() == "pairid"

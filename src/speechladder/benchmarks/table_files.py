@@ -45,6 +45,13 @@ def table_rows(path: Path) -> Iterator[tuple[int, Row | BadRow]]:
         ) from None
 
 
+def cell_text(value: object) -> str | None:
+    """The text of a cell, "" if it is empty; None for what is no text or number."""
+    if value is None or value != value:  # NaN stands for nothing in tables that were written by pandas
+        return ""
+    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
 def _json_rows(path: Path, lines: Iterator[Line]) -> Iterator[tuple[int, Row | BadRow]]:
     first = True
     for number, text, problem in lines:
