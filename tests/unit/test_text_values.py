@@ -7,6 +7,7 @@ from speechladder.corpora.text import TextError, normalise, text_problem
 
 VALUES = {
     "ordinals": [
+        ("the 5th-10th", "the fifth to tenth"),
         ("4ths", "fourths"),
         ("the 21st of May", "the twenty first of may"),
         ("2d of May", "second of may"),
@@ -26,6 +27,8 @@ VALUES = {
         ("the XIVth century", "the fourteenth century"),
     ],
     "years": [
+        ("1914-'18", "nineteen fourteen to eighteen"),
+        ("1939 - 1945", "nineteen thirty nine to nineteen forty five"),
         ("May 1815", "may eighteen fifteen"),
         ("in 1905", "in nineteen oh five"),
         ("in 1066", "in ten sixty six"),
@@ -49,6 +52,7 @@ VALUES = {
         ("3000 years", "three thousand years"),
     ],
     "decades": [
+        ("1990s-2000s", "nineteen nineties to two thousands"),
         ("the 1770s", "the seventeen seventies"),
         ("the 1850's", "the eighteen fifties"),
         ("the '70s", "the seventies"),
@@ -60,6 +64,10 @@ VALUES = {
         ("747s", "seven hundred and forty sevens"),
     ],
     "roman numerals": [
+        ("the XIX Century", "the nineteenth century"),
+        ("George I and George II", "george the first and george the second"),
+        ("Book I and Book II", "book one and book two"),
+        ("Henry and I saw Book II", "henry and i saw book two"),
         ("chapter IV", "chapter four"),
         ("CHAPTER XIV.", "chapter fourteen"),
         ("CHAPTER I. The", "chapter one the"),
@@ -94,6 +102,7 @@ VALUES = {
         ("XX century", "twentieth century"),
     ],
     "money": [
+        ("25 cts. each", "twenty five cents each"),
         ("$-5", "minus five dollars"),
         ("$5", "five dollars"),
         ("$1", "one dollar"),
@@ -156,6 +165,7 @@ VALUES = {
         ("9/11", "nine eleven"),
     ],
     "measures": [
+        ("90 km/hr", "ninety kilometers per hour"),
         ("5'-10\"", "five feet ten inches"),
         ('3/8" thick', "three eighths inch thick"),
         ('a 4" wide pipe', "a four inches wide pipe"),
@@ -190,6 +200,7 @@ VALUES = {
         ("12mo.", "duodecimo"),
     ],
     "numbers": [
+        ("10 - 3 = 7", "ten minus three equals seven"),
         ("50-50", "fifty fifty"),
         ("1-800-FLOWERS", "one eight hundred flowers"),
         ("25.12.1999", "twenty five twelve nineteen ninety nine"),

@@ -21,7 +21,7 @@ _SUM = re.compile(
 )
 _NOTE = re.compile(r"[ -](?:notes?|bills?|coins?|pieces?|fine|tickets?|prize|reward|bet)\b")
 _SIGN_AFTER = re.compile(rf"({QUANTITY}) ?([$\u00a3\u20ac\u20b9])(?![0-9])")
-_HUNDREDTHS = re.compile(rf"({QUANTITY}) ?(?:(\u00a2)|(?<! )(p)\b)", re.ASCII)
+_HUNDREDTHS = re.compile(rf"({QUANTITY}) ?(?:(\u00a2|cts\b\.?)|(?<! )(p)\b)", re.ASCII)
 # pounds, shillings and pence, as books write them: 3l. 10s. 6d.
 _AND = r"[.,;]? ?(?:and )?"
 _POUNDS = rf"(?:\u00a3 ?(?P<sign>{NUMBER})(?: ?l\b)?|(?P<old>{NUMBER}) ?l\.)"
@@ -101,6 +101,7 @@ _UNITS: dict[str, tuple[str, str]] = {
             ("mph", "miles per hour"),
             ("kph", "kilometers per hour"),
             ("km/h", "kilometers per hour"),
+            ("km/hr", "kilometers per hour"),
             ("m/s", "meters per second"),
         )
     },
@@ -136,6 +137,7 @@ def spell_amounts(text: str) -> str:
     text = _THOUSANDS.sub(r"\1", text)
     text = re.sub(r"([$\u00a3\u20ac])-(?=[0-9])", r"-\1", text)
     text = _MINUS.sub(" minus ", text)
+    text = re.sub(r"(?<=[0-9]) ?[-\u2013] ?(?=[0-9.]+ ?=)", " minus ", text)
     text = text if _NO_RANGE.search(text) else ranges(text)
     return _measures(_money(_times(text)))
 
