@@ -52,8 +52,9 @@ def _transcripts(paths: Sequence[Path], inside: Sequence[Path], rejects: Rejects
     longest = max(map(len, names | others), default=0)
     out: dict[str, str] = {}
     rows = ((path, *row) for path in paths for row in text_lines(path))
-    for source, number, line, problem in rows:
-        if not line.strip():
+    for source, number, whole, problem in rows:
+        line = whole.lstrip()
+        if not line:
             continue
         # What precedes a blank is looked up: to compare each line with each name would take the square of the time.
         ends = [found.start() for found in _BLANK.finditer(line, 0, longest + 1)]
