@@ -116,7 +116,7 @@ def step(factor="C", task="swuggy", value=-20.0, low=-25.0, high=-15.0, p=0.001,
     ],
 )
 def test_a_step_is_claimed_only_if_its_interval_and_p_bear_it(row, said):
-    assert finding.changes([row]) == (said or "No loss or gain can be claimed for any of the 1 steps.")
+    assert finding.changes([row]) == (said or "No loss or gain can be claimed for the only step.")
 
 
 def test_the_finding_is_two_sentences_with_the_figures_of_the_run(results):
@@ -126,7 +126,13 @@ def test_the_finding_is_two_sentences_with_the_figures_of_the_run(results):
     for row in (rows[0], rows[-1]):
         for task in TASKS:
             assert f"{row[f'{task}_sum']} % [{row[f'{task}_sum_low']}, {row[f'{task}_sum_high']}]" in text[0]
+    assert text[1].startswith("In these models, ")
+    several = [row | {"seeds": "3"} for row in rows]
+    assert finding.sentences(several, [step()])[1].startswith("Speech units")
     assert f"({rows[0]['rung']})" in text[0] and "(speech-hubert)" in text[0]
+    assert finding.changes([step(), step(task="sblimp", p=0.5)]).endswith(
+        "points on words; on syntax no loss or gain can be claimed."
+    )
     both = finding.changes([step("B", "topic"), step(), step(task="sblimp", value=-9.0, low=-12.0, high=-6.0)])
     assert both == (
         "Speech units in place of phones (C) lose 20.0 [15.0, 25.0] points on words and 9.0 [6.0, 12.0] on syntax; "
@@ -318,7 +324,17 @@ def test_runs_are_laid_over_one_another(results, others, tmp_path):
     assert "lm.seeds" in html and "units.clusters" not in html
     assert "C apart has other items than A" in html
     anchors = re.findall(r'<section id="([\w-]+)"', html)
-    assert anchors == ["comparison", "settings", "ladder", "differences", "steps", "units", "costs"]
+    assert anchors == [
+        "comparison",
+        "settings",
+        "ladder",
+        "differences",
+        "steps",
+        "lengths",
+        "units",
+        "costs",
+        "rejected",
+    ]
     with pytest.raises(UserError, match="two runs"):
         compare.write_comparison([results], ANALYSIS, tmp_path / "compare.html")
 

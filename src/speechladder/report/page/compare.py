@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from speechladder.analysis.compare import compare_run, run_settings
 from speechladder.analysis.continuation import COLUMNS as CONTINUATION
-from speechladder.analysis.costs import COLUMNS as COSTS
 from speechladder.analysis.csv_tables import interval_columns, read_csv
 from speechladder.analysis.factors import COLUMNS as FACTORS
 from speechladder.analysis.table import table_columns
@@ -23,7 +22,7 @@ from speechladder.report.page.numbers import cell, listed, signed
 from speechladder.report.page.section import Chart, Section, Table
 from speechladder.report.page.sections import ladder, steps, units
 from speechladder.report.page.sections.finding import subject
-from speechladder.report.page.sections.run import flat, shown
+from speechladder.report.page.sections.run import flat, shown, trained_at
 from speechladder.settings import Analysis, Settings, tracked
 
 TEMPLATE = "overlay.html.j2"
@@ -115,7 +114,8 @@ def settings(runs: Sequence[Run]) -> Section:
             rows.append([name, *values])
     head = ["setting", *(run.name for run in runs)]
     table = Table("Settings that differ", head, rows, frozenset(range(1, len(head)))) if rows else None
-    folders = Table("The runs", ["run", "folder"], [[run.name, str(run.results)] for run in runs], frozenset({1}))
+    lines = [[run.name, str(run.results), trained_at(run.results) or "–"] for run in runs]
+    folders = Table("The runs", ["run", "folder", "models trained at commit"], lines, frozenset({1, 2}))
     text = "" if rows else "The recorded settings of these runs are the same."
     return _section("What differs", "settings", text, tables=[folders, *([table] if table else [])])
 
@@ -274,19 +274,23 @@ def _change_table(name: str, rows: Sequence[Row]) -> Table:
 
 
 def beside(runs: Sequence[Run]) -> list[Section]:
-    """Units and costs of the runs as tables with a column for each run."""
-    found = []
+    """Lengths, units, costs and what was left out, as tables with a column for each run."""
+
+    def table(caption: str, first: str, file: str, columns: Sequence[str], value: str) -> Table:
+        rows = {run.name: read_csv(run.results / file, (*columns, value)) for run in runs}
+        cells = {name: {": ".join(row[c] for c in columns): row[value] for row in own} for name, own in rows.items()}
+        return _beside(caption, first, cells)
+
+    parts = [
+        ("Lengths", "lengths", table("Tokens per second of speech", "rung", "table.csv", ["rung"], "tokens_per_second"))
+    ]
     quality = {run.name: units.figures(run.results) for run in runs}
     if any(quality.values()):
-        table = _beside("Units and alignment", "figure", quality)
-        found.append(_section("Quality of the units", "units", "", tables=[table]))
-    costs = {
-        run.name: {row["stage"]: row["wall_seconds"] for row in read_csv(run.results / "costs.csv", COSTS)}
-        for run in runs
-    }
-    table = _beside("Wall seconds of each stage, summed over its jobs", "stage", costs)
-    found.append(_section("Where the time went", "costs", "", tables=[table]))
-    return found
+        parts.append(("Quality of the units", "units", _beside("Units and alignment", "figure", quality)))
+    wall = table("Wall seconds of each stage, summed over its jobs", "stage", "costs.csv", ["stage"], "wall_seconds")
+    left = table("Left out, by stage and reason", "stage and reason", "rejected.csv", ["stage", "reason"], "count")
+    parts += [("Where the time went", "costs", wall), ("What was left out", "rejected", left)]
+    return [_section(title, anchor, "", tables=[part]) for title, anchor, part in parts]
 
 
 def _beside(caption: str, first: str, of: Mapping[str, Mapping[str, str]]) -> Table:

@@ -45,26 +45,31 @@ def sentences(rows: Sequence[Row], steps: Sequence[Row]) -> list[str]:
     described = f"{ends}, where chance is 50 %."
     if not steps:
         return [described, "No two neighbouring rungs are in this run, so that it measures no step between them."]
-    return [described, changes(steps)]
+    found = changes(steps)
+    if min(int(row["seeds"]) for row in rows) == 1:  # another seed may say something else
+        found = f"In these models, {found[0].lower()}{found[1:]}"
+    return [described, found]
 
 
 def changes(steps: Sequence[Row]) -> str:
     """The steps that lose or gain with what they do to each task, the last step of the ladder first, as a sentence."""
-    clauses = []
+    clauses, silent = [], dict.fromkeys(row["task"] for row in steps)
     for factor in reversed(dict.fromkeys(row["factor"] for row in steps)):
         # what the intervals of one seed hold is said below the sentence
         seen = [(claimed(dict(row) | {"one_seed": "false"}), row) for row in steps if row["factor"] == factor]
         kinds = {1: [], -1: []}
         for sign, row in seen:
             if sign:
+                silent.pop(row["task"], None)
                 kinds[sign].append(f"{_size(row, sign)}{' points' * (not kinds[sign])} on {subject(row['task'])}")
         said = [f"{verb} {listed(sizes)}" for verb, sizes in (("lose", kinds[-1]), ("gain", kinds[1])) if sizes]
         if said:
             clauses.append(f"{MEANING.get(factor, 'step')} ({factor}) {listed(said)}")
     if not clauses:
-        return (
-            f"No loss or gain can be claimed for any of the {len(dict.fromkeys(row['factor'] for row in steps))} steps."
-        )
+        count = len(dict.fromkeys(row["factor"] for row in steps))
+        return f"No loss or gain can be claimed for {f'any of the {count} steps' if count > 1 else 'the only step'}."
+    if silent:
+        clauses.append(f"on {listed([subject(task) for task in silent])} no loss or gain can be claimed")
     text = "; ".join(clauses)
     return f"{text[0].upper()}{text[1:]}."
 

@@ -30,9 +30,10 @@ HOVER = (("label", "rung"), ("shown", "accuracy"), ("paper", "the paper"), ("pas
 def section(results: Path) -> Section:
     """A panel for each task and one for continuation, and a table of the figures."""
     rows = read_csv(results / "table.csv", table_columns())
-    charts = [*task_charts(rows), *continuation_charts(results / "continuation.csv", rows)]
+    continuation = continuation_charts(results / "continuation.csv", rows)
     context = {
-        "charts": charts,
+        "charts": [*task_charts(rows), *continuation],
+        "continuation": bool(continuation),
         "numbers": numbers(rows),
         "baselines": baselines_table(results / "baselines.csv"),
         "paper": any(row["rung"] in task.paper for row in rows for task in TASKS.values()),
