@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import page_sounds
@@ -101,6 +102,16 @@ def test_a_run_without_examples_keeps_its_transcripts(copied):
     context = listen.section(copied).context
     assert not context["audio"] and len(context["prompts"]) == 3
     assert {answer.sound for answer in context["prompts"][0]["answers"][1:]} == {None}
+
+
+def test_prompts_that_do_not_fit_into_the_page_are_left_out(results, monkeypatch):
+    first = listen.section(results).context["prompts"][0]
+    need = sum(len(one.uri) for one in (first["sound"], *(answer.sound for answer in first["answers"])))
+    monkeypatch.setattr(listen, "AUDIO", need)
+    assert [prompt["id"] for prompt in listen.section(results).context["prompts"]] == ["prompt 0"]
+    monkeypatch.setattr(listen, "AUDIO", need - 1)
+    (text,) = {prompt["id"]: prompt["sound"] for prompt in listen.section(results).context["prompts"][:1]}.values()
+    assert text is None
 
 
 def test_a_rung_without_continuations_is_named(copied):
@@ -231,13 +242,13 @@ def test_external_units_last_as_long_as_their_durations(copied):
     assert moment.read_unit_ends(path, page_sounds.ID)[1] == pytest.approx([1 / 1.5, 2 / 1.5, 2.0])
     write_table(path, [row | {"durations": None}], EXTERNAL_UNITS, rate="0")
     assert moment.read_unit_ends(path, page_sounds.ID)[1] == []
-    context = moment.section(copied).context
-    assert context["unplaced"] == ["speech-hubert"]
+    said = replace(page_sounds.utterance(), units=units)
+    assert spans.token_spans([["u4", "u4"], ["u9"]], said, ends) == [Span("u4 u4", 0.0, 1.25), Span("u9", 1.25, 2.5)]
+    assert spans.token_spans([["u4"], ["u4"], ["u9"]], said, []) is None
 
 
 def test_runs_of_units_written_once_last_as_long_as_the_run():
-    said = page_sounds.utterance()
-    said = spans.Utterance(said.id, said.text, said.words, said.phones, np.array([5, 5, 7, 5]), 4, 0.08)
+    said = replace(page_sounds.utterance(), units=np.array([5, 5, 7, 5]), frames=4)
     found = spans.token_spans([["u5", "u7"], ["u5"]], said, [0.02, 0.04, 0.06, 0.08])
     assert found == [Span("u5 u7", 0.0, 0.06), Span("u5", 0.06, 0.08)]
     marked = spans.token_spans([["u5"], ["|"], ["u7"], ["u5"]], said, [0.02, 0.04, 0.06, 0.08])

@@ -1,7 +1,7 @@
 """Audio inside the page: encoded small, with its waveform, and within a budget of bytes."""
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -50,13 +50,11 @@ class Budget:
     """Bytes that the audio of a section may take on the page."""
 
     left: int
-    full: bool = field(default=False, init=False)  # whether something was left out
 
     def take(self, *sounds: Sound | None) -> bool:
         """Whether all of `sounds` fit into what is left; if so they are counted."""
         need = sum(len(one.uri) for one in sounds if one)
         if need > self.left:
-            self.full = True
             return False
         self.left -= need
         return True

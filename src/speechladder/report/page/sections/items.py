@@ -166,7 +166,7 @@ def make_item(row: Row, other: Row) -> Item:
     phones = [span["label"] for span in row["phones"] or []]
     return Item(
         row["correct"],
-        marked(row["text"].split(), other["text"].split()),
+        marked((row["text"] or "").split(), (other["text"] or "").split()),
         " ".join(phones) if len(phones) <= PHONES else "",
         sound(decoded(row["audio"])),
     )

@@ -1,7 +1,7 @@
 """What one hears: the continuations of the same prompts by every rung, beside the true ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,10 @@ def section(results: Path) -> Section | None:
                 ppl = judged.get((rung, id, row["seed"], row["sample"]), "")
                 answers.append(Answer(rung, row["transcript"], row["direct"], "", ppl, audio))
         spoken = sound(prompt)
-        if shown and not budget.take(spoken, *(answer.sound for answer in answers)):
-            break
+        if not budget.take(spoken, *(answer.sound for answer in answers)):
+            if shown:
+                break
+            spoken, answers = None, [replace(answer, sound=None) for answer in answers]
         shown.append({"id": id, "text": parts["prompt"]["text"], "sound": spoken, "answers": answers})
     context = {
         "prompts": shown,
