@@ -86,7 +86,7 @@ rule make_report:
         alignment="results/alignment/quality.json",
         units="results/units/quality.json",
         # what one hears
-        items=ITEMS,
+        stimuli=ITEMS,
         scores=expand("results/scores/{rung}/{task}.parquet", rung=S.rungs, task=TASKS),
         continuations=expand(
             "results/continuation/{rung}/{file}", rung=SPOKEN, file=["transcripts.parquet", "examples"]
