@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import page_sounds
@@ -20,6 +21,7 @@ from speechladder.io.spans import Span
 from speechladder.io.tables import EXTERNAL_UNITS, ITEMS, SCORES, read_table, write_table
 from speechladder.report.page import build, sound, spans
 from speechladder.report.page.sections import items, listen, moment
+from speechladder.rungs import registry
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +256,20 @@ def test_runs_of_units_written_once_last_as_long_as_the_run():
     marked = spans.token_spans([["u5"], ["|"], ["u7"], ["u5"]], said, [0.02, 0.04, 0.06, 0.08])
     assert marked[1] == Span("|", 0.04, 0.04)
     assert spans.token_spans([["u1"], ["u2"]], said, [0.02, 0.04, 0.06, 0.08]) is None
+
+
+@pytest.mark.parametrize("name", sorted(set(registry.names()) - {"phone-confused"}))  # which needs a table
+def test_the_tokens_of_every_rung_have_times_or_none(name):
+    said = page_sounds.utterance()
+    ends = [0.02 * (n + 1) for n in range(said.frames)]
+    symbols = registry.get(name).function(said)
+    found = spans.token_spans([[symbol] for symbol in symbols], said, ends)
+    if name in ("phone-repeat-even", "unit-phone"):
+        assert found is None
+        return
+    assert [span.label for span in found] == symbols
+    assert all(0 <= span.start <= span.end <= page_sounds.SECONDS + 1e-9 for span in found)
+    assert all(one.start <= other.start + 1e-9 and one.end <= other.start + 0.011 for one, other in pairwise(found))
 
 
 def test_a_long_utterance_is_cut_in_its_pauses():

@@ -63,8 +63,10 @@ def _text(pieces: Pieces, utterance: Utterance) -> Times | None:
             end = words[word + 1].start if word + 1 < len(words) else utterance.seconds
             times[number] = (words[word].end if word >= 0 else 0.0, end)
         elif symbol == SPACE:
-            if own and 0 <= word + bpe < len(words):
-                sharing[word + bpe].append(number)
+            near = symbols[max(0, number - 1) : number + 2]  # a space beside a pause is on the other side of it
+            at = word + (near[0] == PAUSE_MARK or (bpe and near[-1] != PAUSE_MARK))
+            if own and 0 <= at < len(words):
+                sharing[at].append(number)
         else:
             word, left = (word, left - 1) if left else (word + 1, len(texts[word + 1]) - 1)
             sharing[word].append(number)

@@ -68,16 +68,9 @@ def section(results: Path) -> Section | None:
         return None
     utterance, cut, unit_ends = found
     window = find_window(utterance)
-    rows, unplaced = [make_row("words", "", utterance.words, window)], []
-    if "phone-raw" not in rungs:
-        rows.append(make_row("phones", "", utterance.phones, window))
-    for rung in rungs:
-        pieces = read_pieces(results / "tokens" / rung, chosen)
-        spans = token_spans(pieces, utterance, unit_ends) if pieces else None
-        if spans is None:
-            unplaced.append(rung)
-        else:
-            rows.append(make_row(rung, rung, spans, window))
+    placed = {rung: rung_spans(results / "tokens" / rung, chosen, utterance, unit_ends) for rung in rungs}
+    lines = {"words": utterance.words} | ({} if "phone-raw" in rungs else {"phones": utterance.phones}) | placed
+    rows = [make_row(name, rungs, spans, window) for name, spans in lines.items() if spans is not None]
     audio, reason = read_window(results, cut, window)
     seconds = window[1] - window[0]
     context = {
@@ -93,7 +86,7 @@ def section(results: Path) -> Section | None:
         "spectrogram": spectrogram(audio),
         "frames": frames_place(frame_count(len(audio)), seconds),
         "rows": rows,
-        "unplaced": unplaced,
+        "unplaced": [rung for rung, spans in placed.items() if spans is None],
     }
     return Section("The same seconds", "moment", "moment.html.j2", context, ("hear.js",))
 
@@ -176,19 +169,27 @@ def read_pieces(folder: Path, row: Mapping[str, Any]) -> list[list[str]] | None:
     return Codec(folder / "tokenizer").pieces(tokens[1:-1])
 
 
+def rung_spans(
+    folder: Path, row: Mapping[str, Any], utterance: Utterance, unit_ends: Sequence[float]
+) -> list[Span] | None:
+    """The tokens of a rung in time; None without its files, or if its tokens have no times."""
+    pieces = read_pieces(folder, row)
+    return token_spans(pieces, utterance, unit_ends) if pieces else None
+
+
 def inside(span: Span, window: tuple[float, float]) -> bool:
     """Whether the middle of a span lies in the window."""
     return window[0] <= (span.start + span.end) / 2 < window[1]
 
 
-def make_row(name: str, rung: str, spans: Sequence[Span], window: tuple[float, float]) -> Row:
+def make_row(name: str, rungs: Sequence[str], spans: Sequence[Span], window: tuple[float, float]) -> Row:
     """A line of the picture, of the spans whose middle lies in the window."""
     kept = [span for span in spans if inside(span, window)]
     seconds = window[1] - window[0]
     rate = len(kept) / seconds
     fine = rate > FINE or any(is_unit(span.label) for span in kept)
     cells = [make_cell(span, window) for span in kept]
-    return Row(name, rung, cells, run_labels(cells, seconds) if fine else [], rate, fine)
+    return Row(name, name if name in rungs else "", cells, run_labels(cells, seconds) if fine else [], rate, fine)
 
 
 def make_cell(span: Span, window: tuple[float, float]) -> Cell:
