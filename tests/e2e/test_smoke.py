@@ -248,7 +248,8 @@ def test_the_page_is_made_and_the_report_of_snakemake_holds_it_and_the_figures(s
     assert _jobs(run(folder, "-n", "results/report.html")) == {"make_report"}
     run(folder, "results/report.html")
     page = (folder / "results" / "report.html").read_text()
-    assert all(f'<section id="{name}"' in page for name in ("finding", "ladder", "steps", "costs", "run"))
+    names = ("finding", "ladder", "steps", "listen", "items", "moment", "costs", "run")
+    assert all(f'<section id="{name}"' in page for name in names)
     run(folder, "--report", "snakemake_report.html", "--", "results/report.html")
     html = (folder / "snakemake_report.html").read_text()
     files = ("ladder.svg", "factors.svg", "table.csv", "continuation.svg", "continuation.csv", "prompt-0000.flac")

@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
+import page_sounds
 from ladder_results import SHAPE, make
 
 from speechladder.analysis import baselines, continuation, costs, curves, factors, rejected, table, types
 from speechladder.analysis.csv_tables import read_csv, write_csv
 from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.io.audio import encode_flac
 from speechladder.io.files import write_json
 from speechladder.io.tables import ITEMS, write_table
 from speechladder.settings import Analysis, Settings, tracked
@@ -37,6 +39,9 @@ def make_run(results: Path, rungs=RUNGS, seeds=(0,), spoken=True, said="", **opt
         _items(results, task, options.get("ids", 40), said)
     settings = tracked(Settings()) | {"rungs": list(rungs)}
     settings["lm"]["seeds"] = list(seeds)
+    page_sounds.write_utterance(results, rungs)
+    if spoken:
+        page_sounds.write_prompts(results, rungs)
     write_json(results / "run.json", {"schema": 1, "version": "0.0.1", "settings": settings})
     set_times(results)
     return results
@@ -85,10 +90,11 @@ def _continuations(results: Path, rungs) -> None:
 
 
 def _items(results: Path, task: str, ids: int, said: str) -> None:
+    sounds = {correct: encode_flac(page_sounds.tone(0.3, pitch)) for correct, pitch in ((True, 300), (False, 200))}
     rows = [
         dict.fromkeys(ITEMS.names)
         | {
-            "item": f"{n:04d}|{correct}|v0",
+            "item": f"{n:04d}|{'good' if correct else 'bad'}|v0",
             "id": f"{n:04d}",
             "voice": "v0",
             "correct": correct,
@@ -97,8 +103,9 @@ def _items(results: Path, task: str, ids: int, said: str) -> None:
             "type": "t",
             "split": "",
             "words": [],
-            "phones": [],
-            "seconds": 1.0,
+            "phones": [{"label": "AH", "start": 0.0, "end": 0.3}],
+            "seconds": 0.3,
+            "audio": sounds[correct],
         }
         for n in range(ids)
         for correct in (True, False)

@@ -212,3 +212,73 @@ def test_charts_without_scripts_leave_their_figures(browser, files):
     page.goto(files["report"].as_uri())
     assert "tables" in page.locator(".noscript").inner_text() and page.locator("table").count() > 5
     context.close()
+
+
+# --- what one hears ---
+
+DURATIONS = """() => Promise.all([...document.querySelectorAll("audio")].map((audio) => new Promise((done) => {
+  const told = () => done([audio.duration, Number(audio.dataset.seconds), audio.getAttribute("aria-label")]);
+  audio.addEventListener("loadedmetadata", told, { once: true });
+  audio.addEventListener("error", () => done([0, 1, audio.getAttribute("aria-label")]), { once: true });
+  audio.preload = "metadata";
+  if (audio.readyState) told(); else audio.load();
+})))"""
+
+
+def test_all_audio_can_be_played(show):
+    found = show().evaluate(DURATIONS)
+    assert len(found) > 50 and len({name for *_, name in found}) == len(found)
+    assert [(name, got, said) for got, said, name in found if not abs(got - said) < 0.06] == []
+
+
+def test_a_line_moves_with_the_sound_and_one_sound_plays_at_a_time(show):
+    page = show()
+    page.locator("#prompt-1 .wave").first.click()
+    left = "Number.parseFloat(document.querySelector('{} .playhead').style.left)"
+    page.wait_for_function(f"{left.format('#prompt-1')} > 60")
+    page.locator("#timeline").click(position={"x": 100, "y": 60})
+    first = page.evaluate(left.format("#timeline"))
+    page.wait_for_function(f"{left.format('#timeline')} > {max(first, 5)} + 5")
+    playing = page.evaluate("[...document.querySelectorAll('audio')].filter((a) => !a.paused).map((a) => a.id)")
+    assert playing in (["moment-audio"], [])
+
+
+def test_another_prompt_can_be_chosen(show):
+    page = show()
+    assert page.locator(".prompt:visible").count() == 1
+    page.locator("input[name=prompt]").nth(1).check(force=True)
+    assert page.locator(".prompt:visible").get_attribute("id") == "prompt-2"
+
+
+def test_pairs_are_filtered_by_task_rung_answer_and_norm(show):
+    page = show()
+    shown = page.locator(".pair:visible")
+    every = shown.count()
+    page.select_option("#items-task", "sblimp")
+    assert 0 < shown.count() < every
+    assert set(shown.evaluate_all("(pairs) => pairs.map((pair) => pair.dataset.task)")) == {"sblimp"}
+    assert page.locator(".task:visible").count() == 1
+    page.select_option("#items-rung", "speech-hubert")
+    counts = {}
+    for answer in ("right", "wrong"):
+        page.select_option("#items-answer", answer)
+        rungs = shown.evaluate_all(f"(pairs) => pairs.map((pair) => pair.getAttribute('data-{answer}-sum'))")
+        assert rungs and all("speech-hubert" in names.split() for names in rungs)
+        counts[answer] = len(rungs)
+    page.select_option("#items-answer", "")
+    assert sum(counts.values()) == shown.count()
+    assert page.locator("#items-count").inner_text() == f"{shown.count()} of {every} pairs"
+    shown.first.locator("summary").click()
+    assert page.locator(".bar-of[data-norm=sum]:visible").count() == page.locator(".bar-of:visible").count() > 0
+    page.locator("#ladder input[data-signal=norm][value=mean]").check(force=True)
+    assert page.locator(".bar-of[data-norm=mean]:visible").count() == page.locator(".bar-of:visible").count() > 0
+
+
+def test_all_is_heard_without_scripts(browser, files):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(files["report"].as_uri())
+    assert page.locator(".prompt:visible").count() == 2 and not page.locator(".choose").is_visible()
+    page.locator(".pair summary").first.click()
+    assert page.locator(".pair audio:visible").count() == 2
+    context.close()

@@ -85,6 +85,18 @@ rule make_report:
         tokens=expand("results/tokens/{rung}", rung=S.rungs),
         alignment="results/alignment/quality.json",
         units="results/units/quality.json",
+        # what one hears
+        stimuli=ITEMS,
+        scores=expand("results/scores/{rung}/{task}.parquet", rung=S.rungs, task=TASKS),
+        continuations=expand(
+            "results/continuation/{rung}/{file}", rung=SPOKEN, file=["transcripts.parquet", "examples"]
+        ),
+        prompts=expand("results/continuation/{file}.parquet", file=["prompts", "reference", "judged"] if SPOKEN else []),
+        utterances="results/tokens/utterances.parquet",
+        cuts=CUTS,
+        audio=AUDIO,
+        spans=ALIGNMENT,
+        unit_tables=expand("results/units/{shard}.parquet", shard=SHARDS),
     output:
         report("results/report.html", caption="../report/page.rst", category="Results", labels={"what": "page"}),
     log:

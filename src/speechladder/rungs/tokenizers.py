@@ -218,11 +218,15 @@ class Codec:
             string = "".join(self._characters.get(symbol, "\uffff") for symbol in symbols)
             yield self._tokenizer.encode(string, add_special_tokens=False).ids
 
+    def pieces(self, ids: Iterable[int]) -> list[list[str]]:
+        """The symbols of each of `ids`; specials have none."""
+        return [self._pieces.get(i, []) for i in ids]
+
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The symbols of `ids`, the inverse of `encode`; specials are dropped.
 
         Encoding puts a space before BPE of a text, so one at the start is dropped. The continuation of a prompt is
         therefore `decode(prompt + more)[len(decode(prompt)):]`, which keeps the space before a new word.
         """
-        symbols = list(chain.from_iterable(self._pieces.get(i, ()) for i in ids))
+        symbols = list(chain.from_iterable(self.pieces(ids)))
         return symbols[1:] if self.bpe and symbols[:1] == [SPACE] else symbols

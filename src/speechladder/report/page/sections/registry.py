@@ -4,14 +4,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 from speechladder.report.page.section import Section
-from speechladder.report.page.sections import costs, curves, finding, ladder, lengths, rejected, run, steps, units
+from speechladder.report.page.sections import (
+    costs,
+    curves,
+    finding,
+    items,
+    ladder,
+    lengths,
+    listen,
+    moment,
+    rejected,
+    run,
+    steps,
+    units,
+)
 
 # results -> the section; None if the run lacks what it shows
 SECTIONS: tuple[Callable[[Path], Section | None], ...] = (
     finding.section,
     ladder.section,
     steps.section,
-    # what one hears: listen, items, moment
+    listen.section,
+    items.section,
+    moment.section,
     curves.layers,
     curves.learning,
     lengths.section,
