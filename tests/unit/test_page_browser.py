@@ -195,6 +195,7 @@ def test_it_prints(show):
     """In light colours, without the controls, and within the width of the paper."""
     page = show(theme="dark")
     page.emulate_media(media="print")
+    assert page.locator(".pair summary").first.is_visible() and not page.locator("audio").first.is_visible()
     assert not page.locator(".bar").is_visible() and not page.locator(".switches").first.is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.set_viewport_size({"width": 700, "height": 1000})  # A4 with its margins
