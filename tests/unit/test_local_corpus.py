@@ -303,3 +303,12 @@ def test_a_transcript_in_utf_16_is_no_missing_transcript(tmp_path):
     cuts, rejected = _build(tmp_path / "corpus", tmp_path / "out")
     assert [c.text for c in cuts] == ["good"]
     assert rejected["b"].startswith("not UTF-8: the file is in UTF-16")
+
+
+def test_blanks_before_the_id_of_a_transcript_line(tmp_path):
+    chapter = tmp_path / "corpus" / "19" / "198"
+    for name in "ab":
+        _tone(chapter / f"{name}.flac")
+    (chapter / "1.trans.txt").write_text("  a GOOD\n\tb\tWORDS\n")
+    cuts, rejected = _build(tmp_path / "corpus", tmp_path / "out")
+    assert sorted(c.text for c in cuts) == ["good", "words"] and rejected == {}

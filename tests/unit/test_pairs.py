@@ -81,7 +81,7 @@ def test_generic_columns_and_rejects(tmp_path):
         ("a.csv", "file,word\nx,y\n", r"a\.csv, row 2: no column for the bad item.*sentence_bad.*found: file, word"),
         ("a.csv", "frase,mala\nx,y\n", r"no column for the good item.*good, sentence_good, word, correct"),
         ("a.jsonl", '{"good": "x"}\n', r"a\.jsonl, row 1: no column for the bad item"),
-        ("a.jsonl", "[1]\n", r"row 1: not a"),
+        ("a.jsonl", "1\n", r"row 1: not a"),
         ("a.jsonl", '{"good": "x"\n', r"no usable pair among 1 rows; row 1: not JSON"),
         ("a.csv", "good,bad\nx,x\n", r"no usable pair among 1 rows; row 2: good and bad are equal"),
         ("a.csv", "", r"no usable pair"),
@@ -278,3 +278,32 @@ def test_a_broken_line_of_json_ends_nothing(tmp_path):
         (3, "not a JSON object"),
         (4, "control characters"),
     ]
+
+
+def test_values_that_are_no_texts(tmp_path):
+    text = (
+        '{"good": ["a"], "bad": "b"}\n{"good": "c", "bad": NaN}\n{"good": true, "bad": 1}\n{"good": 5, "bad": "six"}\n'
+    )
+    pairs, rejects = read_pairs(put(tmp_path / "p.jsonl", text))
+    assert [(p.good, p.bad) for p in pairs] == [("5", "six")]
+    assert rejects == [(1, "good is no text: ['a']"), (2, "bad is empty"), (3, "good is no text: True")]
+
+
+def test_a_short_first_row_and_blank_lines_before_the_header(tmp_path):
+    pairs, rejects = read_pairs(put(tmp_path / "p.csv", "\n\nid,good,bad\n1,cat\n2,dog,dig\n"))
+    assert [(p.id, p.good) for p in pairs] == [("2", "dog")]
+    assert rejects == [(4, "bad is empty")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("p.json", '\n[\n{"good": "a", "bad": "b"},\n{"good": "c", "bad": "d"}\n]\n', "line 2: is a JSON array"),
+        ("p.csv", "# made by hand\ngood,bad\na,b\n", "line 1: names one column, '# made by hand'"),
+        ("p.tsv", "good bad\na b\n", "line 1: names one column, 'good bad'"),
+        ("p.csv", "good,good,bad\na,b,c\n", "line 1: the column good is named twice"),
+    ],
+)
+def test_a_file_of_another_shape(tmp_path, name, text, reason):
+    with pytest.raises(UserError, match=reason):
+        read_pairs(put(tmp_path / name, text))

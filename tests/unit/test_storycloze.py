@@ -73,6 +73,11 @@ def test_a_pair_without_a_text_is_rejected(archive, tmp_path):
     assert rejects.rows[0]["reason"] == f"no text: {SAID[0][0]}_correct"
 
 
+def test_a_missing_text_is_no_word(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"filename": "1_t_correct.wav", "text": NaN}\n')
+    assert read_texts(tmp_path / "t.jsonl") == {"1_t_correct": ""}
+
+
 def test_a_text_that_cannot_be_spelt_or_read_loses_its_pair_alone(archive, tmp_path):
     path, _ = archive
     texts = {f"{name}_{end}": "a story" for name, *_ in SAID for end in ("correct", "incorrect")}

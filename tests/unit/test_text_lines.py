@@ -4,6 +4,7 @@ import gzip
 
 import pytest
 
+from speechladder.alignment.quality import _last
 from speechladder.io.text import encoding_problem, text_lines
 
 
@@ -58,3 +59,10 @@ def test_utf_16_is_named_and_its_ids_are_read(tmp_path, encoding):
     found = lines(tmp_path / "a.txt", "id-1 hello\nid-2 there\n".encode(encoding))
     assert [line.text for line in found if line.text.strip()] == ["id-1 hello", "id-2 there"]
     assert all(encoding[:6].upper() in line.problem for line in found if line.text.strip())
+
+
+@pytest.mark.parametrize(
+    "line", ["LJ1|He paid $5|He paid five dollars", "LJ1|He paid five dollars", "LJ1|He paid five dollars|"]
+)
+def test_the_text_of_a_line_of_ljspeech_is_read_once(line):
+    assert _last(line) == "He paid five dollars"

@@ -277,6 +277,19 @@ def test_a_folder_is_its_files_of_units_and_not_what_lies_beside(tmp_path):
     assert beside == ["gslm.txt", "train.km", "train.tsv", "train.durations"]
 
 
+@pytest.mark.parametrize("first", ["s1-a|", "s1-a\t", "s1-a|3 -49", "s1-a|3.0 49.0", 's1-a\t"[3, 49]"'])
+def test_a_first_line_that_cannot_be_used_is_no_reason_to_leave_a_file_out(tmp_path, first):
+    folder = put(tmp_path / "units", a__txt=[first, "s1-b|0"], b__txt=["s2-a|9 9 2"], valid__tsv=manifest())
+    found, rejected = table_of(tmp_path, folder, rate=0)
+    assert found == {"s1-b": ([0], None), "s2-a": ([9, 9, 2], None)}
+    assert list(rejected) == ["s1-a"] and not rejected["s1-a"].startswith("no units of it")
+
+
+def test_a_folder_without_units_names_what_it_holds(tmp_path):
+    with pytest.raises(UserError, match=r"no files of units; x\.json has none in its first line"):
+        files_of(put(tmp_path, x__json=["{", '"s1-a": [3, 49]}']))
+
+
 @pytest.mark.parametrize(
     ("name", "lines", "said"),
     [

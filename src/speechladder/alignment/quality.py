@@ -229,6 +229,11 @@ def _words(text: str, problem: str | None) -> str:
     return normalise(text)
 
 
+def _last(line: str) -> str:
+    """The last column of a line that is not empty."""
+    return line.partition("|")[2].rstrip("| ").rpartition("|")[2]
+
+
 def _said(label: Path) -> str:
     """The words of a .lab or .txt; raises TextError if they cannot be read or spelt."""
     rows = list(text_lines(label))
@@ -240,9 +245,9 @@ def compare_textgrids(
 ) -> dict[str, Any]:
     """The errors of PocketSphinx against the TextGrids in a folder.
 
-    The recording of `name.TextGrid` or `name.variant.TextGrid` is `name.wav` or `name.flac` in `audio`. Its text is a
-    line `name|text` of the file `text`, or else the file `name.lab` or `name.txt` beside the recording. Raises
-    UserError with the name of a recording or a text that is missing.
+    The recording of `name.TextGrid` or `name.variant.TextGrid` is `name.wav` or `name.flac` in `audio`. Its text is the
+    last column of a line `name|text` or `name|raw|text` (LJSpeech) of the file `text`, or else the file `name.lab` or
+    `name.txt` beside the recording. Raises UserError with the name of a recording or a text that is missing.
     """
     lines = {}
     if text is not None:
@@ -262,7 +267,7 @@ def compare_textgrids(
         if name not in lines and label is None:
             raise UserError(f"{file}: no line '{name}|...' in {text} and no {name}.lab beside {recording}")
         try:
-            words = _words(lines[name].text.partition("|")[2], lines[name].problem) if name in lines else _said(label)
+            words = _words(_last(lines[name].text), lines[name].problem) if name in lines else _said(label)
             pairs.append((read_textgrid(file)[1], aligner.align(read_audio(recording), words)[1]))
         except (AudioError, AlignmentError, TextError) as error:
             reasons[file.name] = str(error)

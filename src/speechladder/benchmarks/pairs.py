@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from speechladder.benchmarks.table_files import BadRow, Row, table_rows
+from speechladder.benchmarks.table_files import BadRow, Row, cell_text, table_rows
 from speechladder.corpora.text import EMPTY, normalise, text_problem
 from speechladder.io.errors import UserError
 
@@ -115,7 +115,8 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
             continue
         if not columns:
             columns = _columns(path, line, row)
-        cell = {field: str(row[name]).strip() if row.get(name) is not None else "" for field, name in columns.items()}
+        cell = {field: cell_text(row.get(name)) or "" for field, name in columns.items()}
+        odd = next((field for field, name in columns.items() if cell_text(row.get(name)) is None), None)
         kind = cell.get("type") or stem
         # a BLiMP pairID is unique within its UID only
         within = columns.get("id", "").lower() == "pairid"
@@ -123,7 +124,7 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[tuple[int, str]]]:
         name = (f"{kind}-{number}" if within else number) if number else f"{stem}-{line}"
         audio = [str(path.parent / a) if (a := cell.get(f"{side}_audio")) else None for side in ("good", "bad")]
         pair = Pair(name, kind, cell["good"], cell["bad"], *audio, two=cell.get("two", ""))
-        reason = _problem(pair, ids)
+        reason = f"{odd} is no text: {row[columns[odd]]!r}" if odd else _problem(pair, ids)
         if pair.two:
             twos.setdefault(pair.two, []).append(line)
         if reason is None:

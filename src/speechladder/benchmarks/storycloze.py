@@ -17,7 +17,7 @@ import numpy as np
 
 from speechladder.benchmarks.official import OfficialPair, id_part, read_member, spread_over_types
 from speechladder.benchmarks.spoken import GIVEN, Half, Stimuli
-from speechladder.benchmarks.table_files import BadRow, table_rows
+from speechladder.benchmarks.table_files import BadRow, cell_text, table_rows
 from speechladder.corpora.text import EMPTY, text_problem
 from speechladder.fetch.archives import Store, open_store
 from speechladder.fetch.members import rejects_summary
@@ -101,9 +101,9 @@ def read_texts(path: str | Path, rejects: Rejects | None = None) -> dict[str, st
         for field, column in columns.items():
             if column is None:
                 raise UserError(f"{path}, row {number}: no column '{field}' (found: {', '.join(present) or 'nothing'})")
-        name = PurePosixPath(str(row[columns["filename"]] or "").strip()).name
+        name = PurePosixPath(cell_text(row[columns["filename"]]) or "").name
         name = re.sub(r"\.(wav|flac)$", "", name, flags=re.IGNORECASE)
-        text = str(row[columns["text"]] or "").strip()
+        text = cell_text(row[columns["text"]]) or ""
         if out.setdefault(name, text) != text:
             raise UserError(
                 f"{path}, row {number}: '{name}' has another text in an earlier row; keep one of the two rows"

@@ -5,7 +5,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, Row | BadRow]]:
         raise UserError(f"{path}: no such file")
     lines, number = text_lines(path), 0
     try:
-        for number, row in _json_rows(lines) if kind in _JSON else _cell_rows(path, lines):
+        for number, row in _json_rows(path, lines) if kind in _JSON else _cell_rows(path, lines):
             yield number, row
     except (EOFError, OSError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(
@@ -45,8 +45,19 @@ def table_rows(path: Path) -> Iterator[tuple[int, Row | BadRow]]:
         ) from None
 
 
-def _json_rows(lines: Iterator[Line]) -> Iterator[tuple[int, Row | BadRow]]:
+def cell_text(value: object) -> str | None:
+    """The text of a cell, "" if it is empty; None for what is no text or number."""
+    if value is None or value != value:  # NaN stands for nothing in tables that were written by pandas
+        return ""
+    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+def _json_rows(path: Path, lines: Iterator[Line]) -> Iterator[tuple[int, Row | BadRow]]:
+    first = True
     for number, text, problem in lines:
+        if first and not problem and text.lstrip().startswith("["):
+            raise UserError(f"{path}, line {number}: is a JSON array; write one object per line (jq -c '.[]')")
+        first = first and not text.strip()
         if problem:
             yield number, BadRow(problem)
         elif text.strip():
@@ -58,11 +69,17 @@ def _json_rows(lines: Iterator[Line]) -> Iterator[tuple[int, Row | BadRow]]:
 
 
 def _cell_rows(path: Path, lines: Iterator[Line]) -> Iterator[tuple[int, Row | BadRow]]:
-    header = next(lines, Line(1, ""))
+    header = next((line for line in lines if line.problem or line.text.strip()), None)
+    if header is None:
+        return
     if header.problem:
-        raise UserError(f"{path}, line 1: {header.problem}")
+        raise UserError(f"{path}, line {header.number}: {header.problem}")
     delimiter = max(",;\t", key=header.text.count)
     names = [name.strip() for name in next(csv.reader([header.text], delimiter=delimiter), [])]
+    twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
+    if len(names) < 2 or twice:
+        fault = f"the column {twice[0]} is named twice" if twice else f"names one column, {header.text.strip()!r}"
+        raise UserError(f"{path}, line {header.number}: {fault}; it has to name every column, once")
     waiting: list[Line] = []
     while line := waiting.pop(0) if waiting else next(lines, None):
         if line.problem:
@@ -75,7 +92,7 @@ def _cell_rows(path: Path, lines: Iterator[Line]) -> Iterator[tuple[int, Row | B
             fix = f"put quotes around a text with '{delimiter}'"
             yield line.number, BadRow(f"{len(cells)} cells in {len(names)} columns; {fix}")
         elif any(cell.strip() for cell in cells):
-            yield line.number, dict(zip(names, cells))
+            yield line.number, dict(zip_longest(names, cells[: len(names)], fillvalue=""))
 
 
 def _cells(first: Line, lines: Iterator[Line], waiting: list[Line], delimiter: str, columns: int) -> list[str] | BadRow:

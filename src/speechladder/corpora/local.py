@@ -48,7 +48,8 @@ def _transcripts(path: Path, stems: set[str], rejects: Rejects) -> dict[str, str
     out: dict[str, str] = {}
     longest = max(map(len, stems), default=0)
     for number, line, problem in text_lines(path):
-        if not line.strip():
+        line = line.lstrip()
+        if not line:
             continue
         # What precedes a blank is looked up: to compare each line with each name would take the square of the time.
         ends = [found.start() for found in _BLANK.finditer(line, 0, longest + 1)]

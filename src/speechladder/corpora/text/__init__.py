@@ -37,7 +37,7 @@ def spell_out(text: str) -> str:
 
 def letters(text: str) -> str:
     """The words of a text that is spelt out: lower case, a to z and apostrophes within words, single spaces."""
-    words = (word.strip("'") for word in re.sub(r"[^a-z']+", " ", text.lower()).split())
+    words = (word.strip("'") for word in re.sub(r"[^a-z']+", " ", re.sub("''+", "'", text.lower())).split())
     return " ".join(word for word in words if word)
 
 

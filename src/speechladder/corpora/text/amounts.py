@@ -21,7 +21,7 @@ _SUM = re.compile(
 )
 _NOTE = re.compile(r"[ -](?:notes?|bills?|coins?|pieces?|fine|tickets?|prize|reward|bet)\b")
 _SIGN_AFTER = re.compile(rf"({QUANTITY}) ?([$\u00a3\u20ac\u20b9])(?![0-9])")
-_HUNDREDTHS = re.compile(rf"({QUANTITY}) ?(?:(\u00a2)|(?<! )(p)\b)", re.ASCII)
+_HUNDREDTHS = re.compile(rf"({QUANTITY}) ?(?:(\u00a2|cts\b\.?)|(?<! )(p)\b)", re.ASCII)
 # pounds, shillings and pence, as books write them: 3l. 10s. 6d.
 _AND = r"[.,;]? ?(?:and )?"
 _POUNDS = rf"(?:\u00a3 ?(?P<sign>{NUMBER})(?: ?l\b)?|(?P<old>{NUMBER}) ?l\.)"
@@ -101,6 +101,7 @@ _UNITS: dict[str, tuple[str, str]] = {
             ("mph", "miles per hour"),
             ("kph", "kilometers per hour"),
             ("km/h", "kilometers per hour"),
+            ("km/hr", "kilometers per hour"),
             ("m/s", "meters per second"),
         )
     },
@@ -115,13 +116,14 @@ _MEASURE = re.compile(
     rf"(?:(?P<unit>{_NAMES})\b|(?P<inch>{_INCHES})|(?P<stone>(?<=[0-9])st)\b)(?P<dot>\.(?= ?[a-z0-9,;:]))?",
     re.IGNORECASE | re.ASCII,
 )
-_HEIGHT = re.compile(r"(?<![\w.])([0-9]{1,2})' ?([0-9]{1,2}(?:\.[0-9]+)?)(?:\"|'')")
-_INCH_MARK = re.compile(rf"({QUANTITY}) ?''")
-_TALL = re.compile(r"(?<![\w.])([0-9]{1,3})'(?= ?(?:tall|high|long|wide|deep|by)\b)")
+_HEIGHT = re.compile(r"(?<![\w.])([0-9]{1,2})'[ -]?([0-9]{1,2}(?:\.[0-9]+)?)(?:\"|'')")
+_WIDE = r" ?(?:tall|high|long|wide|deep|thick|by|x)\b"
+_INCH_MARK = re.compile(rf"({QUANTITY})(?: ?''|(?<=/[0-9])\"|(?<=/[0-9][0-9])\"|\"(?={_WIDE}))")
+_TALL = re.compile(rf"(?<![\w.])([0-9]{{1,3}})'(?={_WIDE})")
 _DEGREES = re.compile(rf"({QUANTITY}) ?\u00b0(?: ?([0-9]+)'(?: ?([0-9]+)(?:\"|''))?)?(?: ?([CF])\b)?", re.ASCII)
 _SCALE = {"C": " celsius", "F": " fahrenheit", None: ""}
 
-_MINUS = re.compile(r"(?<![\w)\]%.,-])-(?=[$\u00a3\u20ac]?\.?[0-9])")
+_MINUS = re.compile(r"(?:(?<![\w)\]%.,-])(?<![0-9]['\"])|(?<=[0-9][eE]))-(?=[$\u00a3\u20ac]?\.?[0-9])")
 _NO_RANGE = re.compile(r"[0-9]-[0-9]+-|[0-9]{3}-[0-9]{4}\b")  # telephone numbers, dates
 _THOUSANDS = re.compile(r"(?<![0-9.,])([0-9]{1,3}) (?=0[0-9]{2}(?![0-9]))")  # 10 000
 
@@ -133,7 +135,9 @@ def spell_amounts(text: str) -> str:
     text = re.sub(r"(?<=[0-9])_|_(?=[0-9])", "", text)  # 10_s._ 6_d._, italics of plain-text books
     text = re.sub(r"(?<=[0-9][lsd])\._", ".", text)
     text = _THOUSANDS.sub(r"\1", text)
+    text = re.sub(r"([$\u00a3\u20ac])-(?=[0-9])", r"-\1", text)
     text = _MINUS.sub(" minus ", text)
+    text = re.sub(r"(?<=[0-9]) ?[-\u2013] ?(?=[0-9.]+ ?=)", " minus ", text)
     text = text if _NO_RANGE.search(text) else ranges(text)
     return _measures(_money(_times(text)))
 
@@ -233,6 +237,7 @@ def _measures(text: str) -> str:
     text = _HEIGHT.sub(lambda m: f" {_count(m[1], *_FEET)} {_count(m[2], 'inch', 'inches')} ", text)
     text = _INCH_MARK.sub(lambda m: f" {_count(m[1], 'inch', 'inches')} ", text)
     text = re.sub(r"\b(ft\.?|feet|foot) ([0-9]+) in\b(?!\.)", r"\1 \2in", text)
+    text = re.sub(r"\b([0-9]+) ?h ?([0-9]{1,2}) ?m(?:in)?\b", r"\1 hr \2 min", text)
     text = re.sub(r"(?i)(?<=[0-9]) ?(m)\.?(p)\.?(h)\b", " mph", text)
     text = _TALL.sub(lambda m: f" {_count(m[1], *_FEET)} ", text)
     return _MEASURE.sub(_measure, text)
@@ -250,6 +255,8 @@ def _measure(m: re.Match[str]) -> str:
     number, unit = m[1], (m["unit"] or m["inch"] or m["stone"]).lower().rstrip(".")
     if m["stone"] and number.endswith("1") and not number.endswith("11"):
         return m[0]  # '21st' is an ordinal
+    if m["unit"] in ("G", "M"):
+        return m[0]  # a generation, millions
     said, single = quantity(number)
     power = {"sq": "square ", "cu": "cubic ", "": ""}[(m["sq"] or "").lower()]
     return f" {said} {power}{_UNITS[unit][0 if single or m['hyphen'] else 1]} "

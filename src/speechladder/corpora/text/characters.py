@@ -1,5 +1,6 @@
 """Characters of a text: which stand for others, which are removed, and which cannot be spelt."""
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ _SAME = str.maketrans(
     | dict.fromkeys("\u201c\u201d\u201e", '"')
     | dict.fromkeys("\u2010\u2011\u2012\u2212\ufe63\uff0d", "-")
     | {"\u02da": "\u00b0", "\u2116": " No. ", "\u2044": "/"}
+    | {"\u2122": " ", "\u2120": " "}  # marks of trade, which would decompose to letters
 )
 # letters without a decomposition whose English spelling is usual; other letters cannot be spelt
 _LIGATURES = str.maketrans(
@@ -20,6 +22,9 @@ _RAISED = {"\u00b2": "squared", "\u00b3": "cubed"}
 _RAISED_DIGITS = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
 _UNIT_RAISED = re.compile(r"\b(mm|cm|km|m|ft|in|yd|mi)\.?([\u00b2\u00b3])")
 _THOUSANDS = re.compile(r"(?<=[0-9])[\u00a0\u2009\u202f](?=[0-9]{3}(?![0-9]))")
+_DEGREE = re.compile(r"(?<=[0-9])\u00ba|(?<=[0-9] )\u00ba(?= ?[CF]\b)")  # the ordinal mark in place of the sign
+_ENTITY = re.compile(r"&(?:#\w+|[A-Za-z]\w{1,30});")
+_FOOTNOTE = re.compile(r"\[(?:[0-9]{1,3}|(?<=\S\[)[A-Za-z])\](?!\w)")  # word[1], word [12], word[A]
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _SILENT = frozenset("\u00a6\u00a8\u00af\u00b8\u00ae\u00a9\u2122\u25cf\u25a0\u25aa\u2605\u2606\u2666\u2756|~")
 _UNSPOKEN = frozenset("<>^\\")  # ASCII punctuation of markup and code
@@ -34,16 +39,20 @@ class TextError(ValueError):
 def clean(text: str) -> str:
     """Fold a text towards ASCII: accents, ligatures, quotes, dashes, blanks; remove characters without width.
 
-    A decomposed accent is the same as a composed one. Raise TextError if the text was decoded wrongly.
+    A decomposed accent is the same as a composed one. Raise TextError if the text was decoded wrongly, or has what
+    nobody speaks: entities of HTML, marks of footnotes.
     """
+    _check_markup(text)
     if text.isascii():
-        return re.sub(r"[\t-\r\x1c-\x1f]", " ", text)
+        return re.sub(r"[\t-\r\x1c-\x1f]", " ", text).replace("`", "'")
     _check_decoding(text)
     text = _THOUSANDS.sub("", text)
     if "\u00b0" not in text:  # else primes are minutes and seconds of an arc
         text = re.sub(r"(?<=[0-9])\u2032(?! ?[0-9])", " ft ", text)
     text = text.translate({ord(c): _clean(c) for c in set(text)})
-    text = re.sub(r"(?<=[0-9])\u00ba", "\u00b0", _raised(text).translate(_SAME))
+    text = re.sub(r"(?<=[0-9])\u00b7(?=[0-9])", ".", text)  # 5.5 in older British books
+    text = re.sub(r"\b([Nn])\u00ba", r"\1o.", _DEGREE.sub("\u00b0", text))
+    text = _raised(text).translate(_SAME)
     text = unicodedata.normalize("NFKD", text)
     return text.translate({ord(c): None for c in set(text) if _is_accent(c)}).translate(_LIGATURES).translate(_SAME)
 
@@ -83,6 +92,15 @@ def _power(match: re.Match[str]) -> str:
     from speechladder.corpora.text.numbers import ordinal
 
     return f" to the {ordinal(str(int(unicodedata.normalize('NFKD', match[0]))))} "
+
+
+def _check_markup(text: str) -> None:
+    """Raise TextError if a text has an entity of HTML, or a mark of a footnote in brackets."""
+    found = {entity for entity in _ENTITY.findall(text) if html.unescape(entity) != entity}
+    if found:
+        raise TextError(f"entities of HTML: {' '.join(sorted(found)[:_SHOWN])}; decode the text (html.unescape)")
+    if mark := _FOOTNOTE.search(text):
+        raise TextError(f"{mark[0]} may be the mark of a footnote, which is not spoken; take it out")
 
 
 def _check_decoding(text: str) -> None:

@@ -34,9 +34,14 @@ _TELEPHONE = re.compile(
 )
 _SERIES = re.compile(r"(?<![0-9.,])[0-9]+(?:-[0-9]+){2,}(?![0-9])")
 _RANGE = re.compile(
-    r"(?<=[0-9%]) ?\u2013 ?(?=[0-9$\u00a3\u20ac])"
+    r"(?<=[0-9%])(?: ?\u2013 ?| - )(?=[0-9$\u00a3\u20ac])"
+    r"|(?:(?<=[0-9](?:st|nd|rd|th))|(?<=[0-9]s))[-\u2013](?=[0-9]+(?:st|nd|rd|th|s)\b)"
+    r"|(?<=[0-9])[-\u2013]'(?=[0-9]{2}\b)"
     r"|(?:(?<=[0-9%])|(?<=[0-9][ap]m))-(?=[0-9$\u00a3\u20ac])(?![0-9]+/[0-9])"
 )
+_EQUAL = re.compile(r"(?<![\w.,/-])([0-9]+)-\1(?![\w,/-]|\.[0-9])")  # 50-50 is no range
+_FREE_CALL = re.compile(r"\b1-(8[0-9]{2}|900)-(?=[A-Z])")  # 1-800-FLOWERS
+_DATE = re.compile(r"(?<![\w.,])([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})(?![\w,]|\.[0-9])")
 _MIXED = re.compile(r"(?<![0-9.,/])(?:([0-9]+)(?: |-| - ?))?([0-9]{1,3})/([0-9]{1,3})(?:st|nd|rd|th|ths|s)?(?![\w/])")
 _POINT = re.compile(r"(?<![\w.])\.([0-9]+)(?![.\w])")
 _FORMATS = {
@@ -50,9 +55,9 @@ _FORMATS = {
 }
 _FORMAT = re.compile(rf"\b({'|'.join(_FORMATS)})\b\.?", re.IGNORECASE | re.ASCII)
 _ORDINAL = re.compile(
-    r"(?<![0-9.])([0-9]+(?:,[0-9]{3})*)(?:((?i:st|nd|rd|th))|(?<=[23])(d|D(?= OF\b)))(ly)?(?![a-z0-9])"
+    r"(?<![0-9.])([0-9]+(?:,[0-9]{3})*)(?:((?i:st|nd|rd|th))|(?<=[23])(d|D(?= OF\b)))(ly|s)?(?![a-z0-9])"
 )
-_PLURAL = re.compile(r"(?<![0-9.])'?\b([0-9]+(?:,[0-9]{3})*)(')?s\b", re.IGNORECASE | re.ASCII)
+_PLURAL = re.compile(r"(?<![0-9.])'?([0-9]+(?:,[0-9]{3})*)(')?s\b", re.IGNORECASE | re.ASCII)
 _ANY = re.compile(r"[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)*")
 
 
@@ -62,6 +67,7 @@ def spell_numbers(text: str) -> str:
         return text
     text = _FORMAT.sub(lambda m: f" {_FORMATS[m[1].lower()]} ", text)
     text = _TELEPHONE.sub(lambda m: _spaced(_digits(m[0])), text)
+    text = _DATE.sub(r"\1 \2 \3", _FREE_CALL.sub(r"1 \1 ", text))
     text = _SERIES.sub(lambda m: m[0].replace("-", " "), text)
     text = _MIXED.sub(_fraction_or_both, text)
     text = _POINT.sub(lambda m: f" point {_digits(m[1])} ", text)
@@ -73,7 +79,7 @@ def spell_numbers(text: str) -> str:
 
 def ranges(text: str) -> str:
     """The text with signs.RANGE in place of each dash between two numbers."""
-    return _RANGE.sub(RANGE, text)
+    return _RANGE.sub(RANGE, _EQUAL.sub(r"\1 \1", text))
 
 
 @lru_cache(maxsize=10_000)
@@ -171,7 +177,7 @@ def _number(match: re.Match[str]) -> str:
     if re.fullmatch(rf"{NUMBER}", match[0]):
         is_year = re.fullmatch("[0-9]{4}", match[0]) and _is_year(match)
         return _spaced(year(int(match[0])) if is_year else cardinal(match[0]))
-    groups = match[0].split(",")
+    groups = re.findall(r"[0-9]{1,3}(?:,000)+(?![0-9])|[^,]+", match[0])
     if any(group.startswith("0") for group in groups[1:]) and re.fullmatch(
         r"[0-9]{1,2}(,[0-9]{2})*,[0-9]{3}", match[0]
     ):

@@ -9,7 +9,7 @@ _CANONICAL = re.compile("m{0,3}(cm|cd|d?c{0,3})(xc|xl|l?x{0,3})(ix|iv|v?i{0,3})"
 _PARTS = """
     chapters? chap ch books? bk volumes? vols? parts? pt acts? scenes? sc cantos? sections? sect articles? art verses?
     psalms? sonnets? plates? figures? figs? tables? appendix lectures? letters? stanzas? staves? numbers? pages? pp
-    notes? wars? class types? phase stage title lessons? essays? epistles? odes? idyll elegy eclogue satire
+    chaps notes? wars? class types? phase stage title lessons? essays? epistles? odes? idyll elegy eclogue satire
 """
 _RULERS = """
     henry louis charles george edward william james richard frederick philip ferdinand francis napoleon alexander
@@ -33,6 +33,7 @@ _ALONE = re.compile(
     re.ASCII,
 )
 _WORDS = ("mix", "liv", "civ")  # that would be numerals
+_BESIDE = re.compile(r",? (?:and|or|to) (?:[A-Z][a-z]+\.? )?[IVX]{2,}\b")  # of "Book I and Book II"
 _FIRST = re.compile(r"\bI(?=(?:,|,? and|,? or| to|-|\u2013) ?II\b)", re.ASCII)
 _TITLE = re.compile(r"\b(?:king|queen|emperor|empress|pope|tsar|czar|kaiser|prince|duke)s? $", re.IGNORECASE)
 # "chap. I shall" ends a sentence too often
@@ -81,7 +82,7 @@ def _is_number(name: str, gap: str, numeral: str, after: str) -> bool:
     """Whether one letter after the name of a part is its number; a lone I is mostly the pronoun."""
     if numeral in "vVxX":
         return True
-    ends = bool(re.match(r" ?(?:[.:;)\]]|$)", after))
+    ends = bool(re.match(r" ?(?:[.:;)\]]|$)", after) or _BESIDE.match(after))
     if numeral not in "iI":
         return name.lower() in _WHOLE and ends
     if gap.startswith("."):
@@ -97,7 +98,7 @@ def _of_ruler(match: re.Match[str]) -> str:
     if numeral.islower() and (figures or len(numeral) == 1):
         return match[0] if len(numeral) == 1 else f"{name} {cardinal(str(value))}"  # John iii. 16
     if numeral == "I" and not gap.strip():
-        of = match.string[match.end() :].startswith(" of ")
+        of = match.string[match.end() :].startswith(" of ") or _BESIDE.match(match.string, match.end())
         if not (possessive or of or _TITLE.search(match.string[: match.start()])):
             return match[0]
     if len(numeral) == 1 and numeral not in "IVX":
@@ -116,7 +117,7 @@ def _alone(match: re.Match[str]) -> str:
         return match[0]
     if match[2] and not match[2].lower().startswith(_suffix(value)):
         return match[0]  # a word: VIST
-    if match[2] or match.string[match.end() :].startswith((" century", " centuries")):
+    if match[2] or match.string[match.end() :].lower().startswith((" century", " centuries")):
         return ordinal(str(value))
     return year(value) if value in YEARS else cardinal(str(value))
 

@@ -28,4 +28,5 @@ _ANY = re.compile("[" + re.escape("".join(_SPOKEN)) + "]")
 def spell_signs(text: str) -> str:
     """Spell out the signs of a text, which is cleaned and has no digits."""
     text = re.sub(r"&c\b", " et cetera", text)
+    text = re.sub(r"(?<=\b[A-G])#", " sharp", text)
     return _ANY.sub(lambda match: f" {_SPOKEN[match[0]]} ", text.replace("&", " and "))

@@ -22,6 +22,9 @@ UNITS = ("units", "audio_repr")
 # <Un3><Un49>, as slamkit writes units; 3 49, as fairseq does; 3,49 and [3, 49]
 SYMBOLS = re.compile(r"\s*(?:<[A-Za-z_]*\d+>\s*)+")
 NUMBERS = re.compile(r"\s*\[?\s*\d+(?:[\s,]+\d+)*\s*\]?\s*")
+# units, if wrong ones: the rows say how
+_MEANT = re.compile(r"[\"\[]*(?:-?\d+(?:\.0*)?[\s,]+)+-?\d+(?:\.0*)?[\"\]]*")
+_EMPTY = re.compile(r"[|\t]\s*$")  # a line of an utterance without units
 
 
 class Raw(NamedTuple):
@@ -36,15 +39,22 @@ class Raw(NamedTuple):
 def files_of(path: str | Path, field: str = "units.path") -> list[Path]:
     """The files of units at `path`, a file or folder. Raise UserError if there are none.
 
-    Of a folder, .json, .txt and .tsv count if their first line has units, or, for .txt, if a manifest lies beside.
-    Manifests, durations and dictionaries are no files of units.
+    Of a folder, .json, .txt and .tsv count if their first line, of those that are not empty, has units, or, for .txt,
+    if a manifest lies beside. Manifests, durations and dictionaries are no files of units.
     """
     path = Path(path)
     if path.is_dir():
-        found = [file for file in files_below(path) if not _is_hidden(file.relative_to(path)) and _has_units(file)]
+        below = [file for file in files_below(path) if not _is_hidden(file.relative_to(path))]
+        found = [file for file in below if _has_units(file)]
     else:
+        below = []
         found = [path] if path.is_file() and path.name.endswith(SUFFIXES) else []
     if not found:
+        if other := next((file for file in below if file.name.endswith(SUFFIXES)), None):
+            raise UserError(
+                f"{field}: {path}: no files of units; {other.name} has none in its first line, which is to be like "
+                'NAME|3 49 7, or {"id": "NAME", "units": [3, 49, 7]} (docs/your-tokenizer.md)'
+            )
         what = "no such file or folder" if not path.exists() else "no files" if path.is_dir() else "no file"
         raise UserError(
             f"{field}: {path}: {what} of units; their names end in {', '.join(SUFFIXES)} (docs/your-tokenizer.md)"
@@ -63,7 +73,8 @@ def _has_units(path: Path) -> bool:
         return False
     try:
         with open_text(path) as handle:
-            line = next((line for _, line in numbered(handle)), "")
+            lines = (line for _, line in numbered(handle))
+            line = next((line for line in lines if not _EMPTY.search(line)), "")
     except (OSError, EOFError, ValueError):
         return False
     if path.name.endswith(JSON):
@@ -71,7 +82,7 @@ def _has_units(path: Path) -> bool:
     columns = split_line(line)
     if columns.name is None:
         return not path.name.endswith(MANIFEST) and manifest_of(path) is not None
-    return is_header(columns) or is_numbers(columns.units)
+    return is_header(columns) or is_numbers(columns.units) or bool(_MEANT.fullmatch(columns.units))
 
 
 def stem(path: Path) -> str:
