@@ -335,6 +335,7 @@ def test_settings_that_no_machine_can_serve(lm, said):
         ({"corpus": {"hours": float("inf")}}, "corpus.hours: inf is not allowed; allowed: a number, above 0"),
         ({"downloads": {"files": {"x": {"urls": ["x"], "md5": 1}}}}, "allowed: text of 32 hexadecimal digits, or null"),
         ({"scaling": {"sizes": ["xs"]}}, "scaling.sizes.0: 'xs' is not allowed; allowed: a section of keys and values"),
+        ({"scaling": {"sizes": [{"name": "a", 5: 1}]}}, "scaling.sizes.a.5: unknown key; allowed here: architecture"),
         ({"scaling": {"sizes": [{"lr": 1}]}}, "letters, digits, '.' and '_'; this is none: null"),
         ({"scaling": {"sizes": [{"name": "a", "lr": "x"}]}}, "scaling.sizes.a.lr: 'x' is not allowed; allowed: "),
         ({"units": {"label_minutes": 3}}, "units.label_minutes: would not be read, since labels is none"),

@@ -15,6 +15,8 @@ def _plain(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
     return None if value == "null" else value
 
 
