@@ -209,8 +209,8 @@ def test_a_recording_of_any_length_is_cut(corpus):
 
 
 def test_only_aligned_utterances_and_each_reject_has_its_reason(corpus):
-    silence = np.zeros(300, np.float32)
-    corpus.add("short", silence, [], 0)
+    click = np.full(300, 0.1, np.float32)
+    corpus.add("short", click, [], 0)
     truncated = corpus.add("truncated", *tone(["AA", "B"], 0.5, 1), 0)
     corpus.cuts[0].append(replace(corpus.cuts[0][0], id="absent", path=str(corpus.root / "absent.flac")))
     corpus.rows[0].append({**corpus.rows[0][0], "id": "absent"})

@@ -90,7 +90,7 @@ def test_it_changes_nothing_without_frames_or_if_it_is_off(rung: str, share: flo
 
 
 def test_hours_leave_the_shares_open() -> None:
-    with pytest.raises(UserError, match=r"lm: run_curriculum: 0\.2 .* max_hours .* set max_hours to null"):
+    with pytest.raises(UserError, match=r"lm\.run_curriculum: 0\.2 .* max_hours .* set max_hours to null"):
         load({"lm": {"run_curriculum": 0.2, "max_hours": 1}})
 
 

@@ -134,11 +134,11 @@ def _of_parts(names: Sequence[str], part: str) -> tuple[float, float]:
 
 def _audio_hours(folder: Path) -> float:
     seconds = 0.0
-    for path in files_below(folder):
+    for path in files_below(folder) if folder.is_dir() else ():
         if path.suffix.lower() in AUDIO:
             with suppress(AudioError):  # the run lists it among the rejected utterances
-                samples, rate = audio_info(path)
-                seconds += samples / rate
+                info = audio_info(path)
+                seconds += info.samples / info.rate
     if not seconds:
         raise UserError(f"corpus.path: no audio ({', '.join(AUDIO)}) below {folder}")
     return seconds / 3600

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from speechladder.io.errors import suggestion
 from speechladder.settings.section import Section, check_distinct
+from speechladder.settings.units import Units
 
 CONTEXT_SECONDS = 2.0  # other words of the voice on each side of an item
 
@@ -21,8 +22,11 @@ class Arm(NamedTuple):
     units: dict[str, Any]
 
 
+_UNLABELLED = {name: Units.model_fields[name].default for name in ("labels", "label_minutes")}
+
+
 def _segments(kind: str) -> Arm:
-    return Arm("speech-hubert", {"segments": kind, "labels": "none", "item_context": 0.0})
+    return Arm("speech-hubert", {"segments": kind, "item_context": 0.0} | _UNLABELLED)
 
 
 def _supervised(minutes: float, **more: Any) -> Arm:
