@@ -122,9 +122,10 @@ class LogHandler(LogHandlerBase):
         """Say which job failed, what its log says at its end, and where that is."""
         from snakemake_logger_plugin_speechladder.run import job_name, last_lines
 
-        self.run.fail(record.jobid)
         if self.stopped == next(iter(STOPS.values())):
+            self.run.running.pop(record.jobid, None)
             return  # it was ended, and has no fault
+        self.run.fail(record.jobid)
         job = self.run.jobs.get(record.jobid)
         name = job_name(record.rule_name, job.wildcards if job else {})
         logs = [Path(log) for log in record.log]

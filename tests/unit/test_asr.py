@@ -354,6 +354,15 @@ def test_a_whisper_of_another_rate_is_a_user_error_before_any_job(transformers_f
         check_asr(_whisper(folder))
 
 
+@pytest.mark.parametrize("content", ["[]", '{"feature_extractor": 16000}'])
+def test_a_preprocessor_that_is_no_configuration(transformers_folder, tmp_path, content) -> None:
+    folder = tmp_path / "whisper"
+    shutil.copytree(transformers_folder, folder)
+    (folder / "preprocessor_config.json").write_text(content)
+    with pytest.raises(UserError, match=r"preprocessor_config\.json is not a model's configuration"):
+        check_asr(_whisper(folder))
+
+
 def test_a_missing_tensor_and_a_foreign_checkpoint_are_user_errors(openai_file, transformers_folder, tmp_path) -> None:
     import shutil
 

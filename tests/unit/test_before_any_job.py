@@ -1,12 +1,14 @@
 """A mistake in settings, files or folders is one message before any job, with what to set."""
 
 import gzip
+import inspect
 import json
 import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from speechladder.units.encoders.check import check_config
 from speechladder.units.kmeans import faiss_backend
 from speechladder.workflow import checks
 from speechladder.workflow.config import checked
-from speechladder.workflow.errors import SpeechladderError
+from speechladder.workflow.errors import PrintsAlone, SpeechladderError
 
 ROOT = Path(__file__).resolve().parents[2]
 HUBERT = {"model_type": "hubert", "num_hidden_layers": 4, "conv_kernel": [240, 2], "conv_stride": [160, 2]}
@@ -226,16 +228,37 @@ def test_judge_text_that_is_text_or_is_not_read():
 
 def test_a_pairs_file_that_cannot_be_read_and_one_that_is_empty():
     Path("pairs.jsonl").write_text('{"a": 1')
-    assert "row 1: not JSON" in _refused({"benchmarks": {"sblimp": ["pairs.jsonl"]}})
+    message = _refused({"benchmarks": {"sblimp": ["pairs.jsonl"]}})
+    assert message.startswith("benchmarks.sblimp: ") and "pairs.jsonl: no usable pair" in message
     Path("none.csv").touch()
     assert re.match(r"benchmarks\.topic: \S+none\.csv is empty", _refused({"benchmarks": {"topic": ["none.csv"]}}))
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.txz"])
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>" * 99])
+def test_a_file_that_is_only_named_as_an_archive(name, content):
+    Path(name).write_bytes(content)
+    said = f"{Path.cwd() / name} is not an archive, or not a whole one"
+    assert _refused({"benchmarks": {"slm21": name}}).startswith(f"benchmarks.slm21: {said}")
+    corpus = {"corpus": {"name": "librispeech", "archives": [name]}, "alignment": {"aligner": "pocketsphinx"}}
+    assert _refused(corpus).startswith(f"corpus.archives: {said}")
+
+
+def test_a_folder_for_a_file_and_a_file_for_a_folder():
+    Path("file").touch()
+    Path("folder").mkdir()
+    assert "downloads.folder: file is a file" in _refused({"downloads": {"folder": "file"}})
+    upstream = {"source": "s3prl", "encoder": "hubert_local:folder"}
+    assert "folder is a folder; hubert_local reads a file" in _refused({"units": upstream})
+    Path("folder/x.pt").touch()
+    checked({"units": upstream | {"encoder": "hubert_local:folder/x.pt"}}, ROOT)
 
 
 # --- a GPU ---
 
 ON_GPU = [
     ({"lm": {"attention": "flex"}}, "lm.attention: flex needs a GPU"),
-    ({"lm": {"compile": "on"}}, "lm.compile: on needs a GPU"),
+    ({"lm": {"compile": True}}, "lm.compile: on needs a GPU"),
     ({"units": {"precision": "fp16"}}, "units.precision: fp16 needs a GPU"),
     ({"units": {"kmeans": "faiss-gpu"}}, "units.kmeans: faiss-gpu needs a GPU"),
 ]
@@ -315,6 +338,19 @@ def test_settings_that_no_machine_can_serve(lm, said):
         ({"corpus": "local"}, "corpus: 'local' is not allowed; allowed: a section with the keys name, path, "),
         ({"downloads": {"files": {"x": "y"}}}, "downloads.files.x: 'y' is not allowed; allowed: a section with the k"),
         ({"benchmarks": {"topic_pairs": 3}}, "allowed: a whole number, at least 2 and a multiple of 2"),
+        ({"rungs": "[a"}, "rungs: '[a' is not allowed; allowed: a list of texts, not empty"),
+        ({"rungs": "text-bpe"}, "; write [text-bpe] for a list of one"),
+        ({"lm": "{seeds:[0]}"}, "--config lm='{KEY: VALUE, KEY: VALUE}', with a space after each colon"),
+        ({"lm.seeds": [0]}, "lm.seeds: unknown key; write lm: {seeds: VALUE}"),
+        ({"LM": {}}, "LM: unknown key; did you mean 'lm'? allowed here: seed, rungs"),
+        ({5: 3}, "5: unknown key; allowed here: seed, rungs"),
+        ({"lm": {5: 3}}, "lm.5: unknown key; allowed here: architecture"),
+        ({"lm": {"lr": float("inf")}}, "lm.lr: inf is not allowed; allowed: a number, above 0"),
+        ({"corpus": {"hours": float("inf")}}, "corpus.hours: inf is not allowed; allowed: a number, above 0"),
+        ({"downloads": {"files": {"x": {"urls": ["x"], "md5": 1}}}}, "allowed: text of 32 hexadecimal digits, or null"),
+        ({"scaling": {"sizes": ["xs"]}}, "scaling.sizes.0: 'xs' is not allowed; allowed: a section of keys and values"),
+        ({"scaling": {"sizes": [{"name": "a", 5: 1}]}}, "scaling.sizes.a.5: unknown key; allowed here: architecture"),
+        ({"scaling": {"sizes": [{"lr": 1}]}}, "letters, digits, '.' and '_'; this is none: null"),
         ({"scaling": {"sizes": [{"name": "a", "lr": "x"}]}}, "scaling.sizes.a.lr: 'x' is not allowed; allowed: "),
         ({"units": {"label_minutes": 3}}, "units.label_minutes: would not be read, since labels is none"),
         (
@@ -347,3 +383,33 @@ def test_snakemake_prints_the_message_alone():
 def test_the_error_keeps_its_message_through_context_managers():
     with pytest.raises(SpeechladderError, match="one message"), np.errstate():
         raise SpeechladderError("one message")
+
+
+def test_an_error_of_an_input_function_is_printed_alone(tmp_path):
+    """A UserError that shows when Snakemake asks for the inputs of a rule."""
+    corpus = "corpus={name: local, path: a}"
+    (tmp_path / "a" / "1" / "2").mkdir(parents=True)
+    (tmp_path / "a" / "1" / "2" / "1-2.trans.txt").write_text("1-2-0 HELLO\n")
+    words = ["results/causes.csv", "--cores", "1", "--config", corpus, "alignment={aligner: pocketsphinx}"]
+    command = [str(Path(sys.executable).parent / "snakemake"), "-n", "-s", str(ROOT / "workflow" / "Snakefile")]
+    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=120)
+    _, _, message = done.stdout.partition("SpeechladderError:\n")
+    assert done.returncode == 1 and message.startswith("results/causes.csv needs corpus.name: world")
+    assert len(message.strip().splitlines()) == 1
+    assert not any(word in done.stdout + done.stderr for word in ("Traceback", "InputFunctionException", ".smk"))
+
+
+def test_functions_keep_their_parameters_and_so_do_those_they_return():
+    def options(rule):
+        def inner(wildcards, input):
+            if rule == "wrong":
+                raise UserError("no such thing")
+            return rule
+
+        return inner
+
+    inputs = PrintsAlone(SimpleNamespace(options=options, shards=["0"]))
+    assert inputs.shards == ["0"] and inputs.options("align")(None, None) == "align"
+    assert list(inspect.signature(inputs.options("align")).parameters) == ["wildcards", "input"]
+    with pytest.raises(SystemExit):
+        inputs.options("wrong")(None, None)

@@ -211,6 +211,8 @@ def test_jobs_that_a_user_stops_have_no_fault(monkeypatch, tmp_path):
     for _ in range(2):
         handler.emit(_record("Terminating processes on user request, this might take some time."))
     handler.emit(_fail(tmp_path / "none"))
+    assert not handler.run.failed and not handler.run.running
+    handler.run.total = 1
     handler.close()
     lines = stream.getvalue().splitlines()
     assert lines[0] == "Stopping; running jobs end now." and lines[1].startswith("Stopped after") and len(lines) == 2

@@ -192,7 +192,7 @@ def test_the_figure_shows_the_points_and_the_fitted_exponents(tmp_path):
         ({"sizes": [{"name": "s", "layers": 0}]}, "scaling.sizes.s.layers: 0 is not allowed; allowed: a whole number"),
         ({"sizes": [{"name": "s", "heads": 3}]}, "scaling.sizes.s.heads: 3 must divide hidden_size: "),
         ({"sizes": [{"layers": 2}]}, "each needs a name"),
-        ({"sizes": [{"name": "a-b"}]}, "'a-b' is none"),
+        ({"sizes": [{"name": "a-b"}]}, "this is none: 'a-b'"),
         ({"sizes": [{"name": "s"}, {"name": "s", "layers": 2}]}, "two have one name"),
         ({"fractions": [0.5, 1.5]}, "scaling.fractions: 1.5 is no share"),
         ({"fractions": [0.5, 0.5]}, "scaling.fractions: 0.5 is named twice"),

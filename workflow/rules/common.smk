@@ -13,7 +13,7 @@ from speechladder.settings.points import CODEBOOKS, FRACTION, LAYERS, MODELS, SA
 from speechladder.units.encoders.s3prl_environment import interpreter
 from speechladder.workflow.caches import RUN, caches
 from speechladder.workflow.config import checked
-from speechladder.workflow.errors import SpeechladderError
+from speechladder.workflow.errors import PrintsAlone, SpeechladderError, prints_alone
 from speechladder.workflow.rungs import silent_rungs, spoken_rungs
 from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
 from speechladder.workflow.inputs import Inputs, exported, flags
@@ -35,11 +35,10 @@ except UserError as error:
 
 # The inputs of jobs (speechladder.workflow.inputs), those of the units sweep, of the scaling grid, of the causes of factor C and
 # of the questions.
-inputs = Inputs(S, HOME)
-sweep = SweepInputs(inputs)
-scaled = ScalingInputs(inputs)
-caused = CausesInputs(inputs)
-questions = QuestionInputs(inputs)
+own = Inputs(S, HOME)
+inputs, sweep, scaled, caused, questions = map(
+    PrintsAlone, (own, SweepInputs(own), ScalingInputs(own), CausesInputs(own), QuestionInputs(own))
+)
 
 ENV = HOME / "envs" / "base.yaml"
 # s3prl has an environment of its own for the jobs that open the encoder: Snakemake's, or another python.

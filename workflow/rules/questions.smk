@@ -14,7 +14,7 @@ use rule variability_run as synthesized_run with:
     benchmark:
         "results/costs/synthesized_run/all.tsv"
     params:
-        config=lambda wildcards: synthesized_config(S),
+        config=lambda wildcards: prints_alone(synthesized_config)(S),
         folder=subpath(output[0], ancestor=3),
         targets=expand("results/{file}", file=MADE) + expand("results/scores/phone-repeat/{task}.parquet", task=TASKS),
 

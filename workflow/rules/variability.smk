@@ -16,7 +16,7 @@ rule variability_run:
     params:
         version=str(versions() | {"build_corpus": inputs.language_version("build_corpus")}),
         encoder=inputs.encoder_digest,
-        config=lambda wildcards: variability_config(S, int(wildcards.level)),
+        config=lambda wildcards: prints_alone(variability_config)(S, int(wildcards.level)),
         folder=subpath(output[0], ancestor=2),
         targets="results/table.csv",
     shell:

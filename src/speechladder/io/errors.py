@@ -27,8 +27,9 @@ def suggestion(word: str, allowed: Iterable[str], cutoff: float = 0.4) -> str:
 
     `cutoff`: the least similarity, 0 to 1, of a word that is suggested.
     """
-    near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=cutoff)
-    return f"did you mean {near[0]!r}? " if near else ""
+    words = {each.lower(): each for each in allowed}
+    near = difflib.get_close_matches(word.lower(), words, n=1, cutoff=cutoff)
+    return f"did you mean {words[near[0]]!r}? " if near else ""
 
 
 def first_line(error: Exception) -> str:

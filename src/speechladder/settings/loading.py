@@ -9,9 +9,14 @@ from speechladder.settings.run import Settings
 
 
 def _plain(value: Any) -> Any:
-    """Replace the word null, the only one that pydantic does not read; `--config` gives every value as text."""
+    """Replace the word null, the only one that pydantic does not read; `--config` gives every value as text.
+
+    A key is text, though YAML may read a number, a date or, in `on: 1`, a boolean.
+    """
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
     return None if value == "null" else value
 
 

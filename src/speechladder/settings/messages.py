@@ -18,13 +18,14 @@ _BOUNDS = {
     "exclusiveMaximum": "below",
     "multipleOf": "a multiple of",
 }
+_FORMS = {rf"^[0-9a-fA-F]{{{digits}}}$": f"of {digits} hexadecimal digits" for digits in (32, 64)}
 # Kinds of values as JSON schemas name them: one value, and several of them in a list.
 _KINDS = {
     "integer": ("a whole number", "whole numbers"),
     "number": ("a number", "numbers"),
     "boolean": ("true or false", "true or false"),
     "string": ("text", "texts"),
-    "object": ("keys with values", "keys with values"),
+    "object": ("a section of keys and values", "sections of keys and values"),
     "null": ("null", "null"),
 }
 
@@ -50,7 +51,12 @@ def explain(error: Mapping[str, Any], root: type[BaseModel]) -> str:
     field = next(part for part in reversed(path) if not part.isdigit())
     if error["type"] == "literal_error":
         return not_allowed(name, got, _choices(section, field))
-    return f"{name}: {shown(got)} is not allowed; allowed: {_allowed(section, field, path[-1].isdigit())}"
+    allowed = _allowed(section, field, path[-1].isdigit())
+    if isinstance(got, str) and f"{name}." in sections:
+        allowed += f". On a command line: --config {name}='{{KEY: VALUE, KEY: VALUE}}', with a space after each colon"
+    elif isinstance(got, str | int | float) and allowed.startswith("a list of "):
+        allowed += f"; write [{got}] for a list of one" * (len(str(got)) < SHOWN and not set(str(got)) & set("[],"))
+    return f"{name}: {shown(got)} is not allowed; allowed: {allowed}"
 
 
 def not_allowed(field: str, got: Any, allowed: Iterable[Any]) -> str:
@@ -98,6 +104,9 @@ def _unknown(path: Sequence[str], sections: Mapping[str, type[BaseModel]], secti
     word, here = path[-1], "".join(f"{part}." for part in path[:-1])
     where = next((p for p, other in sections.items() if word in other.model_fields and "*" not in p), None)
     known = list(section.model_fields)
+    outer, dot, inner = word.partition(".")
+    if dot and f"{here}{outer}." in sections:  # as other programs write it
+        return f"{here}{word}: unknown key; write {outer}: {{{inner}: VALUE}}"
     elsewhere = f"did you mean '{where}{word}'? " if where is not None else ""
     hint = elsewhere or suggestion(word, known, 0.5).replace("'", f"'{here}", 1)
     return f"{here}{word}: unknown key; {hint}allowed here: {', '.join(known)}"
@@ -151,6 +160,6 @@ def _in_words(schema: Mapping[str, Any], definitions: Mapping[str, Any], several
             schema.get("minItems")
         )
     bounds = [f"{word} {schema[key]:g}" for key, word in _BOUNDS.items() if key in schema]
-    form = [f"of the form {schema['pattern']}"] if "pattern" in schema else []
+    form = [_FORMS.get(schema["pattern"], f"of the form {schema['pattern']}")] if "pattern" in schema else []
     kind = _KINDS.get(schema.get("type", "object"), ("a value", "values"))[several]
     return ", ".join([" ".join([kind, *form]), *([" and ".join(bounds)] if bounds else [])])

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from speechladder.io.errors import suggestion
 from speechladder.settings.lm import DIMENSIONS, EXECUTION_FIELDS
-from speechladder.settings.messages import explain
+from speechladder.settings.messages import explain, shown
 from speechladder.settings.section import Section, check_distinct
 
 EVERY_RUN = ("seeds", "init", *EXECUTION_FIELDS)  # fields of lm that no size may change
@@ -63,7 +63,7 @@ class Scaling(Section):
         for name in names:
             # The name of a folder: results/scaling/{fraction}/{size}.
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.]*", name):
-                raise ValueError(f"each needs a name of letters, digits, '.' and '_'; {name!r} is none")
+                raise ValueError(f"each needs a name of letters, digits, '.' and '_'; this is none: {shown(name)}")
         if len(set(names)) != len(names):
             raise ValueError(f"two have one name; the names are {', '.join(names)}")
         return sizes

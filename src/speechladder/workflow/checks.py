@@ -76,11 +76,14 @@ def _check_upstream(given: str, home: Path) -> str:
     if checkpoint is None or checkpoint.startswith(("http://", "https://")):
         return given
     try:
-        return f"{name}:{find(checkpoint, home)}"
+        found = find(checkpoint, home)
     except UserError as error:
         if name.startswith("hf_") and is_hub_name(checkpoint):
             return given
         raise UserError(f"units.encoder: {error}") from None
+    if name.endswith("_local") and not Path(found).is_file():
+        raise UserError(f"units.encoder: {found} is a folder; {name} reads a file: name the .pt file in it")
+    return f"{name}:{found}"
 
 
 def check_sweep(settings: Settings, home: Path) -> None:
@@ -131,8 +134,11 @@ def check_files(settings: Settings) -> None:
         _check_asr(settings)
     check_sources(settings)
     check_contents(settings)
-    for task in TASKS.values():
-        recordings(tuple(task.pairs_files(settings.benchmarks)))
+    for name, task in TASKS.items():
+        try:
+            recordings(tuple(task.pairs_files(settings.benchmarks)))
+        except UserError as error:
+            raise UserError(f"benchmarks.{name}: {error}") from None
     check_aligner_files(settings.alignment, settings.downloads.files)
 
 

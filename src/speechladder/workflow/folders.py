@@ -1,6 +1,7 @@
 """Files and folders on disk that a run reads: each must hold something of its kind, which shows before any job."""
 
 import os
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import is_left_alone
 from speechladder.io.rejects import found_instead
 from speechladder.settings import CORPORA, Settings
-from speechladder.workflow.sources import LINKS, UNPACKED, ZIP, place, readable, roots
+from speechladder.workflow.sources import LINKS, PACKED, TAR, UNPACKED, ZIP, place, readable, roots, used
 
 # Field: the ends of names of which a folder or a zip must hold one, and what the field expects.
 _EXPECTED = {
@@ -31,6 +32,9 @@ def check_contents(settings: Settings) -> None:
     """Raise UserError that names the field if a folder or zip holds nothing of its kind, or if a file is a folder or
     empty. What is still to be fetched passes."""
     corpus = settings.corpus
+    for name, field in used(settings):
+        if not (found := place(settings, name, field)).startswith(LINKS):
+            _check_archive(field, Path(found))
     if corpus.name == "local":
         _check_folder("corpus.path", Path(str(corpus.path)), *_SPEECH["local"])
     elif corpus.name in CORPORA:
@@ -67,6 +71,14 @@ def _check_folder(field: str, path: Path, ends: tuple[str, ...], expected: str) 
         names.append(name)
     what = "is empty" if path.is_dir() and not any(path.iterdir()) else f"holds no {' or '.join(ends)}"
     raise UserError(f"{field}: {path} {what}{found_instead(names, ())}; expected {expected}")
+
+
+def _check_archive(field: str, path: Path) -> None:
+    """Raise UserError for a file named as an archive that does not begin as one, or for a zip without its end."""
+    if not path.is_file() or not path.name.endswith((TAR, ZIP, *PACKED)):
+        return
+    if not (zipfile.is_zipfile if path.name.endswith(ZIP) else tarfile.is_tarfile)(path):
+        raise UserError(f"{field}: {path} is not an archive, or not a whole one; fetch it again, or name another")
 
 
 def _names(path: Path) -> Iterator[str]:

@@ -53,9 +53,9 @@ def place(settings: Settings, name: str, field: str) -> str:
     if name in settings.downloads.files:
         return f"{LINKS}/{name}"
     hint = suggestion(name, settings.downloads.files, 0.5)
-    names = ", ".join(settings.downloads.files) or "nothing"
+    names = ", ".join(settings.downloads.files) or "none"
     raise UserError(
-        f"{field}: {name}: no such file or folder, and no name under downloads.files; {hint}there is {names}"
+        f"{field}: {name}: no such file or folder, and no name under downloads.files; {hint}names there: {names}"
     )
 
 
@@ -101,7 +101,7 @@ def unpacked(settings: Settings) -> dict[str, str]:
 
 def missing(settings: Settings) -> list[str]:
     """The names under downloads.files that the run reads and that must still be fetched."""
-    here = (name for name, field in _used(settings) if place(settings, name, field) == f"{LINKS}/{name}")
+    here = (name for name, field in used(settings) if place(settings, name, field) == f"{LINKS}/{name}")
     return [name for name in dict.fromkeys(here) if not (downloads_folder(settings.downloads) / name).exists()]
 
 
@@ -123,7 +123,10 @@ def pattern(names: list[str] | dict[str, object]) -> str:
 
 def check_sources(settings: Settings) -> None:
     """Raise UserError for mistakes in archives, manifests, corpus.source and downloads, before any job runs."""
-    if downloads_folder(settings.downloads).resolve().is_relative_to(Path("results").resolve()):
+    folder = downloads_folder(settings.downloads)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"downloads.folder: {folder} is a file; name a folder, which need not be there")
+    if folder.resolve().is_relative_to(Path("results").resolve()):
         raise UserError(
             f"downloads.folder: {settings.downloads.folder} lies in results, which goes with a run; name another folder"
         )
@@ -131,7 +134,7 @@ def check_sources(settings: Settings) -> None:
         raise UserError(
             f"corpus.source: {settings.corpus.source} is no folder; a single archive goes under corpus.archives"
         )
-    for name, field in _used(settings):
+    for name, field in used(settings):
         if place(settings, name, field) == f"{LINKS}/{name}":
             _check_urls(name, settings.downloads.files[name])
     for name, field in _benchmarks(settings):
@@ -260,7 +263,7 @@ def _benchmarks(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from ((name, field) for field, name in used.items() if name)
 
 
-def _used(settings: Settings) -> Iterator[tuple[str, str]]:
+def used(settings: Settings) -> Iterator[tuple[str, str]]:
     """Every file that the run reads, each with its field."""
     if settings.corpus.name in CORPORA:
         yield from ((name, "corpus.manifests") for name in settings.corpus.manifests)

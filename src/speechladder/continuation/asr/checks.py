@@ -81,8 +81,11 @@ def _check_folder(folder: Path, field: str) -> None:
             )
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (folder / name).is_file():
-            found = read_json(folder / name)
-            rate = found.get("feature_extractor", found).get("sampling_rate", SAMPLE_RATE)
+            found = read_json(folder / name, "fetch the model again")
+            extractor = found.get("feature_extractor", found) if isinstance(found, dict) else None
+            if not isinstance(extractor, dict):
+                raise UserError(f"{field}: {folder / name} is not a model's configuration; fetch the model again")
+            rate = extractor.get("sampling_rate", SAMPLE_RATE)
             if rate != SAMPLE_RATE:
                 raise UserError(
                     f"{field}: {folder / name}: sampling_rate is {rate}; Whisper needs audio at {SAMPLE_RATE} Hz"
