@@ -84,8 +84,9 @@ def test_every_rule_of_a_profile_exists(monkeypatch):
 @pytest.mark.parametrize("name", ["slurm", "default"])
 def test_what_may_compute_on_a_gpu_asks_for_one(monkeypatch, name):
     asking = _gpu_rules(_profile(name, monkeypatch, CUDA_VISIBLE_DEVICES="0"))
-    # they take shares of a table of counts from units_quality, which reads a codebook, whose module can also train one
-    assert _on_gpu() - asking == {"units_quality", "count_phone_units", "questions"}
+    # they take shares of a table of counts from units_quality, which reads a codebook, whose module can also train one;
+    # the page asks lm.output for the commit of the code
+    assert _on_gpu() - asking == {"units_quality", "count_phone_units", "questions", "make_report"}
     assert asking - _on_gpu() <= {
         "train_kmeans"
     }  # its faiss is that of the environment, on a GPU where it is faiss-gpu's
