@@ -32,8 +32,8 @@ class ASR(Protocol):
 
 
 def cases_metadata(asr: ASR) -> dict[str, str]:
-    """Return the metadata of a table of transcripts: asr_cases, the counts of `asr.cases` as JSON, if it has any."""
-    return {ASR_CASES: json.dumps(asr.cases)} if asr.cases else {}
+    """Return the metadata of a table of transcripts: asr_cases, the counts of `asr.cases` as JSON, if it heard any."""
+    return {ASR_CASES: json.dumps(asr.cases)} if any(asr.cases.values()) else {}
 
 
 def read_cases(table: Path) -> dict[str, int]:
