@@ -67,7 +67,10 @@ def floor_notes(results: Path) -> list[str]:
     for row in read_csv(results / "factors.csv", FACTORS):
         if row["floor"] == "true" and row["norm"] == "sum":
             starts.setdefault(row["task"], []).append(f"{row['factor']} (from {row['from_rung']})")
-    return [f"{TASKS[task].short_title}: {', '.join(steps)} starts at the floor." for task, steps in starts.items()]
+    return [
+        f"{TASKS[task].short_title}: {', '.join(steps)} {'start' if len(steps) > 1 else 'starts'} at the floor."
+        for task, steps in starts.items()
+    ]
 
 
 def variability_notes(change: Path) -> list[str]:
