@@ -137,7 +137,9 @@ def _clause(rows: Sequence[Row]) -> str:
     own = [row for row in compared if row["base"].startswith("phone-repeat")]
     others = [row for row in compared if row not in own]
     said = [f"{row['arm']} {verdict(row)} against {row['base']}{share(row, 'repaired')}" for row in own]
-    said = [text + " given back" * ("% of C" in text) for text in said]
+    said = [
+        text + " given back" * ("% of C" in text and float(row["repaired_low"]) > 0) for row, text in zip(own, said)
+    ]
     if len(others) == 1:
         said.append(f"{others[0]['arm']} {verdict(others[0])}{share(others[0], 'repaired')}")
     elif others:

@@ -84,7 +84,9 @@ def against(base: str, name: str, rows: Sequence[Row]) -> str:
         for sign, row in seen
         if sign
     ]
-    count = f"{len(paired)} comparisons of a rung on a task"
+    ids = sorted({int(row["ids"]) for row in paired})
+    over = f"{ids[0]:,} to {ids[-1]:,}" if len(ids) > 1 else f"{ids[0]:,}"
+    count = f"{len(paired)} comparisons of a rung on a task, each over the {over} pairs that both have"
     if not said:
         return f"No difference between {name} and {base} can be claimed in any of {count}."
     rest = len(paired) - len(said)
