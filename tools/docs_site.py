@@ -22,7 +22,8 @@ PAGES: dict[str, tuple[str, list[str]]] = {
 # The page on which a link to a whole file leads.
 HOME_OF = {file: page for page, (file, sections) in PAGES.items() if not sections}
 REPORT = "results/report.html"
-FRAME = '<iframe src="report.html" title="Report" style="width: 100%; height: 85vh; border: 0"></iframe>'
+COPY = "run.html"  # its name in the site, which no page may have
+FRAME = f'<iframe src="{COPY}" title="Report" style="width: 100%; height: 85vh; border: 0"></iframe>'
 ALONE = "---\nhide: [navigation]\n---\n\n"
 RUN_PAGE = "default-run.md"
 LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")  # the target of [text](target)
@@ -93,7 +94,7 @@ def on_files(files: Any, config: Any) -> Any:
     for file in linked_sources():
         files.append(File.generated(config, page_of(file), content=source_page(file)))
     if (ROOT / REPORT).is_file():
-        files.append(File.generated(config, Path(REPORT).name, abs_src_path=str(ROOT / REPORT)))
+        files.append(File.generated(config, COPY, abs_src_path=str(ROOT / REPORT)))
     return files
 
 
@@ -104,7 +105,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         return markdown
     text = with_site_links(markdown, name)
     if name == RUN_PAGE and (ROOT / REPORT).is_file():
-        text += f"\n[Open it alone]({Path(REPORT).name})\n\n{FRAME}\n"
+        text += f"\n[Open it alone]({COPY})\n\n{FRAME}\n"
     elif name == RUN_PAGE:
         text += "\nNo finished run lay beside this site when it was built: `make table`, then `make docs`.\n"
     return text

@@ -46,6 +46,9 @@ def test_every_page_is_in_the_navigation_once():
     text = (ROOT / "mkdocs.yml").read_text()
     listed = re.findall(r"([\w-]+\.md)$", text[text.index("\nnav:") :], flags=re.MULTILINE)
     assert sorted(listed) == sorted([*site.PAGES, *(path.name for path in (ROOT / "docs").glob("*.md"))])
+    assert (
+        Path(site.COPY).with_suffix(".md").name not in listed
+    )  # a page of this name would take the place of the run's
 
 
 def test_the_run_s_page_has_its_report_or_says_how_to_make_it(monkeypatch, tmp_path):
@@ -57,7 +60,7 @@ def test_the_run_s_page_has_its_report_or_says_how_to_make_it(monkeypatch, tmp_p
     assert "No finished run" in site.on_page_markdown("# The default run\n", Page, None, None)
     (tmp_path / "results").mkdir()
     (tmp_path / site.REPORT).write_text("<p>")
-    assert '<iframe src="report.html"' in site.on_page_markdown("# The default run\n", Page, None, None)
+    assert f'<iframe src="{site.COPY}"' in site.on_page_markdown("# The default run\n", Page, None, None)
 
 
 def test_nothing_is_loaded_from_a_network():
