@@ -46,9 +46,8 @@ def test_every_page_is_in_the_navigation_once():
     text = (ROOT / "mkdocs.yml").read_text()
     listed = re.findall(r"([\w-]+\.md)$", text[text.index("\nnav:") :], flags=re.MULTILINE)
     assert sorted(listed) == sorted([*site.PAGES, *(path.name for path in (ROOT / "docs").glob("*.md"))])
-    assert (
-        Path(site.COPY).with_suffix(".md").name not in listed
-    )  # a page of this name would take the place of the run's
+    # a page of this name would take the place of the run's
+    assert Path(site.COPY).with_suffix(".md").name not in listed
 
 
 def test_the_run_s_page_has_its_report_or_says_how_to_make_it(monkeypatch, tmp_path):
