@@ -71,13 +71,18 @@ def claimed(row: Mapping[str, str], of: str = "difference") -> int:
     return int(low > 0) or -int(high < 0 and row["floor"] != "true")
 
 
+def size(row: Mapping[str, str], sign: int, of: str = "difference") -> str:
+    """A gain, or a loss if `sign` is below 0, without its sign, in points with its interval: '24.7 [18.7, 30.5]'."""
+    value, low, high = (float(row[name]) for name in interval_columns(of))
+    return interval((value, low, high) if sign > 0 else (-value, -high, -low), 1, 1)
+
+
 def verdict(row: Mapping[str, str], of: str = "difference") -> str:
     """What a difference in points says: gains, loses, or that none can be seen or claimed."""
-    value, low, high = (float(row[name]) for name in interval_columns(of))
     tested = f" (p {row['p_holm']})" * bool(row["p_holm"])
     if found := claimed(row, of):
-        size = (value, low, high) if found > 0 else (-value, -high, -low)
-        return f"{'gains' if found > 0 else 'loses'} {interval(size, 1, 1)} points{tested}"
+        return f"{'gains' if found > 0 else 'loses'} {size(row, found, of)} points{tested}"
+    value, low, high = (float(row[name]) for name in interval_columns(of))
     shown = f"{interval((value, low, high), 1, 1, '+')} points{tested}"
     if row["one_seed"] != "false":
         return f"has one model, from which nothing is claimed, at {shown}"

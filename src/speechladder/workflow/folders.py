@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.corpora.folders import AUDIO
+from speechladder.corpora.folders import AUDIO, TRANSCRIPT
 from speechladder.fetch.members import explain_errors
 from speechladder.io.errors import UserError
 from speechladder.io.files import is_left_alone
@@ -22,9 +22,9 @@ _EXPECTED = {
     "alignment.textgrids": ((".textgrid",), "ID.TextGrid with the tiers words and phones"),
 }
 _SPEECH = {
-    "librispeech": ((".trans.txt",), "speaker/chapter/*.trans.txt beside its audio"),
+    "librispeech": ((TRANSCRIPT,), f"speaker/chapter/*{TRANSCRIPT} beside its audio"),
     "libriheavy": (AUDIO, "audio"),
-    "local": ((".trans.txt",), "speaker/chapter/*.trans.txt beside its audio"),
+    "local": ((TRANSCRIPT,), f"speaker/chapter/*{TRANSCRIPT} beside its audio"),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from speechladder.analysis.csv_tables import read_csv
+from speechladder.analysis.compare import run_rungs
 from speechladder.io.files import atomic
 from speechladder.report.looks import look
 from speechladder.report.page.charts import CONFIG, shape
@@ -33,7 +33,7 @@ def write_page(results: Path = Path("results"), out: Path = Path("results/report
         results: folder of the run, with table.csv
         out: the page
     """
-    rungs = [row["rung"] for row in read_csv(results / "table.csv", ["rung"])]
+    rungs = run_rungs(results)
     sections = [found for make in SECTIONS if (found := make(results)) is not None]
     write(
         out,

@@ -13,7 +13,7 @@ from speechladder.analysis.table import table_columns
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
-from speechladder.report.findings import claimed
+from speechladder.report.findings import claimed, size
 from speechladder.report.looks import NORM_LABELS
 from speechladder.report.notes import Row
 from speechladder.report.page.build import write
@@ -80,7 +80,7 @@ def against(base: str, name: str, rows: Sequence[Row]) -> str:
         return f"{name} has other items than {base}, so that nothing is paired and no difference is claimed."
     seen = [(claimed(row | {"one_seed": "false"}), row) for row in paired]
     said = [
-        f"{'gains' if sign > 0 else 'loses'} {_size(row, sign)} points on {subject(row['task'])} ({row['rung']})"
+        f"{'gains' if sign > 0 else 'loses'} {size(row, sign)} points on {subject(row['task'])} ({row['rung']})"
         for sign, row in seen
         if sign
     ]
@@ -92,12 +92,6 @@ def against(base: str, name: str, rows: Sequence[Row]) -> str:
     rest = len(paired) - len(said)
     more = f"; for the other {rest} of {count} no difference is claimed" if rest else ""
     return f"Against {base}, {name} {listed(said)}{more}."
-
-
-def _size(row: Row, sign: int) -> str:
-    value, low, high = (float(row[column]) for column in interval_columns("difference"))
-    ends = (value, low, high) if sign > 0 else (-value, -high, -low)
-    return f"{ends[0]:.1f} [{ends[1]:.1f}, {ends[2]:.1f}]"
 
 
 def settings(runs: Sequence[Run]) -> Section:

@@ -44,7 +44,7 @@ def files_of(path: str | Path, field: str = "units.path") -> list[Path]:
     """
     path = Path(path)
     if path.is_dir():
-        below = [file for file in files_below(path) if not _is_hidden(file.relative_to(path))]
+        below = files_below(path)
         found = [file for file in below if _has_units(file)]
     else:
         below = []
@@ -60,10 +60,6 @@ def files_of(path: str | Path, field: str = "units.path") -> list[Path]:
             f"{field}: {path}: {what} of units; their names end in {', '.join(SUFFIXES)} (docs/your-tokenizer.md)"
         )
     return found
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _has_units(path: Path) -> bool:

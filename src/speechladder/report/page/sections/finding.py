@@ -12,8 +12,7 @@ from pathlib import Path
 from speechladder.analysis.csv_tables import accuracy_columns, interval_columns, read_csv
 from speechladder.analysis.factors import COLUMNS as FACTORS
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.report.findings import claimed
-from speechladder.report.markdown import interval
+from speechladder.report.findings import claimed, size
 from speechladder.report.notes import Row, seeds_note
 from speechladder.report.page.numbers import listed
 from speechladder.report.page.section import Section
@@ -61,7 +60,7 @@ def changes(steps: Sequence[Row]) -> str:
         for sign, row in seen:
             if sign:
                 silent.pop(row["task"], None)
-                kinds[sign].append(f"{_size(row, sign)}{' points' * (not kinds[sign])} on {subject(row['task'])}")
+                kinds[sign].append(f"{size(row, sign)}{' points' * (not kinds[sign])} on {subject(row['task'])}")
         said = [f"{verb} {listed(sizes)}" for verb, sizes in (("lose", kinds[-1]), ("gain", kinds[1])) if sizes]
         if said:
             clauses.append(f"{MEANING.get(factor, 'step')} ({factor}) {listed(said)}")
@@ -92,8 +91,3 @@ def _accuracies(row: Row) -> str:
 def _trained_on(row: Row) -> str:
     kind = TRAINED_ON.get(row["rung"])
     return f"{kind} ({row['rung']})" if kind else row["rung"]
-
-
-def _size(row: Row, sign: int) -> str:
-    value, low, high = (float(row[name]) for name in interval_columns("difference"))
-    return interval((value, low, high) if sign > 0 else (-value, -high, -low), 1, 1)

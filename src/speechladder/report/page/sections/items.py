@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from speechladder.analysis.accuracy import generator
-from speechladder.analysis.csv_tables import read_csv
+from speechladder.analysis.compare import run_rungs
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
 from speechladder.io.columns import batches
@@ -73,7 +73,7 @@ class Pair:
 
 def section(results: Path) -> Section | None:
     """Some pairs of each task; None if no task has items and scores."""
-    rungs = [row["rung"] for row in read_csv(results / "table.csv", ["rung"])]
+    rungs = run_rungs(results)
     pairs = [pair for task in TASKS for pair in task_pairs(results, task, rungs)]
     if not pairs:
         return None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from speechladder.analysis.csv_tables import read_csv
+from speechladder.analysis.compare import run_rungs
 from speechladder.continuation.perplexity import TRUE, perplexity
 from speechladder.continuation.prompt_table import Parts, read_prompt_parts, true_continuation
 from speechladder.continuation.transcribe import PAUSE
@@ -39,7 +39,7 @@ class Answer:
 def section(results: Path) -> Section | None:
     """The first prompts with the continuation of each rung; None for a run without continuations."""
     path, folder = results / "continuation" / "prompts.parquet", results / "continuation"
-    rungs = [row["rung"] for row in read_csv(results / "table.csv", ["rung"])]
+    rungs = run_rungs(results)
     said = {rung: samples(folder / rung / "transcripts.parquet") for rung in rungs}
     if not path.is_file() or not any(said.values()):
         return None

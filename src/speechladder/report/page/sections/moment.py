@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from speechladder.alignment.frames import frame_centres
-from speechladder.analysis.csv_tables import read_csv
+from speechladder.analysis.compare import run_rungs
 from speechladder.continuation.sample import rows_of
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.corpora.phones import SIL
@@ -58,7 +58,7 @@ class Row:
 
 def section(results: Path) -> Section | None:
     """A stretch of one held-out utterance; None if the run has none with words and tokens."""
-    rungs = [row["rung"] for row in read_csv(results / "table.csv", ["rung"])]
+    rungs = run_rungs(results)
     path = results / "tokens" / "utterances.parquet"
     chosen = choose(read_table(path, UTTERANCES).to_pylist()) if path.is_file() else None
     if chosen is None:
