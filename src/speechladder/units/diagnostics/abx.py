@@ -181,10 +181,15 @@ def _mean(values: dict[Any, list[float]], key: Callable[[Any], Any]) -> dict[Any
     return out
 
 
-def errors(groups: Sequence[Sequence[Token]], pieces: Callable[[Token], np.ndarray], cost: Cost) -> dict[str, Any]:
-    """`within` and `across` in percent (null if there is no cell), with the number of cells of each.
+def cell_errors(
+    groups: Iterable[Sequence[Token]],
+    pieces: Callable[[Token], np.ndarray],
+    cost: Cost,
+    heard: Callable[[Token, list[str]], Iterable[str]] = lambda token, others: others,
+) -> dict[str, dict[tuple[Any, str, str], list[float]]]:
+    """The errors of the cells over contexts: `within` by (speaker, A, B) and `across` by ((speaker, other), A, B).
 
-    `pieces` returns the frames of a token, and `cost` the distances of frames.
+    A and B are centre phones. `heard` chooses among the speakers of X, given a token of A.
     """
     cells: dict[str, dict[Any, list[float]]] = {"within": defaultdict(list), "across": defaultdict(list)}
     for group in groups:
@@ -193,20 +198,36 @@ def errors(groups: Sequence[Sequence[Token]], pieces: Callable[[Token], np.ndarr
         for at, token in enumerate(group):
             places[token.speaker][token.phone].append(at)
         for speaker, own in places.items():
+            others = {
+                p: heard(group[a[0]], [other for other in places if other != speaker and p in places[other]])
+                for p, a in own.items()
+            }
             for p, q in permutations(own, 2):
                 a, b = own[p], own[q]
                 if len(a) > 1:
                     found = _error(between[np.ix_(a, a)], between[np.ix_(b, a)])
-                    others = len(a) * (len(a) - 1)  # A is never X
-                    cells["within"][speaker, p, q].append((found.sum() - np.trace(found)) / others)
-                for other, theirs in places.items():
-                    if other != speaker and p in theirs:
-                        x = theirs[p]
-                        found = _error(between[np.ix_(a, x)], between[np.ix_(b, x)])
-                        cells["across"][(speaker, other), p, q].append(found.mean())
+                    count = len(a) * (len(a) - 1)  # A is never X
+                    cells["within"][speaker, p, q].append((found.sum() - np.trace(found)) / count)
+                for other in others[p]:
+                    x = places[other][p]
+                    found = _error(between[np.ix_(a, x)], between[np.ix_(b, x)])
+                    cells["across"][(speaker, other), p, q].append(found.mean())
+    return cells
+
+
+def errors(groups: Sequence[Sequence[Token]], pieces: Callable[[Token], np.ndarray], cost: Cost) -> dict[str, Any]:
+    """`within` and `across` in percent (null if there is no cell), with the number of cells of each.
+
+    `pieces` returns the frames of a token, and `cost` the distances of frames.
+    """
     out: dict[str, Any] = {}
-    for kind, found in cells.items():
-        pairs = _mean(_mean(found, lambda name: name[1:]), lambda pair: ())
-        out[kind] = round(100 * float(np.mean(pairs[()])), 3) if pairs else None
+    for kind, found in cell_errors(groups, pieces, cost).items():
+        out[kind] = averaged(found)
         out[f"{kind}_cells"] = sum(map(len, found.values()))
     return out
+
+
+def averaged(cells: dict[tuple[Any, str, str], list[float]]) -> float | None:
+    """The mean over contexts, then over speakers, then over pairs of phones, in percent; None without cells."""
+    pairs = _mean(_mean(cells, lambda name: name[1:]), lambda pair: ())
+    return round(100 * float(np.mean(pairs[()])), 3) if pairs else None
