@@ -101,7 +101,7 @@ def test_an_item_has_the_frames_whose_middles_lie_in_it():
 
 
 def test_the_speakers_of_x_are_averaged_with_the_contexts():
-    """Speaker x has two contexts and y one. The three cells count alike: the error is 1/3, not the mean of 1/2 and 0."""
+    """Speaker x has two contexts and y one. The cells count alike: the error is 1/3, not the mean of 1/2 and 0."""
     heard = {("x", "p"): 1, ("x", "t"): 0, ("y", "p"): 0}  # 1: X sounds like B
     tokens, frames = [], {}
 
