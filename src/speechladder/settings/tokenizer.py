@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from speechladder.io.errors import UserError, first_line, suggestion
+from speechladder.io.files import write_json
 from speechladder.io.hub import is_hub_name
 from speechladder.settings.loading import plain
 from speechladder.settings.messages import explain, mistakes
@@ -44,6 +45,20 @@ def parse_units(text: str) -> dict[str, Any]:
     except ValidationError as error:
         raise mistakes("UNITS", [explain(each, _Given) for each in error.errors()]) from None
     return found
+
+
+def write_units(units: str, out: Path) -> None:
+    """Write the settings that UNITS= names as a configuration file for snakemake.
+
+    Raise UserError as `parse_units` does.
+
+    Args:
+        units: what UNITS= says
+        out: the file to write: {"units": {...}}
+    """
+    found = parse_units(units)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, {"units": found})
 
 
 def _mapping(text: str) -> dict[str, Any]:

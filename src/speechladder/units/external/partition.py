@@ -22,6 +22,7 @@ from speechladder.units.external.files import files_of
 from speechladder.units.external.names import ItemNames, Names
 from speechladder.units.external.read import Row, read_rows
 
+PROBE = "probe/"  # how rows of the probe speech of a diagnosis begin, as its export names them
 MEMORY = 1 << 28  # bytes of rows that are collected before they are written
 STEP = 256  # rows between two updates of the progress bar
 _ROW = 500  # bytes of a row in addition to its numbers
@@ -78,7 +79,7 @@ def partition_files(
                 raise UserError(f"{row.where}: {error}") from None
             for shard in shards:
                 waiting.add(shard, recording, row)
-            if not shards and items and items.find(row.name):
+            if not shards and (row.name.startswith(PROBE) or (items and items.find(row.name))):
                 others += 1
             elif not shards:
                 unknown += 1
