@@ -27,6 +27,8 @@ from speechladder.workflow.sources import audio_inputs, content, place, readable
 from speechladder.workflow.unread import read_options
 
 Found = str | list[str]
+# Settings of `units` that say how or on what is computed, and not which units these are.
+_NOT_OF_THE_UNITS = {"s3prl_python", "workers", "batch_seconds", "compile", "sample_gigabytes", "abx_minutes"}
 
 
 def flags(*names: str) -> Callable[..., str]:
@@ -126,7 +128,7 @@ class Inputs:
 
         The diagnosis may be published, and then paths of this machine would mean nothing.
         """
-        given = self.settings.units.model_dump(mode="json", exclude_defaults=True, exclude={"s3prl_python", "workers"})
+        given = self.settings.units.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_OF_THE_UNITS)
         paths = {name for name in ("encoder", "path", "items_path") if Path(str(given.get(name, ""))).is_absolute()}
         return json.dumps({name: Path(value).name if name in paths else value for name, value in given.items()})
 
