@@ -9,13 +9,13 @@ import pytest
 from speechladder.analysis.causes import COLUMNS as CAUSES
 from speechladder.analysis.causes import SHARE_COLUMNS
 from speechladder.analysis.csv_tables import interval_columns, percent_cells, read_csv, write_csv
+from speechladder.analysis.published import read_published
 from speechladder.analysis.questions import ARMS, COLUMNS
 from speechladder.analysis.variability import CHANGE_COLUMNS
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.report.findings import (
-    PUBLISHED,
     answer,
     causes_block,
     published_block,
@@ -26,7 +26,7 @@ from speechladder.report.findings import (
 from speechladder.report.markdown import marks
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE, DATA = ROOT / "docs" / "findings.md", ROOT / "docs" / "published.csv"
+PAGE, DATA = ROOT / "docs" / "findings.md", ROOT / "data" / "published"
 BLOCKS = ("CAUSES", "OQ1", "OQ2", "OQ3", "CHECK", "PUBLISHED")
 NUMBER = r"[+-]?\d+\.\d"
 # Where a sentence says that something changed: the interval that it gives.
@@ -228,20 +228,10 @@ def test_a_missing_table_says_how_to_make_it_and_a_missing_mark_is_an_error(fill
 # --- the page itself ---
 
 
-def test_published_evidence_is_well_formed():
-    rows = read_csv(DATA, PUBLISHED)
-    assert len(rows) > 10 and all(set(found) == set(PUBLISHED) and None not in found.values() for found in rows)
-    for found in rows:
-        assert found["source"] and found["system"]
-        assert re.fullmatch(r"(\d{4}\.\d{5})?", found["arxiv"]) and re.fullmatch(r"\d*", found["hours"])
-        assert found["score_norm"] in ("", "sum", "mean") and found["split"] in ("", "dev", "test")
-        figures = [found[name] for name in ("swuggy", "sblimp", "tsc") if found[name]]
-        assert figures and all(re.fullmatch(r"\d\d\.\d", figure) for figure in figures)
-    keys = [(found["source"], found["system"], found["hours"]) for found in rows]
-    assert len(set(keys)) == len(keys)
-    paper = {found["system"]: found for found in rows if found["arxiv"] == "2412.17048"}
+def test_published_evidence_has_the_change_that_the_paper_reports():
+    paper = {row.system: row for row in read_published(DATA, "paper")}
     for task, name in (("swuggy", "swuggy"), ("sblimp", "sblimp"), ("topic", "tsc")):
-        before, after = (float(paper[system][name]) for system in ("Phone-Repeat", "Speech-HuBERT"))
+        before, after = (getattr(paper[system], name) for system in ("Phone-Repeat", "Speech-HuBERT"))
         assert TASKS[task].paper_factors["C"] == pytest.approx(100 * (after / before - 1), abs=0.1)
 
 
@@ -252,7 +242,7 @@ def test_the_page_has_its_blocks_and_quotes_no_figure_of_its_own():
         prose = prose.replace(block_of(page, name), "")
     assert block_of(page, "PUBLISHED") == "\n" + published_block(DATA)
     prose = re.sub(r"```.*?```|`[^`]*`|arXiv \d+\.\d+", "", prose, flags=re.S)
-    known = {figure for found in read_csv(DATA) for figure in re.findall(r"\d+\.\d", " ".join(found.values()))}
+    known = set(re.findall(r"\d+\.\d", published_block(DATA)))
     assert set(re.findall(r"\d+\.\d", prose)) <= known
     assert not re.search(r"\d+(?:\.\d+)? ?(?:%|points)", prose), "a percentage or points outside the measured blocks"
     for value, low, high in claims(page):

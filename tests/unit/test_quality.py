@@ -1,16 +1,25 @@
 """Quality figures are compared with values computed by hand."""
 
+import gzip
+import json
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from speechladder.alignment.frames import frame_centres, hundredths
+from speechladder.io.tables import ALIGNMENT, write_table
 from speechladder.units.diagnostics.quality import (
     deduplicate,
     edit_distance,
     entropy,
     joint_counts,
+    joint_of,
     mutual_information,
+    phones_of,
+    pnmi_100hz,
     purities,
     quality,
     speaker_leak,
@@ -88,8 +97,8 @@ def test_edit_distance_like_the_plain_recurrence():
 def test_figures_of_a_corpus_by_hand():
     units = [np.array([0, 0, 1, 1], np.uint16), np.array([1, 2, 2, 2], np.uint16)]
     labels = [["SIL", "SIL", "AA", "AA"], ["AA", "B", "B", "B"]]
-    got = quality(units, labels, ["x", "x"], clusters=5, seed=0)
-    assert got["pnmi"] == got["phone_purity"] == got["cluster_purity"] == pytest.approx(1.0)
+    got = quality(units, [(row, list(np.repeat(row, 2))) for row in labels], ["x", "x"], clusters=5, seed=0)
+    assert got["pnmi"] == got["pnmi_100hz"] == got["phone_purity"] == got["cluster_purity"] == pytest.approx(1.0)
     assert got["without_silence"]["frames"] == 6
     assert got["without_silence"]["pnmi"] == pytest.approx(1.0)
     assert (got["utterances"], got["clusters"], got["dead_clusters"]) == (2, 5, 2)
@@ -113,3 +122,48 @@ def test_speaker_leak_is_seen_and_chance_is_not():
     assert all_of_it["share"] == pytest.approx(1)
     assert all_of_it["mi_shuffled_bits"] < 0.5
     assert all_of_it == speaker_leak(telling, speakers, 8, seed=0)
+
+
+# --- the convention of published figures ---
+
+
+def test_hundredths_lie_about_the_centre_of_the_frame():
+    assert hundredths(2).tolist() == pytest.approx([0.005, 0.015, 0.025, 0.035])
+    before, after = hundredths(3).reshape(3, 2).T - frame_centres(3)
+    assert before.tolist() == pytest.approx([-0.0075] * 3) and after.tolist() == pytest.approx([0.0025] * 3)
+
+
+def test_the_published_convention_counts_every_unit_at_two_labels(tmp_path):
+    """A border at 30 ms: the centres of the frames (12.5, 32.5 ms) do not cut a unit; the hundredths cut the second."""
+    row = {"id": "u", "words": [], "phones": [{"label": "AA1", "start": 0.0, "end": 0.03}]}
+    row["phones"].append({"label": "B", "start": 0.03, "end": 0.04})
+    write_table(tmp_path / "a.parquet", [row], ALIGNMENT)
+    (labels,) = phones_of([tmp_path / "a.parquet"], {"u": 2, "other": 3}).values()
+    assert labels == (["AA", "B"], ["AA", "AA", "AA", "B"])
+    units = [np.array([7, 8])]
+    got = quality(units, [labels], ["x"], clusters=9, seed=0)
+    assert got["pnmi"] == pytest.approx(1.0)
+    # unit 7: AA AA, unit 8: AA B. H(phone) = h(3/4, 1/4), H(phone | unit) = 1/2 bit
+    assert got["pnmi_100hz"] == pytest.approx(1 - 0.5 / h(0.75, 0.25))
+    assert pnmi_100hz(units, [["AA"] * 4], 9) is None
+
+
+def _spidr(name: str) -> dict[str, list[int | str]]:
+    path = Path(os.environ["SPIDR_PAPER"]) / name
+    with gzip.open(path, "rt") as handle:
+        rows = [json.loads(line) for line in handle]
+    return {row["name"]: row.get("units") or row["phones"] for row in rows}
+
+
+@pytest.mark.skipif("SPIDR_PAPER" not in os.environ, reason="SPIDR_PAPER names no copy of SpidR's folder paper/")
+@pytest.mark.parametrize(("kind", "published"), [("kmeans", 0.63616), ("codebooks", 0.60243)])
+def test_spidrs_own_units_and_labels_give_its_own_figures(kind, published):
+    labels = _spidr("assets/phoneme-dev-clean-and-other.jsonl.gz")
+    units = _spidr(f"results/units-{kind}-spidr-l6-dev-clean-and-other.jsonl.gz")
+    # labels that no unit reaches are left out
+    pairs = [(np.array(row), labels[name][: 2 * len(row)]) for name, row in units.items()]
+    found = pnmi_100hz(*zip(*pairs, strict=True), 256)
+    assert found == pytest.approx(published, abs=5e-6)
+    centres = [row[1::2] for _, row in pairs]  # 12.5 ms into the frame is in its second hundredth
+    _, joint = joint_of([row for row, _ in pairs], centres, 256)
+    assert 0.025 < purities(joint)["pnmi"] - found < 0.03

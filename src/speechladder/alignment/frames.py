@@ -11,6 +11,15 @@ def frame_centres(frames: int) -> np.ndarray:
     return (np.arange(frames) * HOP + RECEPTIVE_FIELD // 2) / SAMPLE_RATE
 
 
+def hundredths(frames: int) -> np.ndarray:
+    """(2 x frames,) float64: the middles of the hundredths of a second from the first frame's start, in seconds.
+
+    Frame t has the hundredths 2t and 2t + 1. Published phone labels at 100 Hz lie there: on average 2.5 ms before the
+    frame's centre.
+    """
+    return (np.arange(2 * frames) + 0.5) / 100
+
+
 def first_frames(times: list[float], frames: int) -> np.ndarray:
     """(times,) int64: the first frame whose centre is not before each time, `frames` if there is none.
 
@@ -19,24 +28,33 @@ def first_frames(times: list[float], frames: int) -> np.ndarray:
     return np.searchsorted(frame_centres(frames) + 1e-6, np.array(times, np.float64), side="left")
 
 
-def at_frames(starts: np.ndarray, frames: int) -> np.ndarray:
-    """(frames,) int64: which of contiguous spans holds the centre of each frame; `starts` are seconds, in order.
+def at_times(starts: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(times,) int64: which of contiguous spans holds each time; `starts` and `times` are seconds, in order.
 
-    A frame on a boundary belongs to the span that starts there; a frame after the last span belongs to the last.
+    A time on a boundary belongs to the span that starts there; a time after the last span belongs to the last.
     """
     # Times are multiples of a sample. The small shift keeps a start of 0.0125 that is stored as 0.01250000001 in its
     # frame.
-    return np.searchsorted(starts[1:], frame_centres(frames) + 1e-6, side="right")
+    return np.searchsorted(starts[1:], times + 1e-6, side="right")
 
 
-def frame_labels(phones: list[Span], frames: int) -> list[str]:
-    """The label of the phone at the centre of each frame; `frames` labels.
+def at_frames(starts: np.ndarray, frames: int) -> np.ndarray:
+    """(frames,) int64: which of contiguous spans holds the centre of each frame, as `at_times`."""
+    return at_times(starts, frame_centres(frames))
 
-    `phones` are contiguous and in order, with times in seconds. A frame on a boundary belongs to the phone that starts
-    there; a frame after the last phone belongs to the last. Raises ValueError if there are frames but no phones.
+
+def labels_at(phones: list[Span], times: np.ndarray) -> list[str]:
+    """The label of the phone at each time, as `at_times`; `phones` are contiguous and in order, in seconds.
+
+    Raises ValueError if there are times but no phones.
     """
-    if not frames:
+    if not len(times):
         return []
     if not phones:
         raise ValueError("no phones to label the frames with")
-    return [phones[i].label for i in at_frames(np.array([p.start for p in phones]), frames)]
+    return [phones[i].label for i in at_times(np.array([p.start for p in phones]), times)]
+
+
+def frame_labels(phones: list[Span], frames: int) -> list[str]:
+    """The label of the phone at the centre of each frame, as `labels_at`; `frames` labels."""
+    return labels_at(phones, frame_centres(frames))

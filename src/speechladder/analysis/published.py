@@ -7,6 +7,7 @@ the systems of `SYSTEMS`, which differ in their units and in nothing else. It is
 
 import csv
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -110,15 +111,19 @@ def read_published(folder: Path, name: str) -> list[Row]:
         raise UserError(f"{path}: not readable as CSV in UTF-8 ({error}); mend the file") from None
 
 
+def headlines(folder: Path) -> list[Row]:
+    """The rows of all tables of a folder that docs/findings.md shows."""
+    return [row for name in names(folder) for row in read_published(folder, name) if row.headline]
+
+
 def _row(cells: dict[str, str], place: str) -> Row:
     if None in cells or None in cells.values():
         raise UserError(f"{place}: needs {len(COLUMNS)} cells; put cells with commas in quotes")
     found: dict[str, str | float | None] = dict(cells)
     for name in NUMBERS:
-        try:
-            found[name] = float(cells[name]) if cells[name] else None
-        except ValueError:
-            raise UserError(f"{place}, column '{name}': '{cells[name]}' is no number; leave unknowns empty") from None
+        if cells[name] and not re.fullmatch(r"\d+(\.\d+)?", cells[name]):
+            raise UserError(f"{place}, column '{name}': '{cells[name]}' is no number; leave unknowns empty")
+        found[name] = float(cells[name]) if cells[name] else None
     return Row(**found)  # type: ignore[arg-type]
 
 
@@ -162,7 +167,7 @@ def predict_swuggy(folder: Path, pnmi: float, abx_across: float | None = None) -
     rows = systems(folder)
     models = [model for model in MODELS if all(given[each.name] is not None for each in model)]
     residuals = [cross_validated(rows, model) for model in models]
-    errors = [_rms(found) for found in residuals]
+    errors = [rms(found) for found in residuals]
     best = next(at for at, error in enumerate(errors) if error <= min(errors) + TIE)
     model, left = models[best], residuals[best]
     value = _predicted(given, _fit(rows, model), model)
@@ -221,7 +226,8 @@ def cross_validated(rows: Sequence[Row], model: Sequence[_Input]) -> np.ndarray:
     return np.array(left)
 
 
-def _rms(values: np.ndarray) -> float:
+def rms(values: np.ndarray) -> float:
+    """Root mean square."""
     return float(np.sqrt(np.mean(values**2)))
 
 

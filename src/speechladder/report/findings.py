@@ -12,12 +12,14 @@ from pathlib import Path
 from textwrap import fill
 
 from speechladder.analysis.costs import read_job
-from speechladder.analysis.csv_tables import interval_columns, read_csv
+from speechladder.analysis.csv_tables import fixed, interval_columns, read_csv
+from speechladder.analysis.published import headlines
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.report.markdown import WIDTH, fill_blocks, interval, table_lines
 from speechladder.report.notes import Row, variability_notes
 from speechladder.settings.causes import FLAT
 
+PAPER = "2412.17048"  # arXiv number
 ALPHA = 0.05  # the p-value after Holm's adjustment from which nothing is claimed
 QUESTIONS = ("OQ1", "OQ2", "OQ3", "check")
 # What this module reads of the tables.
@@ -27,10 +29,6 @@ ARMS = ("question", "arm", "answers", "units_per_second", "resynthesis_wer", *_C
 ARMS += interval_columns("accuracy")
 CAUSES = ("kind", "name", "isolates", *_COMPARED)
 SHARES = ("of", "task", "norm", "floor", *(c for n in ("c", "given_back", "recovered") for c in interval_columns(n)))
-PUBLISHED = (
-    *("source", "arxiv", "system", "training_data", "hours", "lm", "score_norm", "split"),
-    *("swuggy", "sblimp", "tsc", "note"),
-)
 # The benchmark files of the jobs that a target adds to a run.
 COSTS = {
     "causes": [
@@ -41,7 +39,7 @@ COSTS = {
 }
 
 
-def write_findings(page: Path, results: Path = Path("results"), published: Path | None = None) -> None:
+def write_findings(page: Path, results: Path = Path("results"), published: Path = Path("data/published")) -> None:
     """Put what the tables of a run say between the marks of a page, and the figures of the run beside the page.
 
     A table that the run lacks leaves a sentence that says how to make it.
@@ -49,14 +47,14 @@ def write_findings(page: Path, results: Path = Path("results"), published: Path 
     Args:
         page: page with lines <!-- CAUSES --> and <!-- /CAUSES -->, likewise OQ1, OQ2, OQ3, CHECK and PUBLISHED
         results: folder with causes.csv, causes_share.csv, questions.csv and variability_change.csv
-        published: table of published evidence (default: published.csv beside the page)
+        published: folder of published evidence
     """
     for figure in (results / "figures" / f"{name}.png" for name in COSTS):
         if figure.is_file():
             shutil.copyfile(figure, page.parent / figure.name)
     blocks = {"CAUSES": causes_block(results, page.parent)}
     blocks |= {name.upper(): question_block(results, name, page.parent) for name in QUESTIONS}
-    blocks["PUBLISHED"] = published_block(published or page.parent / "published.csv")
+    blocks["PUBLISHED"] = published_block(published)
     fill_blocks(page, blocks)
 
 
@@ -258,15 +256,15 @@ def _test_of_flat(rows: Sequence[Row]) -> dict[str, str]:
 # --- the rest ---
 
 
-def published_block(path: Path) -> str:
-    """The published evidence as a Markdown table."""
+def published_block(folder: Path) -> str:
+    """The headline rows of the published evidence as a Markdown table, the paper's first."""
     titles = ("source", "system", "training speech, h", "language model", "score", "sWUGGY", "sBLIMP", "tSC", "note")
     lines = [list(titles)]
-    for row in read_csv(path, PUBLISHED):
-        source = row["source"] + f" ({row['arxiv']})" * bool(row["arxiv"])
-        speech = " ".join(filter(None, (row["training_data"], row["hours"])))
-        cells = [source, row["system"], speech, row["lm"], row["score_norm"]]
-        lines.append([cell or "-" for cell in (*cells, row["swuggy"], row["sblimp"], row["tsc"], row["note"])])
+    for row in sorted(headlines(folder), key=lambda found: found.arxiv != PAPER):
+        source = row.source + f" ({row.arxiv})" * bool(row.arxiv)
+        speech = " ".join(filter(None, (row.training_data, fixed(row.hours, 0))))
+        figures = [fixed(figure, 1) for figure in (row.swuggy, row.sblimp, row.tsc)]
+        lines.append([cell or "-" for cell in (source, row.system, speech, row.lm, row.score_norm, *figures, row.note)])
     return "\n".join([*table_lines(lines), ""])
 
 

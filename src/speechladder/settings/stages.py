@@ -62,7 +62,7 @@ _MODEL = (
 )
 _INTERVALS: Reads = _SEED | {"analysis": ("confidence", "resamples")}
 # Versions that several rules share, because they run the same algorithm.
-_CORPUS, _TEXT, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 3, 2, 1, 2, 1, 5
+_CORPUS, _TEXT, _UNITS, _UNITS_QUALITY, _JUDGE, _ANALYSIS = 3, 2, 1, 3, 1, 5
 
 STAGES: dict[str, Stage] = {
     "download": Stage("download", inputs={"downloads": ("folder", "files", "retries", "backoff")}),
@@ -122,7 +122,7 @@ STAGES: dict[str, Stage] = {
     ),
     "features_abx": Stage(
         "k-means sample",
-        version=_UNITS_QUALITY,
+        version=2,
         options=_SEED | {"units": (*_ENCODER, "normalisation", "abx_minutes")},
         gpu=True,
     ),

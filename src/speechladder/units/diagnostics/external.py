@@ -23,7 +23,7 @@ from speechladder.units.external.load import codebooks_of, rate_of
 from speechladder.units.external.times import at_frames
 
 # Figures by the frame, which are null for units without times.
-_OF_FRAMES = ("phone_purity", "cluster_purity", "pnmi", "frames", "without_silence", "mean_run_frames")
+_OF_FRAMES = ("phone_purity", "cluster_purity", "pnmi", "pnmi_100hz", "frames", "without_silence", "mean_run_frames")
 
 
 def by_frame(path: Path) -> Iterator[tuple[str, np.ndarray]]:

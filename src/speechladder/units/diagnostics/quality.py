@@ -1,14 +1,14 @@
 """How much units tell about phones and about the speaker: units/quality.json."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from speechladder.alignment.frames import frame_labels
+from speechladder.alignment.frames import frame_centres, hundredths, labels_at
 from speechladder.constants import FRAME_RATE
 from speechladder.corpora.cuts import read_cuts
 from speechladder.corpora.draw import Draw, hash_order
@@ -172,25 +172,51 @@ def draw_utterances(cuts: list[Path], units: list[Path], seed: int) -> tuple[dic
     return {cut.id: cut.speaker for path in cuts for cut in read_cuts(path) if cut.id in found}, found
 
 
-def frame_phones(alignment: list[Path], lengths: dict[str, int]) -> dict[str, list[str]]:
-    """The phone without stress at each frame of each utterance in `lengths`, which maps ids to numbers of frames."""
+def frame_phones(
+    alignment: list[Path], lengths: dict[str, int], times: Callable[[int], np.ndarray] = frame_centres
+) -> dict[str, list[str]]:
+    """The phone without stress at the `times` of the frames of each utterance; `lengths` has the frames by id."""
     out: dict[str, list[str]] = {}
     for path in alignment:
         table = read_table(path, ALIGNMENT, columns=["id", "phones"])
         for at, name in enumerate(table["id"].to_pylist()):
             if name in lengths:
                 spans = [s._replace(label=strip_stress(s.label)) for s in from_rows(table["phones"][at].as_py())]
-                out[name] = frame_labels(spans, lengths[name])
+                out[name] = labels_at(spans, times(lengths[name]))
     return out
 
 
-def quality(
-    units: list[np.ndarray], labels: list[list[str]], speakers: list[str], clusters: int, seed: int
-) -> dict[str, Any]:
-    """The figures of utterances, each with units (frames,) at 50 Hz, a phone for each frame, and a speaker."""
-    flat = np.concatenate(units).astype(np.int64)
+def phones_of(alignment: list[Path], lengths: dict[str, int]) -> dict[str, tuple[list[str], list[str]]]:
+    """The phones at the centres of the frames of each utterance, and at the hundredths of a second (twice as many)."""
+    centres, fine = (frame_phones(alignment, lengths, times) for times in (frame_centres, hundredths))
+    return {name: (labels, fine[name]) for name, labels in centres.items()}
+
+
+def joint_of(units: Sequence[np.ndarray], labels: Sequence[list[str]], clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """(phones,) the names in order, and (phones, clusters) how often a phone and a unit are at the same place."""
     phones, index = np.unique(np.concatenate([np.array(row, dtype=str) for row in labels]), return_inverse=True)
-    joint = joint_counts(index, flat, (len(phones), clusters))
+    return phones, joint_counts(index, np.concatenate(units).astype(np.int64), (len(phones), clusters))
+
+
+def pnmi_100hz(units: Sequence[np.ndarray], labels: Sequence[list[str]], clusters: int) -> float | None:
+    """PNMI by the convention of published figures; None if there is a single phone.
+
+    Each 50 Hz unit is repeated, and meets the labels of the two hundredths of a second that begin with its frame
+    (`alignment.frames.hundredths`). One lies 7.5 ms before the centre of the frame's window and one 2.5 ms after it.
+    `pnmi` takes the label at the centre, which reads higher. SpidR (Poli et al. 2025, arXiv 2512.20308) publishes units
+    and labels from which this gives its own figures.
+    """
+    _, joint = joint_of([np.repeat(row, 2) for row in units], labels, clusters)
+    return purities(joint)["pnmi"]
+
+
+def quality(
+    units: list[np.ndarray], labels: list[tuple[list[str], list[str]]], speakers: list[str], clusters: int, seed: int
+) -> dict[str, Any]:
+    """The figures of utterances: units (frames,) at 50 Hz, phones as `phones_of` gives them, and who speaks."""
+    centres, fine = zip(*labels, strict=True)
+    flat = np.concatenate(units).astype(np.int64)
+    phones, joint = joint_of(units, centres, clusters)
     voiced = joint[phones != SIL]
     counts, short = joint.sum(axis=0), [deduplicate(u.astype(np.int64)) for u in units]
     dedup = np.concatenate(short)
@@ -201,6 +227,7 @@ def quality(
         "clusters": clusters,
         "dead_clusters": int((counts == 0).sum()),
         **purities(joint),
+        "pnmi_100hz": pnmi_100hz(units, fine, clusters),
         "without_silence": purities(voiced) if voiced.sum() else None,
         "entropy_bits": bits,
         "bits_per_second": FRAME_RATE * bits,
@@ -277,7 +304,7 @@ def quality_with_phones(
     units: list[Path],
 ) -> dict[str, Any]:
     """`quality` of the drawn utterances that are aligned. Raise UserError if none is."""
-    labels = frame_phones(alignment, {name: len(values) for name, values in spoken.items()})
+    labels = phones_of(alignment, {name: len(values) for name, values in spoken.items()})
     names = [name for name in spoken if len(spoken[name]) and name in labels]
     if not names:
         raise UserError(f"no utterance is both in {units[0]} (...) and in {alignment[0]} (...); run the stages again")

@@ -21,7 +21,7 @@ from speechladder.settings import Sweep, Units
 from speechladder.units.codebook import Codebook, load_codebook
 from speechladder.units.decode import Wave, waves
 from speechladder.units.diagnostics import abx_run
-from speechladder.units.diagnostics.quality import frame_phones, quality
+from speechladder.units.diagnostics.quality import phones_of, quality
 from speechladder.units.encoders.base import Encoder
 from speechladder.units.encoders.factory import open_encoder
 from speechladder.units.extract import jobs_of, workers
@@ -80,7 +80,7 @@ def _quality(
     if not speakers:
         raise UserError(f"none of {len(cuts)} utterances can be read, first {cuts[0].path if cuts else 'none at all'}")
     lengths = {name: len(values) for name, values in units[books[0].name].items()}
-    labels = frame_phones(alignment, lengths)
+    labels = phones_of(alignment, lengths)
     names = list(speakers)
     return {
         book.name: quality(

@@ -9,6 +9,14 @@ from speechladder.report.page.section import Section, Table
 # path in units/quality.json, factor, decimals, unit, what it is, what it means
 FIGURES = (
     ("pnmi", 1, 2, "", "PNMI", "share of the phones' entropy that a unit tells; 1 is all"),
+    (
+        "pnmi_100hz",
+        1,
+        2,
+        "",
+        "PNMI as published",
+        "units repeated to 100 Hz; the labels lie 2.5 ms before the frame's centre",
+    ),
     ("phone_purity", 100, 0, " %", "phone purity", "frames whose phone is the commonest one of their unit"),
     ("cluster_purity", 100, 0, " %", "unit purity", "frames whose unit is the commonest one of their phone"),
     ("entropy_bits", 1, 2, " bits", "entropy", "of a unit, without its neighbours"),
