@@ -29,6 +29,7 @@ from speechladder.units.diagnostics.words import expected_forms, read_words, wor
 from speechladder.workflow.inputs import Inputs
 
 HOME = Path(__file__).resolve().parents[2]
+SPEECH = {"corpus": "world", "hours": 0.1, "abx_minutes": 5.0, "variability": 3}
 
 
 def sequence(*units):
@@ -232,7 +233,7 @@ def whole(probe, said, corpus):
     def make(tokenizer=None, resynthesis=None):
         files = (corpus / "quality.json", probe / "items.parquet", probe / "about.json", corpus / "probe_units.parquet")
         tables = ([corpus / "0.parquet"], [corpus / "alignment.parquet"], HOME / "data" / "published")
-        return diagnosis.diagnose(*files, *tables, Analysis(resamples=200), resynthesis, tokenizer or {}, {}, 0)
+        return diagnosis.diagnose(*files, *tables, Analysis(resamples=200), resynthesis, tokenizer or {}, SPEECH, 0)
 
     return make
 

@@ -42,12 +42,13 @@ def _section(title: str, anchor: str, **context: Any) -> Section:
 
 
 def _first(found: Found, others: Mapping[str, Found]) -> Section:
-    conditions = found["conditions"]
-    speech = ", ".join(f"{name} {value}" for name, value in conditions.items() if name not in ("confidence", "world"))
+    of = found["conditions"]
+    world = f", level {of['variability']} of variability" if "variability" in of else ""
     notes = [
-        f"Measured on: {speech}. No language model was trained. Intervals hold {100 * conditions['confidence']:.0f} %. "
-        "They resample the sentences of the probe, or words; codebook and corpus are given. The probe is synthesized "
-        "speech, so the figures compare tokenizers and are not those of natural speech."
+        f"Speech: {of['hours'] or 'all'} h of the corpus {of['corpus']}, seed {of['seed']}{world}; {of['sentences']} "
+        f"sentences of probe speech; ABX on {of['abx_minutes']:g} minutes. No language model was trained. Intervals "
+        f"hold {100 * of['confidence']:.0f} %. They resample the sentences of the probe, or words; codebook and corpus "
+        "are given. The probe is synthesized, so the figures compare tokenizers and are not those of natural speech."
     ]
     title = f"Diagnosis of {tokenizer_name(found['tokenizer'])}"
     return _section(title, "finding", lead=verdict(found, others), notes=notes)

@@ -58,8 +58,7 @@ def changes(items: Path, about: Path, units: Path) -> dict[str, Change | None]:
         units: probe/units.parquet: the units of these items
     """
     table = read_table(items, ITEMS, columns=["item", "id", "type", "voice", "phones", "seconds"]).to_pylist()
-    windows = {name: (start, start + seconds) for name, (start, seconds) in read_json(about)[CONTEXT].items()}
-    spoken, phones = dict(read_timed(units)), _phones(table)
+    windows, spoken, phones = read_json(about)[CONTEXT], dict(read_timed(units)), _phones(table)
     missing = [row["item"] for row in table if row["item"] not in spoken]
     if missing:
         raise UserError(f"{units}: item '{missing[0]}' of {items} is missing; delete the table and run again")
@@ -67,7 +66,7 @@ def changes(items: Path, about: Path, units: Path) -> dict[str, Change | None]:
     for row in table:
         both = (spoken[row["item"]], phones[row["item"]])
         window = windows.get(row["item"])
-        found[row["id"]][row["type"]] = tuple(of.between(*window) if window else of.units for of in both)
+        found[row["id"]][row["type"]] = tuple(of.utterance(*window) if window else of.units for of in both)
     pairs = {kind: [(own[BASE], own[kind]) for own in found.values()] for kind in KINDS if kind != OTHER}
     pairs[OTHER] = _neighbours(table, {name: own[BASE] for name, own in found.items()})
     return {kind: _change(of) for kind, of in pairs.items()}
@@ -81,7 +80,7 @@ def _phones(table: list[Mapping]) -> dict[str, Timed]:
         spans = [span._replace(label=strip_stress(span.label)) for span in from_rows(row["phones"])]
         labels = frame_labels(spans, frame_count(round(row["seconds"] * SAMPLE_RATE)))
         numbers = np.array([codes.setdefault(label, len(codes)) for label in labels], dtype=np.int64)
-        out[row["item"]] = Timed(numbers, frame_centres(len(numbers)))
+        out[row["item"]] = Timed(numbers, frame_centres(len(numbers)), framed=True)
     return out
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from speechladder.alignment.frames import frame_centres
+from speechladder.constants import SAMPLE_RATE
+from speechladder.io.audio import frame_count
 from speechladder.io.tables import EXTERNAL_UNITS, UNITS, read_table
 from speechladder.units.external.load import codebooks_of, rate_of
 from speechladder.units.external.times import ends
@@ -16,10 +18,14 @@ _ROUNDING = 1e-6  # seconds
 
 @dataclass(frozen=True)
 class Timed:
-    """The units (n,) of an utterance, and the middle of each in seconds, (n,); None if units have no times."""
+    """The units (n,) of an utterance, and the middle of each in seconds, (n,); None if units have no times.
+
+    `framed`: the units are those of 50 Hz frames, of which each needs a whole window.
+    """
 
     units: np.ndarray
     centres: np.ndarray | None
+    framed: bool = False
 
     def between(self, start: float, end: float) -> np.ndarray | None:
         """The units whose middle is at `start` or later and before `end`, in seconds; None without times.
@@ -30,6 +36,16 @@ class Timed:
             return None
         first, last = np.searchsorted(self.centres + _ROUNDING, [start, end])
         return self.units[first:last]
+
+    def utterance(self, start: float, seconds: float) -> np.ndarray | None:
+        """The units of an utterance among others: as many frames as it has when it is alone; None without times.
+
+        The window of a frame that is later would reach beyond its end.
+        """
+        found = self.between(start, start + seconds)
+        if found is None or not self.framed:
+            return found
+        return found[: frame_count(round(seconds * SAMPLE_RATE))]
 
 
 def read_timed(path: Path) -> Iterator[tuple[str, Timed]]:
@@ -48,7 +64,8 @@ def read_timed(path: Path) -> Iterator[tuple[str, Timed]]:
     for row, name in enumerate(table["id"].to_pylist()):
         units = values[row].values.to_numpy().astype(np.int64)
         lasting = durations[row].values.to_numpy() if durations is not None and durations[row].is_valid else None
-        yield name, Timed(units, frame_centres(len(units)) if framed else _centres(units, lasting, rate, books))
+        centres = frame_centres(len(units)) if framed else _centres(units, lasting, rate, books)
+        yield name, Timed(units, centres, framed)
 
 
 def _centres(units: np.ndarray, durations: np.ndarray | None, rate: float, books: int) -> np.ndarray | None:
