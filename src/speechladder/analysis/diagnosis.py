@@ -177,7 +177,9 @@ def _predicted(
     figures = {name: value for name, value in asdict(found).items() if name != "neighbours"}
     given = {"pnmi_100hz": pnmi, "abx_across": across}
     rows = systems(published)
-    of = {name: sorted({getattr(row, name) for row in rows}) for name in ("source", "lm", "hours", "score_norm")}
+    of = {
+        name: sorted({getattr(row, name) for row in rows}) for name in ("source", "lm", "hours", "score_norm", "units")
+    }
     prediction = {"measured": False, "given": given, **figures, "inputs": list(found.inputs), "conditions": of}
     return prediction, [_neighbour(row) for row in found.neighbours], None
 

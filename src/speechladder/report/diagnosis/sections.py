@@ -194,6 +194,7 @@ def _prediction(found: Found) -> Section:
     conditions = of["conditions"]
     inputs = listed([{"pnmi": "PNMI", "abx_across": "ABX across speakers"}.get(name, name) for name in of["inputs"]])
     hours = listed([f"{hour:,.0f} h" for hour in conditions["hours"] if hour])
+    units = listed([f"{count:,.0f}" for count in conditions["units"] if count])
     lead = (
         f"Predicted, not measured: {of['value']:.1f} % [{of['low']:.1f}, {of['high']:.1f}] of sWUGGY. The line is a "
         f"regression on {inputs} over {of['systems']} published systems of {of['families']} families. The interval "
@@ -201,10 +202,10 @@ def _prediction(found: Found) -> Section:
         f"these is {of['error']:.1f} points."
     )
     text = (
-        f"The published systems are those of {listed(conditions['source'])}: {hours} of natural speech, "
-        f"{listed(conditions['lm'])}, norm {listed(conditions['score_norm'])}. The figures of this tokenizer are of "
-        "synthesized speech, which is easier, and not of LibriSpeech. So this is an extrapolation, and the interval "
-        "does not know of it. It ranks tokenizers at best."
+        f"The published systems are those of {listed(conditions['source'])}: {units} units, {hours} of natural "
+        f"speech, {listed(conditions['lm'])}, norm {listed(conditions['score_norm'])}. The figures of this tokenizer "
+        "are of synthesized speech, which is easier, and not of LibriSpeech. So this is an extrapolation, and the "
+        "interval does not know of it. It ranks tokenizers at best."
     )
     if of["extrapolated"]:
         text += " A figure given to it also lies outside the range of the published systems."
