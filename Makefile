@@ -18,7 +18,9 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: check-seeds
+# The folder of a diagnosis is .work/diagnose/NAME; only a NAME of the command line counts, since some shells have another.
+DIAGNOSIS = .work/diagnose/$(if $(findstring command,$(origin NAME)),$(NAME),units)
+.PHONY: check-seeds diagnose diagnose-audio
 .PHONY: help docs table causes questions smoke plan audit stages s3prl test test-s3prl test-cluster lint configuration report clean
 
 help: ## list the targets
@@ -74,6 +76,15 @@ causes: check-seeds $(VENV)/.installed ## what factor C is made of: results/caus
 questions: check-seeds $(VENV)/.installed ## the paper's open questions: results/questions.csv (SEEDS as for table)
 	snakemake results/questions.csv --cores $(CORES) $(SHOW) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@echo "Table:  results/questions.csv (docs/artefacts.md has its columns)"; echo "Figure: results/figures/questions.png"
+
+diagnose: $(VENV)/.installed ## what a tokenizer keeps and where it loses: make diagnose UNITS='{layer: 2}' [NAME=mine] [ARGS=...] (under ten minutes)
+	@python scripts/read_units.py --units="$(if $(UNITS),$$UNITS)" --out "$(DIAGNOSIS)/units.json"
+	snakemake results/diagnosis.html --cores $(CORES) $(SHOW) --configfile presets/diagnose.yaml "$(DIAGNOSIS)/units.json" --directory "$(DIAGNOSIS)" $(ARGS)
+	@echo "Page:    $(DIAGNOSIS)/results/diagnosis.html"; echo "Figures: $(DIAGNOSIS)/results/diagnosis.json"
+
+diagnose-audio: $(VENV)/.installed ## the audio that your own tokenizer encodes for make diagnose (docs/your-tokenizer.md)
+	snakemake results/diagnosis/export --cores $(CORES) $(SHOW) --configfile presets/diagnose.yaml --directory "$(DIAGNOSIS)" $(ARGS)
+	@echo "Encode: $(DIAGNOSIS)/results/diagnosis/export/audio.jsonl"
 
 check-seeds:
 	@case "$(SEEDS)" in ''|*[!0-9]*|0*) echo "SEEDS=$(SEEDS): give a whole number of models per rung, such as SEEDS=3"; exit 1;; esac

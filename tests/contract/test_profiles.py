@@ -86,7 +86,9 @@ def test_what_may_compute_on_a_gpu_asks_for_one(monkeypatch, name):
     asking = _gpu_rules(_profile(name, monkeypatch, CUDA_VISIBLE_DEVICES="0"))
     # they take shares of a table of counts from units_quality, which reads a codebook, whose module can also train one;
     # the page asks lm.output for the commit of the code
-    assert _on_gpu() - asking == {"units_quality", "count_phone_units", "questions", "make_report"}
+    assert _on_gpu() - asking == {
+        *("units_quality", "count_phone_units", "questions", "make_report", "diagnosis_quality", "diagnose_units"),
+    }
     assert asking - _on_gpu() <= {
         "train_kmeans"
     }  # its faiss is that of the environment, on a GPU where it is faiss-gpu's

@@ -59,7 +59,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
 @pytest.mark.parametrize(
     ("config", "change", "rules"),
     [
-        ({}, {"units": {"abx_minutes": 3}}, {"features_abx", "units_quality", "sweep_quality"}),
+        ({}, {"units": {"abx_minutes": 3}}, {"features_abx", "units_quality", "sweep_quality", "diagnosis_quality"}),
         ({}, {"units": {"iterations": 3}}, {"train_kmeans"}),
         ({}, {"units": {"sample_frames": 3000}}, {"sample_features"}),
         ({}, {"units": {"segment_penalty": 5.0}}, set()),  # without auto segments; an arm of the questions reads it
@@ -123,6 +123,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
                 "resynthesis",
                 "causes",
                 "questions",
+                "diagnose_units",
             },
         ),
     ],

@@ -48,6 +48,7 @@ MFA_PASSES = 40  # of MFA's training over its speech
 MANIFEST_PASSES = 3  # over the cuts of a natural corpus: written to shards, checked against the audio, counted
 JUDGE_TOKENS = 3.8  # per second of speech: 2.7 words of 1.4 tokens, assumed
 JUDGED = 100  # tokens of a text, assumed
+PROBE_SECONDS = 30.0  # of a sentence of the probe in all its recordings, as a trial had them
 UTTERANCE_BYTES = 30  # of id, offset, length and seconds beside a rung's tokens, assumed
 ITEM_CORES = 8  # of the aligner of an official benchmark (workflow/rules/official.smk)
 
@@ -281,6 +282,11 @@ def _units(c: Context, speech: Figure) -> Cost:
     return c.encode(speech) + c.assign(speech) + c.start()
 
 
+def _probe(c: Context) -> Figure:
+    """Hours of the probe speech: a sentence in all its recordings."""
+    return Figure(c.settings.diagnosis.sentences * PROBE_SECONDS / 3600, "assumed")
+
+
 # Rule -> the cost of one of its jobs; jobs of other rules take seconds.
 COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "download": lambda c, job: Work(Cost(disk=c.fetched(job.name))),
@@ -300,6 +306,9 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "sample_features": lambda c, job: _sample(c),
     "train_kmeans": lambda c, job: Work(_kmeans(c)),
     "extract_units": lambda c, job: Work(_units(c, c.shard) + c.disk(c.shard, "bytes_units"), c.shard),
+    "make_probe": lambda c, job: Work(c.cpu(_probe(c), "speak") + c.disk(_probe(c), "bytes_audio"), _probe(c)),
+    "probe_statistics": lambda c, job: Work(c.encode(_probe(c)) + c.start(), _probe(c)),
+    "extract_probe_units": lambda c, job: Work(_units(c, _probe(c)), _probe(c)),
     "sweep_quality": lambda c, job: _sweep_quality(c),
     "select_utterances": lambda c, job: Work(c.cpu(c.speech, "select")),
     "tokenize_rung": lambda c, job: Work(c.cpu(c.speech, "tokenize") + _tokens(c, plan_model(c, job.rung)), c.speech),
@@ -318,7 +327,17 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "train_judge": lambda c, job: Work(_train_judge(c) + c.start()),
     "judge_continuations": lambda c, job: Work(_judge(c) + c.start()),
     **dict.fromkeys(
-        ("make_table", "make_report", "make_baselines", "units_sweep", "scaling", "causes", "questions", "resynthesis"),
+        (
+            "make_table",
+            "make_report",
+            "make_baselines",
+            "units_sweep",
+            "scaling",
+            "causes",
+            "questions",
+            "resynthesis",
+            "diagnose_units",
+        ),
         lambda c, job: Work(c.start("report").times(3600)),
     ),
 }

@@ -257,6 +257,18 @@ STAGES: dict[str, Stage] = {
     "make_report": Stage("report"),
     "export_slm21": Stage("report", inputs={"benchmarks": ("slm21", "slm21_splits")}),
     "export_audio": Stage("export"),
+    "make_probe": Stage("diagnosis", version=_CORPUS, options=_SEED | {"diagnosis": ("sentences",)}),
+    "probe_statistics": Stage(
+        "diagnosis", version=_UNITS, options=_SEED | {"units": (*_ENCODER, "speaker_seconds")}, gpu=True
+    ),
+    "extract_probe_units": Stage(
+        "diagnosis", version=_UNITS, options={"units": (*_ENCODER, *_EXTERNAL, *_SEGMENTS)}, gpu=True
+    ),
+    "diagnosis_quality": Stage(
+        "diagnosis", version=_UNITS_QUALITY, options=_SEED | {"units": ("clusters", "abx_minutes")}
+    ),
+    "diagnose_units": Stage("diagnosis", version=_ANALYSIS, options=_INTERVALS),
+    "export_diagnosis": Stage("export"),
     "sweep_quality": Stage(
         "sweep",
         version=(_UNITS, _UNITS_QUALITY),

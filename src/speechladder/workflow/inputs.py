@@ -5,6 +5,7 @@ Snakemake; a method that takes `input` too is a function for `params`.
 """
 
 import functools
+import json
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from speechladder.corpora.folders import speech_digest
 from speechladder.io.errors import UserError
 from speechladder.io.files import is_left_alone
 from speechladder.io.hashing import files_sha256
-from speechladder.settings import DIMENSIONS, Settings, at, version, where
+from speechladder.settings import DIMENSIONS, WORLD_HOURS, Settings, at, version, where
 from speechladder.settings.units import encoder_folder
 from speechladder.units.encoders.s3prl_environment import split_encoder
 from speechladder.workflow.paths import as_input
@@ -26,6 +27,8 @@ from speechladder.workflow.sources import audio_inputs, content, place, readable
 from speechladder.workflow.unread import read_options
 
 Found = str | list[str]
+# Settings of `units` that say how or on what is computed, and not which units these are.
+_NOT_OF_THE_UNITS = {"s3prl_python", "workers", "batch_seconds", "compile", "sample_gigabytes", "abx_minutes"}
 
 
 def flags(*names: str) -> Callable[..., str]:
@@ -66,10 +69,13 @@ class Inputs:
         """A params function: the options of a job of `rule`, with the settings of its point."""
         return lambda wildcards: read_options(self.at(wildcards), rule, wildcards)
 
+    def world_version(self, rule: str) -> tuple[Any, ...]:
+        """The version of a rule that generates text in the world's language, whatever the corpus is."""
+        return (version(rule), f"world {world.VERSION}")
+
     def language_version(self, rule: str) -> int | tuple[Any, ...]:
         """The version of a rule that generates text: on the world, that of its language too."""
-        found = version(rule)
-        return (found, f"world {world.VERSION}") if self.settings.corpus.name == "world" else found
+        return self.world_version(rule) if self.settings.corpus.name == "world" else version(rule)
 
     def asr_version(self, rule: str) -> int | tuple[Any, ...]:
         """The version of a rule that transcribes: with Whisper, that of its decoding too."""
@@ -111,6 +117,29 @@ class Inputs:
         """The statistics of the speakers of items: speakers of the corpus, and other voices."""
         corpus = self.speakers(wildcards)
         return [corpus, corpus.replace("speakers.", "voices.")] if corpus else []
+
+    def probe_speakers(self, wildcards: Any) -> list[str]:
+        """The same of the voices of the probe."""
+        corpus = self.speakers(wildcards)
+        return [corpus, "results/probe/voices.safetensors"] if corpus else []
+
+    def tokenizer(self, wildcards: Any) -> str:
+        """The settings of units that are not the default, as JSON; of files and folders only the name.
+
+        The diagnosis may be published, and then paths of this machine would mean nothing.
+        """
+        given = self.settings.units.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_OF_THE_UNITS)
+        paths = {name for name in ("encoder", "path", "items_path") if Path(str(given.get(name, ""))).is_absolute()}
+        return json.dumps({name: Path(value).name if name in paths else value for name, value in given.items()})
+
+    def spoken(self, wildcards: Any) -> str:
+        """What the speech of the run is, as JSON: figures of another corpus cannot be compared."""
+        corpus = self.settings.corpus
+        facts = {"corpus": corpus.name, "hours": corpus.hours, "abx_minutes": self.settings.units.abx_minutes}
+        if corpus.name == "world":
+            facts |= {"world": world.VERSION, "shards": corpus.shards, "hours": corpus.hours or WORLD_HOURS}
+            facts |= {"causes": corpus.causes} if corpus.causes is not None else {"variability": corpus.variability}
+        return json.dumps(facts)
 
     def sample(self, wildcards: Any) -> str:
         """The sample that a codebook is trained on."""

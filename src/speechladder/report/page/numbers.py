@@ -1,6 +1,7 @@
 """Numbers of a run's tables as the page writes them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from speechladder.analysis.csv_tables import interval_columns
 
@@ -38,6 +39,13 @@ def signed(value: float) -> str:
     """A change with its sign: '+0.5', '−35.2'."""
     text = f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
     return "0.0" if float(f"{value:.1f}") == 0 else text
+
+
+def at(content: Any, name: str) -> Any:
+    """The value at 'a.b.c' of nested objects; None where one of them is missing."""
+    for part in name.split("."):
+        content = content.get(part) if isinstance(content, Mapping) else None
+    return content
 
 
 def listed(words: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from speechladder.units.external.names import file_name
 AT_ONCE = 256  # items whose audio is in memory at once, since an official benchmark has gigabytes
 
 
-def export_audio(out: Path, items: Sequence[Path] = (), cuts: Sequence[Path] = (), copy_cuts: bool = False) -> None:
+def export_audio(
+    out: Path, items: Sequence[Path] = (), cuts: Sequence[Path] = (), copy_cuts: bool = False, one_list: bool = False
+) -> None:
     """Write the audio of items and prompts for your own tokenizer, and lists of all that it has to encode.
 
     The folder has {task}/{item}.flac of every item and prompt (16 kHz, mono), items.jsonl and cuts.jsonl. A line is
@@ -31,10 +34,12 @@ def export_audio(out: Path, items: Sequence[Path] = (), cuts: Sequence[Path] = (
         items: benchmarks/{task}/items.parquet of every task, and continuation/prompts.parquet
         cuts: corpus/cuts.{shard}.jsonl.gz of every shard
         copy_cuts: write a FLAC file for each utterance too, in cuts/
+        one_list: write both lists as one, audio.jsonl
     """
     home = Path(out).resolve()
     with atomic_folder(out) as folder:
-        for name, lines in (("items", _items(items, folder, home)), ("cuts", _cuts(cuts, folder, home, copy_cuts))):
+        lists = {"items": _items(items, folder, home), "cuts": _cuts(cuts, folder, home, copy_cuts)}
+        for name, lines in ({"audio": chain(*lists.values())} if one_list else lists).items():
             with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as handle:
                 for line in lines:
                     handle.write(json.dumps(line, ensure_ascii=False) + "\n")

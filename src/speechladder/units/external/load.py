@@ -99,6 +99,10 @@ def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return a is b or (a is not None and b is not None and np.array_equal(a, b))
 
 
+# What writes the audio of items, and of the probe of a diagnosis.
+_EXPORT = ("`snakemake results/units/export --cores all`", "`make diagnose-audio`")
+
+
 class _Table:
     """An EXTERNAL_UNITS table to which rows are added."""
 
@@ -225,8 +229,8 @@ def load_items(items: Sequence[Path], out: Sequence[Path], files: Sequence[Path]
         total = sum(map(len, wanted.values()))
         raise UserError(
             f"units.items_path: {len(missing)} of {total} items have no units in {files[0]} (...), first "
-            f"{', '.join(map(repr, missing[:SHOWN]))}; `snakemake results/units/export --cores all` writes "
-            "their audio, which your tokenizer then encodes (docs/your-tokenizer.md)"
+            f"{', '.join(map(repr, missing[:SHOWN]))}; {_EXPORT['probe' in wanted]} writes their audio, which your "
+            "tokenizer then encodes (docs/your-tokenizer.md)"
         )
     loaded, wrong = {}, []
     for (task, item), same in found.items():

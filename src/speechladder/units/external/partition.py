@@ -19,9 +19,10 @@ from speechladder.io.progress import progress, say
 from speechladder.io.tables import ITEMS, read_table
 from speechladder.units.external.codebooks import EMPTY
 from speechladder.units.external.files import files_of
-from speechladder.units.external.names import ItemNames, Names
+from speechladder.units.external.names import ItemNames, Names, spellings
 from speechladder.units.external.read import Row, read_rows
 
+PROBE = "probe/"  # how a diagnosis names the items of its probe speech: probe/ITEM
 MEMORY = 1 << 28  # bytes of rows that are collected before they are written
 STEP = 256  # rows between two updates of the progress bar
 _ROW = 500  # bytes of a row in addition to its numbers
@@ -78,7 +79,7 @@ def partition_files(
                 raise UserError(f"{row.where}: {error}") from None
             for shard in shards:
                 waiting.add(shard, recording, row)
-            if not shards and items and items.find(row.name):
+            if not shards and (_of_probe(row.name) or (items and items.find(row.name))):
                 others += 1
             elif not shards:
                 unknown += 1
@@ -95,6 +96,11 @@ def partition_files(
             neither = " and to no item" if items else ""
             say(f"units: {unknown} of {count} rows belong to no utterance of the corpus{neither}, first {shown}")
         waiting.spill()
+
+
+def _of_probe(name: str) -> bool:
+    """Whether a row is of the probe speech of a diagnosis."""
+    return any(spelling.startswith(PROBE) for spelling in spellings(name))
 
 
 class _Waiting:

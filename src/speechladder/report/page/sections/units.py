@@ -1,10 +1,9 @@
 """The quality of the units and of the alignment, in figures with their meaning."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from speechladder.io.files import read_json
+from speechladder.report.page.numbers import at
 from speechladder.report.page.section import Section, Table
 
 # path in units/quality.json, factor, decimals, unit, what it is, what it means
@@ -92,7 +91,7 @@ def _table(path: Path, caption: str, figures: tuple[tuple[str, int, int, str, st
     content = read_json(path)
     rows = []
     for name, factor, decimals, unit, title, meaning in figures:
-        value = _at(content, name)
+        value = at(content, name)
         if isinstance(value, int | float):
             rows.append([title, f"{factor * value:,.{decimals}f}{unit}", meaning])
     return Table(caption, ["figure", "value", "what it says"], rows, frozenset({2})) if rows else None
@@ -103,10 +102,3 @@ def figures(results: Path) -> dict[str, str]:
     paths = ((results / "units" / "quality.json", FIGURES), (results / "alignment" / "quality.json", ALIGNMENT))
     tables = [_table(path, "", of) for path, of in paths]
     return {row[0]: row[1] for table in tables if table for row in table.rows}
-
-
-def _at(content: Any, name: str) -> Any:
-    """The value at 'a.b.c' of nested objects; None where one of them is missing."""
-    for part in name.split("."):
-        content = content.get(part) if isinstance(content, Mapping) else None
-    return content

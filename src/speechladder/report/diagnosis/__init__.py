@@ -1,0 +1,1 @@
+"""The page of a diagnosis of units: results/diagnosis.html."""
