@@ -179,7 +179,7 @@ STAGES: dict[str, Stage] = {
     "tokenize_items": Stage("items"),
     "score_rung": Stage(
         "scores",
-        version=4,
+        version=5,
         options={"scores": ("batch_tokens", "layers", "learning", "learning_pairs")},
         inputs={"benchmarks": ("slm21_splits",)},
         gpu=True,
