@@ -248,7 +248,7 @@ def test_scores_and_samples_keep_twos_whole(run: Run, tmp_path: Path) -> None:
         row["two"] = twos[row["id"]]
     write_table(tmp_path / "items.parquet", rows, ITEMS)
     for pairs, expected in {1: {"p0", "p3"}, 3: {"p0", "p3", "p2"}, 6: {*twos}, 0: {*twos}}.items():
-        task = TaskItems("topic", tmp_path / "items.parquet", run.token_files[1])
+        task = TaskItems.read("topic", tmp_path / "items.parquet", run.token_files[1])
         assert {row["id"] for row, taken in zip(task.rows, task.sample(pairs, "")) if taken} == expected
     files = [tmp_path / "items.parquet"], [run.token_files[1]], [tmp_path / "topic.parquet"]
     score_rung(run.models[:1], *files, tmp_path / "learning.parquet", Scores(layers=False))

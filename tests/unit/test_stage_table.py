@@ -78,7 +78,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"scores": {"layers": False}}, {"score_rung"}),
         ({}, {"tokens": {"text_vocab": 100}}, {"tokenize_rung", "train_judge"}),
         ({}, {"tokens": {"phone_vocab": 100}}, set()),  # of the rung text-bpe
-        ({}, {"tokens": {"text_pauses": False}}, {"tokenize_rung"}),
+        ({}, {"tokens": {"text_pauses": False}}, {"tokenize_rung", "score_external"}),
         ({}, {"tokens": {"stress": True}}, set()),
         ({"tokens": {"text_pauses": False}}, {"tokens": {"text_pauses": False, "silence": False}}, set()),
         ({}, {"benchmarks": {"swuggy_pairs": 30}}, {"make_items"}),
@@ -123,6 +123,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
                 "resynthesis",
                 "causes",
                 "questions",
+                "external",
             },
         ),
     ],

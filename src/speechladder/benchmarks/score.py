@@ -10,7 +10,7 @@ last token of the shorter one counts to the span, so that both halves have one. 
 whole sequence were criticised for what they say of speech (arXiv 2601.06329).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +29,35 @@ from speechladder.settings import Scores
 
 COLUMNS = ["item", "id", "voice", "correct", "type", "split", "two"]
 Row = dict[str, Any]
+Score = Callable[..., tuple[np.ndarray, np.ndarray]]  # as `span_nll`
 
 
 class TaskItems:
-    """The items of a task with their tokens: `rows` as in ITEMS, `sequences` of (n,) uint16 in the same order.
+    """The items of a task with their tokens: `rows` as in ITEMS, `sequences` of (n,) ids in the same order."""
 
-    Raises UserError if the two files are not of the same items.
-    """
-
-    def __init__(self, name: str, items: Path, tokens: Path) -> None:
-        self.name = name
-        table = read_table(items, ITEMS, COLUMNS).to_pylist()
-        self.rows = [row | {name: row[name] or "" for name in ("split", "two")} for row in table]
-        table = read_table(tokens, ITEM_TOKENS)
-        by_item = dict(zip(table.column("item").to_pylist(), table.column("tokens").to_pylist()))
-        missing = [r["item"] for r in self.rows if r["item"] not in by_item]
-        if missing or len(by_item) != len(self.rows):
-            raise UserError(
-                f"{tokens}: {len(by_item)} items, but {items} has {len(self.rows)} ({len(missing)} without tokens: "
-                f"{missing[:1]} ...); the two files are of different runs; run tokenize_items again"
-            )
-        self.sequences = [np.asarray(by_item[r["item"]], dtype=np.uint16) for r in self.rows]
+    def __init__(self, name: str, rows: Sequence[Row], sequences: Sequence[np.ndarray]) -> None:
+        self.name, self.sequences = name, sequences
+        self.rows = [row | {name: row[name] or "" for name in ("split", "two")} for row in rows]
         self._first_voice: dict[str, str] = {}  # of each pair
         for row in self.rows:
             self._first_voice.setdefault(row["id"], row["voice"])
         half = {(r["id"], r["voice"], r["correct"]): s for r, s in zip(self.rows, self.sequences)}
         others = (half.get((r["id"], r["voice"], not r["correct"])) for r in self.rows)
         self.common = [0 if o is None else common_beginning(s, o) for s, o in zip(self.sequences, others)]
+
+    @classmethod
+    def read(cls, name: str, items: Path, tokens: Path) -> "TaskItems":
+        """From ITEMS and ITEM_TOKENS. Raises UserError if the two files are not of the same items."""
+        rows = read_table(items, ITEMS, COLUMNS).to_pylist()
+        table = read_table(tokens, ITEM_TOKENS)
+        by_item = dict(zip(table.column("item").to_pylist(), table.column("tokens").to_pylist()))
+        missing = [r["item"] for r in rows if r["item"] not in by_item]
+        if missing or len(by_item) != len(rows):
+            raise UserError(
+                f"{tokens}: {len(by_item)} items, but {items} has {len(rows)} ({len(missing)} without tokens: "
+                f"{missing[:1]} ...); the two files are of different runs; run tokenize_items again"
+            )
+        return cls(name, rows, [np.asarray(by_item[r["item"]], dtype=np.uint16) for r in rows])
 
     def sample(self, pairs: int, split: str) -> list[bool]:
         """Whether each item belongs to the learning curve's sample.
@@ -108,7 +110,7 @@ def score_rung(
     if not len(items) == len(tokens) == len(out):
         raise UserError("--items, --tokens and --out must name the same tasks in the same order")
     device = prepare_torch(threads=1)
-    tasks = [TaskItems(Path(o).stem, Path(i), Path(t)) for i, t, o in zip(items, tokens, out)]
+    tasks = [TaskItems.read(Path(o).stem, Path(i), Path(t)) for i, t, o in zip(items, tokens, out)]
     scored: dict[str, list[Row]] = {task.name: [] for task in tasks}
     points: list[Row] = []
     for folder in map(Path, models):
@@ -195,16 +197,18 @@ def unique_nll(
     batch_tokens: int,
     layers: bool,
     label: str,
+    score: Score = span_nll,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The nats of n sequences, and of each without its first `common` predicted tokens; a distinct one is scored once.
 
-    Both are (n, 1) or, with `layers`, (n, layers + 1) float64.
+    Both are (n, 1) or, with `layers`, (n, layers + 1) float64. `score` is `span_nll`, or such a function for another
+    kind of model.
     """
     place: dict[bytes, int] = {}
     where = [place.setdefault(s.tobytes(), len(place)) for s in sequences]
-    distinct = [np.frombuffer(content, np.uint16) for content in place]
+    distinct = [np.frombuffer(content, sequences[0].dtype) for content in place]
     spans: dict[tuple[int, int], int] = {}
     span = [spans.setdefault(key, len(spans)) for key in zip(where, common)]
     with progress(label, sum(map(len, distinct)), "tokens/s") as meter:
-        whole, ends = span_nll(model, distinct, [*spans], batch_tokens, layers, meter.advance)
+        whole, ends = score(model, distinct, [*spans], batch_tokens, layers, meter.advance)
     return whole[where], ends[span]

@@ -83,6 +83,10 @@ SCORES = pa.schema(
         ("layer_span_nll", pa.list_(pa.float64())),  # likewise
     ]
 )
+# Of a model that others trained: `version` is speech, text or phones.
+EXTERNAL_SCORES = pa.schema(
+    [("version", pa.string()), ("task", pa.string()), *(field for field in SCORES if "layer" not in field.name)]
+)
 PROMPTS = pa.schema(
     [
         ("item", pa.string()),  # unique: {id}|prompt or {id}|whole

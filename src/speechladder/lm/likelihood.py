@@ -1,6 +1,7 @@
 """Negative log-likelihood of whole sequences, and of the hidden states of every layer read through the output head."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -48,6 +49,18 @@ def span_nll(
     """
     model.eval()
     columns = model.config.num_hidden_layers + 1 if layers else 1
+    return over_batches(partial(_batch_nll, model, columns), sequences, spans, columns, batch_tokens, advance)
+
+
+def over_batches(
+    compute: Callable[[list[np.ndarray], list[tuple[int, int]]], np.ndarray],
+    sequences: Sequence[np.ndarray],
+    spans: Sequence[tuple[int, int]],
+    columns: int,
+    batch_tokens: int,
+    advance: Callable[[float], object],
+) -> tuple[np.ndarray, np.ndarray]:
+    """`span_nll` by a function that scores a batch: (sequences, spans as row and start) -> (batch + spans, columns)."""
     whole, ends = np.zeros((len(sequences), columns)), np.zeros((len(spans), columns))
     of: dict[int, list[int]] = {}
     for place, (number, _) in enumerate(spans):
@@ -55,14 +68,20 @@ def span_nll(
     for batch in by_length([len(s) for s in sequences], batch_tokens):
         chosen = [sequences[i] for i in batch]
         places = [(place, row) for row, i in enumerate(batch) for place in of.get(i, ())]
-        found = _batch_nll(model, chosen, columns, [(row, spans[place][1]) for place, row in places])
+        found = compute(chosen, [(row, spans[place][1]) for place, row in places])
         whole[batch], ends[[place for place, _ in places]] = found[: len(batch)], found[len(batch) :]
         advance(sum(map(len, chosen)))
     return whole, ends
 
 
+def span_ends(nll: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:
+    """(spans,) sums of `nll` (batch, tokens) from a token of a row, each given as (row, token), to its last."""
+    rows, begins = torch.tensor(spans, device=nll.device, dtype=torch.int64).reshape(-1, 2).T
+    return nll.flip(1).cumsum(1).flip(1)[rows, begins]
+
+
 def _batch_nll(
-    model: PreTrainedModel, sequences: list[np.ndarray], columns: int, spans: list[tuple[int, int]]
+    model: PreTrainedModel, columns: int, sequences: list[np.ndarray], spans: list[tuple[int, int]]
 ) -> np.ndarray:
     """(batch + spans, columns) float64 nats of one batch; a span is a row and the tokens that it leaves out."""
     parts = parts_of(model)
@@ -85,7 +104,6 @@ def _batch_nll(
     hidden = [*(result.hidden_states or ())[:-1], result.last_hidden_state]
     out = torch.zeros(len(sequences), columns, dtype=torch.float64, device=device)
     nll_BT = torch.zeros(real_BT.shape, dtype=torch.float64, device=device)
-    row_of, begin_of = torch.tensor(spans, device=device, dtype=torch.int64).reshape(-1, 2).T
     ends = []
     for column, states_BTC in enumerate(hidden):
         states_NC = states_BTC[real_BT]
@@ -97,5 +115,5 @@ def _batch_nll(
             out[:, column].index_add_(0, rows[part], nll)
             found.append(nll)
         nll_BT.masked_scatter_(real_BT, torch.cat(found))
-        ends.append(nll_BT.flip(1).cumsum(1).flip(1)[row_of, begin_of])  # from each token to the last
+        ends.append(span_ends(nll_BT, spans))
     return torch.cat([out, torch.stack(ends, 1)]).cpu().numpy()

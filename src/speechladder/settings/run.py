@@ -6,6 +6,7 @@ from speechladder.settings.benchmarks import Analysis, Benchmarks, Scores
 from speechladder.settings.causes import Causes
 from speechladder.settings.continuation import Continuation
 from speechladder.settings.corpus import Alignment, Corpus, Downloads
+from speechladder.settings.external import External
 from speechladder.settings.lm import LM
 from speechladder.settings.questions import Questions
 from speechladder.settings.scaling import Scaling, sized
@@ -41,6 +42,7 @@ class Settings(Section):
     scaling: Scaling = Field(Scaling(), description=Scaling.__doc__)
     questions: Questions = Field(Questions(), description=Questions.__doc__)
     causes: Causes = Field(Causes(), description=Causes.__doc__)
+    external: External = Field(External(), description=External.__doc__)
 
     _distinct = field_validator("rungs")(check_distinct)
 

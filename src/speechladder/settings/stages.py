@@ -184,6 +184,18 @@ STAGES: dict[str, Stage] = {
         inputs={"benchmarks": ("slm21_splits",)},
         gpu=True,
     ),
+    "score_external": Stage(
+        "external",
+        options={"tokens": ("stress", "silence", "text_pauses", "word_boundary")},
+        inputs={"external": ("models",), "units": ("clusters", "rate"), "scores": ("batch_tokens",)},
+        gpu=True,
+    ),
+    "external": Stage(
+        "external",
+        version=_ANALYSIS,
+        options=_INTERVALS,
+        inputs={"external": ("models",), "benchmarks": ("slm21_splits",)},
+    ),
     "continue_rung": Stage(
         "continue",
         version=2,
