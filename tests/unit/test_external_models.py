@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from external_checkpoints import UNITS
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from speechladder.analysis.external import COLUMNS, make_external
@@ -86,8 +87,6 @@ def plain_nll(model: torch.nn.Module, ids: list[int], begin: int = 1) -> float:
 
 def bare(folder: Path) -> torch.nn.Module:
     """The model inside slamkit's wrapper, by hand."""
-    from safetensors.torch import load_file
-
     model = AutoModelForCausalLM.from_config(made.qwen(UNITS + 2), dtype=torch.float32)
     weights = {name.removeprefix("lm."): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
     model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
@@ -231,11 +230,14 @@ def test_weights_of_another_model_are_named(run: Run, tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")
     with pytest.raises(UserError, match=r"external.models: model: .*pointer of Git LFS"):
         run.score(folder, tmp_path / "out.parquet", rate=RATE)
-    folder = made.slamkit(tmp_path / "slam")
-    config = read_json(folder / "config.json")
-    write_json(folder / "config.json", config | {"base_config": config["base_config"] | {"num_hidden_layers": 3}})
-    with pytest.raises(UserError, match=r"external.models: slam: .*transformers cannot load it.*do not fit"):
-        run.score(folder, tmp_path / "out.parquet", rate=RATE)
+    folders = made.slamkit(tmp_path / "slam"), made.replaced(tmp_path / "opt")
+    for number, folder in enumerate(folders):
+        weights = load_file(folder / "model.safetensors")
+        lost = next(name for name in sorted(weights) if "q_proj" in name)
+        save_file({name: tensor for name, tensor in weights.items() if name != lost}, folder / "model.safetensors")
+        missing = lost.removeprefix("lm." * (number == 0)).replace(".", r"\.")
+        with pytest.raises(UserError, match=rf"{folder.name}: .*cannot load it.*lack weights: {missing}"):
+            run.score(folder, tmp_path / "out.parquet", rate=RATE)
 
 
 def test_without_bos_the_first_token_is_given(run: Run, tmp_path: Path) -> None:

@@ -27,13 +27,22 @@ def load_causal(folder: Path, field: str, wrapped: bool) -> PreTrainedModel:
     check_whole(files, field)
     try:
         model = _unwrapped(folder, files) if wrapped else _plain(folder)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # transformers and the configurations of its models raise a dozen kinds
         raise UserError(f"{field}: {folder}: transformers cannot load it ({first_line(error)})") from None
     return model.eval()
 
 
 def _plain(folder: Path) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    options = {"dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
+    model, found = AutoModelForCausalLM.from_pretrained(folder, **options)
+    _check_complete([*found["missing_keys"]])
+    return model
+
+
+def _check_complete(missing: Sequence[str]) -> None:
+    """Raise ValueError if weights are missing, which would be drawn at random without a word."""
+    if missing:
+        raise ValueError(f"its files lack weights: {', '.join(sorted(missing)[:3])}")
 
 
 def _unwrapped(folder: Path, files: Sequence[Path]) -> PreTrainedModel:
@@ -46,8 +55,7 @@ def _unwrapped(folder: Path, files: Sequence[Path]) -> PreTrainedModel:
     weights = {name.removeprefix(WRAPPER): tensor for part in read for name, tensor in part.items()}
     found = model.load_state_dict(weights, strict=False)
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
-    if found.unexpected_keys or set(found.missing_keys) - tied:
-        raise ValueError(f"weights that do not fit: {[*found.unexpected_keys, *found.missing_keys][:3]}")
+    _check_complete([*set(found.missing_keys) - tied])
     model.tie_weights()
     return model.float()
 
