@@ -107,7 +107,7 @@ def measure(
 
     def ours() -> np.ndarray:
         model.set_attn_implementation("packed")
-        return unique_nll(model, items, batch_tokens, False, "ours")[:, 0]
+        return unique_nll(model, items, [0] * len(items), batch_tokens, False, "ours")[0][:, 0]
 
     def theirs() -> np.ndarray:
         model.set_attn_implementation("sdpa")

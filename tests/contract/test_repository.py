@@ -35,6 +35,7 @@ LOADS = {
     "sweep_quality.py": {"torch"},  # units.stream
     "train_vocoder.py": {"torch"},  # the vocoder is a torch module
     "continue_rung.py": {"torch", "transformers"},  # lm.model, whose architectures are classes of transformers
+    "score_external.py": {"torch", "transformers"},
     "score_rung.py": {"torch", "transformers"},  # lm.likelihood and lm.model
     "make_causes.py": {"matplotlib"},
     "make_figures.py": {"matplotlib"},  # matplotlib's types in the functions that draw

@@ -15,6 +15,7 @@ from speechladder.analysis.costs import log_of
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.command import option_parser
 from speechladder.settings import STAGES, Settings, options
+from speechladder.workflow.external import ExternalInputs
 from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
 from speechladder.workflow.inputs import Inputs
 from speechladder.workflow.subruns import CausesInputs
@@ -23,10 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 OPTION = re.compile(r"(?<![\w-])--([a-z0-9][\w-]*)")
 HELPERS = {"inputs": Inputs, "sweep": SweepInputs, "scaled": ScalingInputs, "caused": CausesInputs}
-HELPERS["questions"] = QuestionInputs
+HELPERS |= {"questions": QuestionInputs, "outside": ExternalInputs}
 OFFICIAL = [task.official for task in TASKS.values() if task.official]
 # What functions of the library write as f"--{...}": the options that they always write, and the others.
 WRITTEN = {
+    "model_words": ({"clusters", "batch-tokens"}, {"run-rate"}),
     "mfa_names": ({"dictionary"}, {"model", "g2p"}),  # alignment.mfa_dictionary is never null
     "official_option": (set(), {official.field for official in OFFICIAL}),
     "official_texts_option": (set(), {o.texts_field.replace("_", "-") for o in OFFICIAL if o.texts_field}),

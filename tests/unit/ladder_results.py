@@ -57,6 +57,10 @@ def scores(
                             "nll": float(nll[-1]),
                             "tokens": count,
                             "layer_nll": [float(value) for value in nll[:layers]],
+                            # the halves share two tokens of 3 nats each
+                            "span_nll": float(nll[-1]) - 6.0,
+                            "span_tokens": count - 2,
+                            "layer_span_nll": [float(value) - 6.0 for value in nll[:layers]],
                         }
                     )
     return rows
@@ -96,7 +100,7 @@ def make(
         for task in TASKS:
             rows = scores(rung, task, seeds, ids, layers=layers, twos=task in twos)
             write_table(results / "scores" / rung / f"{task}.parquet", rows, SCORES)
-            keys = ("item", "id", "voice", "correct", "two", "seed", "nll", "tokens")
+            keys = ("item", "id", "voice", "correct", "two", "seed", "nll", "tokens", "span_nll", "span_tokens")
             for row in rows if learning else []:
                 kept = {"task": task, "train_tokens": 1_900_000 + 1000 * row["seed"], "final": True}
                 curve.append({key: row[key] for key in keys} | kept)

@@ -31,7 +31,8 @@ def coarse(seeds=(0, 1), ids=30):
     for row in rows:
         row["tokens"] = int(rng.integers(1, 4))
         row["nll"] = float(rng.integers(1, 5))
-        row["layer_nll"] = [float(rng.integers(1, 4)) for _ in range(3)]
+        row["span_tokens"], row["span_nll"] = int(rng.integers(1, 3)), float(rng.integers(1, 5))
+        row["layer_nll"], row["layer_span_nll"] = ([float(rng.integers(1, 4)) for _ in range(3)] for _ in range(2))
     rng.shuffle(rows)
     return rows
 
@@ -61,6 +62,8 @@ def test_accuracy_equals_a_plain_loop_with_voices_and_ties():
     expected = {
         ("sum", None): plain(rows, lambda r: -r["nll"]),
         ("mean", None): plain(rows, lambda r: -r["nll"] / r["tokens"]),
+        ("span", None): plain(rows, lambda r: -r["span_nll"] / r["span_tokens"]),
+        ("span", 0): plain(rows, lambda r: -r["layer_span_nll"][0] / r["span_tokens"]),
         ("sum", 1): plain(rows, lambda r: -r["layer_nll"][1]),
         ("mean", 2): plain(rows, lambda r: -r["layer_nll"][2] / r["tokens"]),
     }
@@ -144,10 +147,11 @@ def test_a_two_without_its_second_pair_is_named():
             match_halves(table_of(rows), "x")
 
 
-def test_scores_without_twos_are_of_another_version(tmp_path):
+@pytest.mark.parametrize("name", ["two", "span_nll"])
+def test_scores_without_a_column_are_of_another_version(tmp_path, name):
     path = tmp_path / "topic.parquet"
-    write_table(path, [], pa.schema([field for field in SCORES if field.name != "two"]))
-    with pytest.raises(UserError, match=r"topic.parquet: column 'two' is missing.*delete it and run the stage"):
+    write_table(path, [], pa.schema([field for field in SCORES if field.name != name]))
+    with pytest.raises(UserError, match=rf"topic.parquet: column '{name}' is missing.*delete it and run again"):
         read_scored_pairs(path)
 
 
@@ -159,7 +163,10 @@ def test_scores_without_twos_are_of_another_version(tmp_path):
         (lambda rows: rows.append(rows[0]), "id '0000'.*two correct items"),
         (lambda rows: rows[4].update(nll=math.nan), "id '0001'.*not a finite number"),
         (lambda rows: rows[4].update(tokens=0), "id '0001'.*without tokens"),
+        (lambda rows: rows[4].update(span_nll=math.nan), "id '0001'.*not a finite number"),
+        (lambda rows: rows[4].update(span_tokens=0), "id '0001'.*without tokens"),
         (lambda rows: rows[4].update(layer_nll=[1.0]), "id '0001'.*1 layers"),
+        (lambda rows: rows[4].update(layer_span_nll=[]), "id '0001'.*0 layers in layer_span_nll"),
         (lambda rows: [rows.pop() for _ in range(4)], "id '0003'.*not by seed 1"),
         (lambda rows: rows.clear(), "no rows"),
     ],

@@ -90,6 +90,7 @@ def test_artefacts_are_made_by_rules_and_every_rule_makes_some():
         "benchmarks/{task}/{rung}.parquet": tables.ITEM_TOKENS,
         "scores/{rung}/{task}.parquet": tables.SCORES,
         "scores/{rung}/learning.parquet": tables.LEARNING,
+        "external/{name}.parquet": tables.EXTERNAL_SCORES,
         "continuation/prompts.parquet": tables.PROMPTS,
         "continuation/{rung}/tokens.parquet": tables.CONTINUATIONS,
         "continuation/{rung}/transcripts.parquet": tables.TRANSCRIPTS,

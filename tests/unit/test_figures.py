@@ -6,14 +6,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from ladder_results import SHAPE, make
+from matplotlib.colors import to_rgb
 
 from speechladder.analysis import continuation, curves, factors, table
 from speechladder.analysis.baselines import BASELINES, COLUMNS
 from speechladder.analysis.csv_tables import read_csv, write_csv
 from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.io.tables import TOKEN_INDEX, read_table
 from speechladder.report import figures, style
+from speechladder.report.looks import NORM_LABELS
 from speechladder.settings import Analysis
 
 NAMES = ("ladder", "factors", "layers", "learning", "lengths", "continuation")
@@ -81,7 +84,8 @@ def markers(axis, colour=None):
     found = []
     for line in axis.lines:
         if len(line.get_xdata()) == 1 and line.get_marker() != "None" and colour in (None, line.get_color()):
-            found.append((line.get_xdata()[0], line.get_ydata()[0], line.get_markerfacecolor() != "white"))
+            filled = to_rgb(line.get_markerfacecolor()) == to_rgb(line.get_color())
+            found.append((line.get_xdata()[0], line.get_ydata()[0], filled))
     return found
 
 
@@ -112,13 +116,13 @@ def test_the_ladder_shows_every_accuracy_with_its_interval(ladder, tmp_path):
     assert [axis.get_title() for axis in figure.axes] == [task.title for task in TASKS.values()]
     assert ticks(figure.axes[0]) == [f"{row['rung']}\n4.0 passes" for row in rows]
     assert figure.axes[0].get_ylim() == (2.5, -0.5)  # the first row on top
-    assert labels(figure) == ["log-likelihood, sum over tokens", "mean per token", "chance"]
+    assert labels(figure) == ["log-likelihood, sum over tokens", *list(NORM_LABELS.values())[1:], "chance"]
     for axis, task in zip(figure.axes, TASKS):
-        values = [(float(r[f"{task}_{n}"]), n == "sum") for r in rows for n in ("sum", "mean")]
-        ends = [[float(r[f"{task}_{n}_{end}"]) for end in ("low", "high")] for r in rows for n in ("sum", "mean")]
+        values = [(float(r[f"{task}_{n}"]), n == "sum") for r in rows for n in NORMS]
+        ends = [[float(r[f"{task}_{n}_{end}"]) for end in ("low", "high")] for r in rows for n in NORMS]
         assert [(x, filled) for x, _, filled in markers(axis)] == values
         assert [[low, high] for low, high, _ in bars(axis)] == ends
-        assert [round(y) for _, y, _ in markers(axis)] == [0, 0, 1, 1, 2, 2]
+        assert [round(y) for _, y, _ in markers(axis)] == [0] * 3 + [1] * 3 + [2] * 3
         low, high = axis.get_xlim()
         assert low < min(map(min, ends)) and max(map(max, ends)) < high  # nothing is cut off
         assert any(list(line.get_xdata()) == [50, 50] for line in axis.lines)
@@ -131,7 +135,7 @@ def test_the_ladder_marks_what_the_baselines_get(ladder, tmp_path):
         marks = [tuple(part.get_offsets()[0]) for part in axis.collections]
         assert marks == [(float(r["sum"]), RUNGS.index(r["rung"])) for r in rows if r["task"] == task]
         assert axis.get_xlim()[0] < min(float(row["sum"]) for row in rows)
-    assert labels(figure)[2:] == [*BASELINES, "chance"]
+    assert labels(figure)[3:] == [*BASELINES, "chance"]
 
 
 def test_the_factors_show_every_difference(ladder, tmp_path):

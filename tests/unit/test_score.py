@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from toy_rung import VOCAB, toy_document, write_rung
 
-from speechladder.benchmarks.score import TaskItems, score_rung
+from speechladder.benchmarks.score import TaskItems, common_beginning, score_rung
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
 from speechladder.io.tables import ITEM_TOKENS, ITEMS, LEARNING, SCORES, read_table, write_table
-from speechladder.lm.likelihood import sequence_nll
+from speechladder.lm.likelihood import sequence_nll, span_nll
 from speechladder.lm.model import build_model, load_model
 from speechladder.lm.train import train_lm
 from speechladder.settings import LM, Scores
@@ -49,6 +49,8 @@ class Run:
             rows = []
             for pair in range(6):
                 good, bad = toy_document(rng, 60)[:-1], [1, *rng.integers(4, VOCAB, 12).tolist()]
+                # two bad halves begin as the good one does, and one of them is all beginning
+                bad = good[:20] + bad[1:] if pair == 2 else good[:30] if pair == 3 else bad
                 for voice in ("a", "b"):
                     for correct, ids in ((True, good), (False, good if pair == 0 else bad)):
                         extra = [int(rng.integers(4, VOCAB))] if voice == "b" and pair else []
@@ -130,6 +132,77 @@ def test_equal_sequences_tie_exactly(scored: tuple) -> None:
     assert len({r["nll"] for r in rows}) == 4
 
 
+def shared(one: list[int], other: list[int]) -> int:
+    """The first place at which two sequences differ, in a plain loop; before the last token of the shorter."""
+    place = 0
+    while place < min(len(one), len(other)) - 1 and one[place] == other[place]:
+        place += 1
+    return place
+
+
+def test_the_span_is_what_follows_the_common_beginning(run: Run, scored: tuple) -> None:
+    from transformers import AutoModelForCausalLM
+
+    models = {n: AutoModelForCausalLM.from_pretrained(folder) for n, folder in enumerate(run.models)}
+    lengths = set()
+    for task in TASKS:
+        for row in scored[0][task]:
+            ids, pair = run.tokens[task][row["item"]], (row["id"], not row["correct"], row["voice"])
+            begin = shared(ids, run.tokens[task]["{}|{}|{}".format(*pair)])
+            with torch.no_grad():
+                logits = models[row["seed"]](torch.tensor([ids])).logits[0, begin - 1 : -1].double()
+            nll = F.cross_entropy(logits, torch.tensor(ids[begin:]), reduction="sum").item()
+            assert row["span_nll"] == pytest.approx(nll, rel=1e-5)
+            assert row["span_tokens"] == len(ids) - begin
+            assert row["layer_span_nll"][-1] == row["span_nll"]
+            assert len(row["layer_span_nll"]) == TINY.layers + 1
+            lengths.add(row["tokens"] - row["span_tokens"])
+    assert len(lengths) > 3  # pairs that differ from their first token, and later
+
+
+def test_the_sum_of_the_span_decides_as_the_sum(scored: tuple) -> None:
+    """The halves of a pair give equal beginnings the same probability."""
+    for rows in scored[0].values():
+        for good, bad in zip(rows[::2], rows[1::2]):
+            assert good["correct"] and not bad["correct"] and good["id"] == bad["id"]
+            whole, span = (bad[name] - good[name] for name in ("nll", "span_nll"))
+            assert span == pytest.approx(whole, abs=1e-4)
+            if good["nll"] == bad["nll"]:
+                assert good["span_nll"] == bad["span_nll"] and good["span_tokens"] == bad["span_tokens"] == 1
+
+
+def test_spans_leave_the_scores_of_whole_sequences_as_they_are_to_the_bit(run: Run, scored: tuple) -> None:
+    model = load_model(run.models[0])
+    sequences = [np.array(ids, np.uint16) for task in TASKS for ids in run.tokens[task].values()]
+    distinct = [np.frombuffer(found, np.uint16) for found in dict.fromkeys(s.tobytes() for s in sequences)]
+    alone = sequence_nll(model, distinct, Scores().batch_tokens, layers=True)
+    spans = [(n, part) for n, ids in enumerate(distinct) for part in (0, 1, len(ids) - 2)]
+    whole, ends = span_nll(model, distinct, spans, Scores().batch_tokens, layers=True)
+    assert (whole == alone).all()
+    assert ends[::3] == pytest.approx(whole, rel=1e-12)
+    assert (ends[1::3] > ends[2::3]).all() and (ends[::3] > ends[1::3]).all()
+    of = {ids.tobytes(): nll for ids, nll in zip(distinct, alone.tolist())}
+    for task in TASKS:
+        for row in scored[0][task][:24]:
+            assert row["layer_nll"] == of[np.array(run.tokens[task][row["item"]], np.uint16).tobytes()]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ([1, 5, 6], [1, 7, 6], 0),
+        ([1, 5, 6], [1, 5, 7], 1),
+        ([1, 5, 6], [1, 5, 6], 1),  # equal: the last token is left for the span
+        ([1, 5], [1, 5, 6, 7], 0),  # one begins the other
+        ([1, 5, 6, 7], [1, 5, 6], 1),
+        ([1], [1, 5], 0),
+        ([1], [1], 0),
+    ],
+)
+def test_common_beginnings(one: list[int], other: list[int], expected: int) -> None:
+    assert common_beginning(np.array(one), np.array(other)) == expected
+
+
 def test_learning_curve_has_the_first_voice_and_ends_with_the_model(run: Run, scored: tuple) -> None:
     scores, learning = scored
     assert {r["voice"] for r in learning} == {"a"}
@@ -137,11 +210,12 @@ def test_learning_curve_has_the_first_voice_and_ends_with_the_model(run: Run, sc
     assert sorted({r["train_tokens"] for r in learning}) == [2 * step, 4 * step, 8 * step]
     assert len(learning) == 2 * 2 * 12 * 3  # seeds, tasks, items of one voice, points
     assert {r["train_tokens"] for r in learning if r["final"]} == {8 * step}
-    last = {(r["task"], r["item"], r["seed"]): r["nll"] for r in learning if r["final"]}
-    final = {(t, r["item"], r["seed"]): r["nll"] for t in TASKS for r in scores[t] if r["voice"] == "a"}
+    names = ("nll", "tokens", "span_nll", "span_tokens")
+    last = {(r["task"], r["item"], r["seed"]): [r[n] for n in names] for r in learning if r["final"]}
+    final = {(t, r["item"], r["seed"]): [r[n] for n in names] for t in TASKS for r in scores[t] if r["voice"] == "a"}
     assert last == final
     first = [r["nll"] for r in learning if r["train_tokens"] == 2 * step]
-    assert np.mean(first) > np.mean(list(last.values()))  # the model has learnt something
+    assert np.mean(first) > np.mean([nll for nll, *_ in last.values()])  # the model has learnt something
 
 
 def test_the_final_point_lies_at_the_tokens_of_the_kept_weights(run: Run, tmp_path: Path) -> None:
@@ -174,7 +248,7 @@ def test_scores_and_samples_keep_twos_whole(run: Run, tmp_path: Path) -> None:
         row["two"] = twos[row["id"]]
     write_table(tmp_path / "items.parquet", rows, ITEMS)
     for pairs, expected in {1: {"p0", "p3"}, 3: {"p0", "p3", "p2"}, 6: {*twos}, 0: {*twos}}.items():
-        task = TaskItems("topic", tmp_path / "items.parquet", run.token_files[1])
+        task = TaskItems.read("topic", tmp_path / "items.parquet", run.token_files[1])
         assert {row["id"] for row, taken in zip(task.rows, task.sample(pairs, "")) if taken} == expected
     files = [tmp_path / "items.parquet"], [run.token_files[1]], [tmp_path / "topic.parquet"]
     score_rung(run.models[:1], *files, tmp_path / "learning.parquet", Scores(layers=False))

@@ -188,7 +188,8 @@ def scored(tmp_path_factory):
             items.append(row | {"text": half.text, "words": [], "phones": [], "seconds": 1.0, "audio": b""})
             for seed in SEEDS:
                 numbers = {"nll": float(rng.integers(1, 6)), "tokens": int(rng.integers(1, 4))}
-                rows.append(row | numbers | {"seed": seed, "layer_nll": []})
+                span = {f"span_{name}": value for name, value in numbers.items()}
+                rows.append(row | numbers | span | {"seed": seed, "layer_nll": []})
         write_table(results / "benchmarks" / task / "items.parquet", items, ITEMS, **found.metadata)
         write_table(results / "scores" / "phone-raw" / f"{task}.parquet", rows, SCORES)
     report.write_slm21(results, ["phone-raw"], ["dev", "test"], 0, ANALYSIS)

@@ -78,9 +78,13 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
         ({}, {"scores": {"layers": False}}, {"score_rung"}),
         ({}, {"tokens": {"text_vocab": 100}}, {"tokenize_rung", "train_judge"}),
         ({}, {"tokens": {"phone_vocab": 100}}, set()),  # of the rung text-bpe
-        ({}, {"tokens": {"text_pauses": False}}, {"tokenize_rung"}),
-        ({}, {"tokens": {"stress": True}}, set()),
-        ({"tokens": {"text_pauses": False}}, {"tokens": {"text_pauses": False, "silence": False}}, set()),
+        ({}, {"tokens": {"text_pauses": False}}, {"tokenize_rung", "score_external"}),
+        (
+            {},
+            {"tokens": {"stress": True}},
+            {"score_external"},
+        ),  # not of text-bpe; perhaps of a model of phones
+        ({"tokens": {"text_pauses": False}}, {"tokens": {"text_pauses": False, "silence": False}}, {"score_external"}),
         ({}, {"benchmarks": {"swuggy_pairs": 30}}, {"make_items"}),
         ({}, {"benchmarks": {"topic_pairs": 30}}, set()),  # of the task swuggy
         ({}, {"continuation": {"whisper": "tiny"}}, set()),
@@ -124,6 +128,7 @@ def test_a_new_field_of_a_section_changes_no_stage(monkeypatch):
                 "causes",
                 "questions",
                 "diagnose_units",
+                "external",
             },
         ),
     ],

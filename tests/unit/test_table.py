@@ -36,7 +36,7 @@ def test_columns_are_those_of_the_contract():
     expected = ["rung", "vocab_size", "tokens_per_second", "seeds", "train_tokens", "passes", "valid_bits_per_second"]
     for kind in ("", "pairwise_"):
         for task in ("swuggy", "sblimp", "topic"):
-            for norm in ("sum", "mean"):
+            for norm in ("sum", "mean", "span"):
                 expected += [f"{task}_{kind}{norm}{end}" for end in ("", "_low", "_high")]
     assert list(table.table_columns()) == [*expected, "ppl", "ppl_low", "ppl_high"]
 
@@ -104,7 +104,7 @@ def test_a_seed_that_was_not_scored_does_not_count(results):
 def test_layers_and_learning(results):
     scores = write_all(results)
     rows = read_csv(results / "layers.csv", curves.LAYERS_COLUMNS)
-    assert len(rows) == len(RUNGS) * 3 * 2 * 3
+    assert len(rows) == len(RUNGS) * 3 * 3 * 3
     row = next(r for r in rows if (r["rung"], r["task"], r["norm"], r["layer"]) == ("text-bpe", "topic", "mean", "2"))
     expected = accuracy(scores["text-bpe", "topic"].outcomes("mean", 2), 0.95, 200, generator(0)).value
     assert row["accuracy"] == f"{100 * expected:.1f}"
@@ -124,11 +124,25 @@ def test_layers_and_learning(results):
 
 def point(seed, tokens, final, right, pairs=4):
     """Rows of a learning table in which the first `right` of `pairs` pairs are right."""
-    common = {"voice": "v", "task": "topic", "seed": seed, "train_tokens": tokens, "final": final, "tokens": 5}
+    common = {
+        "voice": "v",
+        "task": "topic",
+        "seed": seed,
+        "train_tokens": tokens,
+        "final": final,
+        "tokens": 5,
+        "span_tokens": 5,
+    }
     for pair in range(pairs):
         for correct in (True, False):
             nll = 9.0 + (correct != (pair < right))
-            yield common | {"item": f"{pair}|{correct}", "id": f"{pair}", "correct": correct, "nll": nll}
+            yield common | {
+                "item": f"{pair}|{correct}",
+                "id": f"{pair}",
+                "correct": correct,
+                "nll": nll,
+                "span_nll": nll,
+            }
 
 
 def test_seeds_that_stopped_at_different_steps_share_the_steps_of_both(tmp_path):
@@ -183,7 +197,7 @@ def test_terminal_fits_80_columns_with_every_rung(tmp_path):
     assert max(map(len, (line for line in lines if str(tmp_path) not in line))) <= 80
     assert "…" not in out.getvalue() and "\x1b" not in out.getvalue()
     for rung in rungs:
-        assert sum(line.strip().startswith(f"{rung} ") for line in lines) == 3
+        assert sum(line.strip().startswith(f"{rung} ") for line in lines) == 4
     row = read_csv(tmp_path / "table.csv")[3]
     assert f"{float(row['sblimp_sum']):.1f} [{float(row['sblimp_sum_low']):.1f}, " in out.getvalue()
     assert "ladder" in lines[-1]

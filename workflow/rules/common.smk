@@ -15,6 +15,7 @@ from speechladder.workflow.caches import RUN, caches
 from speechladder.workflow.config import checked
 from speechladder.workflow.errors import PrintsAlone, SpeechladderError, prints_alone
 from speechladder.workflow.rungs import silent_rungs, spoken_rungs
+from speechladder.workflow.external import ExternalInputs
 from speechladder.workflow.grids import QuestionInputs, ScalingInputs, SweepInputs
 from speechladder.workflow.inputs import Inputs, exported, flags
 from speechladder.workflow.lock import unlock
@@ -33,11 +34,12 @@ try:
 except UserError as error:
     raise SpeechladderError(str(error)) from None
 
-# The inputs of jobs (speechladder.workflow.inputs), those of the units sweep, of the scaling grid, of the causes of factor C and
-# of the questions.
+# The inputs of jobs (speechladder.workflow.inputs), those of the units sweep, of the scaling grid, of the causes of factor C,
+# of the questions and of the models that others trained.
 own = Inputs(S, HOME)
-inputs, sweep, scaled, caused, questions = map(
-    PrintsAlone, (own, SweepInputs(own), ScalingInputs(own), CausesInputs(own), QuestionInputs(own))
+inputs, sweep, scaled, caused, questions, outside = map(
+    PrintsAlone,
+    (own, SweepInputs(own), ScalingInputs(own), CausesInputs(own), QuestionInputs(own), ExternalInputs(own)),
 )
 
 ENV = HOME / "envs" / "base.yaml"

@@ -32,7 +32,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from speechladder.constants import NORMS
+from speechladder.constants import ITEM_NORMS, NORMS
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import stable_hash
 from speechladder.io.tables import SCORES, read_table
@@ -76,6 +76,8 @@ class ScoredPairs:
     nll: np.ndarray  # (rows, 2) nats
     tokens: np.ndarray  # (rows, 2)
     layer_nll: np.ndarray  # (rows, 2, layers) nats; layers is 0 if they were not scored
+    # the same of the spans, the ends of the items after the beginning that the halves share; None if not scored
+    span: tuple[np.ndarray, np.ndarray, np.ndarray] | None
 
     @property
     def layers(self) -> int:
@@ -90,15 +92,16 @@ class ScoredPairs:
         return {trial: "/".join(sorted(kinds)) for trial, kinds in found.items()}
 
     def outcomes(self, norm: str, layer: int | None = None, crossed: bool = True) -> Outcomes:
-        """Right and wrong under `norm` (sum or mean), for the output of the model or of one layer.
+        """Right and wrong under `norm` (constants.NORMS), for the output of the model or of one layer.
 
         The ids are twos and the pairs that stand alone. `crossed` scores a two by the sum of its margins; otherwise its
         value is the mean over its pairs.
         """
-        nll = self.nll if layer is None else self.layer_nll[:, :, layer]
-        if norm not in NORMS:
-            raise ValueError(f"norm {norm!r}; allowed: {', '.join(NORMS)}")
-        score = -nll if norm == "sum" else -nll / self.tokens
+        if norm not in NORMS or (norm == "span" and self.span is None):
+            raise ValueError(f"norm {norm!r}; allowed: {', '.join(ITEM_NORMS if self.span is None else NORMS)}")
+        whole, tokens, deep = self.span if norm == "span" else (self.nll, self.tokens, self.layer_nll)
+        nll = whole if layer is None else deep[:, :, layer]
+        score = -nll if norm == "sum" else -nll / tokens
         trials = [two or name for name, two in zip(self.ids, self.twos)]
         names = tuple(dict.fromkeys(trials))
         place = {name: column for column, name in enumerate(names)}
@@ -144,15 +147,18 @@ def select_split(table: pa.Table, split: str | None, source: str) -> pa.Table:
 def match_halves(table: pa.Table, source: str) -> ScoredPairs:
     """Put each correct item beside its incorrect one.
 
-    `table` has the columns id, voice, correct, two, seed, nll, tokens and perhaps layer_nll and type. Raises UserError
-    that names `source` and the id if a half is missing or occurs twice, a likelihood is not a number, an item has no
-    tokens, the seeds have scored different ids, the number of layers differs, or one pair of a two is missing.
+    `table` has the columns id, voice, correct, two, seed, nll, tokens and perhaps layer_nll, those of the span and
+    type. Raises UserError that names `source` and the id if a half is missing or occurs twice, a likelihood is not a
+    number, an item has no tokens, the seeds have scored different ids, the number of layers differs, or one pair of a
+    two is missing.
     """
     if not table.num_rows:
         raise UserError(f"{source}: no rows; the benchmark's items were all rejected, or scoring was cut short")
     column = {name: table[name].to_pylist() for name in ("seed", "id", "voice", "correct")}
-    nll, tokens = (table[name].to_numpy().astype(float) for name in ("nll", "tokens"))
-    deep = _layers(table, source)
+    nll, tokens, deep = _counts(table, "", source)
+    span = _counts(table, "span_", source) if "span_nll" in table.schema.names else None
+    numbers = np.column_stack([nll, deep, *([span[0], span[2]] if span else [])])
+    shortest = np.minimum(tokens, span[1]) if span else tokens
     halves: dict[tuple[int, str, str], list[int]] = {}
     for row, (seed, name, voice, correct) in enumerate(zip(*column.values())):
         pair = halves.setdefault((seed, name, voice), [-1, -1])
@@ -160,9 +166,9 @@ def match_halves(table: pa.Table, source: str) -> ScoredPairs:
         if pair[side] >= 0:
             raise UserError(f"{source}: id '{name}', voice '{voice}', seed {seed}: two {_side(side)} items, not one")
         pair[side] = row
-        if not np.isfinite(nll[row]) or not np.isfinite(deep[row]).all():
+        if not np.isfinite(numbers[row]).all():
             raise UserError(f"{source}: id '{name}', voice '{voice}', seed {seed}: nll is not a finite number")
-        if tokens[row] < 1:
+        if not shortest[row] >= 1:
             raise UserError(f"{source}: id '{name}', voice '{voice}', seed {seed}: an item without tokens")
     for (seed, name, voice), pair in halves.items():
         if -1 in pair:
@@ -190,9 +196,8 @@ def match_halves(table: pa.Table, source: str) -> ScoredPairs:
         np.array([at_seed[key[0]] for key in keys]),
         np.array([at_id[key[1]] for key in keys]),
         np.array([at_voice[key[2]] for key in keys]),
-        nll[rows],
-        tokens[rows],
-        deep[rows],
+        *(values[rows] for values in (nll, tokens, deep)),
+        span and tuple(values[rows] for values in span),
     )
 
 
@@ -218,15 +223,21 @@ def _side(side: int) -> str:
     return ("correct", "incorrect")[side]
 
 
-def _layers(table: pa.Table, source: str) -> np.ndarray:
-    """The layer_nll column as (rows, layers); no layers if it is absent or empty."""
-    if "layer_nll" not in table.schema.names:
+def _counts(table: pa.Table, what: str, source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """nll (rows,), tokens (rows,) and layer_nll (rows, layers) of the items, or of their spans (`span_`)."""
+    nll, tokens = (table[what + name].to_numpy().astype(float) for name in ("nll", "tokens"))
+    return nll, tokens, _layers(table, f"layer_{what}nll", source)
+
+
+def _layers(table: pa.Table, name: str, source: str) -> np.ndarray:
+    """A column of layers as (rows, layers); no layers if it is absent or empty."""
+    if name not in table.schema.names:
         return np.empty((table.num_rows, 0))
-    lists = table["layer_nll"].to_pylist()
+    lists = table[name].to_pylist()
     count = len(lists[0] or [])
-    for name, values in zip(table["id"].to_pylist(), lists):
+    for id, values in zip(table["id"].to_pylist(), lists):
         if len(values or []) != count:
-            raise UserError(f"{source}: id '{name}': {len(values or [])} layers in layer_nll, others have {count}")
+            raise UserError(f"{source}: id '{id}': {len(values or [])} layers in {name}, others have {count}")
     return np.array([values or [] for values in lists], dtype=float).reshape(table.num_rows, count)
 
 

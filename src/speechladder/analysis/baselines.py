@@ -23,14 +23,14 @@ from speechladder.analysis.accuracy import ScoredPairs, accuracy, generator, mat
 from speechladder.analysis.csv_tables import interval_columns, percent_cells, write_csv
 from speechladder.analysis.ngram import NONE, CountModel
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.constants import NORMS, Norm
+from speechladder.constants import ITEM_NORMS, ItemNorm
 from speechladder.io.errors import UserError
 from speechladder.io.tables import ITEM_TOKENS, ITEMS, SCORES, read_table
 from speechladder.rungs.data import TokenData
 from speechladder.settings import Analysis
 
 BASELINES = ("length", "unigram", "bigram", "5-gram")
-COLUMNS = ("rung", "task", "baseline", *(column for norm in NORMS for column in interval_columns(norm)))
+COLUMNS = ("rung", "task", "baseline", *(column for norm in ITEM_NORMS for column in interval_columns(norm)))
 LONGEST = 5  # tokens of the longest n-gram
 RUNS = 0.2  # share of tokens that repeat the one before, from which runs are modelled
 # The most training speech and the most tokens that are counted, because counts are sorted in memory: 25 h at 50 Hz are
@@ -204,15 +204,17 @@ def write_baselines(
             items, sequences = read_item_tokens(results, rung, task, splits[0] if splits else None)
             for name, scorer in scorers.items():
                 pairs = score_pairs(items, sequences, scorer, f"{rung}, {task}")
-                cells = _cells(pairs, NORMS[:1] if name == "length" else NORMS, analysis, seed, rung, task, name)
+                cells = _cells(
+                    pairs, ITEM_NORMS[:1] if name == "length" else ITEM_NORMS, analysis, seed, rung, task, name
+                )
                 rows.append({"rung": rung, "task": task, "baseline": name} | cells)
     write_csv(results / "baselines.csv", COLUMNS, rows)
 
 
-def _cells(pairs: ScoredPairs, norms: Sequence[Norm], analysis: Analysis, seed: int, *what: str) -> dict[str, str]:
+def _cells(pairs: ScoredPairs, norms: Sequence[ItemNorm], analysis: Analysis, seed: int, *what: str) -> dict[str, str]:
     """The accuracy under `norms` with its interval; the cells of other norms are empty."""
-    found = dict.fromkeys(NORMS)
+    found = dict.fromkeys(ITEM_NORMS)
     for norm in norms:
         rng = generator(seed, "baselines", *what, norm)
         found[norm] = accuracy(pairs.outcomes(norm), analysis.confidence, analysis.resamples, rng)
-    return {name: cell for norm in NORMS for name, cell in percent_cells(norm, found[norm]).items()}
+    return {name: cell for norm in ITEM_NORMS for name, cell in percent_cells(norm, found[norm]).items()}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechladder.benchmarks.slm21 import LEXICAL, SYNTACTIC, folder_of, recordings
-from speechladder.constants import Norm
+from speechladder.constants import ItemNorm
 from speechladder.fetch.archives import open_store
 from speechladder.io.errors import UserError
 from speechladder.io.files import atomic_folder
@@ -23,7 +23,7 @@ def export_slm21(
     out: Path,
     splits: Sequence[str] = ("dev",),
     seed: int = 0,
-    norm: Norm = "sum",
+    norm: ItemNorm = "sum",
 ) -> int:
     """Write the scores of one model on sLM21 in zerospeech's submission format.
 
@@ -67,5 +67,5 @@ def export_slm21(
     return len(missing)
 
 
-def _score(row: dict, norm: Norm) -> float:
+def _score(row: dict, norm: ItemNorm) -> float:
     return -row["nll"] if norm == "sum" else -row["nll"] / row["tokens"]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
@@ -40,9 +41,22 @@ def tokenize_items(folder: str | Path, items: str | Path, units: str | Path | No
     """
     meta = read_json(Path(folder) / "meta.json")
     rung, options = registry.get(meta["rung"]), Tokens(**meta["settings"]["tokens"])
-    codec = Codec(Path(folder) / "tokenizer")
-    rows, bad, missing, known = [], [], Counter(), {*codec.symbols}
     confusions = Confusions.read(Path(folder) / CONFUSIONS) if "confusions" in rung.needs else None
+    rows = encode_items(rung, Codec(Path(folder) / "tokenizer"), items, units, options, confusions)
+    write_table(out, rows, ITEM_TOKENS)
+    return len(rows)
+
+
+def encode_items(
+    rung: registry.Rung,
+    codec: Codec,
+    items: str | Path,
+    units: str | Path | None,
+    options: Tokens,
+    confusions: Confusions | None = None,
+) -> list[dict[str, Any]]:
+    """The items as rows of ITEM_TOKENS; raises UserError as `tokenize_items`."""
+    rows, bad, missing, known = [], [], Counter(), {*codec.symbols}
     for item in read_items(items, units, rung.needs, options, confusions=confusions):
         symbols = rung.function(item)
         (ids,) = codec.encode([symbols])
@@ -56,5 +70,4 @@ def tokenize_items(folder: str | Path, items: str | Path, units: str | Path | No
             f"{items}: {len(bad)} of {len(rows)} items cannot be said on rung {rung.name} (symbols it lacks: {most}); "
             f"first {bad[0]!r}; correct the pairs or the rung's alphabet"
         )
-    write_table(out, rows, ITEM_TOKENS)
-    return len(rows)
+    return rows

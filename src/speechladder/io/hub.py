@@ -46,20 +46,27 @@ def find_model_folder(name: str, field: str, allowed: str = ALLOWED) -> Path | N
 
 
 def fetch_model(
-    name: str, field: str, patterns: Sequence[str], weights: Sequence[str] = WEIGHTS, allowed: str = ALLOWED
+    name: str,
+    field: str,
+    patterns: Sequence[str],
+    weights: Sequence[str] = WEIGHTS,
+    allowed: str = ALLOWED,
+    revision: str | None = None,
 ) -> Path:
     """Return the model's folder, downloading it if `name` is a hub's OWNER/NAME.
 
     Downloaded are the files that match any of `patterns`, and those that match the first of `weights` that any file
     matches, so that weights which the hub has twice are fetched once. With HF_HUB_OFFLINE set, only the hub's cache is
-    used. Raise UserError if the model cannot be had.
+    used. `revision` is a commit, tag or branch of the hub. Raise UserError if the model cannot be had.
     """
     if folder := find_model_folder(name, field, allowed):
         return folder
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[*patterns, *_preferred(name, weights)]))
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=[*patterns, *_preferred(name, weights, revision)])
+        )
     except Exception as error:  # the hub's client raises a dozen kinds for 'not there' and 'no network'
         check_access(name, field)  # says what is wrong, where it can tell
         raise UserError(
@@ -68,12 +75,12 @@ def fetch_model(
         ) from None
 
 
-def _preferred(name: str, weights: Sequence[str]) -> Sequence[str]:
+def _preferred(name: str, weights: Sequence[str], revision: str | None) -> Sequence[str]:
     """The first of `weights` that any file of the hub's model matches; all of them if the hub does not answer."""
     from huggingface_hub import list_repo_files
 
     try:
-        files = list_repo_files(name)
+        files = list_repo_files(name, revision=revision)
     except Exception:  # without the network the cache is all there is; else the download says what is wrong
         return weights
     return next(([pattern] for pattern in weights if fnmatch.filter(files, pattern)), [])

@@ -77,8 +77,15 @@ SCORES = pa.schema(
         ("seed", pa.int32()),
         ("nll", pa.float64()),  # nats, sum over tokens
         ("tokens", pa.int32()),
+        ("span_nll", pa.float64()),  # nats, sum over the tokens after the beginning that the halves of the pair share
+        ("span_tokens", pa.int32()),  # at least one
         ("layer_nll", pa.list_(pa.float64())),  # nats, one per layer, embedding first; empty when layers are off
+        ("layer_span_nll", pa.list_(pa.float64())),  # likewise
     ]
+)
+# Of a model that others trained: `version` is speech, text or phones.
+EXTERNAL_SCORES = pa.schema(
+    [("version", pa.string()), ("task", pa.string()), *(field for field in SCORES if "layer" not in field.name)]
 )
 PROMPTS = pa.schema(
     [
@@ -146,6 +153,8 @@ LEARNING = pa.schema(
         ("final", pa.bool_()),  # the weights kept, the best validated; else a snapshot at a planned step
         ("nll", pa.float64()),
         ("tokens", pa.int32()),
+        ("span_nll", pa.float64()),
+        ("span_tokens", pa.int32()),
     ]
 )
 
@@ -170,7 +179,7 @@ def read_table(path: str | Path, schema: pa.Schema, columns: list[str] | None = 
         if field.name not in table.schema.names:
             raise UserError(
                 f"{path}: column '{field.name}' is missing; expected {', '.join(schema.names)}; another version wrote "
-                "the file: delete it and run the stage that makes it"
+                "the file: delete it and run again, which makes it anew"
             )
         if table.schema.field(field.name).type != field.type:
             raise UserError(

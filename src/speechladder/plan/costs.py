@@ -19,6 +19,7 @@ from speechladder.plan.rates import Cost, Figure, worst
 from speechladder.plan.speech import TOKENS, Measured, task_items
 from speechladder.rungs import registry
 from speechladder.settings import LM, Settings
+from speechladder.settings.external import external_model
 from speechladder.workflow.rungs import spoken_rungs
 
 # Tokens per second of speech in the paper (arXiv 2412.17048, its table; vocabularies of 2048).
@@ -236,6 +237,14 @@ def _score(c: Context, model: Model) -> Cost:
     return c.flops(Figure(flops, basis), "score_flops", "fp32") + Cost(disk=disk)
 
 
+def _score_external(c: Context, name: str) -> Cost:
+    """Each version of every item, as many tokens each as an item has frames, by a model of the size in its name."""
+    tokens = c.items.hours.value * 3600 * FRAME_RATE * 3
+    models = {model.name: model.model for model in map(external_model, c.settings.external.models)}
+    flops = Figure(2 * hub_parameters(models.get(name, name)) * tokens, "assumed")
+    return c.flops(flops, "score_flops", "fp32")
+
+
 def _continue(c: Context, model: Model) -> Cost:
     wanted = c.settings.continuation
     seconds = c.continuations * wanted.seconds + wanted.prompts * wanted.prompt_seconds
@@ -319,6 +328,7 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
     "extract_item_units": lambda c, job: Work(_units(c, c.items.hours)),
     "tokenize_items": lambda c, job: Work(c.start()),
     "score_rung": lambda c, job: Work(_score(c, plan_model(c, job.rung)) + c.start()),
+    "score_external": lambda c, job: Work(_score_external(c, job.name) + c.start()),
     "continue_rung": lambda c, job: Work(_continue(c, plan_model(c, job.rung)) + c.start()),
     "transcribe_rung": _transcribe,
     "transcribe_second": lambda c, job: _second(c),
@@ -337,6 +347,7 @@ COSTS: dict[str, Callable[[Context, Job], Work]] = {
             "questions",
             "resynthesis",
             "diagnose_units",
+            "external",
         ),
         lambda c, job: Work(c.start("report").times(3600)),
     ),

@@ -100,8 +100,9 @@ def _this_machine(rates: Rates) -> dict[str, Any]:
 class Job(NamedTuple):
     """A job: its rule, and what its cost depends on.
 
-    `name` is the file that it fetches or unpacks. `point` is the prefix of its point (settings.points): empty
-    for the run itself, units_sweep/layer3-k100-none-seed0/ or scaling/0.25/xs/ for a point of the sweep or of the grid.
+    `name` is the file that it fetches or unpacks, or the model of external.models. `point` is the prefix of its
+    point (settings.points): empty for the run itself, units_sweep/layer3-k100-none-seed0/ or scaling/0.25/xs/ for a
+    point of the sweep or of the grid.
     """
 
     rule: str
@@ -147,7 +148,8 @@ def job_of(rule: str, wildcards: Mapping[str, str]) -> Job:
     point = wildcards.get("point", "")
     point = f"units_sweep/layer{wildcards['layer']}/" if "layer" in wildcards else point
     point = f"scaling/{wildcards['fraction']}/" if "fraction" in wildcards else point
-    return Job(rule, wildcards.get("rung", ""), wildcards.get("file") or wildcards.get("archive", ""), point)
+    name = next((wildcards[kind] for kind in ("file", "archive", "model") if kind in wildcards), "")
+    return Job(rule, wildcards.get("rung", ""), name, point)
 
 
 @dataclass(frozen=True)

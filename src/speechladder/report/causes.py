@@ -12,8 +12,15 @@ from speechladder.analysis.bit_budget import write_bit_budget
 from speechladder.analysis.causes import COLUMNS, RUN, list_rows, read_rows, write_causes, write_share
 from speechladder.analysis.csv_tables import interval_columns, read_csv
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.constants import CHANCE
-from speechladder.report.style import NORM_LABELS, REFERENCE, draw_interval, floats, note_no_rows, open_figure
+from speechladder.constants import CHANCE, NORMS
+from speechladder.report.style import (
+    REFERENCE,
+    draw_interval,
+    floats,
+    norm_handles,
+    note_no_rows,
+    open_figure,
+)
 from speechladder.settings import Analysis
 from speechladder.settings.causes import CAUSES, FLAT
 
@@ -36,7 +43,7 @@ LABELS = {name: f"one flat voice + {what}" for name, what in CAUSES.items()} | {
     RUN: "the run's speech, to one flat voice",
 }
 LOSS, GAIN, CAUSE = "#D55E00", "#009E73", "#CC79A7"
-SHIFTS = {"sum": -0.14, "mean": 0.2}  # of the marker of a norm in its row
+SHIFTS = {"sum": -0.16, "mean": 0.14, "span": 0.34}  # of the marker of a norm in its row
 
 Row = dict[str, str]
 
@@ -120,11 +127,11 @@ def _label(name: str, single: Collection[str], labels: Mapping[str, str] = LABEL
 
 
 def _first() -> tuple[str, str]:
-    return next(iter(TASKS)), next(iter(NORM_LABELS))
+    return next(iter(TASKS)), NORMS[0]
 
 
 def _waterfall(axis: Axes, cells: dict[tuple[str, str], Row], stages: Sequence[str]) -> None:
-    """A bar from each stage's accuracy (sum) to the next one's, with its size, and both norms with intervals."""
+    """A bar from each stage's accuracy (sum) to the next one's, with its size, and all norms with intervals."""
     axis.axvline(100 * CHANCE, **REFERENCE)
     for at, (before, name) in enumerate(zip(["", *stages], stages)):
         row = cells[name, "sum"]
@@ -146,30 +153,28 @@ def _waterfall(axis: Axes, cells: dict[tuple[str, str], Row], stages: Sequence[s
                 fontsize=9,
                 color=colour,
             )
-        _both_norms(axis, at, cells, name, "accuracy", "0.15")
+        _all_norms(axis, at, cells, name, "accuracy", "0.15")
 
 
 def _causes(axis: Axes, cells: dict[tuple[str, str], Row], causes: Sequence[str]) -> None:
     axis.axvline(0, **REFERENCE)
     for at, name in enumerate(causes):
-        _both_norms(axis, at, cells, name, "difference", CAUSE)
+        _all_norms(axis, at, cells, name, "difference", CAUSE)
     axis.set_xlabel("difference to its base, points")
 
 
-def _both_norms(axis: Axes, at: int, cells: dict[tuple[str, str], Row], name: str, column: str, colour: str) -> None:
+def _all_norms(axis: Axes, at: int, cells: dict[tuple[str, str], Row], name: str, column: str, colour: str) -> None:
     for norm, shift in SHIFTS.items():
         found = floats(cells[name, norm], *interval_columns(column))
-        draw_interval(axis, at + shift, *found, norm == "sum", {"color": colour, "marker": "o"})
+        draw_interval(axis, at + shift, *found, norm, {"color": colour, "marker": "o"})
 
 
 def _add_key(figure: Figure) -> None:
-    plain = {"color": "0.15", "linestyle": "none", "marker": "o"}
     bar = {"linewidth": 8, "alpha": 0.3, "solid_capstyle": "butt"}
     handles = [
-        Line2D([], [], **plain, label=NORM_LABELS["sum"]),
-        Line2D([], [], **plain, markerfacecolor="white", label=NORM_LABELS["mean"]),
+        *norm_handles("0.15", linestyle="none"),
         Line2D([], [], color=LOSS, **bar, label="lost in this step, points"),
         Line2D([], [], color=GAIN, **bar, label="gained"),
         Line2D([], [], **REFERENCE, label="chance, or no difference"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    figure.legend(handles=handles, loc="outside lower center", ncols=6)

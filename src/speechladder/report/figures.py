@@ -18,6 +18,7 @@ from speechladder.analysis.lengths import token_quantiles
 from speechladder.analysis.table import table_columns
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.report.style import (
+    NORM_OFFSETS,
     REFERENCE,
     add_legend,
     draw_interval,
@@ -62,14 +63,14 @@ def draw_ladder(path: Path, folder: Path, baselines_path: Path | None = None) ->
     Below the name of a rung stands how often its models have read the training data (mean over seeds).
     """
     rows = read_csv(path, table_columns())
-    height = 1.7 + 0.42 * len(rows)
+    height = 1.7 + 0.5 * len(rows)
     with open_figure(folder, "ladder", _width(), height, len(TASKS), sharey=True, sharex=True) as (figure, axes):
         lowest = 50.0
         for axis, task in zip(axes, TASKS):
             for at, row in enumerate(rows):
-                for norm, offset in (("sum", -0.16), ("mean", 0.16)):
+                for norm, offset in NORM_OFFSETS.items():
                     ends = floats(row, *interval_columns(f"{task}_{norm}"))
-                    draw_interval(axis, at + offset, *ends, norm == "sum", look(row["rung"]))
+                    draw_interval(axis, at + offset, *ends, norm, look(row["rung"]))
                     lowest = min(lowest, ends[1])
             axis.axvline(50, **REFERENCE)
             axis.set(title=TASKS[task].title, xlabel="accuracy, %")
@@ -112,9 +113,8 @@ def draw_factors(path: Path, folder: Path) -> Figure:
             for row in (r for r in rows if r["task"] == task):
                 at = steps.index((row["factor"], row["from_rung"], row["to_rung"]))
                 ends = floats(row, "difference", "difference_low", "difference_high")
-                offset = -0.14 if row["norm"] == "sum" else 0.14
                 opacity = FAINT if row["floor"] == "true" else 1.0
-                draw_interval(axis, at + offset, *ends, row["norm"] == "sum", look(row["to_rung"]), opacity)
+                draw_interval(axis, at + NORM_OFFSETS[row["norm"]], *ends, row["norm"], look(row["to_rung"]), opacity)
             axis.grid(axis="x", color="0.92")
             axis.set_ylim(len(steps) - 0.5, -0.5)
         if steps:
@@ -223,7 +223,7 @@ def draw_continuation(path: Path, folder: Path) -> Figure:
             if row["ceiling"]:
                 axis.plot(float(row["ceiling"]), at, **style, markerfacecolor="white", linestyle="none", markersize=6.5)
             if row["ppl_low"]:
-                draw_interval(axis, at, *floats(row, "ppl", "ppl_low", "ppl_high"), True, style)
+                draw_interval(axis, at, *floats(row, "ppl", "ppl_low", "ppl_high"), "sum", style)
             elif row["ppl"]:
                 axis.plot(float(row["ppl"]), at, **style, linestyle="none", markersize=6.5)
         axis.set(xscale="log", ylim=(len(rungs) - 0.5, -0.5), xlabel="perplexity per word (better to the left)")

@@ -14,7 +14,7 @@ LOOKS = {
     "speech-hubert": ("#CC79A7", "P"),
     "speech-hubert-dedup": ("#000000", "X"),
 }
-NORM_LABELS = {"sum": "sum over tokens", "mean": "mean per token"}
+NORM_LABELS = {"sum": "sum over tokens", "mean": "mean per token", "span": "mean after the common beginning"}
 OTHER_LOOKS = [(colour, marker) for colour in ("#7F7F7F", "#8C6D31", "#5254A3", "#843C39") for marker in "*hp<>"]
 
 

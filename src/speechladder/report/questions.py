@@ -13,9 +13,18 @@ from speechladder.analysis.questions import COLUMNS, OWN, RUN, find_arms, write_
 from speechladder.analysis.quoted import quoted_rows
 from speechladder.analysis.variability import AFTER, BEFORE
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.constants import CHANCE, NORMS
+from speechladder.constants import CHANCE
 from speechladder.io.errors import UserError
-from speechladder.report.style import NORM_LABELS, REFERENCE, draw_interval, floats, look, open_figure
+from speechladder.report.style import (
+    NORM_LINES,
+    NORM_OFFSETS,
+    REFERENCE,
+    draw_interval,
+    floats,
+    look,
+    norm_handles,
+    open_figure,
+)
 from speechladder.settings import Analysis, Point
 
 # The colours of the questions, from the palette of the rungs; the run's own rungs keep their own.
@@ -92,16 +101,14 @@ def _label(row: dict[str, str]) -> str:
 
 def _panel(axis: Axes, rows: Sequence[dict[str, str]], places: dict[str, float]) -> None:
     axis.axvline(100 * CHANCE, **REFERENCE)
-    lines = dict(zip(NORMS, ("-", ":")))
     for row in rows:
         if row["question"] == RUN:
-            line = {"color": look(row["arm"])["color"], "linestyle": lines[row["norm"]], "linewidth": 1.2}
+            line = {"color": look(row["arm"])["color"], "linestyle": NORM_LINES[row["norm"]], "linewidth": 1.2}
             axis.axvline(float(row["accuracy"]), **line, zorder=1)
         else:
-            offset = -0.13 if row["norm"] == "sum" else 0.13
             style = {"color": COLOURS[row["question"]], "marker": "o"}
             found = floats(row, *interval_columns("accuracy"))
-            draw_interval(axis, places[row["arm"]] + offset, *found, row["norm"] == "sum", style)
+            draw_interval(axis, places[row["arm"]] + NORM_OFFSETS[row["norm"]], *found, row["norm"], style)
     axis.grid(axis="x", color="0.92")
     axis.xaxis.set_major_locator(MaxNLocator(6))
     axis.margins(x=0.06)
@@ -110,10 +117,8 @@ def _panel(axis: Axes, rows: Sequence[dict[str, str]], places: dict[str, float])
 def _add_key(figure: Figure, questions: Sequence[str]) -> None:
     handles = [Line2D([], [], color=COLOURS[name], marker="o", linewidth=2, label=TITLES[name]) for name in questions]
     handles += [Line2D([], [], color=look(r)["color"], linewidth=1.2, label=f"{r} of the run") for r in (AFTER, BEFORE)]
-    fills = (("sum", "0.2", "-"), ("mean", "white", ":"))
-    handles += [
-        Line2D([], [], color="0.2", marker="o", markerfacecolor=fill, linestyle=line, label=NORM_LABELS[norm])
-        for norm, fill, line in fills
-    ]
+    for handle, line in zip(norm_handles("0.2"), NORM_LINES.values()):
+        handle.set_linestyle(line)
+        handles.append(handle)
     handles.append(Line2D([], [], **REFERENCE, label="chance"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)

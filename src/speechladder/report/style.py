@@ -8,10 +8,12 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullFormatter
 
+from speechladder.constants import Norm
 from speechladder.io.files import atomic
 from speechladder.report.looks import NORM_LABELS, look
 
@@ -26,6 +28,10 @@ STYLE = {
     "legend.frameon": False,
     "figure.dpi": 100,
 }
+# Of the three norms: their places in a row, how much of its colour fills a marker, their lines.
+NORM_OFFSETS = {"sum": -0.2, "mean": 0.0, "span": 0.2}
+_FILLS = {"sum": 1.0, "mean": 0.0, "span": 0.4}
+NORM_LINES = {"sum": "-", "mean": ":", "span": "--"}
 REFERENCE = {"color": "0.45", "linestyle": "--", "linewidth": 1, "zorder": 1}
 
 
@@ -46,17 +52,30 @@ def open_figure(
 
 
 def add_legend(figure: Figure, reference: str, rungs: Sequence[str] = (), more: Sequence[Line2D] = ()) -> None:
-    """A legend below the panels for the dashed line, and for colours or, without rungs, filled and open markers.
+    """A legend below the panels for the dashed line, and for colours or, without rungs, the markers of the norms.
 
     `more` are further entries.
     """
     if rungs:
         handles = [Line2D([], [], **look(rung), label=rung) for rung in rungs]
     else:
-        fills = (("0.2", f"log-likelihood, {NORM_LABELS['sum']}"), ("white", NORM_LABELS["mean"]))
-        handles = [Line2D([], [], color="0.2", marker="o", markerfacecolor=fill, label=text) for fill, text in fills]
+        handles = norm_handles("0.2")
+        handles[0].set_label(f"log-likelihood, {handles[0].get_label()}")
     handles += [*more, Line2D([], [], label=reference, **REFERENCE)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
+
+
+def norm_face(norm: Norm, colour: str) -> tuple[float, ...]:
+    """What fills a marker of this colour: the colour, white, or a tint."""
+    return tuple(1 - _FILLS[norm] * (1 - part) for part in to_rgb(colour))
+
+
+def norm_handles(colour: str, **line: Any) -> list[Line2D]:
+    """The entries of a legend that tell the norms apart."""
+    return [
+        Line2D([], [], color=colour, marker="o", markerfacecolor=norm_face(norm, colour), label=label, **line)
+        for norm, label in NORM_LABELS.items()
+    ]
 
 
 def draw_interval(
@@ -65,13 +84,13 @@ def draw_interval(
     value: float,
     low: float,
     high: float,
-    filled: bool,
+    norm: Norm,
     style: dict[str, str],
     alpha: float = 1.0,
 ) -> None:
-    """A value with its interval on the row `at`, as a filled or open marker on a bar; `alpha` is its opacity."""
+    """A value with its interval on the row `at`, as a marker of its norm on a bar; `alpha` is its opacity."""
     axis.plot([low, high], [at, at], color=style["color"], linewidth=2, solid_capstyle="butt", zorder=2, alpha=alpha)
-    face = style["color"] if filled else "white"
+    face = norm_face(norm, style["color"])
     axis.plot([value], [at], **style, linestyle="none", markerfacecolor=face, markersize=6.5, zorder=3, alpha=alpha)
 
 

@@ -20,7 +20,11 @@ CONTINUATION = (
     *("distinct_2", "words_per_second", "empty"),
 )
 CAUSES = ("name", "base", "seeds", "task", "norm", *interval_columns("difference"), "floor", "p_holm")
-NORM_TITLES = {"sum": "log-likelihood summed over tokens", "mean": "log-likelihood per token"}
+NORM_TITLES = {
+    "sum": "log-likelihood summed over tokens",
+    "mean": "log-likelihood per token",
+    "span": "log-likelihood per token after the common beginning",
+}
 
 
 def print_table(results: Path = Path("results")) -> None:

@@ -12,7 +12,15 @@ from speechladder.analysis.csv_tables import interval_columns, read_csv
 from speechladder.analysis.units_sweep import sweep_columns, write_units_sweep
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
-from speechladder.report.style import NORM_LABELS, REFERENCE, draw_interval, floats, note_no_rows, open_figure
+from speechladder.report.style import (
+    NORM_OFFSETS,
+    REFERENCE,
+    draw_interval,
+    floats,
+    norm_handles,
+    note_no_rows,
+    open_figure,
+)
 from speechladder.settings import Analysis, Point
 
 FRAMES, RUNS = "#CC79A7", "#000000"  # the colours of speech-hubert and speech-hubert-dedup
@@ -75,19 +83,18 @@ def _factor(axis: Axes, rows: list[dict[str, str]], task: str) -> None:
     if paper is not None:
         axis.axvline(paper, color=STAR["color"], linestyle=":", linewidth=1, zorder=1)
         axis.plot(paper, 0, **STAR)
-    for norm, offset in (("sum", -0.15), ("mean", 0.15)):
+    for norm, offset in NORM_OFFSETS.items():
         values = [float(row[f"C_{task}_{norm}"]) for row in rows if row[f"C_{task}_{norm}"]]
         if not values:
             continue
         ends = min(values), max(values)
-        axis.plot(
-            ends, [1 + offset] * 2, color="0.35", linewidth=5, solid_capstyle="butt", alpha=1 if norm == "sum" else 0.45
-        )
+        wide = {"linewidth": 5, "solid_capstyle": "butt", "alpha": 1 if norm == "sum" else 0.45}
+        axis.plot(ends, [1 + offset] * 2, color="0.35", **wide)
         for at, row in enumerate(rows, 2):
             if row[f"C_{task}_{norm}"]:
                 found = floats(row, *interval_columns(f"C_{task}_{norm}"))
-                draw_interval(axis, at + offset, *found, norm == "sum", _style(row))
-    if not any(row[f"C_{task}_{norm}"] for row in rows for norm in NORM_LABELS):
+                draw_interval(axis, at + offset, *found, norm, _style(row))
+    if not any(row[f"C_{task}_{norm}"] for row in rows for norm in NORM_OFFSETS):
         axis.text(0.5, 0.5, "C starts at the floor", ha="center", transform=axis.transAxes, color="0.4")
     axis.set(title=TASKS[task].title, xlabel="factor C, %")
 
@@ -105,12 +112,13 @@ def _abx(axis: Axes, rows: list[dict[str, str]]) -> None:
 
 
 def _add_key(figure: Figure, rows: list[dict[str, str]]) -> None:
-    plain = {"color": "0.2", "linestyle": "none", "marker": "o"}
+    norms = norm_handles("0.2", linestyle="none")
+    for handle, kind in zip(norms, ("within speakers", "across")):
+        handle.set_label(f"{handle.get_label()}; ABX {kind}")
     handles = [
         Line2D([], [], **STAR, label="the paper"),
         Line2D([], [], **REFERENCE, label="no change"),
-        Line2D([], [], **plain, label=f"{NORM_LABELS['sum']}; ABX within speakers"),
-        Line2D([], [], **plain, markerfacecolor="white", label=f"{NORM_LABELS['mean']}; ABX across"),
+        *norms,
         Line2D([], [], **_style({"dedup": "false"}), linestyle="none", label="a unit per frame"),
     ]
     if any(row["dedup"] == "true" for row in rows):

@@ -22,7 +22,7 @@ from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.report.notes import variability_notes
-from speechladder.report.style import NORM_LABELS, REFERENCE, floats, look, open_figure
+from speechladder.report.style import NORM_LABELS, NORM_LINES, REFERENCE, floats, look, norm_face, open_figure
 from speechladder.settings import Analysis
 
 
@@ -97,11 +97,11 @@ def draw_variability(path: Path, change: Path, folder: Path) -> Figure:
 def _levels(axis: Axes, rows: Sequence[dict[str, str]], name: str, rung: str, shift: float = 0.0) -> None:
     """Values with intervals at the level plus `shift`, under both norms; `name` begins the names of the columns."""
     style = look(rung)
-    for norm, offset in zip(NORMS, (shift - 0.04, shift + 0.04)):
+    for norm, offset in zip(NORMS, (shift - 0.05, shift, shift + 0.05)):
         found = [floats(row, "variability", *interval_columns(f"{name}{norm}")) for row in rows]
         at, value, low, high = np.array(sorted(found)).T
         axis.vlines(at + offset, low, high, color=style["color"], linewidth=2, zorder=2)
-        face, line = (style["color"], "-") if norm == "sum" else ("white", ":")
+        face, line = norm_face(norm, style["color"]), NORM_LINES[norm]
         label = f"{rung}, {NORM_LABELS[norm]}"
         axis.plot(at + offset, value, **style, linestyle=line, markerfacecolor=face, label=label, zorder=3)
 

@@ -11,6 +11,7 @@ from speechladder.settings.causes import Causes
 from speechladder.settings.continuation import Continuation
 from speechladder.settings.corpus import CORPORA, WORLD_HOURS, Alignment, Corpus, Download, Downloads
 from speechladder.settings.diagnosis import Diagnosis
+from speechladder.settings.external import External, ExternalModel
 from speechladder.settings.lm import DIMENSIONS, EXECUTION_FIELDS, LM, MODELS
 from speechladder.settings.loading import load
 from speechladder.settings.options import add_max_rejected, add_options, as_options, from_options, tracked, untracked
@@ -43,6 +44,8 @@ __all__ = [
     "Diagnosis",
     "Download",
     "Downloads",
+    "External",
+    "ExternalModel",
     "Point",
     "Questions",
     "Scaling",

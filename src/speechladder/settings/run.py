@@ -7,6 +7,7 @@ from speechladder.settings.causes import Causes
 from speechladder.settings.continuation import Continuation
 from speechladder.settings.corpus import Alignment, Corpus, Downloads
 from speechladder.settings.diagnosis import Diagnosis
+from speechladder.settings.external import External
 from speechladder.settings.lm import LM
 from speechladder.settings.questions import Questions
 from speechladder.settings.scaling import Scaling, sized
@@ -43,6 +44,7 @@ class Settings(Section):
     questions: Questions = Field(Questions(), description=Questions.__doc__)
     causes: Causes = Field(Causes(), description=Causes.__doc__)
     diagnosis: Diagnosis = Field(Diagnosis(), description=Diagnosis.__doc__)
+    external: External = Field(External(), description=External.__doc__)
 
     _distinct = field_validator("rungs")(check_distinct)
 

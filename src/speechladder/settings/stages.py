@@ -179,10 +179,22 @@ STAGES: dict[str, Stage] = {
     "tokenize_items": Stage("items"),
     "score_rung": Stage(
         "scores",
-        version=4,
+        version=5,
         options={"scores": ("batch_tokens", "layers", "learning", "learning_pairs")},
         inputs={"benchmarks": ("slm21_splits",)},
         gpu=True,
+    ),
+    "score_external": Stage(
+        "external",
+        options={"tokens": ("stress", "silence", "text_pauses", "word_boundary")},
+        inputs={"external": ("models",), "units": ("clusters", "rate"), "scores": ("batch_tokens",)},
+        gpu=True,
+    ),
+    "external": Stage(
+        "external",
+        version=_ANALYSIS,
+        options=_INTERVALS,
+        inputs={"external": ("models",), "benchmarks": ("slm21_splits",)},
     ),
     "continue_rung": Stage(
         "continue",

@@ -14,6 +14,7 @@ from speechladder.workflow.checks import (
     check_rungs,
     init_with_dimensions,
 )
+from speechladder.workflow.external import place_models
 from speechladder.workflow.paths import check_inputs, place_files
 from speechladder.workflow.rungs import check_units_of
 
@@ -32,6 +33,8 @@ def checked(config: dict[str, Any], home: Path, computes: bool = False) -> Setti
     check_architectures(settings)
     if settings.lm.init:
         values["lm"] |= init_with_dimensions(settings.lm, home)
+    if settings.external.models:
+        values["external"] = place_models(load(values), home)
     check_tracking(settings.lm.tracking)
     settings = load(values)
     check_inputs(settings, home)

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from speechladder.analysis.compare import run_rungs
 from speechladder.io.files import atomic
-from speechladder.report.looks import look
+from speechladder.report.looks import NORM_LABELS, look
 from speechladder.report.page.charts import CONFIG, shape
 from speechladder.report.page.palette import palette, variable
 from speechladder.report.page.section import Section, slug
@@ -75,6 +75,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.globals["norm_labels"] = NORM_LABELS
     found.filters["slug"] = slug
     found.filters["variable"] = variable
     found.filters["shape"] = shape

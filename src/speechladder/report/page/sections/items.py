@@ -30,10 +30,11 @@ Key = tuple[str, str]  # id of a pair, voice
 
 
 class Margin(NamedTuple):
-    """By how much a rung finds the correct item likelier, in nats: summed over tokens, and as a mean per token."""
+    """By how much a rung finds the correct item likelier, in nats, under each norm (constants.NORMS)."""
 
     sum: float
     mean: float
+    span: float
 
     def answer(self, norm: str) -> str:
         """right, wrong or, on an exact tie, tie."""
@@ -119,16 +120,21 @@ def read_margins(path: Path, halves: Mapping[Key, Mapping[bool, str]]) -> dict[K
     """(id, voice) -> margin under the first model of a rung, for the pairs of which both halves have a score."""
     if not path.is_file():
         return {}
-    columns = ["item", "seed", "nll", "tokens"]
+    columns = ["item", "seed", "nll", "tokens", "span_nll", "span_tokens"]
     table = read_table(path, SCORES, columns).select(columns)
     first = min(table["seed"].to_pylist(), default=0)
-    nll = {row["item"]: (row["nll"], row["tokens"]) for row in table.to_pylist() if row["seed"] == first}
+    scored = {row["item"]: row for row in table.to_pylist() if row["seed"] == first}
     found = {}
     for key, names in halves.items():
-        good, bad = (nll.get(names.get(correct, "")) for correct in (True, False))
+        good, bad = (scored.get(names.get(correct, "")) for correct in (True, False))
         if good and bad:
-            found[key] = Margin(bad[0] - good[0], bad[0] / bad[1] - good[0] / good[1])
+            mean, span = (_per_token(bad, what) - _per_token(good, what) for what in ("", "span_"))
+            found[key] = Margin(bad["nll"] - good["nll"], mean, span)
     return found
+
+
+def _per_token(row: Row, what: str) -> float:
+    return row[f"{what}nll"] / row[f"{what}tokens"]
 
 
 def choose(margins: Mapping[Key, Mapping[str, Margin]], task: str) -> list[Key]:
