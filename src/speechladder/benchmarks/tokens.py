@@ -8,8 +8,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.tables import ITEM_TOKENS, write_table
 from speechladder.rungs import registry
-from speechladder.rungs.confusions import Confusions
-from speechladder.rungs.pack import CONFUSIONS
+from speechladder.rungs.pack import CONFUSIONS, common_fields
 from speechladder.rungs.tokenizers import BOS, UNK, Codec
 from speechladder.rungs.utterances import read_items
 from speechladder.settings import Tokens
@@ -42,8 +41,9 @@ def tokenize_items(folder: str | Path, items: str | Path, units: str | Path | No
     rung, options = registry.get(meta["rung"]), Tokens(**meta["settings"]["tokens"])
     codec = Codec(Path(folder) / "tokenizer")
     rows, bad, missing, known = [], [], Counter(), {*codec.symbols}
-    confusions = Confusions.read(Path(folder) / CONFUSIONS) if "confusions" in rung.needs else None
-    for item in read_items(items, units, rung.needs, options, confusions=confusions):
+    table, made = Path(folder) / CONFUSIONS if "confusions" in rung.needs else None, meta["settings"]
+    common = common_fields(rung, table, made.get("seed"), made["clusters"])
+    for item in read_items(items, units, rung.needs, options, **common):
         symbols = rung.function(item)
         (ids,) = codec.encode([symbols])
         if UNK in ids or not ids:
