@@ -133,7 +133,7 @@ def freeze_contract(results: Path, preset: str = NAME, out: Path = FOLDER) -> No
     file = preset_file(preset)
     path = out / f"{file.stem}.json"
     settings = frozen(tracked(load(configuration([file], []), str(file))))
-    found = frozen(_record(results))
+    found = frozen(run_record(results))
     speech = {field for rule in STAGES_OF_WORLD for field in STAGES[rule].reads}
     _refuse(results, [_differs(field, found[field], settings[field]) for field in settings if field in speech])
     world, index = measure_world(results), index_file(path)
@@ -145,16 +145,16 @@ def freeze_contract(results: Path, preset: str = NAME, out: Path = FOLDER) -> No
 def check_run(results: Path, contract: Contract) -> World:
     """The world of a run. Raises UserError unless settings, speech and items are the contract's, and no utterance
     was left out: each must have units."""
-    check_settings(results / "run.json", frozen(_record(results)), contract)
+    check_settings(results / "run.json", frozen(run_record(results)), contract)
     found = measure_world(results)
     check_world(results, found, contract)
-    used = read_table(results / "tokens" / "utterances.parquet", UTTERANCES, ["id"]).column("id").to_pylist()
-    missing = [cut.id for cut in _cuts(results) if cut.id not in set(used)] if len(used) != found.utterances else []
+    path = results / "tokens" / "utterances.parquet"
+    used = {*read_table(path, UTTERANCES, ["id"])["id"].to_pylist()}
+    missing = [cut.id for cut in _cuts(results) if cut.id not in used]
     if missing:
         raise UserError(
-            f"{results}/tokens/utterances.parquet: {len(missing)} of {found.utterances} utterances are left out, such as "
-            f"{missing[0]!r}; every entry is trained on the same speech, so give each of them units (see "
-            f"{results}/units/rejected.*.jsonl)"
+            f"{path}: {len(missing)} of {found.utterances} utterances are left out, such as {missing[0]!r}; every "
+            f"entry has the same training speech, so give them units too ({results}/units/rejected.*.jsonl says why)"
         )
     return found
 
@@ -180,9 +180,9 @@ def check_world(source: Path, world: World, contract: Contract) -> None:
     other = [name for name in PARTS if found[name] != wanted[name]]
     if other:
         raise UserError(
-            f"{source}: {', '.join(other)}: not those of {contract.name} by their hash; an entry needs the contract's own "
-            "speech and items: delete the folder and run make entry again. If they differ again, another version of "
-            "espeak-ng or of a package made them (docs/leaderboard.md, the machine of each entry)"
+            f"{source}: {', '.join(other)}: not those of {contract.name} by their hash; an entry needs the contract's "
+            "own speech and items: delete the run and make the entry again. If they differ again, another version of "
+            "espeak-ng or of a package of requirements.lock made them"
         )
 
 
@@ -197,7 +197,8 @@ def _differs(field: str, found: Any, wanted: Any) -> str:
     return "" if found == wanted else f"{field}: {found} there, {wanted} in the contract"
 
 
-def _record(results: Path) -> Record:
+def run_record(results: Path) -> Record:
+    """The settings of a run. Raises UserError without them."""
     record = read_record(results)
     if record is None:
         raise UserError(f"{results}/run.json: no such file; name the folder results of a run of the workflow")
@@ -267,5 +268,3 @@ def _rows_sha256(rows: Iterable[Any]) -> str:
     for row in rows:
         out.update(_line(row))
     return out.hexdigest()
-
-
