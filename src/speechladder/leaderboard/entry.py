@@ -188,7 +188,7 @@ def _about(results: Path, name: str, rung: str, contract: Contract, world: World
         "command": entry_command(name, rung, units),
         "commit": at.rstrip("+"),
         "clean": not at.endswith("+") and at != "unknown",
-        "trained_at": trained_at(results) or None,
+        "trained_at": trained_at(results, rung) or None,
         "packages": {package: found for package in PACKAGES if (found := installed(package))},
         "python": platform.python_version(),
         "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",

@@ -114,9 +114,10 @@ def _provenance(results: Path, record: dict[str, Any]) -> Table:
     return Table("Where the page was made", ["what", "which"], rows, frozenset({1}))
 
 
-def trained_at(results: Path) -> str:
-    """The commit that all models of the run were trained at, as their cards say; empty if they differ or say none."""
-    cards = [path.read_text(encoding="utf-8") for path in (results / "lm").glob("*/seed*/README.md")]
+def trained_at(results: Path, rung: str = "*") -> str:
+    """The commit that all models of the run, or of a rung, were trained at, as their cards say; empty if they differ
+    or say none."""
+    cards = [path.read_text(encoding="utf-8") for path in (results / "lm").glob(f"{rung}/seed*/README.md")]
     found = {commit for card in cards for commit in re.findall(r"^Commit ([0-9a-f]{7,40}\+?)\.$", card, flags=re.M)}
     return found.pop() if len(found) == 1 else ""
 
