@@ -20,8 +20,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 # The folder of a diagnosis is .work/diagnose/NAME; only a NAME of the command line counts, since some shells have another.
 DIAGNOSIS = .work/diagnose/$(if $(findstring command,$(origin NAME)),$(NAME),units)
-.PHONY: check-seeds diagnose diagnose-audio
-.PHONY: help docs table causes questions smoke plan audit stages s3prl test test-s3prl test-cluster lint configuration report clean
+.PHONY: check-seeds
+.PHONY: help docs table causes questions smoke plan audit stages diagnose diagnose-audio entry leaderboard s3prl test test-s3prl test-cluster lint configuration report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -101,6 +101,16 @@ audit: $(VENV)/.installed ## compare a corpus with the disk: make audit PRESET=l
 
 stages: $(VENV)/.installed ## list each stage with what it makes and needs: make stages [PRESET=paper] [ARGS="--config ..."]
 	@python scripts/list_stages.py $(if $(PRESET),--preset $(PRESET)) $(ARGS)
+
+# UNITS and ARGS reach the script through the environment, so that their quotes and braces stay as they are.
+entry: export SPEECHLADDER_UNITS = $(value UNITS)
+entry: export SPEECHLADDER_ARGS = $(value ARGS)
+entry: $(VENV)/.installed ## an entry of the leaderboard: make entry NAME=mine UNITS='{layer: 2}' [RUNG=speech-hubert] (an hour on 2 cores)
+	@python scripts/run_entry.py --name "$(NAME)" --units="$$SPEECHLADDER_UNITS" $(if $(RUNG),--rung "$(RUNG)") --cores $(CORES) \
+	  --args="$(SHOW) $$SPEECHLADDER_ARGS"
+
+leaderboard: $(VENV)/.installed ## compute docs/leaderboard.md again from leaderboard/entries
+	@python scripts/write_leaderboard.py
 
 s3prl: $(S3PRL_VENV)/.installed ## install the environment of units.source: s3prl into .venv-s3prl
 

@@ -265,6 +265,21 @@ def test_items_are_confused_by_the_table_of_the_corpus(corpus: Corpus) -> None:
         pack_rung("phone-confused", corpus.folder / "utterances.parquet", *corpus.write(), folder, OPTIONS)
 
 
+def test_items_are_drawn_by_the_seed_of_the_corpus(corpus: Corpus) -> None:
+    corpus.select()
+    items, drawn, files = write_items(corpus.folder), {}, corpus.write()
+    for seed in (0, 1):
+        folder = corpus.folder / f"seed{seed}"
+        pack_rung("random-units", corpus.folder / "utterances.parquet", *files, folder, OPTIONS, CLUSTERS, seed=seed)
+        assert read_json(folder / "meta.json")["settings"]["seed"] == seed
+        tokenize_items(folder, *items, corpus.folder / "out.parquet")
+        drawn[seed] = read_table(corpus.folder / "out.parquet", ITEM_TOKENS).column("tokens").to_pylist()
+        data = TokenData(folder, "train")
+        assert len(data.utterance(0)) - 2 == frame_count(round(data.seconds[0] * 16000))
+    assert [len(row) for row in drawn[0]] == [len(row) for row in drawn[1]] and drawn[0] != drawn[1]
+    assert "seed" not in read_json(corpus.pack("speech-hubert") / "meta.json")["settings"]
+
+
 def test_utterances_whose_parts_differ_are_rejected_with_the_reason(corpus: Corpus) -> None:
     corpus.units[0][0]["units"] += [0] * 5
     corpus.aligned[0][1]["seconds"] += 1

@@ -465,6 +465,29 @@ def test_a_new_encoder_is_one_file_and_one_line(corpus, monkeypatch):
         corpus.extract(0)
 
 
+@pytest.mark.parametrize(("source", "dim"), [("mfcc", 39), ("logmel", 40)])
+def test_features_of_no_model_make_units(corpus, source, dim):
+    corpus.settings = corpus.settings.model_copy(update={"source": source, "encoder": "nowhere", "layer": 9})
+    assert check_encoder(corpus.settings, Path.cwd()) == "nowhere"  # not looked for
+    corpus.write().train()
+    said = load_codebook(corpus.centroids).provenance
+    assert (said["encoder"], said["layer"], said["dim"]) == (source, 0, dim)
+    louder = [cut.samples() for shard in corpus.shards for cut in corpus.cuts[shard]]
+    encoder = factory.open_encoder(corpus.settings)
+    for quiet, loud in zip(encoder.encode(louder), encoder.encode([0.5 * wave for wave in louder]), strict=True):
+        assert quiet.shape[1] == dim and abs(quiet - loud).max() < 0.2  # loudness is no feature
+        assert quiet.mean(axis=0) == pytest.approx(0, abs=1e-3)
+    rows = [row for shard in corpus.shards for row in corpus.extract(shard)]
+    assert [len(row["units"]) for row in rows] == [frame_count(len(samples)) for samples in louder]
+    files = [corpus.paths(kind) for kind in ("cuts", "alignment", "units")]
+    write_quality(*files, corpus.centroids, {}, corpus.root / "quality.json", seed=0)
+    assert read_json(corpus.root / "quality.json")["pnmi"] > 0.5  # they tell tones apart
+    other = "logmel" if source == "mfcc" else "mfcc"
+    corpus.settings = corpus.settings.model_copy(update={"source": other})
+    with pytest.raises(UserError, match=f"the codebook was made from {source} layer 0"):
+        corpus.extract(0)
+
+
 def test_a_source_without_an_encoder_says_so():
     with pytest.raises(UserError, match=r"units\.source: external has no encoder"):
         factory.open_encoder(Units(source="external", path="units.jsonl"))

@@ -23,7 +23,7 @@ from speechladder.units.diagnostics.quality import purities
 CLUSTERS = 5
 FRAME_RUNGS = {
     *("phone-repeat", "speech-hubert"),
-    *("phone-repeat-even", "phone-confused", "unit-vote", "unit-words", "text-units"),
+    *("phone-repeat-even", "phone-confused", "unit-vote", "unit-words", "text-units", "random-units"),
 }
 
 
@@ -155,6 +155,22 @@ def test_an_empty_table_is_named(tmp_path) -> None:
         Confusions.read(tmp_path / "empty.parquet")
 
 
+# --- random units ---
+
+
+def test_random_units_are_uniform_and_know_the_id_and_the_seed_alone() -> None:
+    of = Utterance("u", "", [], [], None, 20_000, 400.0, seed=3, clusters=7)
+    symbols = said("random-units", of)
+    counts = Counter(symbols)
+    assert set(counts) == {*registry.get("random-units").alphabet(Tokens(), 7)} and len(symbols) == 20_000
+    assert max(abs(count / 20_000 - 1 / 7) for count in counts.values()) < 0.02
+    spoken = replace(of, text="a", units=np.zeros(20_000, np.uint16), phones=[Span(SIL, 0.0, 400.0)])
+    assert said("random-units", spoken) == symbols
+    for change in ({"id": "v"}, {"seed": 4}):
+        others = said("random-units", replace(of, **change))
+        assert np.mean([a == b for a, b in zip(symbols, others)]) == pytest.approx(1 / 7, abs=0.02)
+
+
 # --- words ---
 
 
@@ -225,7 +241,7 @@ def test_text_of_other_words_is_named() -> None:
 def test_the_curriculum_is_for_rungs_with_a_token_per_frame() -> None:
     assert {name for name in registry.names() if registry.get(name).per_frame} == FRAME_RUNGS
     beside = {name for name in registry.names() if registry.get(name).function.__module__ == causes.__name__}
-    assert len(beside) == 7 and not any(registry.get(name).transcribed_as for name in beside)
+    assert len(beside) == 8 and not any(registry.get(name).transcribed_as for name in beside)
 
 
 class Data:

@@ -99,6 +99,8 @@ def test_the_encoder_is_known_by_its_content(root, tmp_path):
     names = {path.rpartition("/")[2] for path in Inputs(load({}), root).encoder_files()}
     assert {"config.json", "model.safetensors"} <= names
 
+    assert Inputs(load({"units": {"source": "logmel"}}), root).encoder_files() == []
+
     def digest(folder):
         inputs._content.cache_clear()  # as another run of Snakemake
         return inputs.Inputs(load({"units": {"encoder": str(folder)}}), root).encoder_digest(job())

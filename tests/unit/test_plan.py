@@ -311,6 +311,16 @@ def test_jobs_are_read_from_snakemakes_dry_run():
     assert parse_jobs("Nothing to be done (all requested files are present and up to date).") == []
 
 
+@pytest.mark.parametrize(("source", "width"), [("mfcc", 39), ("logmel", 40)])
+def test_features_of_no_model_cost_what_they_cost_and_not_an_encoder(book, source, width):
+    found = settings(rungs=["speech-hubert"], units={"source": source, "sample_frames": 9000, "layer": 99})
+    units, sample = (row(planned(book, found), name) for name in ("units", "k-means sample"))
+    assigned = 2 * 100 * width * 50 * 3600 * 106.0 / 1e9 / 3600
+    features = 106.0 / book.get("encode_spectral").value
+    assert units.cost.cpu.value == pytest.approx(106.0 / 1000 + features + assigned + 10 * 3.6 / 3600)
+    assert sample.cost.disk.value == 9000 * width * 4
+
+
 def test_the_plan_of_a_small_run_by_hand(book):
     lm = TINY.model_dump() | {"max_steps": 100, "max_passes": 100, "learning_points": 1, "valid_every": 50}
     lm |= {"valid_seconds": 100, "window": 100}

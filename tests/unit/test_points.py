@@ -112,6 +112,8 @@ def test_the_sweep_reads_the_runs_own_units_where_they_are_a_point(root):
     assert books["layer3-k400-none-seed0"] == "results/units_sweep/layer3-k400-none-seed0/units/centroids.safetensors"
     assert "layer3-k100-none-seed0-dedup=results" in sweep.trained_words(None)
     assert "results/scores/speech-hubert-dedup/topic.parquet" in sweep.scores(None)
+    with pytest.raises(UserError, match=r"its points are layers of an encoder, and units\.source: mfcc has none"):
+        SweepInputs(Inputs(load({"units": {"source": "mfcc"}}), root)).scores(None)
 
 
 def test_the_scaling_grid_is_rungs_by_sizes_by_fractions(root):

@@ -170,6 +170,22 @@ def test_units_from_elsewhere_and_units_of_an_encoder_read_their_own_settings():
     )
 
 
+def test_features_of_no_model_read_neither_encoder_nor_layer():
+    for rule in ("sample_features", "features_abx", "extract_units", "extract_item_units", "speaker_statistics"):
+        options = {
+            read_options(load({"units": {"source": "mfcc", "layer": layer, "encoder": encoder}}), rule)
+            for layer, encoder in ((3, "hubert-micro"), (2, "somewhere/else"))
+        }
+        (words,) = options
+        assert "--source mfcc" in words and "--layer" not in words
+
+
+def test_only_a_rung_that_draws_by_the_seed_reads_it():
+    job = {rung: SimpleNamespace(rung=rung) for rung in ("speech-hubert", "random-units")}
+    read = {rung: read_options(load({"seed": 5}), "tokenize_rung", of).split() for rung, of in job.items()}
+    assert "--seed" not in read["speech-hubert"] and read["random-units"][:2] == ["--seed", "5"]
+
+
 def test_untracked_settings_are_no_options():
     assert any("PROCESSES" in name for name in untracked(load({})))
     assert not any(is_untracked(field) for stage in STAGES.values() for field in stage.reads)

@@ -101,26 +101,29 @@ def write_table(
     Reads tokens/{rung}/meta.json and lm/{rung}/seed{n}/train.json, and raises UserError that names file and field if a
     value is missing.
     """
-    rows = []
-    for rung in rungs:
-        meta = token_facts(results, rung)
-        seeds = scores[rung, next(iter(TASKS))].seeds
-        facts = model_facts(results, rung, seeds)
-        row: dict[str, object] = {
-            "rung": rung,
-            "vocab_size": fixed(meta["vocab_size"], 0),
-            "tokens_per_second": fixed(meta["tokens_per_second"], 2),
-            "seeds": len(seeds),
-            "train_tokens": fixed(facts["train_tokens"], 0),
-            "passes": fixed(facts["passes"], 1),
-            "valid_bits_per_second": fixed(facts["valid_bits_per_second"], 3),
-        }
-        for task in TASKS:
-            for norm in NORMS:
-                for kind, crossed in (("", True), (PAIRWISE, False)):
-                    found = estimate_accuracy(scores[rung, task], rung, task, norm, seed, analysis, crossed)
-                    row |= percent_cells(f"{task}_{kind}{norm}", found)
-        ppl = (perplexities or {}).get(rung)
-        row |= dict(zip(PPL, map(cell, ppl))) if ppl else dict.fromkeys(PPL, "")
-        rows.append(row)
+    rows = [table_row(results, rung, scores, seed, analysis, (perplexities or {}).get(rung)) for rung in rungs]
     write_csv(results / "table.csv", table_columns(), rows)
+
+
+def table_row(
+    results: Path, rung: str, scores: Scores, seed: int, analysis: Analysis, ppl: Estimate | None = None
+) -> dict[str, object]:
+    """The row of a rung in table.csv; see `write_table`."""
+    meta = token_facts(results, rung)
+    seeds = scores[rung, next(iter(TASKS))].seeds
+    facts = model_facts(results, rung, seeds)
+    row: dict[str, object] = {
+        "rung": rung,
+        "vocab_size": fixed(meta["vocab_size"], 0),
+        "tokens_per_second": fixed(meta["tokens_per_second"], 2),
+        "seeds": len(seeds),
+        "train_tokens": fixed(facts["train_tokens"], 0),
+        "passes": fixed(facts["passes"], 1),
+        "valid_bits_per_second": fixed(facts["valid_bits_per_second"], 3),
+    }
+    for task in TASKS:
+        for norm in NORMS:
+            for kind, crossed in (("", True), (PAIRWISE, False)):
+                found = estimate_accuracy(scores[rung, task], rung, task, norm, seed, analysis, crossed)
+                row |= percent_cells(f"{task}_{kind}{norm}", found)
+    return row | (dict(zip(PPL, map(cell, ppl))) if ppl else dict.fromkeys(PPL, ""))

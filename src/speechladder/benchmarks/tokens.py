@@ -9,8 +9,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.tables import ITEM_TOKENS, write_table
 from speechladder.rungs import registry
-from speechladder.rungs.confusions import Confusions
-from speechladder.rungs.pack import CONFUSIONS
+from speechladder.rungs.pack import CONFUSIONS, common_fields
 from speechladder.rungs.tokenizers import BOS, UNK, Codec
 from speechladder.rungs.utterances import read_items
 from speechladder.settings import Tokens
@@ -41,8 +40,9 @@ def tokenize_items(folder: str | Path, items: str | Path, units: str | Path | No
     """
     meta = read_json(Path(folder) / "meta.json")
     rung, options = registry.get(meta["rung"]), Tokens(**meta["settings"]["tokens"])
-    confusions = Confusions.read(Path(folder) / CONFUSIONS) if "confusions" in rung.needs else None
-    rows = encode_items(rung, Codec(Path(folder) / "tokenizer"), items, units, options, confusions)
+    table, made = Path(folder) / CONFUSIONS if "confusions" in rung.needs else None, meta["settings"]
+    common = common_fields(rung, table, made.get("seed"), made["clusters"])
+    rows = encode_items(rung, Codec(Path(folder) / "tokenizer"), items, units, options, **common)
     write_table(out, rows, ITEM_TOKENS)
     return len(rows)
 
@@ -53,11 +53,11 @@ def encode_items(
     items: str | Path,
     units: str | Path | None,
     options: Tokens,
-    confusions: Confusions | None = None,
+    **common: Any,
 ) -> list[dict[str, Any]]:
-    """The items as rows of ITEM_TOKENS; raises UserError as `tokenize_items`."""
+    """The items as rows of ITEM_TOKENS; `common` as in `read_items`. Raise UserError as `tokenize_items`."""
     rows, bad, missing, known = [], [], Counter(), {*codec.symbols}
-    for item in read_items(items, units, rung.needs, options, confusions=confusions):
+    for item in read_items(items, units, rung.needs, options, **common):
         symbols = rung.function(item)
         (ids,) = codec.encode([symbols])
         if UNK in ids or not ids:

@@ -11,8 +11,9 @@ from speechladder.plan.rates import Cost, Figure, Rates
 from speechladder.plan.speech import Hours, Items, Measured, all_items
 from speechladder.settings import Settings, at
 from speechladder.settings.points import Variation
-from speechladder.settings.units import SHIPPED, encoder_folder
+from speechladder.settings.units import SHIPPED, SPECTRAL, encoder_folder
 from speechladder.units.encoders.compute import HUBERT_BASE, HUBERT_LARGE, encoder_flops
+from speechladder.units.mfcc import WIDTHS
 
 HUB = {"facebook/hubert-base-ls960": HUBERT_BASE, "facebook/hubert-large-ll60k": HUBERT_LARGE}
 MAX_UTTERANCE = 30.0  # seconds; the encoder's attention is counted over no longer utterances
@@ -97,11 +98,13 @@ class Context:
         return self.cpu(amount.times(1, "derived"), cpu, 3600)
 
     def encode(self, speech: Figure) -> Cost:
-        """Return the cost of decoding FLAC and of running the encoder over it up to units.layer."""
+        """Return the cost of decoding FLAC and of running the encoder over it up to units.layer, if it has layers."""
         units = self.settings.units
         if units.source == "external":
             return Cost()
         cost = self.cpu(speech, "read_audio")
+        if units.source in SPECTRAL:
+            return cost + self.cpu(speech, "encode_spectral")
         if units.encoder == SHIPPED and not self.machine.gpus:
             return cost + self.cpu(speech, "encode_micro")
         config, known = encoder_config(units.encoder)
@@ -121,7 +124,8 @@ class Context:
     @property
     def width(self) -> int:
         """Values in a frame of the encoder's features."""
-        return int(encoder_config(self.settings.units.encoder)[0]["hidden_size"])
+        units = self.settings.units
+        return WIDTHS.get(units.source) or int(encoder_config(units.encoder)[0]["hidden_size"])
 
 
 def encoder_config(name: str) -> tuple[Mapping[str, Any], bool]:

@@ -29,7 +29,8 @@ PAPER_TOKENS = {
 }  # fmt: skip
 # Tokens per second of speech of another rung, by what it needs.
 USUAL_TOKENS = {
-    "text": 14.5, "pauses": 0.0, "alignment": 10.0, "units": 50.0, "audio": 50.0, "frames": 0.0, "confusions": 0.0
+    "text": 14.5, "pauses": 0.0, "alignment": 10.0, "units": 50.0, "audio": 50.0, "frames": 0.0, "confusions": 0.0,
+    "seed": 0.0,
 }  # fmt: skip
 # The same of rungs that shorten units, as measured on the default world; of another encoder assumed.
 SHORTENED = {"speech-hubert-dedup": 30.0, "unit-bpe": 12.0, "unit-phone": 10.0}

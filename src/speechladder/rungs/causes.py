@@ -104,6 +104,16 @@ def unit_bpe(utterance: Utterance) -> list[str]:
     return speech_hubert_dedup(utterance)
 
 
+@rung("random-units", needs="seed", alphabet=unit_alphabet, per_frame=True)
+def random_units(utterance: Utterance) -> list[str]:
+    """A unit per 50 Hz frame, drawn uniformly by the run's seed and the id. It says nothing about the audio.
+
+    What a model of it answers right, it knows from the lengths of the items alone.
+    """
+    drawn = np.random.default_rng(stable_hash("random-units", utterance.seed, utterance.id))
+    return [f"u{unit}" for unit in drawn.integers(utterance.clusters, size=utterance.frames)]
+
+
 def word_unit_alphabet(options: Tokens, clusters: int) -> list[str]:
     """The boundary and the units."""
     return [BOUNDARY, *unit_alphabet(options, clusters)]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from speechladder.rungs.confusions import Confusions
 from speechladder.rungs.registry import Rung, Utterance
 from speechladder.rungs.tokenizers import BOS, EOS, PAD, UNK, Codec
 from speechladder.rungs.utterances import read_utterances
-from speechladder.settings import STAGES, Tokens, Units
+from speechladder.settings import STAGES, Settings, Tokens, Units
 
 BPE_SAMPLE = 200_000  # the most train utterances that BPE learns from, evenly spread; far above 50 h
 CONFUSIONS = "phone_units.parquet"  # the copy in the folder of a rung that needs confusions
@@ -41,6 +42,7 @@ def pack_rung(
     options: Tokens,
     clusters: int = Units().clusters,
     confusions: Path | None = None,
+    seed: int = Settings().seed,
 ) -> None:
     """Write a corpus as tokens of one rung: tokenizer, uint16 tokens per split, their index and figures.
 
@@ -59,21 +61,28 @@ def pack_rung(
         out: folder tokens/{rung} to write
         clusters: units.clusters, the size of the codebook
         confusions: units/phone_units.parquet, for a rung that needs confusions
+        seed: the run's seed, for a rung that needs it
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     chosen = registry.get(rung)
     if "confusions" in chosen.needs and confusions is None:
         raise UserError(f"rung {rung}: --confusions is missing; give units/phone_units.parquet")
     table = confusions if "confusions" in chosen.needs else None
-    shards = (cuts, alignment, units, chosen.needs, options, Confusions.read(table) if table else None)
+    shards, common = (cuts, alignment, units, chosen.needs, options), common_fields(chosen, table, seed, clusters)
 
     def train_symbols() -> Iterator[list[str]]:
         kept = _sample_of_train(utterances) if chosen.bpe else utterances
-        return (chosen.function(u) for split, u in read_utterances(kept, *shards) if split == "train")
+        return (chosen.function(u) for split, u in read_utterances(kept, *shards, **common) if split == "train")
 
     total = pc.sum(read_table(utterances, UTTERANCES, ["seconds"]).column("seconds")).as_py() or 0
-    read = functools.partial(read_utterances, utterances, *shards)
-    pack_utterances(chosen, read, train_symbols, total, out, options, clusters, table)
+    read = functools.partial(read_utterances, utterances, *shards, **common)
+    pack_utterances(chosen, read, train_symbols, total, out, options, clusters, table, seed)
+
+
+def common_fields(rung: Rung, confusions: Path | None, seed: int | None, clusters: int) -> dict[str, Any]:
+    """The fields of Utterance that all utterances and items of a run share, of those that the rung needs."""
+    found: dict[str, Any] = {"confusions": Confusions.read(confusions)} if confusions else {}
+    return found | ({"seed": seed, "clusters": clusters} if "seed" in rung.needs else {})
 
 
 def _sample_of_train(utterances: str | Path) -> pa.Table:
@@ -97,10 +106,11 @@ def pack_utterances(
     options: Tokens,
     clusters: int = 0,
     confusions: Path | None = None,
+    seed: int = Settings().seed,
 ) -> None:
     """Write a folder like `pack_rung` from (split, utterance) in their order; `seconds` is their total, for progress.
 
-    `confusions` is a table that is copied into the folder.
+    `confusions` is a table that is copied into the folder. `seed` is noted for a rung that needs it.
     `train_symbols()` returns the symbols from which BPE, or an alphabet that is not declared, is learnt.
     """
     with atomic_folder(out) as folder, ExitStack() as stack:
@@ -133,6 +143,8 @@ def pack_utterances(
             "settings": {"tokens": options.model_dump(mode="json"), "clusters": clusters},
             "version": STAGES["tokenize_rung"].version,
         }
+        if "seed" in rung.needs:
+            meta["settings"]["seed"] = seed
         if confusions:
             shutil.copyfile(confusions, folder / CONFUSIONS)
         write_json(folder / "meta.json", meta)

@@ -16,8 +16,8 @@ from speechladder.settings import Tokens
 
 SPACE = "\u2581"  # a space between words as a symbol, as SentencePiece writes it
 # pauses: the alignment, if tokens.text_pauses is set; frames: units of which each is a 50 Hz frame, beside "units";
-# confusions: phones and their units, counted over the train split
-NEEDS = ("text", "pauses", "alignment", "units", "audio", "frames", "confusions")
+# confusions: phones and their units, counted over the train split; seed: the run's seed and the number of units
+NEEDS = ("text", "pauses", "alignment", "units", "audio", "frames", "confusions", "seed")
 # characters; phones; a phone per 50 Hz frame; a unit u0, u1, ... per 50 Hz frame; each run of equal units once
 TRANSCRIBED_AS = ("text", "phones", "phone-frames", "units", "unit-runs")
 PER_FRAME = ("phone-frames", "units")  # of these, the kinds with a token per 50 Hz frame
@@ -30,8 +30,8 @@ class Utterance:
     `text` is normalised; `words` (no silences) and `phones` (ARPAbet as aligned, SIL, contiguous) are spans in
     seconds; `units` is (frames,) uint16 at 50 Hz, or the user's external units as they were written; `options` are
     the settings under `tokens`; `audio()` reads (n,) float32 at 16 kHz; `split` is that of the corpus, and None of an
-    item or a prompt; `confusions` draws the phone that is heard in place of a phone. Fields that a rung does not name
-    in its `needs` are empty or None.
+    item or a prompt; `confusions` draws the phone that is heard in place of a phone; `seed` is that of the run, and
+    `clusters` the number of different units. Fields that a rung does not name in its `needs` are empty or None.
     """
 
     id: str
@@ -45,6 +45,8 @@ class Utterance:
     audio: Callable[[], np.ndarray] | None = None
     split: str | None = None
     confusions: Confusions | None = None
+    seed: int | None = None
+    clusters: int | None = None
 
 
 Symbolise = Callable[[Utterance], list[str]]

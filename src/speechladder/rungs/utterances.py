@@ -16,7 +16,6 @@ from speechladder.io.errors import UserError
 from speechladder.io.rejects import Rejects
 from speechladder.io.spans import Span, from_rows
 from speechladder.io.tables import ALIGNMENT, ITEMS, UNITS, UTTERANCES, read_table
-from speechladder.rungs.confusions import Confusions
 from speechladder.rungs.functions import characters, phone_alphabet, phone_label
 from speechladder.rungs.registry import SPACE, Utterance
 from speechladder.settings import Corpus, Tokens
@@ -168,12 +167,13 @@ def read_utterances(
     units: Sequence[str | Path],
     needs: Sequence[str],
     options: Tokens,
-    confusions: Confusions | None = None,
+    **common: Any,
 ) -> Iterator[tuple[str, Utterance]]:
     """Yield (split, Utterance) for each row of `table` (UTTERANCES, or its file), with one shard in memory at a time.
 
-    Reads only the files that `needs` names. Raise UserError if an utterance is missing from the files of its shard, or
-    if rows are not in the order of the shards.
+    Reads only the files that `needs` names. `common` are fields that all utterances share: confusions, seed, clusters.
+    Raise UserError if an utterance is missing from the files of its shard, or if rows are not in the order of the
+    shards.
     """
     _same_length(cuts, alignments, units)
     for shard, rows in _by_shard(table):
@@ -203,7 +203,7 @@ def read_utterances(
                     options=options,
                     audio=cut.samples if cut else None,
                     split=row["split"],
-                    confusions=confusions,
+                    **common,
                 ),
             )
 
@@ -255,12 +255,12 @@ def read_items(
     needs: Sequence[str],
     options: Tokens,
     schema: pa.Schema = ITEMS,
-    confusions: Confusions | None = None,
+    **common: Any,
 ) -> Iterator[Utterance]:
     """Yield each benchmark item (ITEMS) or prompt (PROMPTS) as an Utterance whose id is `item`, with units if needed.
 
-    Raise UserError if an item has no units, or not exactly as many as its audio has frames (external units were
-    checked against the audio when they were loaded).
+    `common`: as in `read_utterances`. Raise UserError if an item has no units, or not exactly as many as its audio has
+    frames (external units were checked against the audio when they were loaded).
     """
     columns = ["item", "text", "words", "phones", "seconds"] + ["audio"] * ("audio" in needs)
     encoded, given = {}, False
@@ -287,7 +287,7 @@ def read_items(
             seconds=row["seconds"],
             options=options,
             audio=(lambda flac=flac: read_audio(flac, silent=True)) if flac else None,
-            confusions=confusions,
+            **common,
         )
 
 

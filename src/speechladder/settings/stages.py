@@ -137,7 +137,8 @@ STAGES: dict[str, Stage] = {
     "tokenize_rung": Stage(
         "tokens",
         version=2,
-        options={
+        options=_SEED
+        | {
             "units": ("clusters",),
             "tokens": (
                 *("text_vocab", "phone_vocab", "unit_vocab"),

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from speechladder.settings.section import Fraction, Section
 
 SHIPPED = "hubert-micro"  # the encoder that the package ships
+SPECTRAL = ("mfcc", "logmel")  # values of source that are no model, with neither an encoder nor layers
 PHONE_LABELS = 40  # the phones of ARPAbet without stress, and SIL (units.labels names them)
 MAX_UNITS = 2**16 - 4  # ids of tokens are uint16, and four are specials (rungs.tokenizers)
 
@@ -20,10 +21,11 @@ def encoder_folder(name: str) -> Path:
 class Units(Section):
     """Acoustic units: encoder, layer and k-means, or the units of your own tokenizer."""
 
-    source: Literal["auto", "hubert", "wavlm", "wav2vec2", "s3prl", "external"] = Field(
+    source: Literal["auto", "hubert", "wavlm", "wav2vec2", "mfcc", "logmel", "s3prl", "external"] = Field(
         "auto",
         description="Where units come from. auto: from a HuBERT, WavLM or wav2vec 2.0, as config.json of the encoder says. hubert, "
-        "wavlm, wav2vec2: the encoder must be of this kind. s3prl: from an upstream, in the environment envs/s3prl.yaml. "
+        "wavlm, wav2vec2: the encoder must be of this kind. mfcc, logmel: from MFCC with deltas or from log mel energies, without a "
+        "model; encoder and layer are then not read. s3prl: from an upstream, in the environment envs/s3prl.yaml. "
         "external: your own tokenizer made the units in path.",
     )
     encoder: str = Field(

@@ -18,6 +18,7 @@ BANDS, LOWEST, HIGHEST = 40, 20.0, 8000.0  # mel bands and their range in Hz
 COEFFICIENTS = 13
 PREEMPHASIS = 0.97
 DELTA_REACH = 2  # frames to each side in the regression
+WIDTHS = {"mfcc": 3 * COEFFICIENTS, "logmel": BANDS}  # values of a frame, by the name in units.source
 FLOOR = 1e-8  # added to band energies before the logarithm; below the noise of 16-bit quantisation
 
 

@@ -10,7 +10,7 @@ from speechladder.io.hub import is_hub_name
 from speechladder.lm.architectures.base import get_architecture
 from speechladder.settings import DIMENSIONS, LM, Settings, Units
 from speechladder.settings.messages import mistakes, not_allowed
-from speechladder.settings.units import SHIPPED, encoder_folder
+from speechladder.settings.units import SHIPPED, SPECTRAL, encoder_folder
 from speechladder.units.encoders.check import KINDS, check_config, check_folder
 from speechladder.workflow.folders import check_contents
 from speechladder.workflow.inputs import recordings
@@ -49,6 +49,8 @@ def check_encoder(units: Units, home: Path) -> str:
     UserError if it is none of these, or if a folder holds another kind of model or too few layers. The encoder of a
     source that was added to units.encoders.factory checks its own name when it is opened.
     """
+    if units.source in SPECTRAL:
+        return units.encoder
     if units.source == "s3prl":
         return _check_upstream(units.encoder, home)
     if units.source not in TRANSFORMERS:

@@ -8,6 +8,7 @@ from speechladder.continuation.asr.checks import check_asr
 from speechladder.io.errors import UserError
 from speechladder.settings import ARMS, Point, own
 from speechladder.settings.causes import FLAT, PHONES, SPEECH
+from speechladder.settings.units import SPECTRAL
 from speechladder.workflow.checks import check_sweep
 from speechladder.workflow.inputs import Inputs
 from speechladder.workflow.rungs import check_units_of
@@ -71,6 +72,11 @@ class SweepInputs:
             raise UserError(
                 "results/units_sweep.csv: its points are layers and codebooks of an encoder, and units.source: "
                 "external has neither; leave units.source out, or compare tokenizers by a run of each (--directory)"
+            )
+        if settings.units.source in SPECTRAL:
+            raise UserError(
+                "results/units_sweep.csv: its points are layers of an encoder, and units.source: "
+                f"{settings.units.source} has none; leave units.source out"
             )
         if settings.units.segments != "frame":
             raise UserError("results/units_sweep.csv: its points are units of frames; leave units.segments out")

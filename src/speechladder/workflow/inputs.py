@@ -19,7 +19,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import is_left_alone
 from speechladder.io.hashing import files_sha256
 from speechladder.settings import DIMENSIONS, WORLD_HOURS, Settings, at, version, where
-from speechladder.settings.units import encoder_folder
+from speechladder.settings.units import SPECTRAL, encoder_folder
 from speechladder.units.encoders.s3prl_environment import split_encoder
 from speechladder.workflow.paths import as_input
 from speechladder.workflow.rungs import needs_vocoder, reads_confusions, reads_units
@@ -240,8 +240,10 @@ class Inputs:
         return _content(tuple(self.encoder_files()))
 
     def encoder_files(self) -> list[str]:
-        """The encoder's files where it lies on disk; none of an encoder that the hub has."""
+        """The encoder's files where it lies on disk; none of one that the hub has, or of features of no model."""
         units = self.settings.units
+        if units.source in SPECTRAL:
+            return []
         given = (split_encoder(units.encoder)[1] or "") if units.source == "s3prl" else units.encoder
         folder = encoder_folder(given)
         if units.source == "s3prl" and folder.is_file():

@@ -9,6 +9,7 @@ from typing import Any
 
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.settings import STAGES, Settings, options
+from speechladder.settings.units import SPECTRAL
 from speechladder.workflow.rungs import needs_vocoder
 
 Unread = Callable[[Settings, Any], Collection[str]]
@@ -20,7 +21,8 @@ _CORPUS = {  # fields that each kind of corpus leaves unread
 _NATURAL = {"manifests", "text", "english_only", "variability", "causes"}
 _CODEBOOKS = {"units.num_codebooks", "units.codebook_order"}
 _EXTERNAL = {f"units.{name}" for name in ("path", "items_path", "rate", "repeat", "clusters")} | _CODEBOOKS
-_ENCODER = {f"units.{name}" for name in ("encoder", "layer", "batch_seconds", "precision", "chunk_seconds", "compile")}
+_MODEL = {"encoder", "layer", "batch_seconds", "precision", "chunk_seconds", "compile"}
+_ENCODER = {f"units.{name}" for name in _MODEL}
 
 
 def _corpus(settings: Settings, wildcards: Any) -> set[str]:
@@ -35,6 +37,7 @@ def _unused(settings: Settings, wildcards: Any) -> set[str]:
     unused = {"segments"} if units.segments == "frame" else set()
     unused |= {"segment_penalty"} if units.segments != "auto" else set()
     unused |= set() if units.item_context else {"item_context"}
+    unused |= _MODEL if units.source in SPECTRAL else set()
     if units.labels == "none":
         unused |= {"labels", "label_minutes"}
     else:
@@ -73,7 +76,8 @@ def _tokens(settings: Settings, wildcards: Any) -> set[str]:
         read |= {"stress", "silence", "word_boundary"}
     if "pauses" in rung.needs:
         read |= {"text_pauses", "silence"} if settings.tokens.text_pauses else {"text_pauses"}
-    return {f"tokens.{name}" for name in STAGES["tokenize_rung"].options["tokens"] if name not in read}
+    unread = {f"tokens.{name}" for name in STAGES["tokenize_rung"].options["tokens"] if name not in read}
+    return unread if "seed" in rung.needs else unread | {"seed"}
 
 
 def _items(settings: Settings, wildcards: Any) -> set[str]:
@@ -102,6 +106,7 @@ def _judge(settings: Settings, wildcards: Any) -> set[str]:
 UNREAD: dict[str, Unread] = {
     "build_corpus": _corpus,
     "align": _aligner,
+    **dict.fromkeys(("features_abx", "speaker_statistics", "voice_statistics", "sweep_quality"), _unused),
     "make_prompts": _aligner,
     "sample_features": _unused,
     "train_kmeans": _codebook,

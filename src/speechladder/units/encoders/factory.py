@@ -7,6 +7,7 @@ from speechladder.settings import Units
 from speechladder.units.encoders.base import Encoder
 
 _TRANSFORMERS = "speechladder.units.encoders.transformers:open_encoder"
+_SPECTRAL = "speechladder.units.encoders.spectral:open_encoder"
 
 # units.source -> the function (units, device) -> Encoder that opens it, as module:name
 ENCODERS = {
@@ -14,6 +15,8 @@ ENCODERS = {
     "hubert": _TRANSFORMERS,
     "wavlm": _TRANSFORMERS,
     "wav2vec2": _TRANSFORMERS,
+    "mfcc": _SPECTRAL,
+    "logmel": _SPECTRAL,
     "s3prl": "speechladder.units.encoders.s3prl:open_encoder",
 }
 

@@ -105,8 +105,8 @@ def _provenance(results: Path, record: dict[str, Any]) -> Table:
     if trained := trained_at(results):
         rows += [["models", f"trained at commit {trained}"]]
     rows += [["Python", platform.python_version()]]
-    rows += [["packages", ", ".join(f"{name} {found}" for name in PACKAGES if (found := _installed(name)))]]
-    rows += [["machine", f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"]]
+    rows += [["packages", ", ".join(f"{name} {found}" for name in PACKAGES if (found := installed(name)))]]
+    rows += [["machine", f"{processor()}, {os.cpu_count()} cores, {platform.system()}"]]
     encoder = results / "units" / "quality.json"
     known = read_json(encoder).get("encoder") if encoder.is_file() else None
     if isinstance(known, dict) and known.get("sha256"):
@@ -114,21 +114,24 @@ def _provenance(results: Path, record: dict[str, Any]) -> Table:
     return Table("Where the page was made", ["what", "which"], rows, frozenset({1}))
 
 
-def trained_at(results: Path) -> str:
-    """The commit that all models of the run were trained at, as their cards say; empty if they differ or say none."""
-    cards = [path.read_text(encoding="utf-8") for path in (results / "lm").glob("*/seed*/README.md")]
+def trained_at(results: Path, rung: str = "*") -> str:
+    """The commit that all models of the run, or of a rung, were trained at, as their cards say; empty if they differ
+    or say none."""
+    cards = [path.read_text(encoding="utf-8") for path in (results / "lm").glob(f"{rung}/seed*/README.md")]
     found = {commit for card in cards for commit in re.findall(r"^Commit ([0-9a-f]{7,40}\+?)\.$", card, flags=re.M)}
     return found.pop() if len(found) == 1 else ""
 
 
-def _installed(name: str) -> str | None:
+def installed(name: str) -> str | None:
+    """The version of a package, None without it."""
     try:
         return version(name)
     except PackageNotFoundError:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,0 +1,145 @@
+"""docs/leaderboard.md, written from the entries alone."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from speechladder.analysis.accuracy import Estimate
+from speechladder.analysis.csv_tables import fixed, percent
+from speechladder.analysis.table import starts_at_floor
+from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
+from speechladder.io.files import atomic
+from speechladder.io.progress import say
+from speechladder.leaderboard.board import MAIN, Standing, rank, read_entries
+from speechladder.leaderboard.contract import FOLDER, NAME, Contract, read_contract
+from speechladder.report.looks import NORM_LABELS
+from speechladder.workflow.presets import HOME
+
+PAGE = HOME / "docs" / "leaderboard.md"
+
+
+def write_leaderboard(
+    entries: Path = FOLDER / "entries", contract: Path = FOLDER / f"{NAME}.json", out: Path = PAGE
+) -> None:
+    """Check all entries, compute every figure again from their answers, and write the page.
+
+    Raises UserError as `read_entries` and `rank` do.
+
+    Args:
+        entries: folder of the entries
+        contract: file of the contract
+        out: the page to write
+    """
+    text = page(entries, read_contract(contract))
+    with atomic(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    say(f"{out}: {sum(path.is_dir() for path in entries.iterdir())} entries")
+
+
+def page(entries: Path, contract: Contract) -> str:
+    """The text of the page."""
+    standings = rank(read_entries(entries, contract), contract, entries)
+    parts = (_head(contract, len(standings)), _main(standings), _behind(standings), _others(standings))
+    return "\n".join([line for part in (*parts, _made(standings)) for line in part]) + "\n"
+
+
+def _head(contract: Contract, entries: int) -> Iterator[str]:
+    world, name = contract.world, contract.name
+    yield from (f"# Leaderboard: {name}", "")
+    yield "<!-- make leaderboard writes this page from leaderboard/entries; a test finds a change by hand. -->"
+    yield ""
+    yield (
+        f"{entries} tokenizers of the same {world.seconds / 3600:.2f} hours of speech ({world.utterances:,} utterances "
+        f"of the generated world). Each has {len(contract.seeds)} language models of the same size and budget, which "
+        f"answered the same {contract.index().num_rows:,} items. `presets/{name}.yaml` and `leaderboard/{name}.json` "
+        "are the frozen contract: every setting, and hashes of texts, audio, alignment and items. How to add a "
+        "tokenizer, yours too: [CONTRIBUTING.md](../CONTRIBUTING.md#an-entry-of-the-leaderboard)."
+    )
+    yield ""
+    yield (
+        "All figures are computed from the answers to single items in `leaderboard/entries/NAME/scores.parquet` "
+        f"(`make leaderboard`); nothing is typed in. Intervals are of {contract.analysis.confidence:.0%}, over items "
+        f"and seeds. The order is that of {next(iter(TASKS.values())).short_title}. **=**: the paired difference to "
+        "the first entry holds 0, so the two are tied on this task. **~**: not told from chance, which is 50."
+    )
+
+
+def _main(standings: Sequence[Standing]) -> Iterator[str]:
+    yield from ("", f"## Accuracies ({NORM_LABELS.get(MAIN, MAIN)})", "")
+    titles = [task.short_title for task in TASKS.values()]
+    yield from _table_head(["", "entry", "rung", *titles, "tokens/s", "bits/s", "PNMI"])
+    for number, standing in enumerate(standings, 1):
+        about = standing.entry.about
+        facts = [fixed(about["facts"]["tokens_per_second"], 1), fixed(about["facts"]["bits_per_second"], 0)]
+        cells = [_cell(standing, task, MAIN) for task in TASKS]
+        yield _row([str(number), standing.entry.name, about["rung"], *cells, *facts, _pnmi(standing)])
+    yield ""
+    yield (
+        "tokens/s: tokens of a second of speech. bits/s: these times the entropy of a token, counted in the training "
+        "data. PNMI: the share of the information on phones that units keep, of rungs that are made of units."
+    )
+
+
+def _behind(standings: Sequence[Standing]) -> Iterator[str]:
+    first = standings[0].entry.name
+    yield from ("", f"## Differences to {first}, in points", "")
+    yield from _table_head(["entry", *(task.short_title for task in TASKS.values())])
+    for standing in standings[1:]:
+        yield _row([standing.entry.name, *(_points(standing.behind[task, MAIN]) for task in TASKS)])
+    if len(standings) == 1:
+        yield _row([first, *("" for _ in TASKS)])
+
+
+def _others(standings: Sequence[Standing]) -> Iterator[str]:
+    for norm in NORMS[1:]:
+        yield from ("", f"## Accuracies ({NORM_LABELS.get(norm, norm)})", "")
+        yield from _table_head(["entry", *(task.short_title for task in TASKS.values())])
+        for standing in standings:
+            yield _row([standing.entry.name, *(_cell(standing, task, norm) for task in TASKS)])
+
+
+def _made(standings: Sequence[Standing]) -> Iterator[str]:
+    yield from ("", "## How they were made", "")
+    yield from _table_head(["entry", "command", "models trained at", "packed at", "date", "CPU min"])
+    for standing in standings:
+        about = standing.entry.about
+        packed = about["commit"][:12] + ("" if about["clean"] else " (changed)")
+        seconds = sum(cost["cpu_seconds"] for cost in about["costs"].values())
+        command = about["command"].replace("|", "\\|")
+        trained = about.get("trained_at") or ""
+        yield _row([standing.entry.name, f"`{command}`", trained, packed, about["date"], fixed(seconds / 60, 0)])
+    yield ""
+    yield (
+        "`entry.json` of each entry has its settings, packages and machine, the hash of its units, and the costs of "
+        "each stage; `diagnosis.json`, where it is there, says where the units lose."
+    )
+
+
+def _cell(standing: Standing, task: str, norm: str) -> str:
+    found = standing.accuracies[task, norm]
+    marks = ("=" if standing.tied((task, norm)) else "") + ("~" if starts_at_floor(found) else "")
+    return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]" + (f" **{marks}**" if marks else "")
+
+
+def _points(found: Estimate) -> str:
+    return f"{_signed(found.value)} [{_signed(found.low)}, {_signed(found.high)}]"
+
+
+def _signed(share: float) -> str:
+    text = percent(share)
+    return text if text.startswith("-") or not float(text) else f"+{text}"
+
+
+def _pnmi(standing: Standing) -> str:
+    """Of the diagnosis, or of the quality of the run's units."""
+    quality = standing.entry.diagnosis.get("quality") or standing.entry.about.get("quality") or {}
+    return fixed(quality.get("pnmi"), 3)
+
+
+def _table_head(titles: Sequence[str]) -> Iterator[str]:
+    yield _row(titles)
+    yield _row(["---"] * len(titles))
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
