@@ -21,9 +21,23 @@ ROOT = Path(__file__).resolve().parents[1]
 READ = {"item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__contains__", "equal", "allclose"}
 SIZED = {"nonzero", "bincount", "unique", "unique_consecutive", "masked_select", "argwhere"}
 DIRECT = {"numpy", "__array__"}
-PASS = {"__get__", "__set__", "__repr__", "size", "dim", "numel", "__len__", "stride", "is_contiguous", "pin_memory",
-        "_has_compatible_shallow_copy_type",
-        "untyped_storage", "device", "is_cuda", "dtype", "shape"}
+PASS = {
+    "__get__",
+    "__set__",
+    "__repr__",
+    "size",
+    "dim",
+    "numel",
+    "__len__",
+    "stride",
+    "is_contiguous",
+    "_has_compatible_shallow_copy_type",
+    "untyped_storage",
+    "device",
+    "is_cuda",
+    "dtype",
+    "shape",
+}
 
 
 class Event:
@@ -55,12 +69,15 @@ class PretendCard(TorchFunctionMode):
             "is_bf16_supported": lambda **_: True,
             "mem_get_info": lambda *_: (1 << 30, 1 << 31),
             "synchronize": lambda *_: None,
+            "get_device_capability": lambda *_: (9, 0),
             "Event": Event,
         }
         for name, value in cuda.items():
             self._patches.enter_context(mock.patch.object(torch.cuda, name, value))
         as_cpu = lambda kind, *a, **k: real("cpu", *a, **k)  # noqa: E731
         self._patches.enter_context(mock.patch.object(torch, "autocast", as_cpu))
+        # a method, because a mode is not seen in the threads that read ahead
+        self._patches.enter_context(mock.patch.object(torch.Tensor, "pin_memory", lambda x: self._pin(x)))
         return super().__enter__()
 
     def __exit__(self, *error) -> None:
@@ -91,7 +108,7 @@ class PretendCard(TorchFunctionMode):
         if on and {name, getter} & {"device", "is_cuda"}:
             return CARD if "device" in (name, getter) else True
         if name in PASS:
-            return self._plain(func, name, args, kwargs, on)
+            return self._plain(func, args, kwargs, on)
         self.calls.append(name)
         if name in ("to", "cuda", "cpu", "type_as", "_to_copy"):
             return self._moved(func, name, args, kwargs, on)
@@ -102,13 +119,14 @@ class PretendCard(TorchFunctionMode):
         self._check(name, given, on, args)
         return self._made(func, name, args, kwargs, on)
 
-    def _plain(self, func, name, args, kwargs, on):
-        if name == "pin_memory":
-            if on:
-                raise RuntimeError("cannot pin 'torch.cuda.FloatTensor': only dense CPU tensors can be pinned")
-            return self._mark(args[0].clone(), self._pinned)
+    def _pin(self, x: torch.Tensor) -> torch.Tensor:
+        if self.on(x):
+            raise RuntimeError("cannot pin 'torch.cuda.FloatTensor': only dense CPU tensors can be pinned")
+        return self._mark(x.clone(), self._pinned)
+
+    def _plain(self, func, args, kwargs, on):
         found = func(*args, **kwargs)
-        if name == "__get__" and on and isinstance(found, torch.Tensor):  # .data, .T
+        if on and isinstance(found, torch.Tensor):  # .data, .T
             self._mark(found, self._on)
         return found
 
