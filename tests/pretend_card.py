@@ -74,7 +74,7 @@ class PretendCard(TorchFunctionMode):
         }
         for name, value in cuda.items():
             self._patches.enter_context(mock.patch.object(torch.cuda, name, value))
-        as_cpu = lambda kind, *a, **k: real("cpu", *a, **k)  # noqa: E731
+        as_cpu = lambda device_type, *a, **k: real("cpu", *a, **k)  # noqa: E731
         self._patches.enter_context(mock.patch.object(torch, "autocast", as_cpu))
         # a method, because a mode is not seen in the threads that read ahead
         self._patches.enter_context(mock.patch.object(torch.Tensor, "pin_memory", lambda x: self._pin(x)))

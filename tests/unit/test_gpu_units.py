@@ -3,16 +3,21 @@
 The card is tests/pretend_card.py. What it computes is compared with the ordinary CPU path.
 """
 
+import hashlib
 from collections import Counter
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from torch.nn import functional
 
+from speechladder.continuation import decoding
+from speechladder.continuation.asr import whisper
+from speechladder.continuation.decoding import generate
 from speechladder.units.codebook import Codebook
-from speechladder.units.decode import Job, Wave
+from speechladder.units.decode import Job, Wave, waves
 from speechladder.units.encoders.packed import GroupedConv, Lengths, _attend
 from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.kmeans import torch_backend
@@ -22,6 +27,8 @@ from speechladder.units.normalise import Normaliser, SpeakerSums
 from speechladder.units.stream import Quantiser, units_of
 from tests import tiny_hubert
 from tests.pretend_card import PretendCard
+from tests.unit.test_asr import save_whisper
+from tests.unit.test_generate import model, some_prompts
 
 CARD = "cuda:0"
 WHICH = [("Hubert", "base"), ("Hubert", "large"), ("Wav2Vec2", "large"), ("WavLM", "base")]
@@ -63,12 +70,12 @@ def varlen(q, k, v, starts, same, longest, also):
 @pytest.mark.parametrize("which", WHICH, ids="-".join)
 def test_the_encoder_waits_for_nothing_and_gives_the_same(checkpoints, speech, which):
     wanted = TransformersEncoder.load(checkpoints[which], 3, device="cpu", fast=True).encode(speech)
-    waves = [Wave.of(samples).compact() for samples in speech]
-    assert {wave.stored.dtype.name for wave in waves} == {"int16", "float32"}
+    compact = [Wave.of(samples).compact() for samples in speech]
+    assert {wave.stored.dtype.name for wave in compact} == {"int16", "float32"}
     with PretendCard() as card:
         encoder = TransformersEncoder.load(checkpoints[which], 3, device=CARD, precision="fp32")
         assert (encoder.packed is None) is (which[0] == "WavLM")
-        for chosen in (waves, waves[:3] + waves[4:], waves[:1]):  # mixed, all 16 bits, one
+        for chosen in (compact, compact[:3] + compact[4:], compact[:1]):  # mixed, all 16 bits, one
             card.waits.clear()
             batches = list(encoder.features(chosen))
             assert card.waits == []
@@ -136,13 +143,12 @@ def test_attention_within_utterances_is_masked_attention():
 
 def test_group_norms_of_a_batch_are_those_of_each(checkpoints, speech):
     front = TransformersEncoder.load(checkpoints["Hubert", "base"], 1, device="cpu", fast=True).front
-    waves = [torch.from_numpy(samples) for samples in speech]
-    padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True, padding_value=7.0)  # padding may be anything
-    found = front.folds(padded, torch.tensor([len(wave) for wave in waves]))
-    for wave, (weight, bias) in zip(waves, found, strict=True):
-        alone = front.fold(wave)
-        torch.testing.assert_close(weight, alone[0], rtol=1e-9, atol=1e-12)
-        torch.testing.assert_close(bias, alone[1], rtol=1e-9, atol=1e-12)
+    alone = [torch.from_numpy(samples) for samples in speech]
+    padded = torch.nn.utils.rnn.pad_sequence(alone, batch_first=True, padding_value=7.0)  # padding may be anything
+    found = front.folds(padded, torch.tensor([len(wave) for wave in alone]))
+    for wave, (weight, bias) in zip(alone, found, strict=True):
+        for got, wanted in zip((weight, bias), front.fold(wave), strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-12)
 
 
 def test_a_batch_of_group_norms_takes_few_operations(checkpoints, speech):
@@ -151,8 +157,7 @@ def test_a_batch_of_group_norms_takes_few_operations(checkpoints, speech):
         counts = []
         for repeats in (1, 4):
             card.calls.clear()
-            waves = torch.zeros(repeats, 16_000, device=CARD)
-            encoder.front.folds(waves, torch.full((repeats,), 16_000, device=CARD))
+            encoder.front.folds(torch.zeros(repeats, 16_000, device=CARD), torch.full((repeats,), 16_000, device=CARD))
             counts.append(len(card.calls))
     assert counts[1] <= counts[0] + 8  # taking the batch apart; it was some twenty for each utterance
 
@@ -247,3 +252,97 @@ def test_an_index_is_sorted_once_for_counts_and_sums():
     assert torch.equal(counts, plain.counts) and counts[7:].tolist() == [0, 0]
     torch.testing.assert_close(sums, plain.sums(values))
     assert torch.equal(ones, sums[:, :1])
+
+
+def test_decoding_looks_at_the_rows_every_sixteen_tokens_and_draws_the_same():
+    """On the CPU it looks after each token, as it always did."""
+    prompts, rng = some_prompts(7), np.random.default_rng(6)
+    for steps, window in ((40, 64), (40, 8), (5, 64)):
+        numbers = rng.random((7, 2, steps))
+        told: dict[str, list[float]] = {"cpu": [], "card": []}
+        wanted = generate(model(window), prompts, numbers, 0.8, 0.9, 6, told["cpu"].append)
+        with PretendCard() as card:
+            lm = model(window).to(CARD)
+            card.waits.clear()
+            got = generate(lm, prompts, numbers, 0.8, 0.9, 6, told["card"].append)
+            looks = sum(what == "tolist" for what, _ in card.waits)
+        assert got == wanted
+        assert sum(told["card"]) == sum(told["cpu"])
+        batches = 3
+        assert looks <= batches * -(-steps // decoding.GPU_STEPS)
+        assert len(card.waits) - looks <= 20 * batches  # what a batch sends and fetches, whatever the steps
+    assert {ended for samples in wanted for _, ended in samples} | {
+        ended for samples in generate(model(), prompts, rng.random((7, 2, 40)), 0.8, 0.9, 6) for _, ended in samples
+    } == {True, False}
+
+
+def test_whisper_runs_in_float16_on_the_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(whisper, "acquire_gpu", lambda: CARD)
+    folder = save_whisper(tmp_path / "tiny")
+    speech = [np.random.default_rng(n).normal(0, 0.1, 8000 + 99 * n).astype(np.float32) for n in range(3)]
+    with PretendCard() as card:
+        asr = whisper.load_whisper(str(folder))
+        assert {weights.dtype for weights in asr._model._model.parameters()} == {torch.float16}
+        encoded = asr._model.encode(speech)
+        assert (encoded.dtype, str(encoded.device)) == (torch.float16, CARD)
+        card.waits.clear()
+        first = asr._model.decode(encoded, 0.0, [0, 1, 2])
+        reads = [where for what, where in card.waits if what == "tolist" and "fallback.py" in where]
+        drawn = asr._model.decode(encoded, 0.6, [0, 1, 2])
+        texts = asr.transcribe(speech)
+    longest = max(len(row) for row in (d.text for d in first))
+    assert len(reads) <= longest + 2  # one a token
+    assert all(isinstance(d.text, str) and d.log_probability < 0 for d in (*first, *drawn))
+    assert len(texts) == 3
+
+
+def test_workers_send_sixteen_bits_and_the_units_are_the_same_to_the_last_bit(checkpoints, tmp_path):
+    """Of steps of 16 bits, of two channels whose mean is finer, and of another rate."""
+    rng = np.random.default_rng(5)
+    kinds = [(16_000, 1), (16_000, 2), (22_050, 1), (16_000, 1)]
+    for at, (rate, channels) in enumerate(kinds):
+        soundfile.write(tmp_path / f"{at}.flac", rng.normal(0, 0.1, (rate, channels)), rate, subtype="PCM_16")
+    jobs = [Job(str(at), "s", str(tmp_path / f"{at}.flac"), 1.0) for at in range(len(kinds))]
+    here, sent = [wave for _, wave in waves(jobs)], [wave for _, wave in waves(jobs, 1)]
+    assert [wave.stored.dtype.name for wave in sent] == ["int16", "float32", "float32", "int16"]
+    assert all(wave.stored.dtype == np.float32 for wave in here)
+    encoder = TransformersEncoder.load(checkpoints["Hubert", "base"], 3, device="cpu")
+    digests = set()
+    for found in (here, sent):
+        digest = hashlib.sha256()
+        for wave in found:
+            digest.update(wave.samples.tobytes() + wave.mean.tobytes() + wave.scale.tobytes())
+        for batch in encoder.features(found):
+            for _, values in batch:
+                digest.update(values.numpy().tobytes())
+        digests.add(digest.hexdigest())
+    assert len(digests) == 1
+
+
+def test_sixteen_bits_are_exact_or_not_used():
+    every = (np.arange(-32768, 32768) / 32768).astype(np.float32)
+    small = Wave.of(every).compact()
+    assert small.stored.dtype == np.int16 and small.length == 65_536
+    assert small.samples.dtype == np.float32 and np.array_equal(small.samples, every)
+    for odd in (1.0, 0.5 / 32768, -1.5):  # beyond the range, between two steps
+        assert Wave.of(np.append(every, np.float32(odd))).compact().stored.dtype == np.float32
+
+
+def test_what_no_card_computes_is_found():
+    """The pretended card itself: what fails or waits on a card does so there."""
+    with PretendCard() as card:
+        x = torch.ones(3, 4).to(CARD)
+        assert str(x.device) == CARD and x.is_cuda and card.waits.pop()[0] == "copy cpu -> cuda"
+        with pytest.raises(RuntimeError, match="same device"):
+            x + torch.ones(3, 4)
+        with pytest.raises(TypeError, match="numpy"):
+            x.numpy()
+        assert not card.waits
+        assert (x @ x.T).cpu()[0, 0] == 4 and card.waits.pop()[0] == "copy cuda -> cpu"
+        torch.ones(2).pin_memory().to(CARD, non_blocking=True)
+        torch.arange(3, device=CARD)
+        assert not card.waits
+        for wait in (lambda: float(x.sum()), lambda: x[x > 0], lambda: x.nonzero(), lambda: bool(x.any())):
+            wait()
+            assert card.waits
+            card.waits.clear()
