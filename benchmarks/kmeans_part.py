@@ -1,7 +1,7 @@
 """Measure how long k-means takes to reach the objective of scikit-learn's MiniBatchKMeans; part of benchmarks/units.py.
 
     python benchmarks/kmeans_part.py                       # 200,000 frames of 1024 dimensions, 512 clusters
-    python benchmarks/kmeans_part.py --frames 10000000 --clusters 2048 --only torch   # on a GPU
+    python benchmarks/kmeans_part.py --only torch          # on a GPU, where faiss would run on the CPU
 
 MiniBatchKMeans runs with the defaults of scikit-learn (k-means++, mini-batches of 4,096, up to 100 passes) until it
 stops. The objective of its centroids over all frames is the one to reach. Ours starts from k-means++ too. Its time
@@ -123,6 +123,29 @@ def compare(
         "ours": ours,
     }
     return {"kmeans_vs_sklearn_minibatch": round(theirs / best, 3) if best else None, "kmeans": details}
+
+
+def alone(count: int, dim: int, clusters: int, iterations: int = 20, device: str = "cuda") -> dict[str, Any]:
+    """Seconds of `iterations` of ours in fp32 and bf16, from random frames to centroids, on frames drawn on the device.
+
+    The frames are Gaussians around three times as many centres as clusters, and lie in the machine's memory.
+    """
+    import torch
+
+    from speechladder.units.kmeans.fit import fit
+    from speechladder.units.kmeans.plan import Plan
+
+    torch.manual_seed(0)
+    centres, features = 3 * torch.randn(3 * clusters, dim, device=device), np.empty((count, dim), np.float32)
+    for at in range(0, count, 1 << 18):
+        block = centres[torch.randint(len(centres), (min(1 << 18, count - at),), device=device)]
+        features[at : at + len(block)] = block.add_(torch.randn_like(block)).cpu().numpy()
+    found: dict[str, Any] = {"frames": count, "dim": dim, "clusters": clusters, "iterations": iterations}
+    for precision in ("fp32", "bf16"):
+        begun = time.perf_counter()
+        got = fit(features, Plan(clusters, iterations, 0, backend="torch", precision=precision, device=device))
+        found[precision] = {"seconds": round(time.perf_counter() - begun, 2), "objective": got.objective[-1]}
+    return found
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ SIZES = {
 }
 STEPS = {"cpu": 8, "cuda": 10}  # of one round
 ROUNDS, WARM = 3, 3
+LIMIT = 240.0  # seconds after which no further round begins, so that a large model ends within ten minutes
 ROWS = 8  # of a batch of the Trainer: per_device_train_batch_size of slamkit
 PAPER_STEP = 128 * 2048  # tokens
 
@@ -255,10 +256,13 @@ def limit(figures: dict[str, Any]) -> str:
 
 
 def measure(device: torch.device, mean: float = 600.0, model: str | None = None) -> dict[str, Any]:
-    """All figures of a device. Rounds of lm and of the Trainer alternate; a ratio is the median over rounds."""
+    """All figures of a device. Up to ROUNDS rounds of lm and of the Trainer alternate; a ratio is their median."""
     bench = Bench(device, mean, model)
     rounds: list[dict[str, Any]] = []
+    begun = time.perf_counter()
     for _ in range(ROUNDS):
+        if rounds and time.perf_counter() - begun > LIMIT:
+            break
         ours = bench.ours()
         windows, padded = bench.trainer(padded=False), bench.trainer(padded=True)
         rounds.append(ours | {"hf_windows": windows, "hf_padded": padded})

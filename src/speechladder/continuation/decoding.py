@@ -15,11 +15,12 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from speechladder.io.progress import no_progress
 from speechladder.lm.architectures.base import parts_of
-from speechladder.lm.attention import PackedAttention, attention_blocks, default_scale
+from speechladder.lm.attention import Block, PackedAttention, attention_blocks, default_scale
 from speechladder.lm.batches import padded
 from speechladder.rungs.tokenizers import BOS, EOS, PAD, UNK
 
 NEVER = [PAD, BOS, UNK]  # ids that are never sampled
+GPU_STEPS = 16  # steps on a GPU between two looks at whether all rows have ended, for each of which the GPU is waited
 
 
 @torch.inference_mode()
@@ -36,7 +37,8 @@ def generate(
 
     `prompts` are ids that begin with `<s>`, `uniforms` is (prompts, samples, tokens) in [0, 1), `batch` the number of
     rows at once. The model is converted to float64. A token attends to at most `config.train_window` tokens, as in
-    training and scoring, however long the prompt is. `advance` is called with the number of tokens that a step adds.
+    training and scoring, however long the prompt is. `advance` is called with the number of tokens that a step adds, or
+    GPU_STEPS of them on a GPU.
     """
     model = model.double().eval()
     model.set_attn_implementation("shared-prompt")
@@ -69,17 +71,22 @@ def _decode(
     cache = _Cache(lengths, samples, steps, model.config.train_window)
     states_PTC = parts.body(input_ids=ids_PT, use_cache=False, cache=cache).last_hidden_state
     # padding is on the right, so that causal attention ignores it and positions count from each prompt's `<s>`
-    states_RC = states_PTC[torch.arange(len(prompts)), lengths - 1].repeat_interleave(samples, 0)
+    states_RC = states_PTC[torch.arange(len(prompts), device=device), lengths - 1].repeat_interleave(samples, 0)
     numbers_RN = torch.from_numpy(uniforms.reshape(-1, steps)).to(device)
     positions_R, drawn = lengths.repeat_interleave(samples), []
     going_R = torch.ones(len(positions_R), dtype=torch.bool, device=device)
+    added, every = torch.zeros((), dtype=torch.int64, device=device), 1 if device.type == "cpu" else GPU_STEPS
     for step in range(steps):
         token_R = sample(parts.head(states_RC), numbers_RN[:, step], temperature, top_p)
         drawn.append(token_R)
-        advance(int(going_R.sum()))
+        added += going_R.sum()
         going_R &= token_R != EOS
-        if step + 1 == steps or not going_R.any():
-            break
+        if step + 1 == steps or (step + 1) % every == 0:
+            new, going = torch.stack([added, going_R.sum()]).tolist()
+            advance(new)
+            if step + 1 == steps or not going:
+                break
+            added.zero_()
         cache.step = step
         position = (positions_R + step)[:, None]
         result = parts.body(input_ids=token_R[:, None], position_ids=position, use_cache=False, cache=cache)
@@ -94,7 +101,8 @@ def sample(logits: torch.Tensor, numbers: torch.Tensor, temperature: float, top_
     likely ids with a total probability of `top_p` (Holtzman et al. 2020); ids of equal probability are taken in order.
     """
     logits = logits.double() / temperature
-    logits[:, NEVER] = -torch.inf
+    for id in NEVER:  # a list as the index would be sent to the device for every token
+        logits[:, id] = -torch.inf
     p, order = torch.softmax(logits, -1).sort(dim=-1, descending=True, stable=True)
     upto = p.cumsum(-1)
     last = ((upto - p < top_p) & (p > 0)).sum(-1, keepdim=True) - 1  # place of the least likely id of the nucleus
@@ -111,6 +119,7 @@ class _Cache:
     room: int  # largest number of new tokens
     window: int  # tokens that a token attends to, itself included
     step: int | None = None  # index of the new token that is the model's input; None while prompts are
+    blocks: list[Block] = field(default_factory=list)  # of the prompts' attention, the same in every layer
     prompts: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     new: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
@@ -142,10 +151,12 @@ def _prefill(module, q, k, v, cache):
     k, v = k.contiguous(), v.contiguous()  # otherwise each step's product would copy them
     cache.prompts[module.layer_idx] = k, v
     cache.new[module.layer_idx] = tuple(k.new_empty(P, G, cache.samples, cache.room, D) for _ in "kv")
-    starts = (torch.arange(T, device=q.device) - cache.window + 1).clamp(min=0)[None]
+    if not cache.blocks:  # made on the host, which reads where each block begins
+        starts = (torch.arange(T) - cache.window + 1).clamp(min=0)[None]
+        cache.blocks = [block.to(q.device) for block in attention_blocks(starts, q.dtype)]
     groups = q.shape[1] // G
     k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
-    return PackedAttention.apply(q, k, v, attention_blocks(starts, q.dtype))
+    return PackedAttention.apply(q, k, v, cache.blocks)
 
 
 AttentionInterface.register("shared-prompt", _attend)

@@ -47,7 +47,7 @@ class ItemContext:
                 )
             before, after = self._fill(others), self._fill(others[::-1])
             first = len(before) // HOP
-            self._frames[job.id] = slice(first, first + frame_count(len(wave.samples)))
+            self._frames[job.id] = slice(first, first + frame_count(wave.length))
             yield job, Wave.of(np.concatenate([before, wave.samples, after]))
 
     def cut(self, job: Job, units: np.ndarray) -> np.ndarray:
@@ -76,6 +76,6 @@ class ItemContext:
                     continue
                 wave = read_wave(Job(row["item"], voice, row["audio"] or b"", row["seconds"]))
                 if isinstance(wave, Wave):
-                    of[row["id"]] = np.pad(wave.samples, (0, -len(wave.samples) % HOP))
-                    held[voice] += len(wave.samples)
+                    of[row["id"]] = np.pad(wave.samples, (0, -wave.length % HOP))
+                    held[voice] += wave.length
         return found

@@ -16,7 +16,8 @@ from speechladder.io.audio import AudioError, read_audio
 from speechladder.io.errors import UserError
 
 MIN_SAMPLES = RECEPTIVE_FIELD  # the window of one frame; a shorter utterance has no unit
-AHEAD_SECONDS = 1200.0  # speech that workers decode in advance: 77 MB
+AHEAD_SECONDS = 1200.0  # speech that workers decode in advance: 38 MB of 16-bit audio
+FULL_SCALE = 32768  # of 16-bit audio
 _TOGETHER = 8, 60.0  # most jobs, and seconds of speech, that are sent to a worker at once
 
 
@@ -35,13 +36,37 @@ class Job:
     windowed: bool = False
 
 
+def as_float32(stored: np.ndarray) -> np.ndarray:
+    """(samples,) float32 of full scale 1, from float32 or from 16-bit steps. Both are exact."""
+    return stored if stored.dtype == np.float32 else stored * np.float32(1 / FULL_SCALE)
+
+
 @dataclass(frozen=True)
 class Wave:
-    """(samples,) float32 at 16 kHz, with the mean and scale for models that normalise their input."""
+    """A waveform at 16 kHz, with the mean and scale for models that normalise their input.
 
-    samples: np.ndarray
+    `stored` is (samples,) float32, or int16 in steps of 1 / FULL_SCALE: half as much to send to another process or GPU.
+    """
+
+    stored: np.ndarray
     mean: np.floating[Any]
     scale: np.floating[Any]
+
+    @property
+    def samples(self) -> np.ndarray:
+        """(samples,) float32."""
+        return as_float32(self.stored)
+
+    @property
+    def length(self) -> int:
+        """Number of samples."""
+        return len(self.stored)
+
+    def compact(self) -> "Wave":
+        """The same waveform as int16 if every sample is a step of 16 bits, as in nearly all files."""
+        steps = self.samples * np.float32(FULL_SCALE)
+        whole = steps.clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+        return Wave(whole, self.mean, self.scale) if np.array_equal(whole, steps) else self
 
     @classmethod
     def of(cls, samples: np.ndarray) -> "Wave":
@@ -63,7 +88,8 @@ def read_wave(job: Job) -> Wave | str:
 
 
 def _read_all(jobs: list[Job]) -> list[Wave | str]:
-    return [read_wave(job) for job in jobs]
+    found = [read_wave(job) for job in jobs]
+    return [wave if isinstance(wave, str) else wave.compact() for wave in found]
 
 
 def _start_worker(parent: int) -> None:

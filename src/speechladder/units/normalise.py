@@ -45,6 +45,7 @@ class Normaliser:
     statistics: Statistics = field(default_factory=dict)
     digest: str = ""  # of the speakers' statistics; the sample and the codebook note it
     sources: tuple[str, ...] = ()
+    _sent: dict[Any, dict[str, Any]] = field(default_factory=dict, compare=False, repr=False)  # by device and type
 
     @classmethod
     def none(cls) -> "Normaliser":
@@ -132,8 +133,19 @@ class Normaliser:
             wide = features.double()
             mean, scale = wide.mean(0), (wide.var(0, correction=0) + _FLOOR).sqrt()
             return (features - mean.to(features.dtype)) / scale.to(features.dtype)
-        mean, scale = (features.new_tensor(values) for values in self._of(speaker))
+        self._of(speaker)
+        mean, scale = self._table(features)[speaker]
         return (features - mean) / scale
+
+    def _table(self, features: Any) -> dict[str, Any]:
+        """The statistics of every speaker, (2, dim), on the device of `features`. They are sent once, together."""
+        key = features.device, features.dtype
+        if key not in self._sent:
+            import torch
+
+            every = torch.from_numpy(np.array(list(self.statistics.values()))).to(*key)
+            self._sent[key] = dict(zip(self.statistics, every, strict=True))
+        return self._sent[key]
 
     def _of(self, speaker: str) -> tuple[np.ndarray, np.ndarray]:
         try:

@@ -91,7 +91,7 @@ def units_of(
 
 
 def _seconds(row: tuple[Job, Wave]) -> float:
-    return len(row[1].samples) / SAMPLE_RATE
+    return row[1].length / SAMPLE_RATE
 
 
 def _launch(batch: Features, window: list[tuple[Job, Wave]], first: int, quantisers: Sequence[Quantise]) -> _Flight:

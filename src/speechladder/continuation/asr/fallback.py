@@ -125,15 +125,16 @@ class Sampler:
             noise = np.stack([rng.gumbel(size=logits.shape[1]).astype(np.float32) for rng in self._noise])
             scores = logits / self._temperature + torch.from_numpy(noise).to(logits.device)
         chosen = scores.argmax(-1)
-        gained = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0].tolist()
-        for n, token in enumerate(chosen.tolist()):
+        gained = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
+        both = torch.stack([chosen.double(), gained.double()]).T.tolist()  # exact; one wait for the device
+        for n, (token, log_probability) in enumerate(both):
             if self.ended[n]:
                 chosen[n] = self.end
                 continue
-            self.sums[n] += gained[n]
+            self.sums[n] += log_probability
             self.ended[n] = token == self.end
             if not self.ended[n]:
-                self.rows[n].append(token)
+                self.rows[n].append(int(token))
         return chosen
 
     def log_probabilities(self) -> list[float]:

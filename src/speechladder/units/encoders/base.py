@@ -58,5 +58,5 @@ class Encoder(Protocol):
 
 def check_lengths(waves: Sequence[Wave]) -> None:
     """Raise ValueError if an utterance is too short for a single frame."""
-    if any(len(wave.samples) < MIN_SAMPLES for wave in waves):
+    if any(wave.length < MIN_SAMPLES for wave in waves):
         raise ValueError(f"an utterance shorter than {MIN_SAMPLES} samples has no frame")

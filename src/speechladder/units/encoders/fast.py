@@ -17,7 +17,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from speechladder.units.encoders.packed import GroupedConv
+
 _CPU_BLOCK = 50  # frames of the front end at once: one second, 6 MB after the first convolution
+_FOLD_BLOCK = 1 << 13  # windows of the first convolution: 2.6 s of HuBERT's
 _GPU_BLOCK = 6000  # frames over the batch: two minutes, 0.8 GB after the first convolution in bf16
 
 
@@ -98,11 +101,38 @@ class Front:
             total += wide.sum(0)
             square += wide.T @ wide
         mean = total / len(windows)
-        covariance = square / len(windows) - torch.outer(mean, mean)
-        first = self.first.to(wave.device)
-        variance = ((first @ covariance) * first).sum(1).clamp(min=0)
-        weight = first * (self.group.weight / (variance + self.group.eps).sqrt())[:, None]
-        return weight, self.group.bias - weight @ mean  # subtracting the mean cancels the layer's own bias
+        return self._scaled(mean, square / len(windows) - torch.outer(mean, mean))
+
+    def folds(self, waves: torch.Tensor, samples: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor] | None]:
+        """`fold` of each of waveforms (batch, longest), padded at the end, with `samples` (batch,) of their own.
+
+        All are computed together, because on a GPU some twenty small operations an utterance take longer to start than
+        to run. Blocks have the same length whatever the batch is, so a sum does not depend on it.
+        """
+        if self.group is None:
+            return [None] * len(waves)
+        kernel, stride = self.shapes[0]
+        windows = _windows(waves[:, :, None], kernel, stride)
+        counts = (samples - kernel).div(stride, rounding_mode="floor")[:, None] + 1
+        total = waves.new_zeros(len(waves), kernel, dtype=torch.float64)
+        square = waves.new_zeros(len(waves), kernel, kernel, dtype=torch.float64)
+        for at, block in zip(range(0, windows.shape[1], _FOLD_BLOCK), windows.split(_FOLD_BLOCK, dim=1), strict=True):
+            own = torch.arange(at, at + block.shape[1], device=waves.device) < counts
+            wide = block.double() * own[..., None]
+            total += wide.sum(1)
+            square += wide.transpose(1, 2) @ wide
+        mean = total / counts
+        covariance = square / counts[..., None] - mean[:, :, None] * mean[:, None]
+        return list(zip(*self._scaled(mean, covariance), strict=True))
+
+    def _scaled(self, mean: torch.Tensor, covariance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias with the group norm in them, from the moments of windows (..., kernel) and their products."""
+        assert self.group is not None
+        first = self.first.to(mean.device)
+        variance = ((first @ covariance) * first).sum(-1).clamp(min=0)
+        weight = first * (self.group.weight / (variance + self.group.eps).sqrt())[..., None]
+        # subtracting the mean cancels the layer's own bias
+        return weight, self.group.bias - (weight @ mean[..., None])[..., 0]
 
     def __call__(self, waves: torch.Tensor, folds: list[tuple[torch.Tensor, torch.Tensor] | None]) -> torch.Tensor:
         """Map waveforms (batch, samples) float32, padded at the end, to (batch, frames, channels) in `dtype`.
@@ -146,13 +176,16 @@ def speed_up(model: Any, dtype: torch.dtype, device: torch.device) -> None:
     """Convert the weights of the transformer of `model` (of models.KINDS, on `device`) to `dtype`, in place.
 
     On a CPU they are packed. Otherwise the transformer computes in `dtype` under torch.autocast, as TransformersEncoder
-    runs it.
+    runs it, and its positional convolution is a product of matrices.
     """
     packed = packs(device, dtype)
     for part in (model.feature_projection, model.encoder):
         for module in part.modules():
             if isinstance(module, torch.nn.Linear | torch.nn.Conv1d):
                 module.to(dtype)
+    if device.type != "cpu":
+        place = model.encoder.pos_conv_embed
+        place.conv = GroupedConv(place.conv, dtype)
     if not packed:
         return
     gelu = model.config.hidden_act == "gelu"

@@ -79,9 +79,9 @@ class S3prlEncoder(Encoder):
         """Encode one utterance after the other, in their order."""
         check_lengths(waves)
         for index, wave in enumerate(waves):
-            samples = np.pad(wave.samples, (0, max(0, self.least - len(wave.samples))))
+            samples = np.pad(wave.samples, (0, max(0, self.least - wave.length)))
             state = _states(self.model, samples, self.device)[self.layer][0].float()
-            yield [(index, fitted(state, len(samples), self.name)[: frame_count(len(wave.samples))])]
+            yield [(index, fitted(state, len(samples), self.name)[: frame_count(wave.length)])]
 
 
 def fitted(state: torch.Tensor, samples: int, name: str) -> torch.Tensor:

@@ -13,11 +13,12 @@ from speechladder.io.devices import acquire_gpu
 from speechladder.io.errors import UserError
 from speechladder.settings import Units
 from speechladder.units.batching import AHEAD, buckets
-from speechladder.units.decode import Wave
+from speechladder.units.decode import FULL_SCALE, Wave, as_float32
 from speechladder.units.encoders.base import Encoder, Features, check_lengths
 from speechladder.units.encoders.chunks import MARGIN, Piece, pieces
 from speechladder.units.encoders.fast import Front, speed_up
 from speechladder.units.encoders.models import read_model
+from speechladder.units.encoders.packed import Packed, send
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SMALL = 20e6  # parameters: on a CPU in fp32 such a model runs transformers' own modules, one utterance at a time
@@ -53,8 +54,9 @@ class TransformersEncoder(Encoder):
 
     Without `front` (a small model in fp32 on a CPU, where batches gain nothing) transformers' own modules encode one
     utterance at a time. With `front` (fast.Front) the statistics of waveforms and group norms come from each utterance,
-    convolutions see no padding, and the transformer runs on batches that are padded to the longest and masked.
-    Utterances longer than `chunk_seconds` are encoded in pieces.
+    convolutions see no padding, and the transformer runs on batches that are padded to the longest and masked. On a GPU
+    HuBERT and wav2vec 2.0 run without padding (`packed`). WavLM, whose attention adds a bias to every pair of frames,
+    needs the padding. Utterances longer than `chunk_seconds` are encoded in pieces.
     """
 
     model: Any
@@ -67,6 +69,7 @@ class TransformersEncoder(Encoder):
     precision: str = "fp32"
     chunk_seconds: float | None = None
     front: Front | None = None
+    packed: Packed | None = None
 
     @classmethod
     def load(
@@ -99,9 +102,13 @@ class TransformersEncoder(Encoder):
         if fast:
             front = Front(model.feature_extractor.conv_layers, PRECISIONS[precision], place)
             speed_up(model, PRECISIONS[precision], place)
-        if compiled:
+        packed = None
+        if place.type != "cpu" and model.config.model_type != "wavlm":
+            packed = Packed(model, PRECISIONS[precision], place, compiled)
+        elif compiled:
             model.encoder.forward = torch.compile(model.encoder.forward, dynamic=True)
         about = {"precision": precision if front else "fp32", "chunk_seconds": chunk_seconds, "front": front}
+        about["packed"] = packed
         return cls(model, found.normalise, layer, name, found.hash, place, batch_seconds, **about)
 
     @property
@@ -138,7 +145,7 @@ class TransformersEncoder(Encoder):
         check_lengths(waves)
         longest = None if self.chunk_seconds is None else round(self.chunk_seconds * SAMPLE_RATE / HOP)
         margin = max(MARGIN, int(self.model.config.num_conv_pos_embeddings) // 2)
-        cut = [p for i, w in enumerate(waves) for p in pieces(i, frame_count(len(w.samples)), longest, margin)]
+        cut = [p for i, w in enumerate(waves) for p in pieces(i, frame_count(w.length), longest, margin)]
         join = _Join(cut, self.dim)
         folds: dict[int, Any] = {}  # by utterance in pieces: its group norm, which is that of the whole
         for batch in buckets([piece.frames for piece in cut], self.batch * SAMPLE_RATE / HOP):
@@ -159,8 +166,10 @@ class TransformersEncoder(Encoder):
         with torch.autocast(self.device.type, PRECISIONS[self.precision] if low else None, enabled=low):
             projected = self.model.feature_projection(hidden)
             projected = projected[0] if isinstance(projected, tuple) else projected  # of WavLM and wav2vec 2.0
-            mask = _mask([piece.frames for piece in batch], self.device)
-            states = self.model.encoder(projected, attention_mask=mask).last_hidden_state
+            frames = [piece.frames for piece in batch]
+            if self.packed:
+                return self.packed(projected, frames)
+            states = self.model.encoder(projected, attention_mask=_mask(frames, self.device)).last_hidden_state
         return [state[: piece.frames].float() for state, piece in zip(states, batch, strict=True)]
 
     def _normal(self, wave: Wave, part: slice = slice(None)) -> np.ndarray:
@@ -181,16 +190,14 @@ class TransformersEncoder(Encoder):
         if self.device.type == "cpu":
             parts = [front(*self._one(front, piece, waves, folds))[0] for piece in batch]
             return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True).float()
-        parts = [torch.from_numpy(waves[piece.utterance].samples[piece.samples]) for piece in batch]
-        host = torch.zeros(len(batch), max(map(len, parts)), pin_memory=True)
-        for row, part in zip(host, parts, strict=True):
-            row[: len(part)].copy_(part)
-        on_device = host.to(self.device, non_blocking=True)
+        on_device, samples = _together([waves[p.utterance].stored[p.samples] for p in batch], self.device)
         if self.normalise:
-            taken = torch.tensor([[waves[p.utterance].mean, waves[p.utterance].scale] for p in batch]).pin_memory()
-            taken = taken.to(self.device, non_blocking=True)
+            taken = send(np.array([[waves[p.utterance].mean, waves[p.utterance].scale] for p in batch]), self.device)
             on_device = (on_device - taken[:, :1]) / taken[:, 1:]
-        own = [self._fold(front, piece, waves, row, folds) for piece, row in zip(batch, on_device, strict=True)]
+        own = front.folds(on_device, samples)
+        for row, piece in enumerate(batch):
+            if not piece.whole:
+                own[row] = self._fold(front, piece, waves, on_device[row], folds)
         return front(on_device, own).float()
 
     def _one(
@@ -211,7 +218,7 @@ class TransformersEncoder(Encoder):
             return None
         wave = waves[piece.utterance]
         if piece.whole:
-            return front.fold(samples[: len(wave.samples)])
+            return front.fold(samples[: wave.length])
         if piece.utterance not in folds:
             folds[piece.utterance] = front.fold(torch.from_numpy(self._normal(wave)).to(self.device))
         return folds[piece.utterance]
@@ -221,8 +228,23 @@ def _mask(frames: list[int], device: torch.device) -> torch.Tensor | None:
     """(batch, longest) bool: which frames belong to an utterance; None if all do."""
     if min(frames) == max(frames):
         return None
-    counts = torch.tensor(frames, device=device)
-    return torch.arange(max(frames), device=device)[None] < counts[:, None]
+    return torch.arange(max(frames), device=device)[None] < send(np.array(frames), device)[:, None]
+
+
+def _together(parts: list[np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Waveforms (samples,), float32 or int16, as (batch, longest) float32 on a GPU, padded with 0, and their lengths.
+
+    16-bit audio travels as such, which halves what the host copies. The values are the same.
+    """
+    lengths = np.array([len(part) for part in parts])
+    if len({part.dtype for part in parts}) > 1:
+        parts = [as_float32(part) for part in parts]
+    kind = torch.int16 if parts[0].dtype == np.int16 else torch.float32
+    host = torch.empty(len(parts), int(lengths.max()), dtype=kind, pin_memory=True)
+    for row, part in zip(host.numpy(), parts, strict=True):
+        row[: len(part)], row[len(part) :] = part, 0
+    sent = host.to(device, non_blocking=True)
+    return (sent if sent.dtype == torch.float32 else sent.float() / FULL_SCALE), send(lengths, device)
 
 
 class _Join:

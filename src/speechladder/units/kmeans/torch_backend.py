@@ -83,24 +83,57 @@ def _nearest(chunk: torch.Tensor, centroids: torch.Tensor, precision: str) -> tu
     if precision == "fp32":
         return torch.addmm(norms, chunk, centroids.T, alpha=-2).min(dim=1)
     rough = torch.addmm(norms.bfloat16(), chunk.bfloat16(), centroids.T.bfloat16(), alpha=-2)
-    best = rough.topk(2, dim=1, largest=False)
-    index, gap = best.indices[:, 0], (best.values[:, 1] - best.values[:, 0]).float()
-    doubtful = (gap <= _DOUBT * (best.values[:, 0].abs().float() + norms[index])).nonzero()[:, 0]
-    candidates = rough[doubtful].topk(min(_CANDIDATES, len(centroids)), dim=1, largest=False).indices
+    values, indices = _lowest(rough, min(2, len(centroids)))
+    index, gap = indices[:, 0].clone(), (values[:, -1] - values[:, 0]).float()
+    doubtful = (gap <= _DOUBT * (values[:, 0].abs().float() + norms[index])).nonzero()[:, 0]
+    candidates = _lowest(rough[doubtful], min(_CANDIDATES, len(centroids)))[1]
     rows = centroids.index_select(0, candidates.reshape(-1)).view(*candidates.shape, centroids.shape[1])
     exact = norms[candidates] - 2 * torch.bmm(rows, chunk[doubtful][:, :, None])[:, :, 0]
     index[doubtful] = candidates.gather(1, exact.argmin(dim=1)[:, None])[:, 0]
     return norms[index] - 2 * (centroids.index_select(0, index) * chunk).sum(1), index
 
 
-def _sums(values: torch.Tensor, index: torch.Tensor, clusters: int) -> torch.Tensor:
-    """(clusters, dim) float32: the sum of each cluster's rows of (frames, dim), always added in the same order."""
-    if values.device.type == "cpu":
-        return torch.zeros(clusters, values.shape[1]).index_add_(0, index, values)
-    # on a GPU, index_add_ adds in the order in which its threads arrive
-    lengths = torch.bincount(index, minlength=clusters)
-    rows = values[torch.argsort(index, stable=True)]
-    return torch.segment_reduce(rows, "sum", lengths=lengths, axis=0, unsafe=True, initial=0)
+def _lowest(rough: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `count` lowest values of each row, ascending, and their columns: both (rows, count).
+
+    On a GPU each is a pass over the row, because topk is slow there for few of many columns. Of equal values either may
+    be taken.
+    """
+    if rough.device.type == "cpu":
+        return rough.topk(count, dim=1, largest=False)
+    return _lowest_by_passes(rough, count)
+
+
+def _lowest_by_passes(rough: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    values, columns = [], []
+    for _ in range(count):
+        value, column = rough.min(dim=1, keepdim=True)
+        values.append(value)
+        columns.append(column)
+        rough.scatter_(1, column, torch.inf)
+    values, columns = torch.cat(values, 1), torch.cat(columns, 1)
+    rough.scatter_(1, columns, values)
+    return values, columns
+
+
+class _Clusters:
+    """The frames of a chunk by cluster, from the cluster of each, `index` (frames,). Nothing waits for the device."""
+
+    def __init__(self, index: torch.Tensor, clusters: int) -> None:
+        self.index, self.clusters, self.on_cpu = index, clusters, index.device.type == "cpu"
+        if self.on_cpu:
+            self.counts = torch.bincount(index, minlength=clusters)
+            return
+        ordered, self.order = torch.sort(index, stable=True)
+        starts = torch.searchsorted(ordered, torch.arange(clusters + 1, device=index.device))
+        self.counts = starts.diff()
+
+    def sums(self, values: torch.Tensor) -> torch.Tensor:
+        """(clusters, dim) float32: the sum of each cluster's rows of (frames, dim), always added in the same order."""
+        if self.on_cpu:
+            return torch.zeros(self.clusters, values.shape[1]).index_add_(0, self.index, values)
+        # on a GPU, index_add_ adds in the order in which its threads arrive
+        return torch.segment_reduce(values[self.order], "sum", lengths=self.counts, axis=0, unsafe=True, initial=0)
 
 
 def _split_empty(centroids: torch.Tensor, counts: torch.Tensor, spread: torch.Tensor) -> int:
@@ -158,7 +191,8 @@ def _pass(
     for at, chunk in chunks:
         value, index = _nearest(chunk, centroids, precision)
         distance = (value + chunks.norms[at : at + len(chunk)]).clamp(min=0)
-        counts += torch.bincount(index, minlength=clusters)
-        sums += _sums(chunk, index, clusters)
-        spread += _sums(distance[:, None], index, clusters)
+        found = _Clusters(index, clusters)
+        counts += found.counts
+        sums += found.sums(chunk)
+        spread += found.sums(distance[:, None])
     return float(spread.sum()), counts, sums, spread[:, 0]
