@@ -33,40 +33,53 @@ def sequence_nll(
     model.eval()
     columns = model.config.num_hidden_layers + 1 if layers else 1
     out = np.zeros((len(sequences), columns))
-    for batch in by_length([len(s) for s in sequences], batch_tokens):
+    batches = by_length([len(s) for s in sequences], batch_tokens)
+    found = []
+    for batch in batches:
         chosen = [sequences[i] for i in batch]
-        out[batch] = _batch_nll(model, chosen, columns)
+        found.append(_batch_nll(model, chosen, columns))
         advance(sum(map(len, chosen)))
+    if batches:
+        out[np.concatenate(batches)] = torch.cat(found).cpu().numpy()  # the one wait for a GPU
     return out
 
 
-def _batch_nll(model: PreTrainedModel, sequences: list[np.ndarray], columns: int) -> np.ndarray:
-    """(batch, columns) float64 nats of one batch."""
+def _batch_nll(model: PreTrainedModel, sequences: list[np.ndarray], columns: int) -> torch.Tensor:
+    """(batch, columns) float64 nats of one batch, on the model's device, for which nothing here waits.
+
+    What depends on lengths is computed on the CPU: a mask on the device would be waited for at each of its uses.
+    """
     parts = parts_of(model)
     device = parts.head.weight.device
-    tokens_BT = torch.from_numpy(padded(sequences)).to(device)
-    inputs_BT, targets_BT = tokens_BT[:, :-1], tokens_BT[:, 1:]
-    if inputs_BT.shape[1] == 0:
-        return np.zeros((len(sequences), columns))
-    predicted = torch.tensor([len(s) - 1 for s in sequences], device=device)
-    order = torch.arange(inputs_BT.shape[1], device=device)
-    real_BT = order < predicted[:, None]
-    rows, targets = real_BT.nonzero()[:, 0], targets_BT[real_BT]
+    tokens_BT = padded(sequences)
+    predicted, T = np.array([len(s) - 1 for s in sequences]), tokens_BT.shape[1] - 1
+    if T == 0:
+        return torch.zeros(len(sequences), columns, dtype=torch.float64, device=device)
+    real_BT = np.arange(T) < predicted[:, None]
+    places = np.flatnonzero(real_BT)
+    arrays = tokens_BT[:, :-1], tokens_BT[:, 1:][real_BT], places, places // T
+    inputs_BT, targets, places, rows = (_onto(device, array) for array in arrays)
     blocks, window = None, model.config.train_window
-    if inputs_BT.shape[1] > window:
-        starts_BT = (order - window + 1).clamp(min=0).expand_as(inputs_BT)
+    if window < T:
+        starts = (torch.arange(T) - window + 1).clamp(min=0)
         kind = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else model.dtype
-        blocks = attention_blocks(starts_BT[:1], kind)
+        blocks = [block.to(device) for block in attention_blocks(starts[None], kind)]
     result = parts.body(input_ids=inputs_BT, use_cache=False, output_hidden_states=columns > 1, blocks=blocks)
     # transformers returns the last hidden state with the final norm already applied, and the others without it
     hidden = [*(result.hidden_states or ())[:-1], result.last_hidden_state]
     out = torch.zeros(len(sequences), columns, dtype=torch.float64, device=device)
     for column, states_BTC in enumerate(hidden):
-        states_NC = states_BTC[real_BT]
+        states_NC = states_BTC.flatten(0, 1)[places]
         normed = column == columns - 1
         for begin in range(0, len(targets), HEAD_TOKENS):
             part = slice(begin, begin + HEAD_TOKENS)
             logits = parts.head(states_NC[part] if normed else parts.norm(states_NC[part]))
             nll = F.cross_entropy(logits.float(), targets[part], reduction="none")
             out[:, column].index_add_(0, rows[part], nll.double())
-    return out.cpu().numpy()
+    return out
+
+
+def _onto(device: torch.device, array: np.ndarray) -> torch.Tensor:
+    """An array as a tensor on `device`; a GPU copies it from pinned memory while it computes."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
