@@ -37,6 +37,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,9 +118,9 @@ def run_child(step: Step, rehearse: bool, out: Path, limit: float) -> None:
         append(out, {"step": step.name, "error": f"ended at its limit of {limit:.0f} s"})
         return
     finally:
-        if child.poll() is None:  # also its workers, and snakemake's jobs
+        with suppress(ProcessLookupError):  # its workers and snakemake's jobs too, also if it died before them
             os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+        child.wait()
     if status not in (0, 1):
         append(out, {"step": step.name, "error": f"its process ended with status {status}"})
 
