@@ -67,9 +67,17 @@ class Clock:
 class Bench:
     """The measurements of one device."""
 
-    def __init__(self, device: torch.device, mean: float, model: str | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        mean: float,
+        model: str | None = None,
+        settings: LM | None = None,
+        steps: int | None = None,
+    ) -> None:
+        """`mean`: of the documents, in tokens. `model`: one by name; `settings`: in place of those of the device."""
         self.device, self.clock = device, Clock(device)
-        base = SIZES[device.type]
+        base = settings or SIZES[device.type]
         self.settings = base.model_copy(update=LM(model=model).model_dump(include=set(DIMENSIONS))) if model else base
         self.precision = resolve_precision("auto", device)
         self.documents = Documents(4000, mean, self.settings.window)
@@ -78,10 +86,12 @@ class Bench:
         self.flops = compute.train_flops(self.settings, SPECIAL["vocab_size"], self.document)
         self.ceiling = compute.matmul_ceiling(device.type, self.precision)
         memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-        self.memory = plan_memory(self.settings, SPECIAL["vocab_size"], 1, self.precision == "bf16", memory)
-        head = self.settings.hidden_size // self.settings.heads
-        self.flex = resolve_attention("auto", device, head) == "flex"
-        self.steps = STEPS[device.type]
+        self.flex = resolve_attention("auto", device, self.settings.head_width) == "flex"
+        mode = compute.mode_of(self.flex, compiled=self.flex)
+        given = (self.settings, SPECIAL["vocab_size"], 1, self.precision == "bf16", memory)
+        self.memory = plan_memory(*given, mode)
+        self.eager = plan_memory(*given, "flex")  # of the Trainer, whose layers are not compiled
+        self.steps = steps or STEPS[device.type]
 
     def train_state(self) -> TrainState:
         """The model of lm with its optimiser."""
@@ -138,7 +148,7 @@ class Bench:
         else:
             stream = np.concatenate([documents[i] for i in order]).astype(np.int64)
             rows = list(stream[: len(stream) // window * window].reshape(-1, window))
-            parts = -(-self.settings.batch_windows // self.memory.micro)
+            parts = -(-self.settings.batch_windows // self.eager.micro)
             batch = self.settings.batch_windows // parts
         rows = [rows[i % len(rows)] for i in range(batch * parts * total)]
 
@@ -184,7 +194,7 @@ class Bench:
                 report_to=[],
                 disable_tqdm=True,
                 dataloader_num_workers=4 if cuda else 0,  # 4 as in slamkit; one core has no room for them
-                gradient_checkpointing=self.memory.recompute,
+                gradient_checkpointing=self.eager.recompute,
                 remove_unused_columns=False,
             )
             Trainer(model, arguments, data_collator=collate, train_dataset=rows, callbacks=[stop]).train()

@@ -116,9 +116,9 @@ def training(device: torch.device, settings: LM, name: str, steps: int) -> Rates
     precision, vocabulary = resolve_precision("auto", device), SPECIAL["vocab_size"]
     bf16 = precision == "bf16"
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-    layout = plan_memory(settings, vocabulary, 1, bf16, memory)
+    flex = resolve_attention("auto", device, settings.head_width) == "flex"
+    layout = plan_memory(settings, vocabulary, 1, bf16, memory, compute.mode_of(flex, compiled=flex))
     model = build_model(settings, SPECIAL, 0)
-    flex = resolve_attention("auto", device, model.config.head_dim) == "flex"
     state = TrainState(model, settings, device, precision, recompute=layout.recompute, compiled=flex)
     batches = Batches(Random(400, 600), 0, settings.window, settings.batch_windows)
     kind = torch.bfloat16 if bf16 else torch.float32

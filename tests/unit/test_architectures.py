@@ -19,7 +19,7 @@ from speechladder.io.tables import ITEM_TOKENS, ITEMS, SCORES, read_table, write
 from speechladder.lm.architectures.base import ARCHITECTURES, get_architecture, parts_of, register
 from speechladder.lm.attention import attention_blocks
 from speechladder.lm.batches import Batches
-from speechladder.lm.compute import active_parameters, parameters, train_flops, window_bytes
+from speechladder.lm.compute import ACTIVATIONS, active_parameters, parameters, train_flops, window_bytes
 from speechladder.lm.likelihood import sequence_nll
 from speechladder.lm.model import build_model
 from speechladder.lm.train import train_lm
@@ -80,7 +80,9 @@ def test_heads_of_another_width_are_counted(name: str, tmp_path: Path) -> None:
     usual = LM(architecture=name, **SIZE)
     more = train_flops(warm, VOCAB, 10) - train_flops(usual, VOCAB, 10)
     assert more == 6 * (parameters(warm, VOCAB) - parameters(usual, VOCAB)) + 12 * 2 * (32 - 16) * 5
-    assert window_bytes(warm, VOCAB, True, False) - window_bytes(usual, VOCAB, True, False) == 48 * 2 * 12 * (32 - 16)
+    assert window_bytes(warm, VOCAB, True, False) - window_bytes(usual, VOCAB, True, False) == (
+        48 * 2 * ACTIVATIONS["compiled"][1] * (32 - 16)
+    )
     with pytest.raises(UserError, match=r"has other dimensions than lm\.head_dim: 4 \(there 8\)"):
         with_init_dimensions(warm.model_copy(update={"head_dim": 4}))
     assert checked({"lm": {"architecture": name, "init": str(tmp_path / "text")}}, tmp_path).lm.head_dim == 8

@@ -19,11 +19,12 @@ from toy_rung import VOCAB, write_rung
 from speechladder.io.errors import UserError
 from speechladder.io.hashing import files_sha256
 from speechladder.io.tables import TOKEN_INDEX, write_table
-from speechladder.lm import checkpoint, output
+from speechladder.lm import checkpoint, fused, output
 from speechladder.lm import train as loop
 from speechladder.lm.attention import PackedAttention, attention_blocks
 from speechladder.lm.batches import Batches
-from speechladder.lm.model import build_model
+from speechladder.lm.model import autocast, build_model, resolve_precision
+from speechladder.lm.optimizer import Optimizer
 from speechladder.lm.prefetch import Prefetch
 from speechladder.lm.schedule import learning_rate, planned_steps
 from speechladder.lm.step import TrainState
@@ -417,6 +418,32 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
     parts = weights(tmp_path / "parts")
     for name, value in weights(tmp_path / "whole").items():
         torch.testing.assert_close(parts[name], value, rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, {"kv_heads": 4, "optimizer": "adamw"}], ids=["grouped", "fused"])
+def test_a_cpu_trains_as_a_plain_loop_to_the_same_bits(rung: Path, tmp_path: Path, changes: dict[str, object]) -> None:
+    """What serves GPUs (equal micro-batches, compiled layers, other attention) leaves no trace on a CPU."""
+    settings = tiny(batch_windows=5, micro_windows=2, max_steps=6, valid_every=6, learning_points=0, **changes)
+    loop.train_lm(rung, tmp_path / "seed0", 0, settings)
+    data, precision = TokenData(rung, "train"), resolve_precision("auto", torch.device("cpu"))
+    model = build_model(settings, data.meta, 0).train()
+    fused.install(model)
+    optimizer, batches = Optimizer(model, settings, precision), Batches(data, 0, settings.window, 5)
+    for step in range(6):
+        batch = batches.at(step)
+        optimizer.zero_grad()
+        for windows in (slice(0, 2), slice(2, 4), slice(4, 5)):
+            inputs, targets, positions, starts = (torch.from_numpy(array[windows]) for array in batch)
+            kind = torch.bfloat16 if precision == "bf16" else torch.float32
+            blocks = attention_blocks(starts, kind)
+            with autocast(torch.device("cpu"), precision):
+                logits = model(input_ids=inputs, position_ids=positions, use_cache=False, blocks=blocks).logits
+            losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum")
+            (losses / int((batch.targets >= 0).sum())).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        optimizer.step(learning_rate(settings, step, 6))
+    for name, value in weights(tmp_path / "seed0").items():
+        assert torch.equal(model.state_dict()[name], value), name
 
 
 def test_recomputed_activations_change_nothing(trained: Path, rung: Path, tmp_path: Path) -> None:

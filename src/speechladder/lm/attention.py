@@ -11,6 +11,11 @@ interface can be trained, and the saved model is an ordinary one.
 Shapes: B windows, T tokens, H heads, D dimensions of a head.
 """
 
+import importlib.util
+import os
+import shutil
+import subprocess
+import sysconfig
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -21,9 +26,9 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from transformers import AttentionInterface
 
 from speechladder.io.errors import UserError
-from speechladder.settings.lm import fits_flex
+from speechladder.io.progress import say
+from speechladder.settings.lm import QUERY_BLOCK, fits_flex
 
-QUERY_BLOCK = 128  # the fastest of 64, 128 and 256; also the default of flex_attention
 # Arguments of the attention interface that change the result and that "packed" does not implement.
 UNSUPPORTED = ("dropout", "sliding_window", "softcap", "s_aux")
 
@@ -191,27 +196,65 @@ def _attend(module, q, k, v, mask, blocks=None, scaling=None, **options):
 AttentionInterface.register("packed", _attend)
 
 
-def resolve_compile(compile: str, flex: bool) -> bool:
-    """Whether layers are compiled; auto: together with flex_attention.
+def resolve_compile(compile: str, flex: bool, worth: bool = True) -> bool:
+    """Whether layers are compiled; auto: together with flex_attention, if compiling is `worth` its time
+    (compute.worth_compiling).
 
     PackedAttention has blocks of other shapes in each batch, so compiled layers would be compiled again for each.
     Raise UserError if `compile` is on without flex_attention.
     """
     if compile == "on" and not flex:
         raise UserError("lm.compile: on needs flex_attention, and so a GPU; set it to auto")
-    return flex and compile != "off"
+    return flex and (compile == "on" or (compile == "auto" and worth))
 
 
-def resolve_attention(attention: str, device: torch.device, head: int) -> str:
-    """'packed' or 'flex' for heads of `head` dimensions; auto: flex on a GPU if its kernels accept such heads.
+def resolve_attention(attention: str, device: torch.device, head: int, worth: bool = True) -> str:
+    """'packed' or 'flex' for heads of `head` dimensions.
 
-    Raise UserError if `attention` is flex and the device or the heads do not allow it.
+    auto: flex on a GPU if its kernels accept such heads, Triton can build them, and building them is `worth` its time
+    (compute.worth_compiling). A sentence on stderr says what Triton lacks. Raise UserError if `attention` is flex and
+    the device, the heads or Triton do not allow it.
     """
     fits = fits_flex(head)
     if attention == "auto":
-        return "flex" if device.type == "cuda" and fits else "packed"
+        if device.type != "cuda" or not fits or not worth:
+            return "packed"
+        if lack := triton_lacks():
+            if os.environ.get("RANK", "0") == "0":
+                say(f"lm.attention: packed, because flex needs kernels that Triton builds, and {lack}")
+            return "packed"
+        return "flex"
     if attention == "flex" and device.type != "cuda":
         raise UserError("lm.attention: flex needs a GPU, and there is none; set it to auto")
     if attention == "flex" and not fits:
         raise UserError(f"lm.attention: flex needs heads of 16, 32, 64, ... dimensions, not {head}; set it to auto")
+    if attention == "flex" and (lack := triton_lacks()):
+        raise UserError(f"lm.attention: flex needs kernels that Triton builds, and {lack}; or set it to auto")
     return attention
+
+
+@cache
+def triton_lacks() -> str | None:
+    """What Triton misses to build a kernel on this machine, and the fix; None if it misses nothing.
+
+    Triton compiles a C file with Python.h for each kernel, by the program in CC, gcc or clang (triton.runtime.build).
+    The same compiler is asked to read the same header here, so that paths which only the compiler knows count too.
+    """
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed; install torch with CUDA"
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    if not compiler:
+        return "there is no C compiler; install gcc, or name one in CC"
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's, as in Triton
+    include = sysconfig.get_paths(scheme=scheme)["include"]
+    command = [compiler, "-x", "c", "-fsyntax-only", f"-I{include}", "-"]
+    try:
+        done = subprocess.run(command, input="#include <Python.h>\n", capture_output=True, text=True)
+    except OSError as error:
+        return f"the C compiler {compiler} cannot be started ({error.strerror}); name another one in CC"
+    if done.returncode == 0:
+        return None
+    if "Python.h" in done.stderr:
+        return f"the C compiler {compiler} finds no Python.h; install Python's headers (python3-dev)"
+    why = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+    return f"the C compiler {compiler} fails ({why}); name another one in CC"

@@ -86,17 +86,18 @@ class Batches:
         return Batch(inputs, np.where(targets == BOS, IGNORE, targets), index - starts, starts)
 
 
-def split_batch(batch: Batch, rank: int, ranks: int, micro: int) -> list[Batch]:
+def split_batch(batch: Batch, rank: int, ranks: int, micro: int, even: bool = False) -> list[Batch]:
     """The windows of a step for process `rank` of `ranks`, in micro-batches of at most `micro` windows.
 
-    Every process gets the same number of micro-batches, of the same size if there are several processes. Windows
-    without targets, in which each token sees only itself, fill what is missing.
+    Every process gets the same number of micro-batches, of the same size if there are several processes or with
+    `even`, which compiled kernels need: another size would be compiled again. Windows without targets, in which each
+    token sees only itself, fill what is missing; they add nothing to the loss, the gradients or the count of targets.
     """
     count, window = batch.inputs.shape
     share = -(-count // ranks)
     parts = -(-share // micro)
     mine = np.array_split(np.arange(count), ranks)[rank]
-    size = parts * min(micro, share) if ranks > 1 else len(mine)
+    size = parts * min(micro, share) if even or ranks > 1 else len(mine)
     if len(mine) < size:
         order = np.arange(window)
         empty = Batch(np.full_like(order, PAD), np.full_like(order, IGNORE), np.zeros_like(order), order)

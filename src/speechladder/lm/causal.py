@@ -80,7 +80,7 @@ def causal_nll(
     return over_batches(partial(_batch_nll, model), sequences, spans, 1, most, advance)
 
 
-def _batch_nll(model: PreTrainedModel, sequences: list[np.ndarray], spans: list[tuple[int, int]]) -> np.ndarray:
+def _batch_nll(model: PreTrainedModel, sequences: list[np.ndarray], spans: list[tuple[int, int]]) -> torch.Tensor:
     """(batch + spans, 1) float64 nats of one batch; a span is a row and the tokens that it leaves out."""
     tokens_BT = torch.from_numpy(padded(sequences)).to(model.device)
     if tokens_BT.shape[1] == 1:
@@ -90,4 +90,4 @@ def _batch_nll(model: PreTrainedModel, sequences: list[np.ndarray], spans: list[
     logits = model(input_ids=tokens_BT, attention_mask=real_BT.long(), use_cache=False).logits[:, :-1]
     nll_BT = F.cross_entropy(logits.float().transpose(1, 2), tokens_BT[:, 1:], reduction="none").double()
     nll_BT = nll_BT.masked_fill(~real_BT[:, 1:], 0)
-    return torch.cat([nll_BT.sum(1), span_ends(nll_BT, spans)])[:, None].cpu().numpy()
+    return torch.cat([nll_BT.sum(1), span_ends(nll_BT, spans)])[:, None]

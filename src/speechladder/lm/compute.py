@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from speechladder.io.errors import UserError
 from speechladder.lm.architectures.base import get_architecture
 from speechladder.settings import LM
+from speechladder.settings.lm import QUERY_BLOCK, fits_flex
 
 CEILING_SIZE = {"cpu": 512, "cuda": 8192}  # rows of the square matrices whose product gives the ceiling
 CEILING_SECONDS = {"cpu": 0.1, "cuda": 0.5}
@@ -20,15 +21,24 @@ MOMENT = 4  # of these, bytes of the second moment, which Muon does not have
 # the gathered one) and three bf16 copies in the iteration.
 ORTHOGONAL = 18
 CAST = 2  # bytes per parameter: bf16 copies of the weights during a step
-# Activations of a layer that its backward pass reads, in bytes per token and width under bf16 autocast: the residual
-# stream twice in fp32 (8) and its normed copies (4), and gate, up, silu(gate) and their product, 2.75 wide each (22),
-# rounded up; per width of the attention q, k, v before and after rotation (9) and its output (3). Flash-like kernels
-# keep no scores, and the mask of flex_attention is one of blocks. In fp32 it is twice that. The sum is that of Llama;
-# it serves as an estimate for other decoders.
-ACTIVATIONS, ATTENTION_ACTIVATIONS = 36, 12
-LOGITS = 10  # bytes per token and word: logits, their fp32 copy and its gradient
+# Activations of a layer that its backward pass reads under bf16 autocast, in bytes per token: of each width of the
+# model, with a feed-forward part 2.75 times as wide, and of each width of the heads together. They were counted on a
+# CPU by torch's hooks on saved tensors (tests/unit/test_lm_gpu.py counts again). torch.compile keeps fewer of them. The
+# mask of flex_attention is one of blocks. PackedAttention keeps its weights too (SCORES). In fp32 it is at most twice
+# that. The sums are those of Llama; they serve as an estimate for other decoders.
+ACTIVATIONS: dict[str, tuple[float, float]] = {"flex": (48, 10), "packed": (48, 10), "compiled": (28, 8)}
+SCORES = 2  # bytes per head and pair of tokens that attend, in windows of one document: PackedAttention in bf16
+# Bytes per token and word: bf16 logits (2), log-probabilities (4), their gradient (4) and that of the fp32 logits (4).
+LOGITS = 14
 USABLE = 0.85  # share of a GPU's memory; the rest goes to fragmentation, kernels and communication
 CPU_TOKENS = 16_384  # tokens that a CPU processes at once at most; its caches gain nothing from more
+
+# When compiling pays on a GPU: assumed, until benchmarks/gpu_check.py has measured compile_seconds.
+COMPILING = 60.0  # seconds in which torch builds the kernels of flex_attention, its mask and a layer
+COMPILING_SHARE = 0.2  # largest share of an uncompiled training that these may be
+EAGER_FLOPS = 1.5e14  # FLOP/s of a training without compiled layers
+LAUNCH = 5e-6  # seconds in which a CPU starts a kernel
+LAYER_LAUNCHES, BLOCK_LAUNCHES = 150, 12  # kernels of a layer and of a block of PackedAttention, forward and backward
 
 
 def parameters(lm: LM, vocabulary: int) -> int:
@@ -105,9 +115,40 @@ class MemoryPlan:
         return f"{self.micro} windows at once{again}, about {self.needed / 1e9:.2g} GB"
 
 
-def window_bytes(lm: LM, vocabulary: int, bf16: bool, recompute: bool) -> float:
+def mode_of(flex: bool, compiled: bool) -> str:
+    """The key of ACTIVATIONS for a training with flex_attention, or with compiled layers."""
+    return "compiled" if compiled else "flex" if flex else "packed"
+
+
+def usual_mode(lm: LM, vocabulary: int, steps: int) -> str:
+    """`mode_of` a training of `steps` steps on a GPU where Triton can build kernels (lm.attention resolves the same
+    settings on the device itself)."""
+    worth = worth_compiling(lm, vocabulary, steps)
+    flex = lm.attention == "flex" or (lm.attention == "auto" and worth and fits_flex(lm.head_width))
+    return mode_of(flex, flex and lm.compile != "off" and worth)
+
+
+def worth_compiling(lm: LM, vocabulary: int, steps: int) -> bool:
+    """Whether a training of `steps` steps on a GPU is so long that compiling is at most COMPILING_SHARE of it, or
+    lm.compile is on.
+
+    The time without compiling is estimated: the operations of all tokens in documents as long as a window, and the
+    start of every kernel, which takes most of the time of a small model.
+    """
+    blocks = lm.batch_windows * -(-lm.window // QUERY_BLOCK)
+    launches = lm.layers * (LAYER_LAUNCHES + BLOCK_LAUNCHES * blocks / lm.processes)
+    flops = lm.window * lm.batch_windows * train_flops(lm, vocabulary, lm.window) / lm.processes
+    seconds = steps * (launches * LAUNCH + flops / EAGER_FLOPS)
+    return lm.compile == "on" or COMPILING_SHARE * seconds >= COMPILING
+
+
+def window_bytes(lm: LM, vocabulary: int, bf16: bool, recompute: bool, mode: str = "compiled") -> float:
     """Bytes of one window's activations: of every layer, or with `recompute` of one layer and every layer's input."""
-    layer = (ACTIVATIONS * lm.hidden_size + ATTENTION_ACTIVATIONS * lm.attention_width) * (1 if bf16 else 2)
+    width, heads = ACTIVATIONS[mode]
+    layer = width * lm.hidden_size + heads * lm.attention_width
+    if mode == "packed":
+        layer += SCORES * lm.heads * lm.window / 2
+    layer *= 1 if bf16 else 2
     kept = lm.layers * 4 * lm.hidden_size + layer if recompute else lm.layers * layer
     return lm.window * (kept + LOGITS * vocabulary)
 
@@ -123,13 +164,15 @@ def state_bytes(lm: LM, vocabulary: int, bf16: bool, parts: int) -> float:
     return both - hidden * MOMENT / parts + largest * ORTHOGONAL
 
 
-def plan_memory(lm: LM, vocabulary: int, processes: int, bf16: bool, memory: float | None) -> MemoryPlan:
+def plan_memory(
+    lm: LM, vocabulary: int, processes: int, bf16: bool, memory: float | None, mode: str = "compiled"
+) -> MemoryPlan:
     """The layout of a training in `processes` processes on devices of `memory` bytes each; None: CPUs, which have
-    enough."""
+    enough. `mode` is a key of ACTIVATIONS."""
     share = -(-lm.batch_windows // processes)
 
     def needed(parts: int, micro: int, recompute: bool) -> float:
-        return state_bytes(lm, vocabulary, bf16, parts) + micro * window_bytes(lm, vocabulary, bf16, recompute)
+        return state_bytes(lm, vocabulary, bf16, parts) + micro * window_bytes(lm, vocabulary, bf16, recompute, mode)
 
     parallel = lm.parallel if processes > 1 else "none"
     if parallel == "auto":
@@ -145,6 +188,6 @@ def plan_memory(lm: LM, vocabulary: int, processes: int, bf16: bool, memory: flo
         micro = max(1, min(share, CPU_TOKENS // lm.window))
     else:
         room = USABLE * memory - state_bytes(lm, vocabulary, bf16, parts)
-        micro = max(1, min(share, int(room / window_bytes(lm, vocabulary, bf16, recompute))))
+        micro = max(1, min(share, int(room / window_bytes(lm, vocabulary, bf16, recompute, mode))))
     micro = -(-share // -(-share // micro))  # as even as possible: 5 windows by at most 4 are 3 and 2
     return MemoryPlan(parallel, micro, recompute, needed(parts, micro, recompute))

@@ -53,67 +53,81 @@ def span_nll(
 
 
 def over_batches(
-    compute: Callable[[list[np.ndarray], list[tuple[int, int]]], np.ndarray],
+    compute: Callable[[list[np.ndarray], list[tuple[int, int]]], torch.Tensor],
     sequences: Sequence[np.ndarray],
     spans: Sequence[tuple[int, int]],
     columns: int,
     batch_tokens: int,
     advance: Callable[[float], object],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`span_nll` by a function that scores a batch: (sequences, spans as row and start) -> (batch + spans, columns)."""
-    whole, ends = np.zeros((len(sequences), columns)), np.zeros((len(spans), columns))
+    """`span_nll` by a function that scores a batch: (sequences, spans as row and start) -> (batch + spans, columns).
+
+    What the function returns stays on its device until all batches are done, so that a GPU is waited for once.
+    """
     of: dict[int, list[int]] = {}
     for place, (number, _) in enumerate(spans):
         of.setdefault(number, []).append(place)
+    order, found = [], []
     for batch in by_length([len(s) for s in sequences], batch_tokens):
         chosen = [sequences[i] for i in batch]
         places = [(place, row) for row, i in enumerate(batch) for place in of.get(i, ())]
-        found = compute(chosen, [(row, spans[place][1]) for place, row in places])
-        whole[batch], ends[[place for place, _ in places]] = found[: len(batch)], found[len(batch) :]
+        found.append(compute(chosen, [(row, spans[place][1]) for place, row in places]))
+        order += [*batch, *(len(sequences) + place for place, _ in places)]
         advance(sum(map(len, chosen)))
-    return whole, ends
+    out = np.zeros((len(sequences) + len(spans), columns))
+    if found:
+        out[order] = torch.cat(found).cpu().numpy()  # the one wait
+    return out[: len(sequences)], out[len(sequences) :]
 
 
 def span_ends(nll: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:
     """(spans,) sums of `nll` (batch, tokens) from a token of a row, each given as (row, token), to its last."""
-    rows, begins = torch.tensor(spans, device=nll.device, dtype=torch.int64).reshape(-1, 2).T
-    return nll.flip(1).cumsum(1).flip(1)[rows, begins]
+    places = np.array([row * nll.shape[1] + begin for row, begin in spans], np.int64)
+    return nll.flip(1).cumsum(1).flip(1).flatten()[_onto(nll.device, places)]
 
 
 def _batch_nll(
     model: PreTrainedModel, columns: int, sequences: list[np.ndarray], spans: list[tuple[int, int]]
-) -> np.ndarray:
-    """(batch + spans, columns) float64 nats of one batch; a span is a row and the tokens that it leaves out."""
+) -> torch.Tensor:
+    """(batch + spans, columns) float64 nats of one batch, on the model's device, for which nothing here waits.
+
+    A span is a row and the tokens that it leaves out. What depends on lengths is computed on the CPU: a mask on the
+    device would be waited for at each of its uses.
+    """
     parts = parts_of(model)
     device = parts.head.weight.device
-    tokens_BT = torch.from_numpy(padded(sequences)).to(device)
-    inputs_BT, targets_BT = tokens_BT[:, :-1], tokens_BT[:, 1:]
-    if inputs_BT.shape[1] == 0:
-        return np.zeros((len(sequences) + len(spans), columns))
-    predicted = torch.tensor([len(s) - 1 for s in sequences], device=device)
-    order = torch.arange(inputs_BT.shape[1], device=device)
-    real_BT = order < predicted[:, None]
-    rows, targets = real_BT.nonzero()[:, 0], targets_BT[real_BT]
+    tokens_BT = padded(sequences)
+    predicted, T = np.array([len(s) - 1 for s in sequences]), tokens_BT.shape[1] - 1
+    if T == 0:
+        return torch.zeros(len(sequences) + len(spans), columns, dtype=torch.float64, device=device)
+    real_BT = np.arange(T) < predicted[:, None]
+    places = np.flatnonzero(real_BT)
+    arrays = tokens_BT[:, :-1], tokens_BT[:, 1:][real_BT], places, places // T
+    inputs_BT, targets, places, rows = (_onto(device, array) for array in arrays)
     blocks, window = None, model.config.train_window
-    if inputs_BT.shape[1] > window:
-        starts_BT = (order - window + 1).clamp(min=0).expand_as(inputs_BT)
+    if window < T:
+        starts = (torch.arange(T) - window + 1).clamp(min=0)
         kind = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else model.dtype
-        blocks = attention_blocks(starts_BT[:1], kind)
+        blocks = [block.to(device) for block in attention_blocks(starts[None], kind)]
     result = parts.body(input_ids=inputs_BT, use_cache=False, output_hidden_states=columns > 1, blocks=blocks)
     # transformers returns the last hidden state with the final norm already applied, and the others without it
     hidden = [*(result.hidden_states or ())[:-1], result.last_hidden_state]
     out = torch.zeros(len(sequences), columns, dtype=torch.float64, device=device)
-    nll_BT = torch.zeros(real_BT.shape, dtype=torch.float64, device=device)
-    ends = []
+    nll_BT, ends = torch.zeros(real_BT.shape, dtype=torch.float64, device=device), []
     for column, states_BTC in enumerate(hidden):
-        states_NC = states_BTC[real_BT]
-        normed, found = column == columns - 1, []
+        states_NC = states_BTC.flatten(0, 1)[places]
+        normed = column == columns - 1
         for begin in range(0, len(targets), HEAD_TOKENS):
             part = slice(begin, begin + HEAD_TOKENS)
             logits = parts.head(states_NC[part] if normed else parts.norm(states_NC[part]))
             nll = F.cross_entropy(logits.float(), targets[part], reduction="none").double()
             out[:, column].index_add_(0, rows[part], nll)
-            found.append(nll)
-        nll_BT.masked_scatter_(real_BT, torch.cat(found))
+            nll_BT.flatten()[places[part]] = nll  # a view: every real token is written for each column
         ends.append(span_ends(nll_BT, spans))
-    return torch.cat([out, torch.stack(ends, 1)]).cpu().numpy()
+    return torch.cat([out, torch.stack(ends, 1)])
+
+
+def _onto(device: torch.device, array: np.ndarray) -> torch.Tensor:
+    """An array as a tensor on `device`; a GPU copies it from pinned memory while it computes."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -84,7 +84,7 @@ class Prefetch:
         """The data of one step."""
         batch = self.batches.at(step)
         predicted = int(np.count_nonzero(batch.targets != IGNORE))
-        parts = split_batch(batch, self.rank, self.ranks, self.micro)
+        parts = split_batch(batch, self.rank, self.ranks, self.micro, even=self.flex)
         return Step([prepare(part, self.flex, self.dtype, self.pin) for part in parts], predicted)
 
     def _run(self) -> None:

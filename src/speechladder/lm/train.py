@@ -76,8 +76,6 @@ class _Run:
         self.tokens, self.out, self.seed, self.device, self.ranks = tokens, out, seed, device, ranks
         self.init, self.corpus = settings.init, corpus
         self.settings = settings = warm_start.resolve_init(settings)
-        self.flex = resolve_attention(settings.attention, device, settings.head_width) == "flex"
-        self.compiled = resolve_compile(settings.compile, self.flex)
         data, valid = _read_tokens(tokens)
         self.meta = data.meta
         self.label = f"train {self.meta['rung']} seed {seed}"
@@ -86,6 +84,9 @@ class _Run:
         self.total = planned_steps(settings, self.batches)
         if isinstance(self.batches, Curriculum):
             self.batches.plan(self.total)
+        worth = compute.worth_compiling(settings, self.meta["vocab_size"], self.total)
+        self.flex = resolve_attention(settings.attention, device, settings.head_width, worth) == "flex"
+        self.compiled = resolve_compile(settings.compile, self.flex, worth)
         self.validation = Validation(valid, settings.valid_seconds)
         self.folder = checkpoint.checkpoint_folder(out)
         self.fingerprint = (
@@ -101,7 +102,8 @@ class _Run:
         memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
         # all processes need the same layout: fsdp waits in every micro-batch
         memory = ranks.minimum(memory) if memory else None
-        self.memory = compute.plan_memory(settings, vocabulary, ranks.size, bf16, memory)
+        mode = compute.mode_of(self.flex, self.compiled)
+        self.memory = compute.plan_memory(settings, vocabulary, ranks.size, bf16, memory, mode)
         self.parameters = sum(p.numel() for p in model.parameters())
         # windows cut documents, and positions begin again; a curriculum makes documents longer
         sampled = np.unique(np.linspace(0, self.total - 1, SAMPLED_STEPS, dtype=int))

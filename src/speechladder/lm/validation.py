@@ -1,11 +1,13 @@
 """Validation in bits per token, and in bits per second of speech, the same unit on every rung."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from speechladder.lm.architectures.base import parts_of
 from speechladder.lm.distributed import Ranks
 from speechladder.lm.likelihood import sequence_nll
 from speechladder.rungs.data import TokenData
@@ -33,10 +35,20 @@ class Validation:
         """
         mine = self.documents[ranks.rank :: ranks.size] if ranks and share else self.documents
         device = model.get_output_embeddings().weight.device
-        nats = sequence_nll(model, mine, BATCH_TOKENS.get(device.type, 4096)).sum()
+        with uncompiled(model):
+            nats = sequence_nll(model, mine, BATCH_TOKENS.get(device.type, 4096)).sum()
         if ranks and share:
             nats = ranks.total(torch.tensor([nats], dtype=torch.float64, device=device))[0]
         bits = float(nats) / math.log(2)
         if ranks:
             (bits,) = ranks.broadcast(bits)
         return bits / self.tokens, bits / self.seconds
+
+
+def uncompiled(model: PreTrainedModel) -> AbstractContextManager[object]:
+    """A context in which compiled layers run as they are written.
+
+    Batches of validation have a shape of their own each, and compiled layers would be compiled for many of them.
+    """
+    compiled = any(layer._compiled_call_impl is not None for layer in parts_of(model).layers)
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()

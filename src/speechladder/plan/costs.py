@@ -10,7 +10,7 @@ from typing import NamedTuple
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import FRAME_RATE
 from speechladder.io.files import read_json
-from speechladder.lm.compute import active_parameters, parameters, plan_memory, score_flops, train_flops
+from speechladder.lm.compute import active_parameters, parameters, plan_memory, score_flops, train_flops, usual_mode
 from speechladder.lm.schedule import planned_steps
 from speechladder.lm.warm_start import with_init_dimensions
 from speechladder.plan.context import Context
@@ -131,7 +131,8 @@ def train_cost(context: Context, lm: LM, size: int, flops: Figure) -> Cost:
 def too_large(model: Model, settings: Settings, memory: float) -> str | None:
     """Return why a training does not fit into its GPUs of `memory` bytes each, whatever its layout; None if it fits."""
     lm = with_init_dimensions(settings.lm)
-    found = plan_memory(lm, model.vocabulary, lm.processes, lm.precision != "fp32", memory)
+    mode = usual_mode(lm, model.vocabulary, model.steps)
+    found = plan_memory(lm, model.vocabulary, lm.processes, lm.precision != "fp32", memory, mode)
     if found.needed <= memory:
         return None
     return (

@@ -29,6 +29,7 @@ EXECUTION_FIELDS = (
 )
 
 
+QUERY_BLOCK = 128  # queries of a block of attention; the fastest of 64, 128 and 256, and the default of flex_attention
 FLEX_HEAD = 16  # the smallest head dimension that the kernels of flex_attention accept; it must be a power of two
 
 
@@ -180,10 +181,13 @@ class LM(Section):
     attention: Literal["auto", "packed", "flex"] = Field(
         "auto",
         description="How attention within documents is computed. packed: in blocks of the project's own, on any device. flex: "
-        "torch's compiled flex_attention, on a GPU. auto: flex on a GPU, otherwise packed.",
+        "torch's compiled flex_attention, on a GPU. auto: flex on a GPU if Triton can build its kernels and the training is "
+        "expected to take five minutes or more, otherwise packed.",
     )
     compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="Compile each layer (torch.compile). auto: on with attention flex."
+        "auto",
+        description="Compile each layer (torch.compile). auto: on with attention flex if the training is expected to take five "
+        "minutes or more.",
     )
     tracking: Literal["none", "tensorboard", "wandb"] = Field(
         "none",
