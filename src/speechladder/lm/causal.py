@@ -84,7 +84,7 @@ def _batch_nll(model: PreTrainedModel, sequences: list[np.ndarray], spans: list[
     """(batch + spans, 1) float64 nats of one batch; a span is a row and the tokens that it leaves out."""
     tokens_BT = torch.from_numpy(padded(sequences)).to(model.device)
     if tokens_BT.shape[1] == 1:
-        return np.zeros((len(sequences) + len(spans), 1))
+        return torch.zeros(len(sequences) + len(spans), 1, dtype=torch.float64)
     lengths = torch.tensor([len(s) for s in sequences], device=model.device)
     real_BT = torch.arange(tokens_BT.shape[1], device=model.device) < lengths[:, None]
     logits = model(input_ids=tokens_BT, attention_mask=real_BT.long(), use_cache=False).logits[:, :-1]
