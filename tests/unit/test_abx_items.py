@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from speechladder.constants import SAMPLE_RATE
+from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.settings import Units
-from speechladder.units.diagnostics import abx
+from speechladder.units.codebook import Codebook
+from speechladder.units.diagnostics import abx, abx_items
 from speechladder.units.diagnostics.abx_items import COLUMNS, frames_of, item_abx, read_items, write_item_abx
 
 HEAD = " ".join(COLUMNS)
@@ -179,6 +183,31 @@ def test_features_and_units_of_files_are_measured(tmp_path):
         np.save(tmp_path / f"u{at}.npy", np.zeros(2, np.uint16))
     write_item_abx(tmp_path / "t.item", out, Units(), frames=tmp_path, context="any")
     assert read_json(out)["units"]["within"] == 50.0
+
+
+class Loudness:
+    """An encoder whose frames say whether they are loud."""
+
+    def encode(self, waves: list[np.ndarray]) -> list[np.ndarray]:
+        return [np.eye(2, dtype=np.float32)[[int(np.abs(wave).max() > 0.3)] * frame_count(len(wave))] for wave in waves]
+
+
+def test_recordings_are_encoded_and_their_units_measured(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    for at in range(4):
+        sine = np.sin(np.arange(1600) / 10) * (0.1, 0.8)[at % 2]
+        soundfile.write(tmp_path / "deep" / f"u{at}.{('wav', 'flac')[at // 2]}", sine, SAMPLE_RATE)
+    (tmp_path / "deep" / "u5.wav").write_bytes(b"no audio")
+    lines = [f"u{at} 0 0.04 {'AE'[at % 2]} P K s" for at in range(6)]
+    (tmp_path / "t.item").write_text("\n".join([HEAD, *lines]))
+    monkeypatch.setattr(abx_items, "open_encoder", lambda units: Loudness())
+    book = Codebook(np.array([[1.0, 0.9], [0.9, 1.0]], np.float32), {})
+    monkeypatch.setattr(abx_items, "load_codebook", lambda path: book)
+    write_item_abx(tmp_path / "t.item", tmp_path / "out.json", Units(), audio=tmp_path, codebook=tmp_path / "book")
+    found = read_json(tmp_path / "out.json")
+    for kind in ("features", "units", "centroids"):
+        assert found[kind]["within"] == 0.0
+        assert found[kind]["items"] == 4 and found[kind]["left_out"]["no_frames"] == 2  # u4 is missing, u5 is no audio
 
 
 def save(folder: Path, values: np.ndarray) -> Path:
