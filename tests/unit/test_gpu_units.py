@@ -16,6 +16,7 @@ from torch.nn import functional
 from speechladder.continuation import decoding
 from speechladder.continuation.asr import whisper
 from speechladder.continuation.decoding import generate
+from speechladder.settings import Units
 from speechladder.units.codebook import Codebook
 from speechladder.units.decode import Job, Wave, waves
 from speechladder.units.encoders.packed import GroupedConv, Lengths, _attend
@@ -23,14 +24,16 @@ from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.kmeans import torch_backend
 from speechladder.units.kmeans.fit import fit
 from speechladder.units.kmeans.plan import Plan
+from speechladder.units.nearest import Highest, Nearest
 from speechladder.units.normalise import Normaliser, SpeakerSums
+from speechladder.units.segments import SegmentQuantiser
 from speechladder.units.stream import Quantiser, units_of
 from tests import tiny_hubert
 from tests.pretend_card import PretendCard
 from tests.unit.test_asr import save_whisper
 from tests.unit.test_generate import model, some_prompts
 
-CARD = "cuda:0"
+CARD, CPU = "cuda:0", torch.device("cpu")
 WHICH = [("Hubert", "base"), ("Hubert", "large"), ("Wav2Vec2", "large"), ("WavLM", "base")]
 
 
@@ -346,3 +349,30 @@ def test_what_no_card_computes_is_found():
             wait()
             assert card.waits
             card.waits.clear()
+
+
+def test_segments_and_labels_are_made_on_the_card_too(checkpoints, speech):
+    rng = np.random.default_rng(7)
+    book = Codebook(rng.normal(size=(9, 16)).astype(np.float32), {})
+    labels = Highest(rng.normal(size=(5, 16)).astype(np.float32), rng.normal(size=5).astype(np.float32), CPU)
+    jobs = [Job(str(at), "s", "", 1.0) for at in range(len(speech))]
+    chosen = Units(segments="auto")
+
+    def made(encoder, nearest):
+        (features,) = list(encoder.features([Wave.of(samples) for samples in speech]))
+        values = [x for _, x in sorted(features, key=lambda row: row[0])]
+        plain = Quantiser(Normaliser.utterance(), nearest)
+        return plain(values, jobs).tolist(), SegmentQuantiser(plain, chosen, lambda name: None)(values, jobs).tolist()
+
+    where = checkpoints["Hubert", "base"], 3, 60.0
+    for nearest in (Nearest(book.centroids, CPU), labels):
+        wanted = made(TransformersEncoder.load(*where, "cpu", precision="fp32", fast=True), nearest)
+        with PretendCard():
+            encoder = TransformersEncoder.load(*where, CARD, precision="fp32")
+            if isinstance(nearest, Nearest):
+                there = Nearest(book.centroids, torch.device(CARD))
+            else:
+                there = Highest(
+                    labels.centroids.T.mul(2).float().numpy(), -labels.offsets.float().numpy(), torch.device(CARD)
+                )
+            assert made(encoder, there) == wanted

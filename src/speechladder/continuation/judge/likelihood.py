@@ -140,13 +140,13 @@ def _batch_nll(model: Any, rows: list[tuple[list[int], int]]) -> torch.Tensor:
     T = inputs_BT.shape[1]
     order = torch.arange(T, device=device)
     wanted_BT = (order < lengths[:, None] - 1) & (order >= (lengths - 1 - counts)[:, None])
-    kept = T - int((lengths - 1 - counts).min())
+    kept = T - min(len(ids) - 1 - count for ids, count in rows)
     options = {"logits_to_keep": kept} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
     real_BT = (order < lengths[:, None] - 1).long()
     logits_BTV = model(input_ids=inputs_BT, attention_mask=real_BT, use_cache=False, **options).logits
     first = T - logits_BTV.shape[1]
     places = wanted_BT.nonzero()
-    targets = targets_BT[wanted_BT]
+    targets = targets_BT[places[:, 0], places[:, 1]]
     out = torch.zeros(len(rows), dtype=torch.float64, device=device)
     step = max(1, LOSS_LOGITS // logits_BTV.shape[-1])
     for begin in range(0, len(places), step):

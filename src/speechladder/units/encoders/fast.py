@@ -9,7 +9,8 @@ hour-long recording takes.
 On a CPU the linear layers run through oneDNN with packed weights, activation included. PyTorch gives float32 products
 to MKL, which reached 100 GFLOP/s per core on an AMD processor (EPYC, Zen 5) where oneDNN reached 230. In bf16 and fp16
 the weights, the products and the activations of the convolutions have that precision. Normalisations compute in
-float32, and the residual stream of the transformer stays in float32.
+float32, and the residual stream of the transformer stays in float32, but for Large models on a CPU, where it has the
+precision of the products.
 """
 
 from typing import Any
