@@ -259,7 +259,8 @@ def test_the_first_paragraph_names_the_loss(whole):
     found = whole()
     text = " ".join(verdict(found, {}))
     assert (
-        "It loses most to noise: 100.0 % [100.0, 100.0] of a sentence's units change, and 0.0 % of its phones" in text
+        "The units lose most to noise: 100.0 % [100.0, 100.0] of a sentence's units change, and 0.0 % of its phones"
+        in text
     )
     assert "No loss shows from another voice" in text and "hubert-micro" not in text
 
