@@ -41,8 +41,8 @@ def _causes(found: Mapping[str, Any]) -> str:
     first, *rest = sorted(lost, key=lambda cause: -lost[cause]["value"])
     tied = [cause for cause in rest if not apart(lost[first], lost[cause])]
     text = (
-        f"It loses most to {CAUSES[first]}: {percent(at(found, f'invariance.{first}.dedup'))} of a sentence's units "
-        f"change, and {percent(at(found, f'invariance.{first}.phones_dedup')['value'])} of its phones"
+        f"The units lose most to {CAUSES[first]}: {percent(at(found, f'invariance.{first}.dedup'))} of a sentence's "
+        f"units change, and {percent(at(found, f'invariance.{first}.phones_dedup')['value'])} of its phones"
     )
     text += f" (another sentence: {percent(scale['value'])})." if scale else "."
     if tied:

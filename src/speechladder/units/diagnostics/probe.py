@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from speechladder.constants import HOP, SAMPLE_RATE
+from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.speak import Spoken, Voice, speak, voices
 from speechladder.corpora.text import normalise
 from speechladder.corpora.voices import CAUSES
@@ -29,6 +29,7 @@ from speechladder.settings.diagnosis import Diagnosis
 
 BASE, AGAIN, CONTEXT = "base", "again", "context"
 SHIFTS = (5, 10)  # ms
+GRID = SAMPLE_RATE * 80 // 1000  # samples: whole frames at 12.5, 25, 50 and 75 Hz, and no more than a silent edge
 VARIABILITY = 2  # the level whose voices speak: one accent
 
 
@@ -148,8 +149,8 @@ def _shifted(spoken: Spoken, samples: int) -> Spoken:
 
 
 def _whole(samples: np.ndarray) -> int:
-    """The number of samples in whole frames, so that the frames after them stay where they are."""
-    return len(samples) - len(samples) % HOP
+    """The number of samples in whole frames of every usual rate, so that the frames after them stay where they are."""
+    return len(samples) - len(samples) % GRID
 
 
 def _among(spoken: Spoken, before: Spoken, after: Spoken) -> Spoken:
