@@ -17,7 +17,7 @@ from transformers import (
 from speechladder.io.files import write_json
 
 UNITS = 12
-_SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 128}
+_SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 1024}
 _WIDE = {"intermediate_size": 24, "num_key_value_heads": 2}
 
 
