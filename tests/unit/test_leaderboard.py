@@ -215,6 +215,7 @@ def _scores_of_other_units(results: Path) -> None:
         (_twice, "some are there twice"),
         (_scores_of_other_units, r"item 'p00\|good\|v' was scored with 13 tokens and has 14"),
         (lambda results: (results / "run.json").unlink(), r"run\.json: no such file"),
+        (lambda results: (results / "corpus/audio/u3.flac").unlink(), r"u3\.flac: u3 cannot be read"),
         (lambda results: shutil.rmtree(results / "corpus"), r"cuts\.\*\.jsonl\.gz: no such file"),
     ],
 )
@@ -232,6 +233,8 @@ def test_mistakes_in_the_command_are_found_before_anything_is_read(tmp_path):
             make_entry(tmp_path, name)
     with pytest.raises(UserError, match="no rung 'speech-hubrt'; did you mean 'speech-hubert'"):
         run_entry("mine", rung="speech-hubrt")
+    with pytest.raises(UserError, match="ARGS: --config: the settings are the contract's"):
+        run_entry("mine", args="--config lm='{lr: 1}'")
     with pytest.raises(UserError, match=r"UNITS has 1 mistake:\n  units\.clustrs: unknown key"):
         run_entry("mine", "{clustrs: 50}")
 
@@ -301,7 +304,7 @@ def _fewer(entry: Path) -> None:
 def _other_nll(entry: Path) -> None:
     path = entry / "scores.parquet"
     table = pq.read_table(path)
-    nll = np.where(["|bad|" in item for item in table["item"].to_pylist()], 1.0, 2.0)
+    nll = np.where(["|bad|" in item for item in table["item"].to_pylist()], 1.0, 2.0) + table["seed"].to_numpy()
     pq.write_table(table.set_column(table.schema.get_field_index("nll"), "nll", pa.array(nll)), path)
 
 
@@ -322,9 +325,11 @@ def _one_model(entry: Path) -> None:
         (_one_model, r"near/scores\.parquet: models of the seeds \[1\]"),
         (_other_nll, rf"near/table\.csv: swuggy_{MAIN} is .*, and by the answers in scores\.parquet it is 0\.0"),
         (lambda entry: (entry / "table.csv").unlink(), r"near/table\.csv: no such file"),
-        (lambda entry: (entry / "entry.json").unlink(), r"near/entry\.json"),
+        (lambda entry: (entry / "entry.json").unlink(), r"near/entry\.json: no such file; make it again: make entry"),
         (lambda entry: (entry / "entry.json").write_text("{}"), r"near/entry\.json: no entry of schema 1"),
         (lambda entry: edit(entry / "entry.json", name="other"), "its name is 'other'"),
+        (lambda entry: edit(entry / "entry.json", contract="ladder-v1"), "field 'contract' is missing or malformed"),
+        (lambda entry: edit(entry / "entry.json", facts={}), r"field 'facts\.tokens_per_second' is missing"),
         (lambda entry: (entry / "scores.parquet").write_text("no"), r"near/scores\.parquet"),
     ],
 )
@@ -337,7 +342,15 @@ def test_an_entry_that_was_changed_is_refused(folder, change, said):
 def test_a_copy_under_another_name_is_refused(folder):
     copy = shutil.copytree(folder / "entries" / "best", folder / "entries" / "copied")
     edit(copy / "entry.json", name="copied")
-    with pytest.raises(UserError, match="best and copied have equal answers to the last digit"):
+    with pytest.raises(UserError, match=r"best \(seed 0\) and copied \(seed 0\) have equal answers to the last digit"):
+        standings(folder)
+    shutil.rmtree(copy)
+    path = folder / "entries" / "best" / "scores.parquet"
+    rows = pq.read_table(path).to_pylist()
+    first = {(row["task"], row["item"]): row for row in rows if row["seed"] == 0}
+    twins = [first[row["task"], row["item"]] | {"seed": row["seed"]} for row in rows]
+    pq.write_table(pa.Table.from_pylist(twins, pq.read_schema(path)), path)
+    with pytest.raises(UserError, match=r"best \(seed 0\) and best \(seed 1\) have equal answers"):
         standings(folder)
 
 

@@ -7,12 +7,13 @@ whose interval holds 0 is tied with the first.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from speechladder.analysis.accuracy import Estimate, ScoredPairs, generator, match_halves
 from speechladder.analysis.csv_tables import percent, read_csv
@@ -33,7 +34,12 @@ from speechladder.leaderboard.contract import (
 from speechladder.leaderboard.entry import ANSWER, ANSWERS, DIAGNOSIS, ENTRY, TABLE, check_answers
 
 MAIN = NORMS[0]  # the norm of the first columns of table.csv, by which entries are sorted
-FIELDS = ("contract", "rung", "units", "settings", "stages", "facts", "command", "commit", "clean", "date", "costs")
+FIELDS = {  # of entry.json, that the board and its page read
+    **dict.fromkeys(("contract", "units", "settings", "stages", "facts", "costs"), dict),
+    **dict.fromkeys(("rung", "command", "commit", "date"), str),
+    "clean": bool,
+}
+FACTS = ("tokens_per_second", "bits_per_second")
 Cell = tuple[str, str]  # task, norm
 
 
@@ -63,32 +69,40 @@ class Standing:
 
 def read_entries(folder: Path, contract: Contract) -> list[Entry]:
     """The entries in `folder`, by name. Raises UserError for the first that is not of the contract, is not whole, or
-    answers as another does."""
+    has a model that answers as another does."""
     entries = [_read(path, contract) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
     if not entries:
         raise UserError(f"{folder}: no entries; make one: make entry NAME=... UNITS=... (CONTRIBUTING.md)")
-    for one, other in combinations(entries, 2):
-        if one.answers["nll"].equals(other.answers["nll"]):
-            raise UserError(
-                f"{folder}: {one.name} and {other.name} have equal answers to the last digit, so one of them is a copy "
-                "of the other's models; make it again, or delete one"
-            )
+    models: dict[bytes, str] = {}
+    for entry in entries:
+        for seed in contract.seeds:
+            nll = entry.answers.filter(pc.equal(entry.answers["seed"], seed))["nll"].to_numpy()
+            this = f"{entry.name} (seed {seed})"
+            if (other := models.setdefault(nll.tobytes(), this)) != this:
+                raise UserError(
+                    f"{folder}: {other} and {this} have equal answers to the last digit, so they are one model; make "
+                    "the copy again, or delete it"
+                )
     return entries
 
 
 def _read(folder: Path, contract: Contract) -> Entry:
+    for name in (ENTRY, ANSWERS, TABLE):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: no such file; make it again: make entry NAME={folder.name}")
     path = folder / ENTRY
     about = read_json(path)
     if not isinstance(about, dict) or about.get("schema") != SCHEMA:
         raise UserError(f"{path}: no entry of schema {SCHEMA}; make it again: make entry NAME={folder.name}")
-    missing = [field for field in FIELDS if field not in about]
+    missing = [field for field, kind in FIELDS.items() if not isinstance(about.get(field), kind)]
+    missing += [f"facts.{name}" for name in FACTS if name not in about.get("facts", {})]
     if missing or about.get("name") != folder.name:
-        wrong = f"field '{missing[0]}' is missing" if missing else f"its name is {about.get('name')!r}"
+        wrong = f"field '{missing[0]}' is missing or malformed" if missing else f"its name is {about.get('name')!r}"
         raise UserError(f"{path}: {wrong}; make it again: make entry NAME={folder.name}")
     _check_hashes(path, about["contract"], contract)
     check_settings(path, about["settings"], contract)
     check_stages(path, about["stages"], contract)
-    answers = read_table(folder / ANSWERS, ANSWER)
+    answers = read_table(folder / ANSWERS, ANSWER).sort_by([(name, "ascending") for name in ("task", "item", "seed")])
     check_answers(folder / ANSWERS, answers, contract)
     found = folder / DIAGNOSIS
     return Entry(folder.name, about, answers, read_json(found) if found.is_file() else {})

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.io.audio import read_audio
+from speechladder.io.audio import AudioError, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
 from speechladder.io.hashing import files_sha256
@@ -215,7 +215,7 @@ def measure_world(results: Path) -> World:
     with progress("hash speech", seconds, "h of speech per h") as meter:
         for cut in cuts:
             texts.update(_line([cut.id, cut.split, cut.speaker, cut.text]))
-            audio.update(_line([cut.id]) + pcm(replace(cut, path=str(_place(results, cut.path))).samples()))
+            audio.update(_line([cut.id]) + pcm(_samples(results, cut)))
             meter.advance(cut.duration)
     alignment = _rows_sha256(
         row for path in _shards(results, "alignment/*.parquet") for row in read_table(path, ALIGNMENT).to_pylist()
@@ -254,9 +254,13 @@ def _shards(results: Path, pattern: str) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("cuts.").partition(".")[0]))
 
 
-def _place(results: Path, path: str) -> Path:
-    """A recording of a run: its path is relative to the folder in which the run was started."""
-    return results.resolve().parent / path
+def _samples(results: Path, cut: Cut) -> np.ndarray:
+    """The samples of a cut, whose path is relative to the folder in which the run was started."""
+    path = results.resolve().parent / cut.path
+    try:
+        return replace(cut, path=str(path)).samples()
+    except AudioError as error:
+        raise UserError(f"{path}: {cut.id} cannot be read ({error}); delete the file and run again") from None
 
 
 def _line(row: Any) -> bytes:

@@ -49,16 +49,29 @@ def run_entry(
     check_name(name)
     registry.get(rung)
     given = parse_units(units) if units.strip() else {}
+    more = shlex.split(args)
+    if unfit := {"--config", "-C", "--configfile", "--configfiles", "--directory", "-d"} & set(more):
+        raise UserError(f"ARGS: {min(unfit)}: the settings are the contract's; UNITS= has those of units, and RUNG=")
     targets = [f"results/scores/{rung}/{task}.parquet" for task in TASKS]
     if reads_units(rung):
         targets.append("results/units/quality.json")
         if (HOME / "workflow" / "rules" / "diagnosis.smk").is_file():
             targets.append(f"results/{DIAGNOSIS}")
     settings = [f"rungs={json.dumps([rung])}", *([f"units={json.dumps(given)}"] if given else [])]
-    command = ["snakemake", "--snakefile", str(HOME / "Snakefile"), "--configfile", str(preset_file(preset).resolve())]
-    command += ["--directory", str(folder), "--cores", cores, "--rerun-incomplete", *shlex.split(args)]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(HOME / "Snakefile"),
+        "--configfile",
+        str(preset_file(preset).resolve()),
+    ]
+    command += ["--directory", str(folder), "--cores", cores, "--rerun-incomplete", *more]
     command += ["--config", *settings, "--", *targets]
     folder.mkdir(parents=True, exist_ok=True)
     if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode:
         raise UserError(f"{folder}: snakemake ended with an error (above); no entry was written")
+    if {"-n", "--dry-run", "--dryrun"} & set(more):
+        return
     make_entry(folder / "results", name, rung, contract, out)
