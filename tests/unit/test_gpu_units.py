@@ -19,7 +19,8 @@ from speechladder.continuation.decoding import generate
 from speechladder.settings import Units
 from speechladder.units.codebook import Codebook
 from speechladder.units.decode import Job, Wave, waves
-from speechladder.units.encoders.packed import GroupedConv, Lengths, _attend
+from speechladder.units.encoders.models import read_model
+from speechladder.units.encoders.packed import GroupedConv, Lengths, Packed, _attend
 from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.kmeans import torch_backend
 from speechladder.units.kmeans.fit import fit
@@ -140,7 +141,7 @@ def test_attention_within_utterances_is_masked_attention():
     own = torch.repeat_interleave(torch.arange(3), torch.tensor(frames))
     wanted = functional.scaled_dot_product_attention(q, k, v, attn_mask=own[:, None] == own)
     ends = torch.tensor([0, 5, 6, 12], dtype=torch.int32)
-    got = _attend(None, q, k, v, None, lengths=Lengths(frames, ends, False))[0]
+    got = _attend(None, q, k, v, None, lengths=Lengths(frames, 6, ends, False))[0]
     torch.testing.assert_close(got, wanted.transpose(1, 2))
 
 
@@ -376,3 +377,34 @@ def test_segments_and_labels_are_made_on_the_card_too(checkpoints, speech):
                     labels.centroids.T.mul(2).float().numpy(), -labels.offsets.float().numpy(), torch.device(CARD)
                 )
             assert made(encoder, there) == wanted
+
+
+def test_pieces_of_a_recording_share_its_group_norm_on_the_card(checkpoints):
+    rng = np.random.default_rng(8)
+    long = (rng.normal(0, 0.1, 200_000) * np.linspace(0.1, 2, 200_000)).astype(np.float32)
+    where = checkpoints["Hubert", "base"], 3, 60.0
+    wanted = TransformersEncoder.load(*where, "cpu", chunk_seconds=5.0, fast=True).encode([long, long[:9000]])
+    with PretendCard():
+        got = TransformersEncoder.load(*where, CARD, chunk_seconds=5.0, precision="fp32").encode([long, long[:9000]])
+    for a, b in zip(wanted, got, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4 * np.sqrt(np.mean(a**2)))
+
+
+def test_compiled_layers_are_not_compiled_again_for_every_batch(checkpoints, monkeypatch):
+    """The attention is replaced by one that torch.compile can trace on a CPU."""
+    monkeypatch.setattr(
+        "torch.nn.attention.varlen.varlen_attn", lambda q, k, v, a, b, long, longer: v * (long / longer)
+    )
+    packed = Packed(read_model(checkpoints["Hubert", "large"], 2).model, torch.float32, CPU)
+    packed.flash, graphs = True, []
+    torch._dynamo.reset()
+    packed.layers = torch.compile(
+        packed._layers, dynamic=True, backend=lambda graph, _: graphs.append(graph) or graph.forward
+    )
+    counts = []
+    for frames in ([5, 9], [3, 4, 8], [30, 2], [7, 7, 7, 21], [40, 41]):
+        with torch.inference_mode():
+            packed(torch.randn(len(frames), max(frames), 16), frames)
+        counts.append(len(graphs))
+    assert counts[0] >= 1
+    assert counts[1] == counts[-1]

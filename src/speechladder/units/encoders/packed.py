@@ -60,9 +60,13 @@ class GroupedConv(torch.nn.Module):
 
 @dataclass(frozen=True)
 class Lengths:
-    """The utterances of a batch: `frames` of each, their `ends` (utterances + 1,) int32 on the device, from 0."""
+    """The utterances of a batch: `frames` of each, and their `ends` (utterances + 1,) int32 on the device, from 0.
+
+    With `flash` only `ends` and `longest` are read, so that compiled layers do not depend on the single lengths.
+    """
 
     frames: list[int]
+    longest: int
     ends: torch.Tensor
     flash: bool
 
@@ -78,8 +82,8 @@ def _attend(module, q, k, v, mask, lengths=None, **_):
     if lengths.flash:
         from torch.nn.attention.varlen import varlen_attn
 
-        rows, longest = [x[0].transpose(0, 1) for x in (q, k, v)], max(lengths.frames)
-        return varlen_attn(*rows, lengths.ends, lengths.ends, longest, longest)[None], None
+        rows = [x[0].transpose(0, 1) for x in (q, k, v)]
+        return varlen_attn(*rows, lengths.ends, lengths.ends, lengths.longest, lengths.longest)[None], None
     each = zip(*(x.split(lengths.frames, dim=2) for x in (q, k, v)), strict=True)
     return torch.cat([functional.scaled_dot_product_attention(*x) for x in each], dim=2).transpose(1, 2), None
 
@@ -111,7 +115,7 @@ class Packed:
         if not self.stable:
             hidden = self.encoder.layer_norm(hidden)
         packed = hidden.flatten(0, 1).index_select(0, places)[None]
-        return list(self.layers(packed, Lengths(frames, ends, self.flash))[0].float().split(frames))
+        return list(self.layers(packed, Lengths(frames, longest, ends, self.flash))[0].float().split(frames))
 
     def _layers(self, packed: torch.Tensor, lengths: Lengths) -> torch.Tensor:
         for layer in self.encoder.layers:
