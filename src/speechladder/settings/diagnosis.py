@@ -9,7 +9,7 @@ class Diagnosis(Section):
     """What a tokenizer keeps and where it loses, for results/diagnosis.html, a target of its own (make diagnose)."""
 
     sentences: int = Field(
-        40,
+        32,
         ge=4,
         le=999,
         description="Number of sentences of the probe speech, each spoken again with one thing changed at a time. Intervals "
