@@ -73,9 +73,9 @@ STEPS = (
     Step("kmeans", "gpu_speed:kmeans", 90),
     Step("scoring", "gpu_speed:scoring", 50),
     Step("resume", "gpu_correct:resume", 60),
-    Step("units", "gpu_correct:units", 45),
-    Step("kmeans_agree", "gpu_correct:kmeans_agree", 30),
-    Step("whisper", "gpu_correct:whisper", 40),
+    Step("units", "gpu_agree:units", 45),
+    Step("kmeans_agree", "gpu_agree:kmeans_agree", 30),
+    Step("whisper", "gpu_agree:whisper", 40),
     Step("table", "gpu_speed:table", SECONDS),
 )
 

@@ -20,7 +20,7 @@ import lm_training
 import numpy as np
 import torch
 import units as units_benchmark
-from gpu_correct import FULL, SPECIAL, TINY, Line, device_of, figure
+from gpu_sizes import FULL, SPECIAL, TINY, Line, device_of, figure
 from lm_training import Bench, Clock
 from torch._dynamo.utils import counters
 
