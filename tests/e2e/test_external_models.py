@@ -1,4 +1,4 @@
-"""results/external.csv on a finished run: a model from elsewhere beside those of the run, which are not retrained."""
+"""results/external.csv on a finished run: a model from elsewhere beside those of the run, which stay as they are."""
 
 import csv
 import json
