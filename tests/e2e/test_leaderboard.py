@@ -21,7 +21,7 @@ def entry(folder: Path, name: str, *words: str) -> dict:
     """Make an entry as `make entry` does; returns its entry.json."""
     command = [sys.executable, str(ROOT / "scripts" / "run_entry.py"), "--name", name, *words, "--cores", "2"]
     command += ["--preset", str(folder / "tiny.yaml"), "--contract", str(folder / "tiny.json")]
-    command += ["--folder", str(folder / "run"), "--out", str(folder / "entries")]
+    command += ["--folder", str(folder / "run"), "--out", str(folder / "entries"), "--diagnose", ""]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=540)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     return json.loads((folder / "entries" / name / "entry.json").read_text())

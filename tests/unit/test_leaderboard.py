@@ -23,10 +23,11 @@ from speechladder.io.tables import ITEMS, SCORES, UTTERANCES, read_table, write_
 from speechladder.leaderboard import contract as contracts
 from speechladder.leaderboard.board import MAIN, rank, read_entries
 from speechladder.leaderboard.contract import FOLDER, frozen, measure_world, pcm, read_contract, stage_versions
-from speechladder.leaderboard.entry import entry_command, make_entry, portable_units
+from speechladder.leaderboard.entry import entry_command, make_entry
 from speechladder.leaderboard.page import PAGE, page, write_leaderboard
 from speechladder.leaderboard.run import run_entry
 from speechladder.settings import STAGES, load, tracked
+from speechladder.settings.tokenizer import portable_units
 from speechladder.workflow.presets import HOME, configuration
 from speechladder.workflow.record import write_record
 
@@ -149,16 +150,24 @@ def test_a_rung_without_units_says_nothing_of_units_that_lie_there(folder):
     assert about["rung"] == "phone-raw" and about["quality"] is None and about["units_sha256"] is None
 
 
-def test_the_diagnosis_of_the_run_is_taken_if_it_is_of_these_units(folder):
-    path = folder / "best" / "results" / "diagnosis.json"
-    write_json(path, {"schema": 1, "quality": {"pnmi": 0.123}})
-    assert read_json(pack(folder) / "diagnosis.json")["quality"] == {"pnmi": 0.123}
+def test_a_diagnosis_is_taken_if_it_is_of_these_units(folder):
+    path = folder / "diagnosis.json"
+    write_json(
+        path,
+        {
+            "schema": 1,
+            "tokenizer": read_json(folder / "entries" / "best" / "entry.json")["units"],
+            "quality": {"pnmi": 0.123},
+        },
+    )
+    assert read_json(pack(folder, diagnosis=path) / "diagnosis.json")["quality"] == {"pnmi": 0.123}
     assert "| 0.123 |" in page(folder / "entries", read_contract(folder / "tiny.json"))
-    import os
-
-    os.utime(path, (1, 1))
-    with pytest.raises(UserError, match=r"diagnosis\.json: is older than the units"):
-        pack(folder)
+    write_json(path, {"schema": 1, "tokenizer": {"layer": 7}, "quality": {"pnmi": 0.123}})
+    with pytest.raises(UserError, match=r"a diagnosis of the units \{'layer': 7\}.*make diagnose"):
+        pack(folder, diagnosis=path)
+    write_json(path, [1])
+    with pytest.raises(UserError, match="no diagnosis; make it again"):
+        pack(folder, diagnosis=path)
 
 
 def _other_settings(results: Path) -> None:

@@ -43,7 +43,7 @@ from speechladder.leaderboard.contract import (
 from speechladder.lm.output import commit
 from speechladder.report.page.sections.run import PACKAGES, installed, processor, trained_at
 from speechladder.rungs.tokenizers import UNK
-from speechladder.settings import Units
+from speechladder.settings.tokenizer import portable_units
 from speechladder.units.diagnostics.quality import entropy
 from speechladder.workflow.rungs import reads_units
 
@@ -54,7 +54,6 @@ ANSWER_COLUMNS = [
 ]
 ANSWER = pa.schema([("task", pa.string()), *ANSWER_COLUMNS])
 QUALITY = ("pnmi", "pnmi_100hz", "phone_purity", "bits_per_second", "entropy_bits")  # kept of units/quality.json
-_FILES = ("path", "items_path", "encoder", "s3prl_python")  # settings of units that may be paths of the machine
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FLOATS = ("nll", "span_nll")  # columns that are stored byte by byte, which compresses better
 
@@ -65,6 +64,7 @@ def make_entry(
     rung: str = "",
     contract: Path = FOLDER / f"{NAME}.json",
     out: Path = FOLDER / "entries",
+    diagnosis: Path | None = None,
 ) -> None:
     """Write {out}/{name} from a finished run, after all its speech, items and settings were compared with the contract.
 
@@ -77,6 +77,7 @@ def make_entry(
         rung: the rung that was scored; not needed if the run has one
         contract: file of the contract
         out: folder of the entries
+        diagnosis: diagnosis.json of the same units (make diagnose), if there is one
     """
     check_name(name)
     frozen_contract = read_contract(contract)
@@ -86,15 +87,15 @@ def make_entry(
     answers = read_answers(results, rung)
     check_answers(results / "scores" / rung, answers, frozen_contract)
     about = _about(results, name, rung, frozen_contract, world)
+    found = _diagnosis(diagnosis, about["units"]) if diagnosis and reads_units(rung) else None
     analysis, seed = frozen_contract.analysis, frozen_contract.settings["seed"]
     scores = read_scores(results, [rung])
     with atomic_folder(out / name) as folder:
         write_json(folder / ENTRY, about)
         _write_answers(folder / ANSWERS, answers)
         write_csv(folder / TABLE, table_columns(), [table_row(results, rung, scores, seed, analysis)])
-        found = _diagnosis(results, rung)
         if found:
-            write_json(folder / DIAGNOSIS, read_json(found))
+            write_json(folder / DIAGNOSIS, found)
     size = sum(path.stat().st_size for path in (out / name).iterdir())
     say(f"{out / name}: {len(answers):,} answers, {size / 1000:.0f} kB; now run make leaderboard")
 
@@ -197,16 +198,6 @@ def _about(results: Path, name: str, rung: str, contract: Contract, world: World
     }
 
 
-def portable_units(units: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of units that differ from their defaults; files and folders by their name alone."""
-    usual = Units().model_dump(mode="json")
-    found = {name: value for name, value in units.items() if name in usual and value != usual[name]}
-    return {
-        name: Path(value).name if name in _FILES and Path(str(value)).is_absolute() else value
-        for name, value in found.items()
-    }
-
-
 def entry_command(name: str, rung: str, units: Mapping[str, Any]) -> str:
     """The command that makes an entry of these units."""
     words = [f"NAME={name}"]
@@ -270,15 +261,14 @@ def _of(path: Path, rung: str) -> bool:
     return path.name[:-4].partition(".")[0] == rung
 
 
-def _diagnosis(results: Path, rung: str) -> Path | None:
-    """The run's diagnosis, if it has one of these units. Raises UserError if it is older than the units."""
-    path = results / DIAGNOSIS
-    if not reads_units(rung):
-        return None
-    if not path.is_file():
-        say(f"{path}: no such file; the entry has no diagnosis")
-        return None
-    newest = max(file.stat().st_mtime for file in (results / "units").glob("*.parquet"))
-    if path.stat().st_mtime < newest:
-        raise UserError(f"{path}: is older than the units; delete it, or make it again: snakemake {path.name}")
-    return path
+def _diagnosis(path: Path, units: Mapping[str, Any]) -> dict[str, Any]:
+    """The diagnosis in a file. Raises UserError if it is of other units than `units`, the settings of the entry's."""
+    found = read_json(path)
+    if not isinstance(found, dict) or not isinstance(found.get("tokenizer"), dict):
+        raise UserError(f"{path}: no diagnosis; make it again: make diagnose")
+    if found["tokenizer"] != units:
+        raise UserError(
+            f"{path}: a diagnosis of the units {found['tokenizer']}, and the entry's are {dict(units)}; make it again "
+            "with the UNITS= of the entry: make diagnose"
+        )
+    return found

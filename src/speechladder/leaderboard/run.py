@@ -8,6 +8,7 @@ from pathlib import Path
 
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
+from speechladder.io.progress import say
 from speechladder.leaderboard.contract import FOLDER, NAME
 from speechladder.leaderboard.entry import DIAGNOSIS, check_name, make_entry
 from speechladder.rungs import registry
@@ -16,6 +17,7 @@ from speechladder.workflow.presets import HOME, preset_file
 from speechladder.workflow.rungs import reads_units
 
 WORK = HOME / ".work" / NAME
+DIAGNOSES = HOME / ".work" / "diagnose"  # make diagnose works there
 
 
 def run_entry(
@@ -28,12 +30,14 @@ def run_entry(
     out: Path = FOLDER / "entries",
     cores: str = "all",
     args: str = "",
+    diagnose: str = "diagnose",
 ) -> None:
-    """Make units, train and score the models of an entry under the contract, and write the entry.
+    """Make units, train and score the models of an entry under the contract, diagnose its units, and write the entry.
 
     Speech, alignment and items are made once in `folder`, for all entries. What depends on units or rung is made again
-    where it differs from what lies there. Raises UserError for a wrong name, rung or units before any job, and if
-    Snakemake fails.
+    where it differs from what lies there. External units are diagnosed by the user, who must encode other audio for
+    it: their diagnosis is taken if `make diagnose NAME=...` was run before. Raises UserError for a wrong name, rung or
+    units before any job, and if Snakemake fails.
 
     Args:
         name: name of the entry: small letters, digits and hyphens
@@ -45,6 +49,7 @@ def run_entry(
         out: folder of the entries
         cores: of snakemake
         args: more words for snakemake
+        diagnose: the preset of the diagnosis, by name or by path; empty leaves it out
     """
     check_name(name)
     registry.get(rung)
@@ -53,25 +58,27 @@ def run_entry(
     if unfit := {"--config", "-C", "--configfile", "--configfiles", "--directory", "-d"} & set(more):
         raise UserError(f"ARGS: {min(unfit)}: the settings are the contract's; UNITS= has those of units, and RUNG=")
     targets = [f"results/scores/{rung}/{task}.parquet" for task in TASKS]
-    if reads_units(rung):
-        targets.append("results/units/quality.json")
-        if (HOME / "workflow" / "rules" / "diagnosis.smk").is_file():
-            targets.append(f"results/{DIAGNOSIS}")
-    settings = [f"rungs={json.dumps([rung])}", *([f"units={json.dumps(given)}"] if given else [])]
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(HOME / "Snakefile"),
-        "--configfile",
-        str(preset_file(preset).resolve()),
-    ]
-    command += ["--directory", str(folder), "--cores", cores, "--rerun-incomplete", *more]
-    command += ["--config", *settings, "--", *targets]
+    targets += ["results/units/quality.json"] if reads_units(rung) else []
+    settings = [f"units={json.dumps(given)}"] if given else []
+    snakemake = ["snakemake", "--snakefile", str(HOME / "Snakefile"), "--cores", cores, "--rerun-incomplete"]
+    snakemake += shlex.split(args)
+    _run([*snakemake, "--config", f"rungs={json.dumps([rung])}", *settings, "--", *targets], preset, folder)
+    diagnosis = DIAGNOSES / name
+    found = diagnosis / "results" / DIAGNOSIS
+    if diagnose and reads_units(rung) and given.get("source") != "external":
+        _run(
+            [*snakemake, *(["--config", *settings] if settings else []), "--", f"results/{DIAGNOSIS}"],
+            diagnose,
+            diagnosis,
+        )
+    elif not found.is_file() and reads_units(rung):
+        say(f"{found}: no such file, so the entry has no diagnosis; to add one: make diagnose NAME={name} UNITS=...")
+    make_entry(folder / "results", name, rung, contract, out, found if found.is_file() else None)
+
+
+def _run(command: list[str], preset: str, folder: Path) -> None:
+    """Run the workflow in `folder` under a preset. Raises UserError if Snakemake fails."""
     folder.mkdir(parents=True, exist_ok=True)
-    if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode:
+    where = ["--configfile", str(preset_file(preset).resolve()), "--directory", str(folder)]
+    if subprocess.run([command[0], *where, *command[1:]], stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode:
         raise UserError(f"{folder}: snakemake ended with an error (above); no entry was written")
-    if {"-n", "--dry-run", "--dryrun"} & set(more):
-        return
-    make_entry(folder / "results", name, rung, contract, out)

@@ -1,6 +1,7 @@
 """A tokenizer as a command line names it: `UNITS=` of `make diagnose` and `make entry`."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from speechladder.settings.messages import explain, mistakes
 from speechladder.settings.section import Section
 from speechladder.settings.units import SHIPPED, Units
 
+_PATHS = ("encoder", "path", "items_path")  # settings that may be paths of the machine
+# settings of how units are computed and measured, which change no unit
+_NOT_OF_THE_UNITS = {"s3prl_python", "workers", "batch_seconds", "compile", "sample_gigabytes", "abx_minutes"}
 _EXAMPLES = (
     "write settings of units (UNITS='{layer: 2, clusters: 50}'), an encoder (hubert-micro, a folder, OWNER/NAME of a "
     "hub), or the file or folder of your own units"
@@ -45,6 +49,17 @@ def parse_units(text: str) -> dict[str, Any]:
     except ValidationError as error:
         raise mistakes("UNITS", [explain(each, _Given) for each in error.errors()]) from None
     return found
+
+
+def portable_units(units: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the settings of units, as JSON, makes other units than the default; of files and folders the name alone.
+
+    A diagnosis and an entry are published, where paths of a machine mean nothing.
+    """
+    usual = Units().model_dump(mode="json", exclude=_NOT_OF_THE_UNITS)
+    given = {name: value for name, value in units.items() if name in usual and value != usual[name]}
+    own = {name for name in _PATHS if Path(str(given.get(name, ""))).is_absolute()}
+    return {name: Path(value).name if name in own else value for name, value in given.items()}
 
 
 def write_units(units: str, out: Path) -> None:

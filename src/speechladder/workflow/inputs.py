@@ -19,6 +19,7 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import is_left_alone
 from speechladder.io.hashing import files_sha256
 from speechladder.settings import DIMENSIONS, WORLD_HOURS, Settings, at, version, where
+from speechladder.settings.tokenizer import portable_units
 from speechladder.settings.units import SPECTRAL, encoder_folder
 from speechladder.units.encoders.s3prl_environment import split_encoder
 from speechladder.workflow.paths import as_input
@@ -28,7 +29,6 @@ from speechladder.workflow.unread import read_options
 
 Found = str | list[str]
 # Settings of `units` that say how or on what is computed, and not which units these are.
-_NOT_OF_THE_UNITS = {"s3prl_python", "workers", "batch_seconds", "compile", "sample_gigabytes", "abx_minutes"}
 
 
 def flags(*names: str) -> Callable[..., str]:
@@ -124,13 +124,8 @@ class Inputs:
         return [corpus, "results/probe/voices.safetensors"] if corpus else []
 
     def tokenizer(self, wildcards: Any) -> str:
-        """The settings of units that are not the default, as JSON; of files and folders only the name.
-
-        The diagnosis may be published, and then paths of this machine would mean nothing.
-        """
-        given = self.settings.units.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_OF_THE_UNITS)
-        paths = {name for name in ("encoder", "path", "items_path") if Path(str(given.get(name, ""))).is_absolute()}
-        return json.dumps({name: Path(value).name if name in paths else value for name, value in given.items()})
+        """The settings of units that are not the default (settings.tokenizer), as JSON."""
+        return json.dumps(portable_units(self.settings.units.model_dump(mode="json")))
 
     def spoken(self, wildcards: Any) -> str:
         """What the speech of the run is, as JSON: figures of another corpus cannot be compared."""
