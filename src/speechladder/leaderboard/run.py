@@ -61,16 +61,13 @@ def run_entry(
     targets += ["results/units/quality.json"] if reads_units(rung) else []
     settings = [f"units={json.dumps(given)}"] if given else []
     snakemake = ["snakemake", "--snakefile", str(HOME / "Snakefile"), "--cores", cores, "--rerun-incomplete"]
-    snakemake += shlex.split(args)
+    snakemake += more
     _run([*snakemake, "--config", f"rungs={json.dumps([rung])}", *settings, "--", *targets], preset, folder)
     diagnosis = DIAGNOSES / name
     found = diagnosis / "results" / DIAGNOSIS
     if diagnose and reads_units(rung) and given.get("source") != "external":
-        _run(
-            [*snakemake, *(["--config", *settings] if settings else []), "--", f"results/{DIAGNOSIS}"],
-            diagnose,
-            diagnosis,
-        )
+        words = ["--config", *settings] if settings else []
+        _run([*snakemake, *words, "--", f"results/{DIAGNOSIS}"], diagnose, diagnosis)
     elif not found.is_file() and reads_units(rung):
         say(f"{found}: no such file, so the entry has no diagnosis; to add one: make diagnose NAME={name} UNITS=...")
     make_entry(folder / "results", name, rung, contract, out, found if found.is_file() else None)

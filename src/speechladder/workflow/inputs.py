@@ -28,7 +28,6 @@ from speechladder.workflow.sources import audio_inputs, content, place, readable
 from speechladder.workflow.unread import read_options
 
 Found = str | list[str]
-# Settings of `units` that say how or on what is computed, and not which units these are.
 
 
 def flags(*names: str) -> Callable[..., str]:
