@@ -1,11 +1,13 @@
 """The network of hubert-micro: a HubertModel whose first convolution starts as a mel-spaced Gabor filter bank."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.io.audio import frame_count
@@ -104,13 +106,72 @@ def load_model(folder: Path) -> nn.Module:
     return HubertModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
 
 
+def normal(samples: np.ndarray) -> np.ndarray:
+    """(n,) samples with zero mean and unit variance, float32."""
+    x = samples.astype(np.float32)
+    return (x - x.mean()) / max(float(x.std()), 1e-3)
+
+
+def fix_norm(model: nn.Module, waves: list[np.ndarray], headroom: float) -> nn.Module:
+    """A model that computes nearly the same, whose front end normalises by fixed statistics: those of `waves`.
+
+    The group norm of the first convolution takes the mean and variance of each filter over the recording. Those of a
+    single word are far from those of a sentence, and what the word's spectrum is like is lost with them. HubertModel
+    has no fixed normalisation. So its layer norms get two more channels, in every convolution. The two hold a constant
+    and its opposite, each `headroom` times the root mean square of all the others together, and they make the sum over
+    channels zero. The layer norm then divides by nearly the same number in every frame, which its gain takes back. A
+    small `headroom` leaves an automatic gain control: louder frames are divided by more.
+    """
+    from transformers import HubertModel
+
+    config = copy.deepcopy(model.config)
+    config.conv_dim, config.feat_extract_norm = [d + 2 for d in config.conv_dim], "layer"
+    fixed = HubertModel(config)
+    state, wanted = model.state_dict(), fixed.state_dict()
+    layers = model.feature_extractor.conv_layers
+    with torch.no_grad():
+        x = [torch.from_numpy(normal(wave))[None, None] for wave in waves]
+        for number, layer in enumerate(layers):
+            weight, bias = layer.conv.weight.double(), layer.conv.bias.double()
+            out = [layer.conv(part).double() for part in x]
+            shift = torch.zeros_like(bias)
+            if number == 0:
+                norm = layer.layer_norm
+                mean = torch.stack([part.mean((0, 2)) for part in out]).mean(0)
+                variance = torch.stack([part.var((0, 2), unbiased=False) for part in out]).mean(0)
+                gain = norm.weight / (variance + norm.eps).sqrt()
+                weight, bias, shift = weight * gain[:, None, None], (bias - mean) * gain, norm.bias.double()
+                out = [(part - mean[:, None]) * gain[:, None] for part in out]
+            square = torch.cat([part.square().mean((0, 1)) for part in out]).mean()
+            constant = headroom * (square * len(bias) / 2).sqrt()
+            # what the sum over channels is lacks in the two, so that the layer norm's mean is zero
+            weight = torch.cat([weight, -weight.sum(0, keepdim=True).expand(2, -1, -1) / 2])
+            bias = torch.cat([bias, -bias.sum() / 2 + constant * torch.tensor([1.0, -1.0])])
+            channels = len(shift)
+            typical = ((channels * square + 2 * constant**2) / (channels + 2)).sqrt()
+            name = f"feature_extractor.conv_layers.{number}"
+            spare = torch.zeros(2)
+            state[f"{name}.conv.weight"] = functional.pad(weight, (0, 0, 0, 2 if number else 0)).float()
+            state[f"{name}.conv.bias"] = bias.float()
+            state[f"{name}.layer_norm.weight"] = torch.cat([typical.expand(channels), spare]).float()
+            state[f"{name}.layer_norm.bias"] = torch.cat([shift, spare]).float()
+            x = [layer(part) for part in x]
+        for name in ("layer_norm.weight", "layer_norm.bias", "projection.weight"):
+            key = f"feature_projection.{name}"
+            if key in state:
+                state[key] = functional.pad(state[key], (0, wanted[key].shape[-1] - state[key].shape[-1]))
+    fixed.load_state_dict(state)
+    fixed.set_attn_implementation(model.config._attn_implementation)
+    return fixed
+
+
 def layer_features(model: nn.Module, samples: np.ndarray, layer: int) -> np.ndarray:
     """The output of transformer layer `layer` (1 is the first) for (n,) samples: (frames, hidden) float32."""
-    x = samples.astype(np.float32)
-    x = (x - x.mean()) / max(float(x.std()), 1e-3)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        out = model(torch.from_numpy(x)[None], output_hidden_states=True).hidden_states[layer]
-    return out[0].float().numpy()
+    device = model.device
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        x = torch.from_numpy(normal(samples))[None].to(device)
+        out = model(x, output_hidden_states=True).hidden_states[layer]
+    return out[0].float().cpu().numpy()
 
 
 def warped_features(model: nn.Module, samples: np.ndarray, layer: int, warps: tuple[float, ...]) -> np.ndarray:
