@@ -116,53 +116,59 @@ def fix_norm(model: nn.Module, waves: list[np.ndarray], headroom: float) -> nn.M
     """A model that computes nearly the same, whose front end normalises by fixed statistics: those of `waves`.
 
     The group norm of the first convolution takes the mean and variance of each filter over the recording. Those of a
-    single word are far from those of a sentence, and what the word's spectrum is like is lost with them. HubertModel
-    has no fixed normalisation. So its layer norms get two more channels, in every convolution. The two hold a constant
-    and its opposite, each `headroom` times the root mean square of all the others together, and they make the sum over
-    channels zero. The layer norm then divides by nearly the same number in every frame, which its gain takes back. A
-    small `headroom` leaves an automatic gain control: louder frames are divided by more.
+    single word are far from those of a sentence, and with them the shape of the word's spectrum is lost. HubertModel
+    has no fixed normalisation, so its layer norms become one. Every convolution gets two more channels. They hold a
+    constant and its opposite, `headroom` times as strong as the other channels together, so that the layer norm divides
+    every frame by nearly the same number. Its gain multiplies by that number. With a small `headroom` loud frames are
+    divided by more, which is an automatic gain control.
     """
     from transformers import HubertModel
 
     config = copy.deepcopy(model.config)
     config.conv_dim, config.feat_extract_norm = [d + 2 for d in config.conv_dim], "layer"
     fixed = HubertModel(config)
-    state, wanted = model.state_dict(), fixed.state_dict()
-    layers = model.feature_extractor.conv_layers
+    state = model.state_dict()
     with torch.no_grad():
         x = [torch.from_numpy(normal(wave))[None, None] for wave in waves]
-        for number, layer in enumerate(layers):
-            weight, bias = layer.conv.weight.double(), layer.conv.bias.double()
-            out = [layer.conv(part).double() for part in x]
-            shift = torch.zeros_like(bias)
-            if number == 0:
-                norm = layer.layer_norm
-                mean = torch.stack([part.mean((0, 2)) for part in out]).mean(0)
-                variance = torch.stack([part.var((0, 2), unbiased=False) for part in out]).mean(0)
-                gain = norm.weight / (variance + norm.eps).sqrt()
-                weight, bias, shift = weight * gain[:, None, None], (bias - mean) * gain, norm.bias.double()
-                out = [(part - mean[:, None]) * gain[:, None] for part in out]
-            square = torch.cat([part.square().mean((0, 1)) for part in out]).mean()
-            constant = headroom * (square * len(bias) / 2).sqrt()
-            # what the sum over channels is lacks in the two, so that the layer norm's mean is zero
-            weight = torch.cat([weight, -weight.sum(0, keepdim=True).expand(2, -1, -1) / 2])
-            bias = torch.cat([bias, -bias.sum() / 2 + constant * torch.tensor([1.0, -1.0])])
-            channels = len(shift)
-            typical = ((channels * square + 2 * constant**2) / (channels + 2)).sqrt()
-            name = f"feature_extractor.conv_layers.{number}"
-            spare = torch.zeros(2)
-            state[f"{name}.conv.weight"] = functional.pad(weight, (0, 0, 0, 2 if number else 0)).float()
-            state[f"{name}.conv.bias"] = bias.float()
-            state[f"{name}.layer_norm.weight"] = torch.cat([typical.expand(channels), spare]).float()
-            state[f"{name}.layer_norm.bias"] = torch.cat([shift, spare]).float()
+        for number, layer in enumerate(model.feature_extractor.conv_layers):
+            tensors = _fixed_layer(layer, x, headroom, number == 0)
+            state |= {f"feature_extractor.conv_layers.{number}.{key}": value for key, value in tensors.items()}
             x = [layer(part) for part in x]
-        for name in ("layer_norm.weight", "layer_norm.bias", "projection.weight"):
-            key = f"feature_projection.{name}"
-            if key in state:
-                state[key] = functional.pad(state[key], (0, wanted[key].shape[-1] - state[key].shape[-1]))
+    for name in ("layer_norm.weight", "layer_norm.bias", "projection.weight"):
+        if (key := f"feature_projection.{name}") in state:
+            state[key] = functional.pad(state[key], (0, 2))
     fixed.load_state_dict(state)
     fixed.set_attn_implementation(model.config._attn_implementation)
     return fixed
+
+
+def _fixed_layer(layer: nn.Module, x: list[torch.Tensor], headroom: float, first: bool) -> dict[str, torch.Tensor]:
+    """The tensors of a convolution with a fixed norm. `x`: its inputs, each (1, channels, time).
+
+    The first layer has a group norm, which becomes part of its weights; the others have no norm.
+    """
+    weight, bias = layer.conv.weight, layer.conv.bias
+    shift = torch.zeros_like(bias)
+    out = [layer.conv(part) for part in x]
+    if first:
+        norm = layer.layer_norm
+        mean = torch.stack([part.mean((0, 2)) for part in out]).mean(0)
+        variance = torch.stack([part.var((0, 2), unbiased=False) for part in out]).mean(0)
+        gain = norm.weight / (variance + norm.eps).sqrt()
+        weight, bias, shift = weight * gain[:, None, None], (bias - mean) * gain, norm.bias
+        out = [(part - mean[:, None]) * gain[:, None] for part in out]
+    channels, square = len(bias), torch.stack([part.square().mean() for part in out]).mean()
+    constant = headroom * (channels * square / 2).sqrt()
+    divisor = ((channels * square + 2 * constant**2) / (channels + 2)).sqrt()
+    # the two channels also take away the sum of the others, so that the mean that a layer norm subtracts is zero
+    weight = torch.cat([weight, -weight.sum(0, keepdim=True).expand(2, -1, -1) / 2])
+    bias = torch.cat([bias, -bias.sum() / 2 + constant * torch.tensor([1.0, -1.0])])
+    return {
+        "conv.weight": functional.pad(weight, (0, 0, 0, 0 if first else 2)),
+        "conv.bias": bias,
+        "layer_norm.weight": functional.pad(divisor.expand(channels), (0, 2)),
+        "layer_norm.bias": functional.pad(shift, (0, 2)),
+    }
 
 
 def layer_features(model: nn.Module, samples: np.ndarray, layer: int) -> np.ndarray:
