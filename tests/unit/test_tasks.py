@@ -87,7 +87,7 @@ def tokenizer_of(folder, rows):
     """tokens/{rung} of a rung of characters, with the letters of these items."""
     letters = sorted({letter for row in rows for letter in row["text"]})
     vocabulary = {word: n for n, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", *letters])}
-    write_json(folder / "meta.json", {"rung": RUNG, "settings": {"tokens": {"text_pauses": False}}})
+    write_json(folder / "meta.json", {"rung": RUNG, "settings": {"tokens": {"text_pauses": False}, "clusters": 0}})
     write_json(folder / "tokenizer" / "symbols.json", {"bpe": False, "symbols": letters})
     write_json(folder / "tokenizer" / "tokenizer.json", {"model": {"vocab": vocabulary}})
     return len(vocabulary)
