@@ -19,8 +19,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 # The folder of a diagnosis is .work/diagnose/NAME; only a NAME of the command line counts, since some shells have another.
-DIAGNOSIS = .work/diagnose/$(if $(findstring command,$(origin NAME)),$(NAME),units)
-.PHONY: check-seeds
+GIVEN_NAME = $(if $(findstring command,$(origin NAME)),$(NAME))
+DIAGNOSIS = .work/diagnose/$(or $(GIVEN_NAME),units)
+.PHONY: check-seeds check-name
 .PHONY: help docs table causes questions smoke plan audit stages diagnose diagnose-audio entry leaderboard s3prl test test-s3prl test-cluster lint configuration report clean
 
 help: ## list the targets
@@ -77,14 +78,20 @@ questions: check-seeds $(VENV)/.installed ## the paper's open questions: results
 	snakemake results/questions.csv --cores $(CORES) $(SHOW) $(if $(filter-out 1,$(SEEDS)),--config lm='{seeds: [$(SEED_LIST)]}')
 	@echo "Table:  results/questions.csv (docs/artefacts.md has its columns)"; echo "Figure: results/figures/questions.png"
 
-diagnose: $(VENV)/.installed ## what a tokenizer keeps and where it loses: make diagnose UNITS='{layer: 2}' [NAME=mine] [ARGS=...] (under ten minutes)
-	@python scripts/read_units.py --units="$(if $(UNITS),$$UNITS)" --out "$(DIAGNOSIS)/units.json"
+# UNITS (and ARGS of entry) reach the script through the environment, so that their quotes, braces and $ stay as they are.
+diagnose entry: export SPEECHLADDER_UNITS = $(value UNITS)
+diagnose: check-name $(VENV)/.installed ## what a tokenizer keeps and where it loses: make diagnose UNITS='{layer: 2}' [NAME=mine] [ARGS=...] (under ten minutes)
+	@python scripts/read_units.py --units="$$SPEECHLADDER_UNITS" --out "$(DIAGNOSIS)/units.json"
 	snakemake results/diagnosis.html --cores $(CORES) $(SHOW) --configfile presets/diagnose.yaml "$(DIAGNOSIS)/units.json" --directory "$(DIAGNOSIS)" $(ARGS)
 	@echo "Page:    $(DIAGNOSIS)/results/diagnosis.html"; echo "Figures: $(DIAGNOSIS)/results/diagnosis.json"
 
-diagnose-audio: $(VENV)/.installed ## the audio that your own tokenizer encodes for make diagnose (docs/your-tokenizer.md)
+diagnose-audio: check-name $(VENV)/.installed ## the audio that your own tokenizer encodes for make diagnose (docs/your-tokenizer.md)
 	snakemake results/diagnosis/export --cores $(CORES) $(SHOW) --configfile presets/diagnose.yaml --directory "$(DIAGNOSIS)" $(ARGS)
 	@echo "Encode: $(DIAGNOSIS)/results/diagnosis/export/audio.jsonl"
+
+check-name entry: export SPEECHLADDER_NAME = $(GIVEN_NAME)
+check-name:
+	@case "$$SPEECHLADDER_NAME" in *[!a-z0-9-]*) echo "NAME=$$SPEECHLADDER_NAME: write small letters, digits and hyphens, such as NAME=layer2"; exit 1;; esac
 
 check-seeds:
 	@case "$(SEEDS)" in ''|*[!0-9]*|0*) echo "SEEDS=$(SEEDS): give a whole number of models per rung, such as SEEDS=3"; exit 1;; esac
@@ -102,11 +109,9 @@ audit: $(VENV)/.installed ## compare a corpus with the disk: make audit PRESET=l
 stages: $(VENV)/.installed ## list each stage with what it makes and needs: make stages [PRESET=paper] [ARGS="--config ..."]
 	@python scripts/list_stages.py $(if $(PRESET),--preset $(PRESET)) $(ARGS)
 
-# UNITS and ARGS reach the script through the environment, so that their quotes and braces stay as they are.
-entry: export SPEECHLADDER_UNITS = $(value UNITS)
 entry: export SPEECHLADDER_ARGS = $(value ARGS)
-entry: $(VENV)/.installed ## an entry of the leaderboard: make entry NAME=mine UNITS='{layer: 2}' [RUNG=speech-hubert] (an hour on 2 cores)
-	@python scripts/run_entry.py --name "$(NAME)" --units="$$SPEECHLADDER_UNITS" $(if $(RUNG),--rung "$(RUNG)") --cores $(CORES) \
+entry: check-name $(VENV)/.installed ## an entry of the leaderboard: make entry NAME=mine UNITS='{layer: 2}' [RUNG=speech-hubert] (an hour on 2 cores)
+	@python scripts/run_entry.py --name "$$SPEECHLADDER_NAME" --units="$$SPEECHLADDER_UNITS" $(if $(RUNG),--rung "$(RUNG)") --cores $(CORES) \
 	  --args="$(SHOW) $$SPEECHLADDER_ARGS"
 
 leaderboard: $(VENV)/.installed ## compute docs/leaderboard.md again from leaderboard/entries

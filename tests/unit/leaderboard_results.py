@@ -10,8 +10,9 @@ from speechladder.io.audio import encode_flac, frame_count
 from speechladder.io.files import write_json
 from speechladder.io.spans import Span, as_rows
 from speechladder.io.tables import ALIGNMENT, ITEM_TOKENS, ITEMS, SCORES, UNITS, UTTERANCES, write_table
-from speechladder.leaderboard.contract import freeze_contract
+from speechladder.leaderboard.contract import freeze_contract, read_contract
 from speechladder.settings import load
+from speechladder.units.diagnostics.probe import CAUSE_NAMES
 from speechladder.workflow.record import write_record
 
 SEEDS, PAIRS, UTTERANCES_OF_WORLD, CLUSTERS = [0, 1], 12, 5, 100
@@ -71,7 +72,8 @@ def make_run(results: Path, right: float = 0.7, salt: int = 0, rung: str = "spee
     folder = results / "tokens" / rung
     for split in ("train", "valid", "test"):
         folder.mkdir(parents=True, exist_ok=True)
-        np.arange(1, 60).astype(np.uint16).tofile(folder / f"{split}.bin")
+        tokens = np.random.default_rng([salt, 1]).permutation(np.arange(1, 60))  # each once, in an order of its own
+        tokens.astype(np.uint16).tofile(folder / f"{split}.bin")
     write_json(folder / "meta.json", {"vocab_size": 104, "tokens_per_second": 50.0})
     for seed in SEEDS:
         facts = {"train_tokens": 1000, "passes": 5.0, "valid_bits_per_second": 75.0}
@@ -109,3 +111,27 @@ def make_contract(folder: Path) -> Path:
     (folder / "tiny.yaml").write_text(PRESET)
     freeze_contract(folder / "first" / "results", str(folder / "tiny.yaml"), folder)
     return folder / "tiny.json"
+
+
+def make_diagnosis(path: Path, contract: Path, units: dict, changed: float = 0.4, wer: float = 0.3) -> Path:
+    """A diagnosis of units that lose `changed` of a sentence in noise, and nothing elsewhere."""
+
+    def estimate(value: float) -> dict:
+        return {"value": value, "low": max(0.0, value - 0.05), "high": value + 0.05}
+
+    changes = {kind: {"dedup": estimate(0.0), "phones_dedup": estimate(0.0)} for kind in (*CAUSE_NAMES, "other")}
+    changes["noise"] = {part: estimate(changed) for part in ("dedup", "above_phones")} | {"phones_dedup": estimate(0.0)}
+    content = {
+        "schema": 1,
+        "tokenizer": units,
+        "conditions": read_contract(contract).diagnosis,
+        "quality": {"pnmi": 0.123, "pnmi_100hz": 0.111},
+        "abx": {"units": {"symbols": {"within": 5.0, "across": 9.876}}},
+        "invariance": changes,
+        "shift": {"10ms": changes["room"]},
+        "speaker": {"mi_excess_bits": 0.357},
+        "words": {"dedup": {"forms": estimate(9.5)}},
+        "resynthesis": {"wer": wer, "low": wer - 0.02, "high": wer + 0.02},
+    }
+    write_json(path, content)
+    return path

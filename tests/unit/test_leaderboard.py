@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from speechladder.analysis.accuracy import read_scored_pairs
-from speechladder.analysis.csv_tables import percent, read_csv
+from speechladder.analysis.csv_tables import percent, read_csv, write_csv
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
 from speechladder.corpora.cuts import read_cuts, write_cuts
@@ -77,6 +77,7 @@ def test_every_setting_of_ladder_v1_is_written_out_and_frozen():
     for field in contract.settings:
         section, _, name = field.partition(".")
         assert section in given and (not name or name in given[section]), f"{field}: leave nothing to a default"
+    assert contract.diagnosis == contracts.diagnosis_conditions(), "presets/diagnose.yaml has other speech or sentences"
     assert contract.stages == stage_versions(), "a stage of the frozen contract has another version"
 
 
@@ -150,24 +151,58 @@ def test_a_rung_without_units_says_nothing_of_units_that_lie_there(folder):
     assert about["rung"] == "phone-raw" and about["quality"] is None and about["units_sha256"] is None
 
 
-def test_a_diagnosis_is_taken_if_it_is_of_these_units(folder):
-    path = folder / "diagnosis.json"
-    write_json(
-        path,
-        {
-            "schema": 1,
-            "tokenizer": read_json(folder / "entries" / "best" / "entry.json")["units"],
-            "quality": {"pnmi": 0.123},
-        },
-    )
-    assert read_json(pack(folder, diagnosis=path) / "diagnosis.json")["quality"] == {"pnmi": 0.123}
-    assert "| 0.123 |" in page(folder / "entries", read_contract(folder / "tiny.json"))
-    write_json(path, {"schema": 1, "tokenizer": {"layer": 7}, "quality": {"pnmi": 0.123}})
-    with pytest.raises(UserError, match=r"a diagnosis of the units \{'layer': 7\}.*make diagnose"):
-        pack(folder, diagnosis=path)
+def test_a_diagnosis_is_taken_if_it_is_of_these_units_and_conditions(folder):
+    units = read_json(folder / "entries" / "best" / "entry.json")["units"]
+    path = small.make_diagnosis(folder / "diagnosis.json", folder / "tiny.json", units)
+    assert read_json(pack(folder, diagnosis=path) / "diagnosis.json") == read_json(path)
+    conditions = read_json(path)["conditions"] | {"hours": 9}
+    for changes, said in (
+        ({"tokenizer": {"layer": 7}}, r"of the units \{'layer': 7\}.*make diagnose"),
+        ({"conditions": conditions}, r"under the conditions \{.*'hours': 9.*those of tiny are .*'hours': 0\.3"),
+        ({"schema": 9}, "diagnosis of schema 1"),
+    ):
+        whole = read_json(path)
+        edit(path, **changes)
+        with pytest.raises(UserError, match=said):
+            pack(folder, diagnosis=path)
+        shutil.copy(path, folder / "entries" / "best" / "diagnosis.json")
+        with pytest.raises(UserError, match=rf"best/diagnosis\.json: .*{said}"):
+            standings(folder)
+        write_json(path, whole)
     write_json(path, [1])
-    with pytest.raises(UserError, match="no diagnosis; make it again"):
+    with pytest.raises(UserError, match="no diagnosis of schema 1; make it again"):
         pack(folder, diagnosis=path)
+
+
+def test_the_page_says_why(folder):
+    contract, files = folder / "tiny.json", {}
+    assert "Why" not in page(folder / "entries", read_contract(contract))
+    for name, changed, wer in (("best", 0.2, 0.3), ("worst", 0.6, 0.35)):
+        units = read_json(folder / "entries" / name / "entry.json")["units"]
+        files[name] = small.make_diagnosis(folder / f"{name}.json", contract, units, changed, wer)
+        pack(folder, name, diagnosis=files[name])
+    small.make_run(folder / "same" / "results", 0.1, 9, layer=1)  # the units of best, with other tokens
+    pack(folder, "same", diagnosis=files["best"])
+    text = page(folder / "entries", read_contract(contract))
+    rows = [line for line in text.splitlines() if line.startswith(("| best |", "| near |", "| worst |"))]
+    none, noise = "0 [0, 5] (0)", "60 [55, 65] (0)"
+    changes = " | ".join((none, none, noise, none, none))
+    assert f"| worst | 0.123 | 0.111 | 9.9 | {changes} | 0.36 | 9.5 [9.4, 9.6] | 35 [33, 37] |" in rows
+    assert f"| near |{'  |' * 11}" in rows
+    assert "- **best**: the best entry that is made of units. The units lose most to noise: 20.0 %" in text
+    assert "- **same**: It has the units of best, so only the tokens made of them differ." in text
+    lost = "It loses most against best in changes by noise: 60.0 % [55.0, 65.0], and there 20.0 % [15.0, 25.0]."
+    assert f"{lost} It also loses in word errors of resynthesis." in text
+    main = next(line for line in text.splitlines() if line.startswith("| 1 | best |"))
+    assert main.endswith("| 0.950 |"), "the PNMI of the run, and not that of the diagnosis, whose codebook is another"
+
+
+def test_a_diagnosis_explains_no_rung_without_units(folder):
+    small.make_run(folder / "phones" / "results", 0.8, 7, rung="phone-raw")
+    pack(folder, "phones")
+    small.make_diagnosis(folder / "entries" / "phones" / "diagnosis.json", folder / "tiny.json", {})
+    with pytest.raises(UserError, match=r"phones/diagnosis\.json: the rung phone-raw is not made of units"):
+        standings(folder)
 
 
 def _other_settings(results: Path) -> None:
@@ -310,11 +345,44 @@ def _fewer(entry: Path) -> None:
     pq.write_table(pq.read_table(path).slice(3), path)
 
 
+def _cells(entry: Path, **changes: str) -> None:
+    (row,) = read_csv(entry / "table.csv")
+    write_csv(entry / "table.csv", list(row), [row | changes])
+
+
+def _interval(entry: Path) -> None:
+    _cells(entry, sblimp_pairwise_mean_low="49.9")
+
+
+def _passes(entry: Path) -> None:
+    edit(entry / "entry.json", facts=read_json(entry / "entry.json")["facts"] | {"passes": 4.0})
+
+
+def _bits(entry: Path) -> None:
+    edit(entry / "entry.json", facts=read_json(entry / "entry.json")["facts"] | {"bits_per_second": 9999})
+
+
+def _first_answer(entry: Path, **changes: float) -> None:
+    path = entry / "scores.parquet"
+    first, *others = pq.read_table(path).to_pylist()
+    pq.write_table(pa.Table.from_pylist([first | changes, *others], pq.read_schema(path)), path)
+
+
+def _other_tokens(entry: Path) -> None:
+    _first_answer(entry, tokens=13)
+
+
+def _long_span(entry: Path) -> None:
+    _first_answer(entry, span_nll=999.0)
+
+
 def _other_nll(entry: Path) -> None:
     path = entry / "scores.parquet"
     table = pq.read_table(path)
     nll = np.where(["|bad|" in item for item in table["item"].to_pylist()], 1.0, 2.0) + table["seed"].to_numpy()
-    pq.write_table(table.set_column(table.schema.get_field_index("nll"), "nll", pa.array(nll)), path)
+    for name in ("nll", "span_nll"):
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(nll))
+    pq.write_table(table, path)
 
 
 def _one_model(entry: Path) -> None:
@@ -332,7 +400,18 @@ def _one_model(entry: Path) -> None:
         (_version, r"stage train_lm: 99 there"),
         (_fewer, r"near/scores\.parquet: 3 answers are missing"),
         (_one_model, r"near/scores\.parquet: models of the seeds \[1\]"),
-        (_other_nll, rf"near/table\.csv: swuggy_{MAIN} is .*, and by the answers in scores\.parquet it is 0\.0"),
+        (_other_nll, rf"near/table\.csv: swuggy_{MAIN} is .*, and by scores\.parquet and entry\.json it is 0\.0"),
+        (_interval, r"near/table\.csv: sblimp_pairwise_mean_low is 49\.9, and by"),
+        (_passes, r"near/table\.csv: passes is 5\.0, and by scores\.parquet and entry\.json it is 4\.0"),
+        (_other_tokens, r"item 'p00\|bad\|v' of sblimp has other tokens for another seed"),
+        (_long_span, r"item 'p00\|bad\|v' of sblimp has nll .* and span_nll 999\.0"),
+        (
+            lambda entry: edit(entry / "entry.json", command="make entry NAME=near"),
+            r"command is 'make entry NAME=near', a",
+        ),
+        (lambda entry: edit(entry / "entry.json", date="today `x`"), "field 'date' is missing or malformed"),
+        (lambda entry: edit(entry / "entry.json", costs={"train_lm": {}}), r"field 'costs\.train_lm' is missing"),
+        (_bits, r"facts\.bits_per_second: 9999 is not from 0 to 335, which 104 tokens can carry"),
         (lambda entry: (entry / "table.csv").unlink(), r"near/table\.csv: no such file"),
         (lambda entry: (entry / "entry.json").unlink(), r"near/entry\.json: no such file; make it again: make entry"),
         (lambda entry: (entry / "entry.json").write_text("{}"), r"near/entry\.json: no entry of schema 1"),
@@ -350,16 +429,30 @@ def test_an_entry_that_was_changed_is_refused(folder, change, said):
 
 def test_a_copy_under_another_name_is_refused(folder):
     copy = shutil.copytree(folder / "entries" / "best", folder / "entries" / "copied")
-    edit(copy / "entry.json", name="copied")
-    with pytest.raises(UserError, match=r"best \(seed 0\) and copied \(seed 0\) have equal answers to the last digit"):
+    about = read_json(copy / "entry.json")
+    edit(copy / "entry.json", name="copied", command=entry_command("copied", about["rung"], about["units"]))
+    with pytest.raises(UserError, match=r"best \(seed 0\) and copied \(seed 0\) have 72 equal answers to the last"):
         standings(folder)
-    shutil.rmtree(copy)
+    path = copy / "scores.parquet"
+    rows = [
+        row | {"nll": row["nll"] * (1 + 1e-9 * (row["item"] != "p00|bad|v"))} for row in pq.read_table(path).to_pylist()
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
+    with pytest.raises(UserError, match=r"have 3 equal answers"):  # one item of each task was forgotten
+        standings(folder)
+    rows = [row | {"nll": row["nll"] * (1 + 1e-9)} for row in rows]
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
+    with pytest.raises(UserError, match=r"best and copied have the same tokens \(tokens_sha256\)"):
+        standings(folder)
+
+
+def test_one_model_for_two_seeds_is_refused(folder):
     path = folder / "entries" / "best" / "scores.parquet"
     rows = pq.read_table(path).to_pylist()
     first = {(row["task"], row["item"]): row for row in rows if row["seed"] == 0}
     twins = [first[row["task"], row["item"]] | {"seed": row["seed"]} for row in rows]
     pq.write_table(pa.Table.from_pylist(twins, pq.read_schema(path)), path)
-    with pytest.raises(UserError, match=r"best \(seed 0\) and best \(seed 1\) have equal answers"):
+    with pytest.raises(UserError, match=r"best \(seed 0\) and best \(seed 1\) have 72 equal answers"):
         standings(folder)
 
 

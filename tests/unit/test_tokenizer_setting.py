@@ -13,6 +13,7 @@ EXTERNAL = "{source: external, path: F, items_path: G, rate: 25, clusters: 500}"
     [
         ("{layer: 2, clusters: 50}", {"layer": 2, "clusters": 50}),
         ("layer: 2", {"layer": 2}),
+        ("{}", {}),  # the default units
         (" {'clusters': 50} ", {"clusters": 50}),
         (EXTERNAL, {"source": "external", "path": "F", "items_path": "G", "rate": 25, "clusters": 500}),
         ("{s3prl_python: null}", {"s3prl_python": None}),
@@ -42,7 +43,6 @@ def test_what_is_on_disk(tmp_path, monkeypatch):
     [
         ("", ["UNITS is empty", "UNITS='{layer: 2, clusters: 50}'"]),
         ("  ", ["UNITS is empty"]),
-        ("{}", ["is no mapping of settings"]),
         ("[2, 50]", ["UNITS=[2, 50]: is no mapping"]),
         ("{layer: 2", ["no YAML"]),
         ("{layer:2}", ["layer:2: YAML needs a space after the colon"]),

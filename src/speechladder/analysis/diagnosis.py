@@ -60,7 +60,7 @@ def diagnose(
     return {
         "schema": SCHEMA,
         "tokenizer": dict(tokenizer),
-        "conditions": {**corpus, "seed": seed, "sentences": spoken["sentences"], "confidence": analysis.confidence},
+        "conditions": conditions(corpus, seed, spoken["sentences"], analysis),
         "rates": _rates(found),
         "quality": found,
         "abx": abx,
@@ -73,6 +73,11 @@ def diagnose(
         "neighbours": neighbours,
         "reasons": {name: why for name, why in reasons.items() if why},
     }
+
+
+def conditions(corpus: Mapping[str, Any], seed: int, sentences: int, analysis: Analysis) -> dict[str, Any]:
+    """What two diagnoses must share to be compared; `corpus` is what workflow.inputs says of the speech."""
+    return {**corpus, "seed": seed, "sentences": sentences, "confidence": analysis.confidence}
 
 
 def parse_json(text: str, option: str) -> dict[str, Any]:

@@ -109,21 +109,35 @@ def table_row(
     results: Path, rung: str, scores: Scores, seed: int, analysis: Analysis, ppl: Estimate | None = None
 ) -> dict[str, object]:
     """The row of a rung in table.csv; see `write_table`."""
-    meta = token_facts(results, rung)
     seeds = scores[rung, next(iter(TASKS))].seeds
-    facts = model_facts(results, rung, seeds)
+    facts = token_facts(results, rung) | model_facts(results, rung, seeds)
+    own = {task: scores[rung, task] for task in TASKS}
+    return row_cells(rung, facts, len(seeds), estimates(own, rung, seed, analysis), ppl)
+
+
+def estimates(pairs: Mapping[str, ScoredPairs], rung: str, seed: int, analysis: Analysis) -> dict[str, Estimate]:
+    """The accuracies of a row of table.csv, by the name of their column; `pairs` are those of each task."""
+    return {
+        f"{task}_{kind}{norm}": estimate_accuracy(pairs[task], rung, task, norm, seed, analysis, crossed)
+        for task in TASKS
+        for norm in NORMS
+        for kind, crossed in (("", True), (PAIRWISE, False))
+    }
+
+
+def row_cells(
+    rung: str, facts: Mapping[str, float], seeds: int, found: Mapping[str, Estimate], ppl: Estimate | None = None
+) -> dict[str, object]:
+    """The cells of a row: `facts` as `token_facts` and `model_facts` give them, `found` as `estimates` does."""
     row: dict[str, object] = {
         "rung": rung,
-        "vocab_size": fixed(meta["vocab_size"], 0),
-        "tokens_per_second": fixed(meta["tokens_per_second"], 2),
-        "seeds": len(seeds),
+        "vocab_size": fixed(facts["vocab_size"], 0),
+        "tokens_per_second": fixed(facts["tokens_per_second"], 2),
+        "seeds": seeds,
         "train_tokens": fixed(facts["train_tokens"], 0),
         "passes": fixed(facts["passes"], 1),
         "valid_bits_per_second": fixed(facts["valid_bits_per_second"], 3),
     }
-    for task in TASKS:
-        for norm in NORMS:
-            for kind, crossed in (("", True), (PAIRWISE, False)):
-                found = estimate_accuracy(scores[rung, task], rung, task, norm, seed, analysis, crossed)
-                row |= percent_cells(f"{task}_{kind}{norm}", found)
+    for name, each in found.items():
+        row |= percent_cells(name, each)
     return row | (dict(zip(PPL, map(cell, ppl))) if ppl else dict.fromkeys(PPL, ""))

@@ -5,9 +5,11 @@ two rungs of a run are (analysis.factors): each resample draws the same items fo
 whose interval holds 0 is tied with the first.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from speechladder.analysis.accuracy import Estimate, ScoredPairs, generator, match_halves
-from speechladder.analysis.csv_tables import percent, read_csv
+from speechladder.analysis.csv_tables import read_csv
 from speechladder.analysis.factors import compare
-from speechladder.analysis.table import estimate_accuracy
+from speechladder.analysis.table import estimates, row_cells
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
@@ -31,16 +33,49 @@ from speechladder.leaderboard.contract import (
     check_settings,
     check_stages,
 )
-from speechladder.leaderboard.entry import ANSWER, ANSWERS, DIAGNOSIS, ENTRY, TABLE, check_answers
+from speechladder.leaderboard.entry import (
+    ANSWER,
+    ANSWERS,
+    DIAGNOSIS,
+    ENTRY,
+    TABLE,
+    check_answers,
+    check_name,
+    entry_command,
+    read_diagnosis,
+)
+from speechladder.report.page.numbers import at
 
 MAIN = NORMS[0]  # the norm of the first columns of table.csv, by which entries are sorted
-FIELDS = {  # of entry.json, that the board and its page read
-    **dict.fromkeys(("contract", "units", "settings", "stages", "facts", "costs"), dict),
-    **dict.fromkeys(("rung", "command", "commit", "date"), str),
-    "clean": bool,
-}
-FACTS = ("tokens_per_second", "bits_per_second")
+COPIED = 0.01  # share of equal likelihoods from which two models are one; other models have none
+FACTS = ("tokens_per_second", "bits_per_second", "vocab_size", "train_tokens", "passes", "valid_bits_per_second")
 Cell = tuple[str, str]  # task, norm
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _text(pattern: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and bool(re.fullmatch(pattern, value))
+
+
+_COMMIT = r"[0-9a-f]{7,40}\+?|unknown"
+FIELDS: Mapping[str, Callable[[Any], bool]] = {  # of entry.json, that the board and its page read: whether one fits
+    **dict.fromkeys(("contract", "units", "settings", "stages", "facts", "costs"), _mapping),
+    "rung": _text(r"[\w-]+"),
+    "command": _text(r"[^`\n]+"),
+    "commit": _text(_COMMIT),
+    "date": _text(r"\d{4}-\d\d-\d\d"),
+    "tokens_sha256": _text("[0-9a-f]{64}"),
+    "clean": lambda value: isinstance(value, bool),
+    "trained_at": lambda value: value is None or _text(_COMMIT)(value),
+    "quality": lambda value: value is None or _mapping(value),
+}
 
 
 @dataclass(frozen=True)
@@ -73,39 +108,76 @@ def read_entries(folder: Path, contract: Contract) -> list[Entry]:
     entries = [_read(path, contract) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
     if not entries:
         raise UserError(f"{folder}: no entries; make one: make entry NAME=... UNITS=... (CONTRIBUTING.md)")
-    models: dict[bytes, str] = {}
-    for entry in entries:
-        for seed in contract.seeds:
-            nll = entry.answers.filter(pc.equal(entry.answers["seed"], seed))["nll"].to_numpy()
-            this = f"{entry.name} (seed {seed})"
-            if (other := models.setdefault(nll.tobytes(), this)) != this:
-                raise UserError(
-                    f"{folder}: {other} and {this} have equal answers to the last digit, so they are one model; make "
-                    "the copy again, or delete it"
-                )
+    _refuse_copies(folder, entries, contract)
     return entries
 
 
+def _refuse_copies(folder: Path, entries: Sequence[Entry], contract: Contract) -> None:
+    """Raise UserError if two models share answers to the last digit, or two entries share all their tokens."""
+    models = {
+        f"{entry.name} (seed {seed})": entry.answers.filter(pc.equal(entry.answers["seed"], seed))["nll"].to_numpy()
+        for entry in entries
+        for seed in contract.seeds
+    }
+    for (one, own), (other, found) in combinations(models.items(), 2):
+        if (own == found).mean() > COPIED:
+            raise UserError(
+                f"{folder}: {one} and {other} have {np.sum(own == found):,} equal answers to the last digit, which two "
+                "models do not have; make the copy again, or delete it"
+            )
+    for one, other in combinations(entries, 2):
+        if one.about["tokens_sha256"] == other.about["tokens_sha256"]:
+            raise UserError(
+                f"{folder}: {one.name} and {other.name} have the same tokens (tokens_sha256), so they are one "
+                "tokenizer; delete one of them"
+            )
+
+
 def _read(folder: Path, contract: Contract) -> Entry:
+    check_name(folder.name)
     for name in (ENTRY, ANSWERS, TABLE):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: no such file; make it again: make entry NAME={folder.name}")
     path = folder / ENTRY
     about = read_json(path)
-    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
-        raise UserError(f"{path}: no entry of schema {SCHEMA}; make it again: make entry NAME={folder.name}")
-    missing = [field for field, kind in FIELDS.items() if not isinstance(about.get(field), kind)]
-    missing += [f"facts.{name}" for name in FACTS if name not in about.get("facts", {})]
-    if missing or about.get("name") != folder.name:
-        wrong = f"field '{missing[0]}' is missing or malformed" if missing else f"its name is {about.get('name')!r}"
-        raise UserError(f"{path}: {wrong}; make it again: make entry NAME={folder.name}")
+    _check_about(path, about)
     _check_hashes(path, about["contract"], contract)
     check_settings(path, about["settings"], contract)
     check_stages(path, about["stages"], contract)
     answers = read_table(folder / ANSWERS, ANSWER).sort_by([(name, "ascending") for name in ("task", "item", "seed")])
     check_answers(folder / ANSWERS, answers, contract)
     found = folder / DIAGNOSIS
-    return Entry(folder.name, about, answers, read_json(found) if found.is_file() else {})
+    if found.is_file() and about["quality"] is None:
+        raise UserError(f"{found}: the rung {about['rung']} is not made of units, so they explain nothing; delete it")
+    diagnosis = read_diagnosis(found, about["units"], contract) if found.is_file() else {}
+    return Entry(folder.name, about, answers, diagnosis)
+
+
+def _check_about(path: Path, about: Any) -> None:
+    """Raise UserError that names the field of entry.json that is not as `entry.make_entry` writes it."""
+    again, name = f"make it again: make entry NAME={path.parent.name}", path.parent.name
+    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+        raise UserError(f"{path}: no entry of schema {SCHEMA}; {again}")
+    wrong = [field for field, fits in FIELDS.items() if not fits(about.get(field))]
+    if not wrong:
+        wrong += [f"facts.{fact}" for fact in FACTS if not _is_number(about["facts"].get(fact))]
+        wrong += [f"costs.{rule}" for rule, cost in about["costs"].items() if not _is_number(at(cost, "cpu_seconds"))]
+    if wrong:
+        raise UserError(f"{path}: field '{wrong[0]}' is missing or malformed; {again}")
+    if about.get("name") != name:
+        raise UserError(f"{path}: its name is {about.get('name')!r}; {again}")
+    facts = about["facts"]
+    most = facts["tokens_per_second"] * math.log2(max(facts["vocab_size"], 1))
+    if not 0 <= facts["bits_per_second"] <= most:
+        raise UserError(
+            f"{path}: facts.bits_per_second: {facts['bits_per_second']} is not from 0 to {most:.0f}, which "
+            f"{facts['vocab_size']:,.0f} tokens can carry; {again}"
+        )
+    command = entry_command(name, about["rung"], about["units"])
+    if about["command"] != command:
+        raise UserError(
+            f"{path}: command is {about['command']!r}, and by its units and rung it is {command!r}; {again}"
+        )
 
 
 def _check_hashes(path: Path, found: Any, contract: Contract) -> None:
@@ -132,17 +204,16 @@ def scored_pairs(entry: Entry, contract: Contract) -> dict[str, ScoredPairs]:
 def rank(entries: Sequence[Entry], contract: Contract, folder: Path) -> list[Standing]:
     """The entries from the highest sWUGGY (by the main norm) to the lowest, with what each reaches.
 
-    Raises UserError if the accuracies in the table.csv of an entry in `folder` are not those of its answers.
+    Raises UserError if a cell in the table.csv of an entry in `folder` is not that of its answers and entry.json.
     """
     seed, analysis, cells = contract.settings["seed"], contract.analysis, [*product(TASKS, NORMS)]
     pairs = {entry.name: scored_pairs(entry, contract) for entry in entries}
     accuracies: dict[str, dict[Cell, Estimate]] = {}
     for entry in entries:
-        own, rung = pairs[entry.name], entry.about["rung"]
-        accuracies[entry.name] = {
-            (task, norm): estimate_accuracy(own[task], rung, task, norm, seed, analysis) for task, norm in cells
-        }
-        _check_table(folder / entry.name / TABLE, accuracies[entry.name])
+        rung, facts = entry.about["rung"], entry.about["facts"]
+        found = estimates(pairs[entry.name], rung, seed, analysis)
+        _check_table(folder / entry.name / TABLE, row_cells(rung, facts, len(contract.seeds), found))
+        accuracies[entry.name] = {(task, norm): found[f"{task}_{norm}"] for task, norm in cells}
     first_task = next(iter(TASKS))
     order = sorted(entries, key=lambda entry: (-accuracies[entry.name][first_task, MAIN].value, entry.name))
     top, out = pairs[order[0].name], []
@@ -156,13 +227,14 @@ def rank(entries: Sequence[Entry], contract: Contract, folder: Path) -> list[Sta
     return out
 
 
-def _check_table(path: Path, accuracies: Mapping[Cell, Estimate]) -> None:
-    """Raise UserError if a table.csv has an accuracy that is not that of the answers."""
-    (row, *others) = read_csv(path) or [{}]
-    for (task, norm), found in accuracies.items():
-        name = f"{task}_{norm}"
-        if others or row.get(name) != percent(found.value):
+def _check_table(path: Path, computed: Mapping[str, object]) -> None:
+    """Raise UserError if a cell of a table.csv is not what was computed for its column."""
+    rows = read_csv(path)
+    if len(rows) != 1:
+        raise UserError(f"{path}: {len(rows)} rows, and an entry has 1; make the entry again")
+    for name, value in computed.items():
+        if rows[0].get(name) != str(value):
             raise UserError(
-                f"{path}: {name} is {row.get(name)}, and by the answers in {ANSWERS} it is {percent(found.value)}; "
-                "a table is not edited: make the entry again"
+                f"{path}: {name} is {rows[0].get(name)}, and by {ANSWERS} and {ENTRY} it is {value}; a table is not "
+                "edited: make the entry again"
             )

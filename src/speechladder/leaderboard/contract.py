@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from speechladder.analysis.diagnosis import conditions
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.corpora.cuts import Cut, read_cuts
 from speechladder.io.audio import AudioError, read_audio
@@ -25,6 +26,7 @@ from speechladder.io.progress import progress
 from speechladder.io.tables import ALIGNMENT, ITEMS, UTTERANCES, read_table, write_table
 from speechladder.report.page.sections.run import flat
 from speechladder.settings import STAGES, Analysis, Settings, tracked
+from speechladder.workflow.inputs import Inputs
 from speechladder.workflow.presets import HOME, configuration, preset_file
 from speechladder.workflow.record import Record, read_record
 
@@ -65,6 +67,7 @@ class Contract:
     settings: dict[str, Any]  # section.field -> value
     stages: dict[str, Any]  # rule -> version
     index_sha256: str
+    diagnosis: dict[str, Any]  # the conditions of a diagnosis of an entry's units
 
     @property
     def seeds(self) -> list[int]:
@@ -95,7 +98,7 @@ def read_contract(path: Path = FOLDER / f"{NAME}.json") -> Contract:
     found = read_json(path)
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise UserError(f"{path}: no contract of schema {SCHEMA}; restore it from git")
-    known = {name: found[name] for name in ("name", "settings", "stages", "index_sha256")}
+    known = {name: found[name] for name in ("name", "settings", "stages", "index_sha256", "diagnosis")}
     return Contract(path, world=World(**found["world"]), **known)
 
 
@@ -115,6 +118,15 @@ def frozen(record: Record) -> dict[str, Any]:
 def stage_versions() -> dict[str, Any]:
     """The versions of the stages that a contract fixes, as JSON has them."""
     return json.loads(json.dumps({rule: STAGES[rule].version for rule in STAGES_OF_SCORES}))
+
+
+def diagnosis_conditions(preset: str = "diagnose") -> dict[str, Any]:
+    """The conditions of the diagnoses that `make diagnose` makes, as diagnosis.json has them."""
+    from speechladder.settings import load
+
+    settings = load(configuration([preset_file(preset)], []), preset)
+    spoken = json.loads(Inputs(settings, HOME).spoken(None))
+    return conditions(spoken, settings.seed, settings.diagnosis.sentences, settings.analysis)
 
 
 def freeze_contract(results: Path, preset: str = NAME, out: Path = FOLDER) -> None:
@@ -139,7 +151,8 @@ def freeze_contract(results: Path, preset: str = NAME, out: Path = FOLDER) -> No
     world, index = measure_world(results), index_file(path)
     write_table(index, pa.concat_tables(_index_of(results)), INDEX)
     content = {"schema": SCHEMA, "name": file.stem, "world": asdict(world), "settings": settings}
-    write_json(path, content | {"stages": stage_versions(), "index_sha256": files_sha256([index])})
+    content |= {"stages": stage_versions(), "diagnosis": diagnosis_conditions()}
+    write_json(path, content | {"index_sha256": files_sha256([index])})
 
 
 def check_run(results: Path, contract: Contract) -> World:

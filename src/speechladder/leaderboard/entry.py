@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from speechladder.analysis.costs import read_job
 from speechladder.analysis.csv_tables import write_csv
+from speechladder.analysis.diagnosis import SCHEMA as DIAGNOSIS_SCHEMA
 from speechladder.analysis.table import model_facts, read_scores, table_columns, table_row, token_facts
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.columns import batches
@@ -55,6 +56,8 @@ ANSWER_COLUMNS = [
 ANSWER = pa.schema([("task", pa.string()), *ANSWER_COLUMNS])
 QUALITY = ("pnmi", "pnmi_100hz", "phone_purity", "bits_per_second", "entropy_bits")  # kept of units/quality.json
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_ROUNDING = 1e-6  # of a sum of likelihoods
+_SCORE = ("task", "item", "nll", "tokens", "span_nll", "span_tokens")
 _FLOATS = ("nll", "span_nll")  # columns that are stored byte by byte, which compresses better
 
 
@@ -87,7 +90,7 @@ def make_entry(
     answers = read_answers(results, rung)
     check_answers(results / "scores" / rung, answers, frozen_contract)
     about = _about(results, name, rung, frozen_contract, world)
-    found = _diagnosis(diagnosis, about["units"]) if diagnosis and reads_units(rung) else None
+    found = read_diagnosis(diagnosis, about["units"], frozen_contract) if diagnosis and reads_units(rung) else None
     analysis, seed = frozen_contract.analysis, frozen_contract.settings["seed"]
     scores = read_scores(results, [rung])
     with atomic_folder(out / name) as folder:
@@ -153,6 +156,20 @@ def check_answers(source: Path, answers: pa.Table, contract: Contract) -> None:
             )
     if len(found) != len(wanted):
         raise UserError(f"{source}: {len(found)} answers to {len(wanted)} questions; some are there twice: score again")
+    _check_values(source, answers)
+
+
+def _check_values(source: Path, answers: pa.Table) -> None:
+    """Raise UserError unless a span is a part of its item, and the models of all seeds read the same tokens."""
+    lengths: dict[tuple[str, str], tuple[int, int]] = {}
+    for task, item, nll, tokens, span_nll, span_tokens in _columns(answers, *_SCORE):
+        if not (0 <= span_nll <= nll * (1 + _ROUNDING) and 0 < span_tokens <= tokens):
+            raise UserError(
+                f"{source}: item '{item}' of {task} has nll {nll} over {tokens} tokens and span_nll {span_nll} over "
+                f"{span_tokens}; a span is a part of its item: score again"
+            )
+        if lengths.setdefault((task, item), (tokens, span_tokens)) != (tokens, span_tokens):
+            raise UserError(f"{source}: item '{item}' of {task} has other tokens for another seed; score again")
 
 
 def _columns(table: pa.Table, *names: str) -> Any:
@@ -251,8 +268,9 @@ def _costs(results: Path, rung: str, encodes: bool) -> dict[str, dict[str, float
         every = sorted((results / "costs" / rule).glob("*.tsv"))
         jobs = [read_job(path) for path in every if path.stem == "all" or path.stem.isdigit() or _of(path, rung)]
         if jobs:
-            totals = {name: sum(job[field] for job in jobs) for name, field in (("cpu", "cpu_time"), ("wall", "s"))}
-            found[rule] = {f"{name}_seconds": round(value, 1) for name, value in totals.items()}
+            # a job that ended before Snakemake measured it has no CPU time (NaN), which JSON cannot hold
+            totals = {name: np.nansum([job[of] for job in jobs]) for name, of in (("cpu", "cpu_time"), ("wall", "s"))}
+            found[rule] = {f"{name}_seconds": round(float(value), 1) for name, value in totals.items()}
     return found
 
 
@@ -261,14 +279,20 @@ def _of(path: Path, rung: str) -> bool:
     return path.name[:-4].partition(".")[0] == rung
 
 
-def _diagnosis(path: Path, units: Mapping[str, Any]) -> dict[str, Any]:
-    """The diagnosis in a file. Raises UserError if it is of other units than `units`, the settings of the entry's."""
+def read_diagnosis(path: Path, units: Mapping[str, Any], contract: Contract) -> dict[str, Any]:
+    """The diagnosis in a file. Raises UserError if it is of other units than `units`, the settings of the entry's, or
+    was made under other conditions than the contract's."""
     found = read_json(path)
-    if not isinstance(found, dict) or not isinstance(found.get("tokenizer"), dict):
-        raise UserError(f"{path}: no diagnosis; make it again: make diagnose")
-    if found["tokenizer"] != units:
+    if not isinstance(found, dict) or found.get("schema") != DIAGNOSIS_SCHEMA:
+        raise UserError(f"{path}: no diagnosis of schema {DIAGNOSIS_SCHEMA}; make it again: make diagnose")
+    if found.get("tokenizer") != dict(units):
         raise UserError(
-            f"{path}: a diagnosis of the units {found['tokenizer']}, and the entry's are {dict(units)}; make it again "
-            "with the UNITS= of the entry: make diagnose"
+            f"{path}: a diagnosis of the units {found.get('tokenizer')}, and the entry's are {dict(units)}; make it "
+            "again with the UNITS= of the entry: make diagnose"
+        )
+    if found.get("conditions") != contract.diagnosis:
+        raise UserError(
+            f"{path}: a diagnosis under the conditions {found.get('conditions')}; those of {contract.name} are "
+            f"{contract.diagnosis}: make diagnose without other settings in ARGS="
         )
     return found

@@ -12,10 +12,13 @@ from speechladder.io.files import atomic
 from speechladder.io.progress import say
 from speechladder.leaderboard.board import MAIN, Standing, rank, read_entries
 from speechladder.leaderboard.contract import FOLDER, NAME, Contract, read_contract
+from speechladder.leaderboard.why import why
 from speechladder.report.looks import NORM_LABELS
+from speechladder.report.markdown import table_lines
 from speechladder.workflow.presets import HOME
 
 PAGE = HOME / "docs" / "leaderboard.md"
+TITLES = [task.short_title for task in TASKS.values()]
 
 
 def write_leaderboard(
@@ -39,7 +42,7 @@ def write_leaderboard(
 def page(entries: Path, contract: Contract) -> str:
     """The text of the page."""
     standings = rank(read_entries(entries, contract), contract, entries)
-    parts = (_head(contract, len(standings)), _main(standings), _behind(standings), _others(standings))
+    parts = (_head(contract, len(standings)), _main(standings), why(standings), _behind(standings), _others(standings))
     return "\n".join([line for part in (*parts, _made(standings)) for line in part]) + "\n"
 
 
@@ -57,7 +60,7 @@ def _head(contract: Contract, entries: int) -> Iterator[str]:
     )
     yield ""
     yield (
-        "All figures are computed from the answers to single items in `leaderboard/entries/NAME/scores.parquet` "
+        "All accuracies are computed from the answers to single items in `leaderboard/entries/NAME/scores.parquet` "
         f"(`make leaderboard`); nothing is typed in. Intervals are of {contract.analysis.confidence:.0%}, over items "
         f"and seeds. The order is that of {next(iter(TASKS.values())).short_title}. **=**: the paired difference to "
         "the first entry holds 0, so the two are tied on this task. **~**: not told from chance, which is 50."
@@ -66,52 +69,52 @@ def _head(contract: Contract, entries: int) -> Iterator[str]:
 
 def _main(standings: Sequence[Standing]) -> Iterator[str]:
     yield from ("", f"## Accuracies ({NORM_LABELS.get(MAIN, MAIN)})", "")
-    titles = [task.short_title for task in TASKS.values()]
-    yield from _table_head(["", "entry", "rung", *titles, "tokens/s", "bits/s", "PNMI"])
+    rows = [["", "entry", "rung", *TITLES, "tokens/s", "bits/s", "PNMI"]]
     for number, standing in enumerate(standings, 1):
         about = standing.entry.about
         facts = [fixed(about["facts"]["tokens_per_second"], 1), fixed(about["facts"]["bits_per_second"], 0)]
         cells = [_cell(standing, task, MAIN) for task in TASKS]
-        yield _row([str(number), standing.entry.name, about["rung"], *cells, *facts, _pnmi(standing)])
+        pnmi = fixed((about["quality"] or {}).get("pnmi"), 3)
+        rows.append([str(number), standing.entry.name, about["rung"], *cells, *facts, pnmi])
+    yield from table_lines(rows)
     yield ""
     yield (
         "tokens/s: tokens of a second of speech. bits/s: these times the entropy of a token, counted in the training "
-        "data. PNMI: the share of the information on phones that units keep, of rungs that are made of units."
+        "data. PNMI: the share of the information on phones that units keep, of rungs that are made of units. These "
+        "three are of the run, as `entry.json` has them; neither units nor tokens are committed to count them again."
     )
 
 
 def _behind(standings: Sequence[Standing]) -> Iterator[str]:
-    first = standings[0].entry.name
-    yield from ("", f"## Differences to {first}, in points", "")
-    yield from _table_head(["entry", *(task.short_title for task in TASKS.values())])
-    for standing in standings[1:]:
-        yield _row([standing.entry.name, *(_points(standing.behind[task, MAIN]) for task in TASKS)])
-    if len(standings) == 1:
-        yield _row([first, *("" for _ in TASKS)])
+    first, *others = standings
+    if others:
+        yield from ("", f"## Differences to {first.entry.name}, in points", "")
+        rows = [[each.entry.name, *(_points(each.behind[task, MAIN]) for task in TASKS)] for each in others]
+        yield from table_lines([["entry", *TITLES], *rows])
 
 
 def _others(standings: Sequence[Standing]) -> Iterator[str]:
     for norm in NORMS[1:]:
         yield from ("", f"## Accuracies ({NORM_LABELS.get(norm, norm)})", "")
-        yield from _table_head(["entry", *(task.short_title for task in TASKS.values())])
-        for standing in standings:
-            yield _row([standing.entry.name, *(_cell(standing, task, norm) for task in TASKS)])
+        rows = [[each.entry.name, *(_cell(each, task, norm) for task in TASKS)] for each in standings]
+        yield from table_lines([["entry", *TITLES], *rows])
 
 
 def _made(standings: Sequence[Standing]) -> Iterator[str]:
     yield from ("", "## How they were made", "")
-    yield from _table_head(["entry", "command", "models trained at", "packed at", "date", "CPU min"])
+    rows = [["entry", "command", "models trained at", "packed at", "date", "CPU min"]]
     for standing in standings:
         about = standing.entry.about
         packed = about["commit"][:12] + ("" if about["clean"] else " (changed)")
         seconds = sum(cost["cpu_seconds"] for cost in about["costs"].values())
         command = about["command"].replace("|", "\\|")
-        trained = about.get("trained_at") or ""
-        yield _row([standing.entry.name, f"`{command}`", trained, packed, about["date"], fixed(seconds / 60, 0)])
+        trained = about["trained_at"] or ""
+        rows.append([standing.entry.name, f"`{command}`", trained, packed, about["date"], fixed(seconds / 60, 0)])
+    yield from table_lines(rows)
     yield ""
     yield (
         "`entry.json` of each entry has its settings, packages and machine, the hash of its units, and the costs of "
-        "each stage; `diagnosis.json`, where it is there, says where the units lose."
+        "each stage."
     )
 
 
@@ -128,18 +131,3 @@ def _points(found: Estimate) -> str:
 def _signed(share: float) -> str:
     text = percent(share)
     return text if text.startswith("-") or not float(text) else f"+{text}"
-
-
-def _pnmi(standing: Standing) -> str:
-    """Of the diagnosis, or of the quality of the run's units."""
-    quality = standing.entry.diagnosis.get("quality") or standing.entry.about.get("quality") or {}
-    return fixed(quality.get("pnmi"), 3)
-
-
-def _table_head(titles: Sequence[str]) -> Iterator[str]:
-    yield _row(titles)
-    yield _row(["---"] * len(titles))
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

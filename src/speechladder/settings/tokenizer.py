@@ -36,6 +36,7 @@ def parse_units(text: str) -> dict[str, Any]:
 
     `text` is a YAML mapping of settings of units; or the name or folder of an encoder; or a file or folder of units,
     which become source: external with the default rate and clusters. A folder with a config.json is an encoder's.
+    `{}` names the default units.
     A path is looked for where the command was typed, and stays as it is written.
 
     Raises UserError that names the field or the word, and what is allowed.
@@ -82,7 +83,7 @@ def _mapping(text: str) -> dict[str, Any]:
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"UNITS={text}: no YAML ({first_line(error)}); {_EXAMPLES}") from None
-    if not isinstance(found, dict) or not found:
+    if not isinstance(found, dict):
         raise UserError(f"UNITS={text}: is no mapping of settings; {_EXAMPLES}")
     if set(found) == {"units"}:
         raise UserError(f"UNITS={text}: leave out units:, and write its settings alone, as UNITS='{{layer: 2}}'")

@@ -114,14 +114,16 @@ def _invariance(found: Found) -> Section:
 
 
 def _shift(found: Found) -> Section:
-    of, parts = found["shift"], ("units", "dedup")
+    of, parts = found["shift"], ("units", "phones", "dedup", "phones_dedup")
     rows = [
         [f"{name.removesuffix('ms')} ms", *(percent(change.get(part)) for part in parts)] for name, change in of.items()
     ]
-    table = Table("Share of units that change if the audio begins later", ["shift", "units", "each run once"], rows)
+    head = ("units", "phones, by the frame", "units, each run once", "phones, each run once")
+    table = Table("Share of units that change if the audio begins later", ["shift", *head], rows)
     text = (
-        "The same audio a few milliseconds later. Nothing that one hears changes, so any change is noise of the "
-        "tokenizer, which a language model has to learn as well. Lower is better."
+        "The same audio a few milliseconds later. One hears no change. Phones move to other frames at their edges, as "
+        "the column of phones by the frame shows. What units change beyond that is noise of the tokenizer, which a "
+        "language model has to learn as well. Lower is better."
     )
     return _section("Shift", "shift", paragraphs=[text], tables=[table])
 

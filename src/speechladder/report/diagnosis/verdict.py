@@ -17,21 +17,24 @@ CAUSES = {
     "telephone": "a telephone line",
     "context": "speech around it",
 }
-# Figure that a tokenizer may be worse in, its path, and whether more of it is worse.
+Found = Mapping[str, Any]  # the content of a diagnosis.json
+# Figure that a tokenizer may be worse in, its path, and whether more of it is worse. All are shares; changes are of
+# runs of units.
 COMPARED = {
     **{f"changes by {CAUSES[cause]}": (f"invariance.{cause}.dedup", True) for cause in CAUSE_NAMES},
+    "changes by a shift of 10 ms": ("shift.10ms.dedup", True),
     "the same form of a word": ("words.dedup.same", False),
     "words that share a form": ("words.dedup.shared", True),
-    "resynthesis": ("resynthesis", True),
+    "word errors of resynthesis": ("resynthesis", True),
 }
 
 
-def verdict(found: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def verdict(found: Found, others: Mapping[str, Found]) -> list[str]:
     """Sentences on where the tokenizer loses against phones of the same speech, and against hubert-micro."""
-    return [text for text in (_causes(found), _words(found), _against_default(found, others)) if text]
+    return [text for text in (causes(found), _words(found), _against_default(found, others)) if text]
 
 
-def _causes(found: Mapping[str, Any]) -> str:
+def causes(found: Found) -> str:
     """Which causes change more units than they change phones."""
     above = {cause: at(found, f"invariance.{cause}.above_phones") for cause in CAUSE_NAMES}
     lost = {cause: of for cause, of in above.items() if of and (of["low"] or 0.0) > 0}
@@ -52,7 +55,7 @@ def _causes(found: Mapping[str, Any]) -> str:
     return text
 
 
-def _words(found: Mapping[str, Any]) -> str:
+def _words(found: Found) -> str:
     same, phones = (at(found, f"words.{kind}.same") for kind in ("dedup", "phones"))
     if not same or not phones:
         return ""
@@ -62,23 +65,36 @@ def _words(found: Mapping[str, Any]) -> str:
     )
 
 
-def _against_default(found: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> str:
+def _against_default(found: Found, others: Mapping[str, Found]) -> str:
     """What the default tokenizer does better, and worse, on the same speech; "" if its diagnosis is not at hand."""
     default = next((other for other in others.values() if not other.get("tokenizer")), None)
-    if default is None or not found["tokenizer"]:
-        return ""
-    worse, better = [], []
-    for name, (path, more_is_worse) in COMPARED.items():
-        one, other = (_estimate(of, path) for of in (found, default))
-        if apart(one, other):
-            (worse if (one["value"] > other["value"]) == more_is_worse else better).append(name)
-    pnmi = [at(of, "quality.pnmi_100hz") for of in (found, default)]
-    said = f"Its PNMI is {pnmi[0]:.3f} where that of hubert-micro is {pnmi[1]:.3f}." if all(pnmi) else ""
-    said += f" Against hubert-micro it is worse in {listed(worse)}." if worse else ""
-    said += f" It is better in {listed(better)}." if better else ""
-    return (said + ("" if worse or better else " No other figure is clearly apart from those of hubert-micro.")).strip()
+    return against(found, default, "hubert-micro") if default is not None and found["tokenizer"] else ""
 
 
-def _estimate(found: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
+def against(found: Found, other: Found, name: str) -> str:
+    """Where a tokenizer loses most against another one, called `name`, and what else is clearly apart."""
+    worse, better = {}, []
+    for title, (path, more_is_worse) in COMPARED.items():
+        one, two = (_estimate(of, path) for of in (found, other))
+        if apart(one, two):
+            more = one["value"] - two["value"]
+            if (more > 0) == more_is_worse:
+                worse[title] = (abs(more), one, two)
+            else:
+                better.append(title)
+    pnmi = [at(of, "quality.pnmi_100hz") for of in (found, other)]
+    said = [f"Its PNMI is {pnmi[0]:.3f} where that of {name} is {pnmi[1]:.3f}."] if all(pnmi) else []
+    first, *rest = sorted(worse, key=lambda title: -worse[title][0]) or [""]
+    if first:
+        _, one, two = worse[first]
+        said.append(f"It loses most against {name} in {first}: {percent(one)}, and there {percent(two)}.")
+    said += [f"It also loses in {listed(rest)}."] if rest else []
+    said += [f"It is better in {listed(better)}."] if better else []
+    if not worse and not better:
+        said.append(f"No other figure is clearly apart from those of {name}.")
+    return " ".join(said)
+
+
+def _estimate(found: Found, path: str) -> Mapping[str, Any] | None:
     of = at(found, path)
     return of | {"value": of["wer"]} if of and "wer" in of else of

@@ -1,0 +1,83 @@
+"""Why entries differ: what the diagnosis of each says of its units, beside those of the best entry."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from speechladder.analysis.csv_tables import fixed
+from speechladder.leaderboard.board import Standing
+from speechladder.report.diagnosis.verdict import CAUSES, against, causes
+from speechladder.report.markdown import table_lines
+from speechladder.report.page.numbers import at
+
+# The changes of the table: path in diagnosis.json -> title.
+CHANGES = {
+    **{f"invariance.{cause}": CAUSES[cause] for cause in ("voice", "room", "noise", "context")},
+    "shift.10ms": "shift of 10 ms",
+}
+
+
+def why(standings: Sequence[Standing]) -> Iterator[str]:
+    """The lines of the section; `standings` are in the order of the leaderboard. Nothing without a diagnosis."""
+    found = {standing.entry.name: standing.entry.diagnosis for standing in standings}
+    known = {name: of for name, of in found.items() if of}
+    if not known:
+        return
+    yield from ("", "## Why: what the units keep", "")
+    titles = ["PNMI", "PNMI (100 Hz)", "ABX across, %", *(f"{title}, %" for title in CHANGES.values())]
+    titles += ["speaker, bits", "forms per word", "resynthesis WER, %"]
+    rows = [[name, *(_cells(of) if of else [""] * len(titles))] for name, of in found.items()]
+    yield from table_lines([["entry", *titles], *rows])
+    yield ""
+    yield (
+        f"From `diagnosis.json` of each entry (`make diagnose`, [diagnosis.md](diagnosis.md)): {_conditions(known)}. "
+        "Its codebook is trained on that speech, so its PNMI is not that of the first table. Rungs without units have "
+        "empty cells. PNMI (100 Hz): by the field's convention. ABX across: errors of units as symbols, two speakers. "
+        "Changes: the share of a sentence's units that change if one thing of its sound does, each run of equal units "
+        "written once, and in parentheses the same of the phones of the same audio. Speaker: what a unit tells of the "
+        "speaker, less chance. Forms: different sequences of units among ten tokens of a word, each run once. High is "
+        "good for PNMI, low for the rest. These figures are of units, which an entry does not hold: their "
+        "conditions are checked, and they are not computed again."
+    )
+    yield ""
+    best = next(iter(known))
+    for name, of in known.items():
+        yield f"- **{name}**: {_sentence(of, known[best], best, name == best)}"
+
+
+def _conditions(known: Mapping[str, Mapping[str, Any]]) -> str:
+    of = next(iter(known.values()))["conditions"]
+    return (
+        f"{of['hours']:g} hours of the {of['corpus']}, seed {of['seed']}, {of['sentences']} sentences spoken again, "
+        f"intervals of {of['confidence']:.0%}"
+    )
+
+
+def _sentence(of: Mapping[str, Any], best: Mapping[str, Any], name: str, itself: bool) -> str:
+    """Where the units of an entry lose most against those of the best entry with a diagnosis; of that one, to what."""
+    if itself:
+        return f"the best entry that is made of units. {causes(of)}"
+    if of["tokenizer"] == best["tokenizer"]:
+        return f"It has the units of {name}, so only the tokens made of them differ."
+    return against(of, best, name)
+
+
+def _cells(of: Mapping[str, Any]) -> list[str]:
+    figures = [fixed(at(of, f"quality.{name}"), 3) for name in ("pnmi", "pnmi_100hz")]
+    figures.append(fixed(at(of, "abx.units.symbols.across"), 1))
+    for path in CHANGES:
+        phones = at(of, f"{path}.phones_dedup.value")
+        beside = "" if phones is None else f" ({100 * phones:.0f})"
+        figures.append(_interval(at(of, f"{path}.dedup"), "value", 100, 0) + beside)
+    figures.append(fixed(at(of, "speaker.mi_excess_bits"), 2))
+    figures.append(_interval(at(of, "words.dedup.forms"), "value", 1, 1))
+    return [*figures, _interval(of.get("resynthesis"), "wer", 100, 0)]
+
+
+def _interval(found: Mapping[str, Any] | None, name: str, scale: float, decimals: int) -> str:
+    """'37 [30, 44]'; the value alone where it has no interval, and nothing for None."""
+    if not found or found.get(name) is None:
+        return ""
+    value, low, high = (
+        "" if found.get(part) is None else fixed(scale * found[part], decimals) for part in (name, "low", "high")
+    )
+    return f"{value} [{low}, {high}]" if low and high else value
