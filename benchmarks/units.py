@@ -56,18 +56,7 @@ from speechladder.units.extract import extract_shard
 
 ROOT = Path(__file__).resolve().parents[1]
 AUDIO = ROOT.parent / "shared" / "data" / "librispeech" / "LibriSpeech"
-LENGTHS = (
-    2.5,
-    14.8,
-    12.1,
-    15.9,
-    5.2,
-    16.1,
-    9.4,
-    13.7,
-    3.3,
-    15.2,
-)  # seconds of noise, as in read speech
+LENGTHS = 2.5, 14.8, 12.1, 15.9, 5.2, 16.1, 9.4, 13.7, 3.3, 15.2  # seconds of noise, as in read speech
 CLUSTERS = {"base": 500, "large": 2048}
 Taken = dict[str, list[float]]  # a figure for each round, by way
 
@@ -87,13 +76,7 @@ class Case:
         self.seconds = sum(self.lengths) / SAMPLE_RATE
         self.few = speech[: max(1, len(speech) // 10)] if device == "cuda" else speech  # for way (a), which is slow
         self.few_seconds = sum(self.lengths[: len(self.few)]) / SAMPLE_RATE
-        names = [f"u{n}" for n in range(len(speech))]
-        rows = zip(names, speech, self.lengths, strict=True)
-        cuts = [Cut(n, n, str(f), 0.0, s / SAMPLE_RATE, "s", "train", "", "", SAMPLE_RATE, s) for n, f, s in rows]
-        write_cuts(folder / "cuts.jsonl.gz", cuts)
-        aligned = {"words": [], "phones": [], "aligner": "none"}
-        table = [{"id": cut.id, "seconds": cut.duration, **aligned} for cut in cuts]
-        write_table(folder / "alignment.parquet", table, ALIGNMENT)
+        self.write_shard(len(speech))
         self.units = Units(
             encoder=str(folder / "model"),
             layer=layer,
@@ -108,8 +91,17 @@ class Case:
         self.precision = encoder.precision
         write_tensors(folder / "centroids.safetensors", {"centroids": self.centroids}, encoder.provenance)
 
+    def write_shard(self, count: int) -> None:
+        """Write the first `count` files as the shard that `ours` extracts."""
+        rows = zip([f"u{n}" for n in range(count)], self.files, self.lengths)
+        cuts = [Cut(n, n, str(f), 0.0, s / SAMPLE_RATE, "s", "train", "", "", SAMPLE_RATE, s) for n, f, s in rows]
+        write_cuts(self.folder / "cuts.jsonl.gz", cuts)
+        aligned = {"words": [], "phones": [], "aligner": "none"}
+        table = [{"id": cut.id, "seconds": cut.duration, **aligned} for cut in cuts]
+        write_table(self.folder / "alignment.parquet", table, ALIGNMENT)
+
     def ours(self) -> list[np.ndarray]:
-        """Extract units as the stage does."""
+        """Extract the units of the shard as the stage does."""
         f = self.folder
         files = (f / "cuts.jsonl.gz", f / "alignment.parquet", f / "centroids.safetensors", f / "units.parquet")
         extract_shard(*files, f / "rejected.jsonl", self.units, 1.0)
