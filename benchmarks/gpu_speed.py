@@ -13,7 +13,6 @@ import time
 import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import kmeans_part
 import lm_scoring
@@ -22,19 +21,15 @@ import numpy as np
 import torch
 import units as units_benchmark
 from gpu_sizes import FULL, SPECIAL, TINY, Line, device_of, figure
-from lm_training import Bench, Clock
+from lm_training import Bench
 from torch._dynamo.utils import counters
 
-from speechladder.io.audio import read_audio
 from speechladder.lm import compute
 from speechladder.lm.model import autocast
 from speechladder.lm.prefetch import Step
 from speechladder.lm.step import TrainState
 from speechladder.lm.validation import Validation
 from speechladder.settings import LM, Units
-from speechladder.units.decode import Wave
-from speechladder.units.encoders.compute import encoder_flops
-from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.kmeans.fit import fit
 from speechladder.units.kmeans.plan import Plan
 
@@ -148,7 +143,10 @@ def extraction(rehearse: bool) -> Iterator[Line]:
         chosen = list(units_benchmark.speech(None, seconds, Path(folder)))
         case = units_benchmark.Case(Path(folder), "large", size.layer, chosen, device.type)
         case.seconds = sum(case.lengths) / 16_000
-        yield from _encoder_alone(case, size.hubert, rehearse)
+        found = units_benchmark.encoder_alone(case, 3, times=1 if rehearse else 40)
+        speed, flops = found.pop("times_real_time"), found["flops_per_second"]
+        what = f"HuBERT-Large-shaped, {case.precision}, {found['speech_seconds']:.0f} s of speech"
+        yield figure("encoder_times_real_time", speed, target=10_000, **found) | rate("encoder_flops", flops, what)
         taken = []
         for count in (1, len(chosen)):
             case.write_shard(count)
@@ -156,31 +154,9 @@ def extraction(rehearse: bool) -> Iterator[Line]:
             case.ours()
             taken.append(time.perf_counter() - begun)
     start, whole = taken
-    after = case.seconds / max(whole - start, 1e-3)
-    about = {"speech": case.seconds, "seconds": whole, "start_seconds": start, "after_start": after}
+    after = case.seconds / (whole - start) if whole > start else None
+    about = {"speech_seconds": case.seconds, "seconds": whole, "start_seconds": start, "after_start": after}
     yield figure("extraction_times_real_time", case.seconds / whole, target=5000, **about)
-
-
-def _encoder_alone(case: Any, hubert: dict[str, Any], rehearse: bool) -> Iterator[Line]:
-    device = torch.device(case.device)
-    encoder = TransformersEncoder.load(
-        case.units.encoder, case.layer, case.units.batch_seconds, case.device, precision=case.precision
-    )
-    some = [Wave.of(read_audio(file)).compact() for file in dict.fromkeys(case.files)]
-    waves, clock = some * (1 if rehearse else 40), Clock(device)
-    lengths = [wave.length / 16_000 for wave in waves]
-    flops, times = sum(encoder_flops(hubert, case.layer, length) * length for length in lengths), []
-    for _ in range(3):  # the first warms up
-        begun = clock.now()
-        for _ in encoder.features(waves):
-            pass
-        times.append(clock.now() - begun)
-    taken = min(times[1:])
-    what = f"HuBERT-Large-shaped, {case.precision}, {sum(lengths):.0f} s of speech"
-    yield (
-        figure("encoder_times_real_time", sum(lengths) / taken, target=10_000, flops_per_second=flops / taken)
-        | rate("encoder_flops", flops / taken, what)
-    )
 
 
 # ---------------------------------------------------------------- k-means and scoring

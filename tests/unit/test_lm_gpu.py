@@ -299,7 +299,6 @@ def test_a_step_does_not_wait_for_the_device(optimizer: str) -> None:
         assert np.isfinite(float(loss)) and card.waits  # reading it is what waits
 
 
-
 @pytest.mark.parametrize("layers", [False, True])
 def test_scores_are_copied_from_the_device_once(layers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """No mask is read on the device, and nothing comes back before the end, over any number of batches."""
