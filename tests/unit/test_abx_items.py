@@ -211,10 +211,10 @@ def test_recordings_are_encoded_and_their_units_measured(tmp_path, monkeypatch):
         ({"layer": 2}, "set units.encoder and units.layer"),
         ({"normalisation": "speaker"}, "alike"),
     ):
-        write_tensors(book, centroids, Loudness.provenance | other)
+        write_tensors(book, centroids, Loudness().provenance | other)
         with pytest.raises(UserError, match=message):
             write_item_abx(*words, audio=tmp_path, codebook=book)
-    write_tensors(book, centroids, own)
+    write_tensors(book, centroids, Loudness().provenance)
     write_item_abx(*words, audio=tmp_path, codebook=book)
     found = read_json(tmp_path / "out.json")
     for kind in ("features", "units", "centroids"):
