@@ -48,7 +48,7 @@ def make_run(results: Path, rungs=RUNGS, seeds=(0,), spoken=True, said="", **opt
 
 
 def _lower_means(results: Path) -> None:
-    """The items of `make` have as many tokens in both halves, so that both norms agree; here the mean gets less."""
+    """The items of `make` have as many tokens in both halves, so that the norms agree; here the mean gets less."""
     rows = read_csv(results / "table.csv")
     for row in rows:
         row |= {name: f"{0.9 * float(value):.1f}" for name, value in row.items() if "_mean" in name}

@@ -71,8 +71,8 @@ def test_names_are_those_that_the_hubs_client_takes(name):
 
 
 def test_folders(tmp_path, monkeypatch):
-    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name: 1 / 0)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: 1 / 0)
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name, revision: 1 / 0)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, revision, allow_patterns: 1 / 0)
     monkeypatch.setattr(models, "check_access", lambda name, field: None)
     assert find_model_folder("a/b", "x.y") is None
     assert find_model_folder(str(tmp_path), "x.y") == fetch_model(str(tmp_path), "x.y", ["*.json"]) == tmp_path
@@ -112,23 +112,26 @@ OLD_SHARDS = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.
     ],
 )
 def test_weights_that_a_hub_has_twice_are_fetched_once(monkeypatch, tmp_path, there, weights, fetched):
-    files, seen = ["config.json", "README.md", *there], []
+    files, seen, asked = ["config.json", "README.md", *there], [], []
 
-    def download(name, allow_patterns):
+    def download(name, revision, allow_patterns):
+        asked.append(revision)
         seen.append([file for file in files if any(fnmatch.fnmatch(file, pattern) for pattern in allow_patterns)])
         return str(tmp_path)
 
-    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name: files)
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name, revision: asked.append(revision) or files)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert fetch_model("a/b", "x.y", ["*.json"], weights) == tmp_path
-    assert seen == [["config.json", *fetched]]
+    assert fetch_model("a/b", "x.y", ["*.json"], weights, revision="abc") == tmp_path
+    assert seen == [["config.json", *fetched]] and asked == ["abc", "abc"]
 
 
 def test_without_the_network_the_cache_is_asked_for_any_weights(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name: 1 / 0)
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name, revision: 1 / 0)
     monkeypatch.setattr(
-        huggingface_hub, "snapshot_download", lambda name, allow_patterns: seen.append(allow_patterns) or str(tmp_path)
+        huggingface_hub,
+        "snapshot_download",
+        lambda name, revision, allow_patterns: seen.append(allow_patterns) or str(tmp_path),
     )
     assert fetch_model("a/b", "x.y", ["*.json"]) == tmp_path and seen == [["*.json", *WEIGHTS]]
 

@@ -15,7 +15,7 @@ import soundfile
 from page_results import RUNGS, make_run
 
 from speechladder.benchmarks.tasks.registry import TASKS
-from speechladder.constants import SAMPLE_RATE
+from speechladder.constants import NORMS, SAMPLE_RATE
 from speechladder.io import audio
 from speechladder.io.spans import Span
 from speechladder.io.tables import EXTERNAL_UNITS, ITEMS, SCORES, read_table, write_table
@@ -165,8 +165,8 @@ def test_every_rung_is_shown_right_and_wrong(results):
 
 
 def test_a_rare_outcome_is_shown_and_one_voice_of_a_pair():
-    margins = {(f"{n}", v): {"a": items.Margin(1, 1)} for n in range(500) for v in ("v0", "v1")}
-    margins["77", "v1"] = {"a": items.Margin(-1, -1)}
+    margins = {(f"{n}", v): {"a": items.Margin(1, 1, 1)} for n in range(500) for v in ("v0", "v1")}
+    margins["77", "v1"] = {"a": items.Margin(-1, -1, -1)}
     seen = [items.choose(margins, task) for task in ("one", "two", "three", "four")]
     assert all(len({id for id, _ in keys}) == len(keys) == 500 for keys in seen)
     assert all(("77", "v1") in keys[:2] for keys in seen if ("77", "v1") in keys)
@@ -174,7 +174,9 @@ def test_a_rare_outcome_is_shown_and_one_voice_of_a_pair():
 
 
 def test_a_tie_is_neither_right_nor_wrong():
-    assert [items.Margin(x, x).answer("sum") for x in (0.1, 0.0, -0.1)] == ["right", "tie", "wrong"]
+    for norm in NORMS:
+        margins = [items.Margin(**dict.fromkeys(NORMS, 1.0) | {norm: x}) for x in (0.1, 0.0, -0.1)]
+        assert [margin.answer(norm) for margin in margins] == ["right", "tie", "wrong"]
 
 
 def test_words_that_differ_are_marked():

@@ -12,6 +12,7 @@ from toy_rung import write_rung
 from speechladder.analysis.csv_tables import write_csv
 from speechladder.analysis.scaling import FITS, Point, fit_law, scaling_columns, token_flops, write_fits, write_scaling
 from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_json
 from speechladder.io.tables import SCORES, write_table
@@ -59,7 +60,7 @@ def test_the_table_has_a_row_per_model_and_the_columns_of_the_contract(points, t
     assert list(rows[0]) == [
         *("rung", "size", "fraction", "seed", "parameters", "active_parameters", "hours", "data_tokens"),
         *("train_tokens", "passes", "flops", "stopped", "valid_bits_per_token", "valid_bits_per_second"),
-        *(f"{task}_{norm}{end}" for task in TASKS for norm in ("sum", "mean") for end in ("", "_low", "_high")),
+        *(f"{task}_{norm}{end}" for task in TASKS for norm in NORMS for end in ("", "_low", "_high")),
     ]
     assert [(row["fraction"], row["seed"]) for row in rows] == [("0.5", "0"), ("0.5", "1"), ("1", "0"), ("1", "1")]
     half, whole = (TokenData(points[n].tokens, "train") for n in (0, 1))

@@ -18,6 +18,7 @@ from speechladder.analysis.csv_tables import read_csv
 from speechladder.analysis.factors import compare
 from speechladder.analysis.table import estimate_accuracy, read_scores, starts_at_floor
 from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
 from speechladder.corpora.cuts import Cut, write_cuts
 from speechladder.io.audio import encode_flac
 from speechladder.io.errors import UserError
@@ -383,7 +384,7 @@ def test_the_figure_shows_each_points_factor_beside_the_papers(results):
         (paper,) = [line.get_xdata()[0] for line in single if line.get_marker() == "*"]
         assert paper == TASKS[task].paper_factors["C"]
         drawn = [line.get_xdata()[0] for line in single if line.get_marker() != "*"]
-        cells = [row[f"C_{task}_{norm}"] for norm in ("sum", "mean") for row in rows]
+        cells = [row[f"C_{task}_{norm}"] for norm in NORMS for row in rows]
         assert drawn == [float(cell) for cell in cells if cell]
         assert [text.get_text() for text in axis.texts] == ([] if any(cells) else ["C starts at the floor"])
     errors = [float(row[f"abx_units_{kind}"]) for row in rows for kind in ("within", "across")]

@@ -17,6 +17,7 @@ from speechladder.analysis.variability import (
     write_variability,
 )
 from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.report.notes import variability_notes
 from speechladder.report.variability import draw_variability, make_variability
@@ -101,7 +102,7 @@ def test_the_interval_of_the_change_covers():
 def test_the_ends_are_compared_and_the_sentence_says_the_outcome(runs, tmp_path):
     write_change(runs, tmp_path / "change.csv", 0, ANALYSIS)
     rows = read_csv(tmp_path / "change.csv", CHANGE_COLUMNS)
-    assert [(row["task"], row["norm"]) for row in rows] == [(task, norm) for task in TASKS for norm in ("sum", "mean")]
+    assert [(row["task"], row["norm"]) for row in rows] == [(task, norm) for task in TASKS for norm in NORMS]
     assert {(row["task"], row["ids"]) for row in rows} == {("swuggy", "30"), ("sblimp", "30"), ("topic", "15")}
     for row in rows:
         low, high = float(row["change_low"]), float(row["change_high"])
