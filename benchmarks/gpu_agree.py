@@ -52,7 +52,8 @@ def units(rehearse: bool) -> Iterator[Line]:
     drawn = torch.randperm(len(exact), generator=torch.Generator().manual_seed(0))[: size.clusters]
     near = Nearest(exact[drawn.to(device)].cpu().numpy(), device)
     found = {key: near(value) for key, value in rows.items()}
-    for precision, least in {"fp32": 0.9995, "bf16": 0.99}.items():
+    # In bf16 an input that differs by a millionth moves 0.7 % of the units of random weights (docs/log.md).
+    for precision, least in {"fp32": 0.9995, "bf16": 0.98}.items():
         same = float((found[precision, "one"] == found[precision, "batch"]).float().mean())
         yield figure(f"units of a batch as of one at a time, {precision}", same, least=least, holds=same >= least)
     off = error_of(rows["bf16", "batch"], rows["fp32", "batch"])

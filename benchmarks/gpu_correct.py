@@ -80,6 +80,7 @@ def flex(rehearse: bool) -> Iterator[Line]:
         shape = f"{tokens} tokens, {heads}/{groups} heads of {width}"
         for name, errors in _attention_errors(starts, heads, groups, width, device).items():
             yield figure(f"{name} error: {shape}", max(errors), parts=errors, holds=max(errors) < ROUNDING)
+    torch._dynamo.reset()
     losses, gradients = _model_steps(size, device)
     wanted = torch.cat([g.flatten() for g in gradients["float64"]])
     for name in ("packed", "flex"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import hf_trainer
 import numpy as np
 import torch
 
@@ -36,7 +37,6 @@ SIZES = {
 STEPS = {"cpu": 8, "cuda": 10}  # of one round
 ROUNDS, WARM = 3, 3
 LIMIT = 240.0  # seconds after which no further round begins, so that a large model ends within ten minutes
-ROWS = 8  # of a batch of the Trainer: per_device_train_batch_size of slamkit
 PAPER_STEP = 128 * 2048  # tokens
 
 
@@ -143,75 +143,11 @@ class Bench:
         }
 
     def trainer(self, padded: bool) -> float:
-        """Real tokens/s of the Trainer of transformers: SDPA attention, fused AdamW, bf16 if lm uses it.
-
-        `padded`: one document per row, ROWS rows padded to the longest, as slamkit does without flash-attention (its
-        DataCollatorForLanguageModeling). Otherwise windows of documents end to end, with steps of the same size and
-        causal attention across documents: the fastest way to feed it, but not the same computation.
-        """
-        from transformers import Trainer, TrainerCallback, TrainingArguments
-
-        window, total = self.settings.window, WARM + self.steps
-        documents = [self.documents.tokens[o : o + n] for o, n in zip(self.documents.offsets, self.documents.lengths)]
-        order = np.random.default_rng(1).permutation(len(documents))
-        if padded:
-            rows = [documents[i].astype(np.int64) for i in order]
-            batch, parts = ROWS, 1
-        else:
-            stream = np.concatenate([documents[i] for i in order]).astype(np.int64)
-            rows = list(stream[: len(stream) // window * window].reshape(-1, window))
-            parts = -(-self.settings.batch_windows // self.eager.micro)
-            batch = self.settings.batch_windows // parts
-        rows = [rows[i % len(rows)] for i in range(batch * parts * total)]
-
-        def collate(some: list[np.ndarray]) -> dict[str, torch.Tensor]:
-            width = max(map(len, some))
-            ids = torch.full((len(some), width), PAD)
-            for row, ids_ in zip(ids, some):
-                row[: len(ids_)] = torch.from_numpy(ids_)
-            real = torch.arange(width) < torch.tensor([len(r) for r in some])[:, None]
-            out = {"input_ids": ids, "labels": torch.where(real, ids, -100)}
-            return out | ({"attention_mask": real.long()} if padded else {})
-
-        clock = self.clock
-
-        class Stop(TrainerCallback):
-            began, ended = 0.0, 0.0
-
-            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-                if state.global_step == WARM:
-                    self.began = clock.now()
-                if state.global_step == total:
-                    self.ended = clock.now()
-
-        model, stop = self.model(), Stop()
-        model.set_attn_implementation("sdpa")
-        with tempfile.TemporaryDirectory() as folder:
-            cuda = self.device.type == "cuda"
-            arguments = TrainingArguments(
-                output_dir=folder,
-                max_steps=total,
-                per_device_train_batch_size=batch,
-                gradient_accumulation_steps=parts,
-                bf16=self.precision == "bf16",
-                use_cpu=not cuda,
-                optim="adamw_torch_fused",
-                learning_rate=self.settings.lr,
-                lr_scheduler_type="cosine",
-                max_grad_norm=1.0,
-                weight_decay=0.1,
-                adam_beta2=0.95,
-                logging_steps=10**6,
-                save_strategy="no",
-                report_to=[],
-                disable_tqdm=True,
-                dataloader_num_workers=4 if cuda else 0,  # 4 as in slamkit; one core has no room for them
-                gradient_checkpointing=self.eager.recompute,
-                remove_unused_columns=False,
-            )
-            Trainer(model, arguments, data_collator=collate, train_dataset=rows, callbacks=[stop]).train()
-        # the sampler shuffles, so the mean of all rows stands for the rows between the two readings
-        return float(np.mean([len(row) for row in rows])) * batch * parts * (total - WARM) / (stop.ended - stop.began)
+        """Real tokens/s of the Trainer of transformers (hf_trainer)."""
+        cuda, at_once, recompute = self.clock.cuda, self.eager.micro, self.eager.recompute
+        data = hf_trainer.Rows(self.documents, self.settings, padded, at_once, WARM + self.steps)
+        arguments = data.arguments(self.settings.lr, self.precision == "bf16", cuda, recompute)
+        return hf_trainer.tokens_per_second(self.model(), data, arguments, WARM, self.clock.now)
 
     def masking(self) -> float:
         """How much longer a step takes with document boundaries than with plain causal attention over the window."""

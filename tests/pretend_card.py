@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
+from torch.cuda._utils import _get_device_index
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
@@ -65,7 +66,7 @@ class PretendCard(TorchFunctionMode):
         cuda = {
             "is_available": lambda: True,
             "device_count": lambda: 1,
-            "set_device": lambda _: None,
+            "set_device": _get_device_index,  # raises for a card without a number, as on a card
             "is_bf16_supported": lambda **_: True,
             "mem_get_info": lambda *_: (1 << 30, 1 << 31),
             "synchronize": lambda *_: None,

@@ -106,6 +106,15 @@ def test_half_precision_attends_by_utterance(checkpoints, speech, which, precisi
         np.testing.assert_allclose(a, wanted, atol=0.1 * size)
 
 
+def test_a_card_without_a_number_is_the_first(checkpoints):
+    """torch refuses such a device as the current one; benchmarks name it so."""
+    with PretendCard():
+        with pytest.raises(ValueError, match="specified index"):
+            torch.cuda.set_device("cuda")
+        encoder = TransformersEncoder.load(checkpoints["Hubert", "base"], 3, device="cuda", precision="fp32")
+    assert encoder.device == torch.device(CARD)
+
+
 def test_no_utterance_changes_another(checkpoints, speech):
     """A loud neighbour, or one that is not a number, changes no bit, because nothing is added across utterances."""
     with PretendCard():

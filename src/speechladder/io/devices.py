@@ -14,9 +14,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speechladder.io.locks import try_lock
 from speechladder.io.progress import say
+
+if TYPE_CHECKING:
+    import torch
 
 SHARE = "SPEECHLADDER_SHARE_GPU"  # set to 1: jobs use the first GPU without a lease
 LOCKS = "SPEECHLADDER_GPU_LOCKS"  # the folder of the lock files
@@ -51,6 +55,17 @@ def acquire_gpu(names: Sequence[str] | None = None, every: float = 0.5) -> str:
     [(name, locks)] = _lease_together(1, names, every).items()
     device = f"cuda:{list(names).index(name)}"
     _held[device] = locks
+    return device
+
+
+def use_device(name: str | None = None) -> "torch.device":
+    """The device `name`, by default what `acquire_gpu` chooses; a GPU becomes torch's current one, `cuda` the first."""
+    import torch
+
+    device = torch.device(name or acquire_gpu())
+    if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)  # set_device refuses a GPU without a number
+        torch.cuda.set_device(device)
     return device
 
 

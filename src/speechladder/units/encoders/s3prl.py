@@ -12,7 +12,7 @@ import torch
 
 from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import frame_count
-from speechladder.io.devices import acquire_gpu
+from speechladder.io.devices import use_device
 from speechladder.io.errors import UserError
 from speechladder.settings import Units
 from speechladder.units.decode import MIN_SAMPLES, Wave
@@ -60,9 +60,7 @@ class S3prlEncoder(Encoder):
         checkpoint or hidden state, if it does not have 50 frames per second, or if it gives other features for the same
         speech a second time.
         """
-        place = torch.device(device or acquire_gpu())
-        if place.type == "cuda":
-            torch.cuda.set_device(place)
+        place = use_device(device)
         model = _open(encoder).to(place)
         dim = _measure(model, layer, encoder, place)
         return cls(

@@ -9,7 +9,7 @@ import torch
 
 from speechladder.constants import HOP, SAMPLE_RATE
 from speechladder.io.audio import frame_count
-from speechladder.io.devices import acquire_gpu
+from speechladder.io.devices import use_device
 from speechladder.io.errors import UserError
 from speechladder.settings import Units
 from speechladder.units.batching import AHEAD, buckets
@@ -90,9 +90,7 @@ class TransformersEncoder(Encoder):
         pays. `compiled`: run the transformer through torch.compile. Raise UserError naming the field if the encoder is
         missing, broken or of another kind, or has fewer layers.
         """
-        place = torch.device(device or acquire_gpu())
-        if place.type == "cuda":
-            torch.cuda.set_device(place)
+        place = use_device(device)
         precision, found = precision_on(place, precision), read_model(name, layer, source)
         model = found.model.to(place)
         if fast is None:
