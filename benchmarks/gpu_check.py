@@ -1,26 +1,22 @@
-"""What no CPU can show, in at most eight minutes on one GPU: correctness first, then speed against its targets.
+"""What no CPU can show, in at most eight minutes on one GPU: whether results are right, and speed against its targets.
 
     python benchmarks/gpu_check.py --out benchmarks/measured/gpu_check-DATE-GPU.jsonl
 
-Each step is a process of its own that is ended at its time limit. It appends a line of JSON to --out as soon as a
-figure is known, so nothing that was measured is lost. A line has step, figure and value; a speed has its `target` too,
-and misses it without consequences. A check of correctness has `holds`. The exit status is 1 if a check does not hold or
-a step fails. benchmarks/gpu_rates.py puts the figures of a file into benchmarks/rates.json.
+Steps run in order of value. Each is a process of its own that is ended at its time limit. It appends a line of JSON to
+--out as soon as a figure is known, so nothing that was measured is lost. A line has step, figure and value; a speed has
+its `target` too, and misses it without consequences. A check of correctness has `holds`. The exit status is 1 if a
+check does not hold or a step fails. benchmarks/gpu_rates.py puts the figures of a file into benchmarks/rates.json.
 
-The machine needs PyTorch 2.11 or newer with CUDA, transformers, numpy and safetensors with what they require, and the
-packages in CARRIED, most of which are small. Where it has no network, wheels of those that it lacks travel with the
-checkout (NAME==VERSION as requirements.lock has them):
+The machine needs PyTorch 2.11 or newer with CUDA, transformers 5, numpy and safetensors with what they require, and the
+packages in CARRIED and OPTIONAL. docs/benchmarks.md has all commands in order, from wheels of those packages, which
+travel to a machine without a network (58 MB, 55 of them pyarrow), to the committed result.
 
-    pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \\
-      --platform manylinux2014_x86_64 -d .work/wheels pydantic==... pydantic-core==... soundfile==... soxr==... [...]
-    pip install --no-index --no-deps --target /tmp/site .work/wheels/*.whl    # there
-    PYTHONPATH=/tmp/site:src python benchmarks/gpu_check.py --out FILE        # there
-
-    --list-imports    here, before: run every step at a tiny size where only those packages exist; there: what it lacks
+    --carried         print what the wheels are made of, NAME==VERSION
+    --list-imports    before: run every step at a tiny size where only those packages exist
     --rehearse        run every step at a tiny size, on a CPU if there is no GPU
+    --commit          of the code, where the machine has a copy without git
 
-The step `table` needs the whole environment of `make table`, and is skipped without it. Training against the Trainer of
-transformers needs accelerate.
+The step `table` needs the whole environment of `make table`, and is skipped without it.
 """
 
 import argparse
@@ -45,13 +41,15 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 SECONDS = 470.0  # of a whole check
 LEAST = 15.0  # seconds of the check that must be left for a step to start
-BASE = ("torch", "transformers", "numpy", "safetensors")
+BASE = {"torch": "2.11", "transformers": "5.0", "numpy": "1.26", "safetensors": "0.4"}  # oldest versions that serve
 # Distributions that the library imports beyond BASE, with the modules by which they are found.
 CARRIED = {
     "pydantic": "pydantic", "pydantic-core": "pydantic_core", "annotated-types": "annotated_types",
     "typing-inspection": "typing_inspection", "pyarrow": "pyarrow", "psutil": "psutil", "soundfile": "soundfile",
     "cffi": "cffi", "pycparser": "pycparser", "soxr": "soxr",
 }  # fmt: skip
+OPTIONAL = {"accelerate": "accelerate"}  # training is compared with the Trainer of transformers, which needs it
+COMMIT = "GPU_CHECK_COMMIT"  # variable of the environment by which steps know --commit
 Line = dict[str, Any]
 
 
@@ -67,10 +65,10 @@ class Step:
 # In order of value: a check that is cut has the first ones.
 STEPS = (
     Step("machine", "gpu_correct:machine", 40),
-    Step("flex", "gpu_correct:flex", 70),
-    Step("training", "gpu_speed:training", 150),
-    Step("extraction", "gpu_speed:extraction", 75),
-    Step("kmeans", "gpu_speed:kmeans", 90),
+    Step("flex", "gpu_correct:flex", 75),
+    Step("training", "gpu_speed:training", 165),
+    Step("extraction", "gpu_speed:extraction", 80),
+    Step("kmeans", "gpu_speed:kmeans", 105),
     Step("scoring", "gpu_speed:scoring", 50),
     Step("resume", "gpu_correct:resume", 60),
     Step("units", "gpu_agree:units", 45),
@@ -205,9 +203,25 @@ def list_imports(steps: Sequence[Step], out: Path) -> list[str]:
 
 
 def lacking() -> list[str]:
-    """The packages of BASE and CARRIED that this Python lacks."""
+    """The packages of BASE and CARRIED that this Python lacks or has in too old a version."""
     modules = {name: name for name in BASE} | CARRIED
-    return [name for name, module in modules.items() if importlib.util.find_spec(module) is None]
+    lack = [name for name, module in modules.items() if importlib.util.find_spec(module) is None]
+    for name, least in BASE.items():
+        has = "" if name in lack else importlib.metadata.version(name)
+        if has and _numbers(has) < _numbers(least):
+            lack.append(f"{name} {least} or newer (it has {has})")
+    return lack
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Major and minor: 2.13.0+cu130 is (2, 13)."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+
+
+def carried() -> list[str]:
+    """What is carried to the machine: NAME==VERSION as installed here, or NAME of what is not."""
+    have = {re.sub(r"[-_.]+", "-", d.name).lower(): d.version for d in importlib.metadata.distributions()}
+    return [f"{name}=={have[name]}" if name in have else name for name in (*CARRIED, *OPTIONAL)]
 
 
 def main() -> int:
@@ -221,8 +235,13 @@ def main() -> int:
     parser.add_argument(
         "--list-imports", action="store_true", help="fail if a step needs a package that is not carried"
     )
+    parser.add_argument("--carried", action="store_true", help="print the packages whose wheels travel, and end")
+    parser.add_argument("--commit", help="of the code; default: what git says")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.carried:
+        print(*carried())
+        return 0
     wanted = (args.run or args.only).split(",")
     if unknown := [name for name in wanted if name not in known]:
         parser.error(f"--only: {unknown[0]} is no step; the steps are {', '.join(known)}")
@@ -233,6 +252,8 @@ def main() -> int:
     if lack := lacking():
         print(f"gpu_check.py: this Python lacks {', '.join(lack)}; carry their wheels (see --help)", file=sys.stderr)
         return 1
+    os.environ |= {COMMIT: args.commit} if args.commit else {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the running step is ended too
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text("")
     failed = list_imports(steps, args.out) if args.list_imports else check(steps, args.rehearse, args.out, args.seconds)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.attention.flex_attention as torch_flex
 import transformers
+from gpu_check import COMMIT
 from gpu_sizes import FULL, ROUNDING, SPECIAL, TINY, Line, Size, device_of, error_of, figure
 from hardware import processor
 
@@ -34,7 +35,12 @@ def machine(rehearse: bool) -> Iterator[Line]:
         raise SystemExit("there is no GPU here; --rehearse runs tiny sizes on a CPU")
     cuda = device.type == "cuda"
     about = {"device": device.type, "hardware": torch.cuda.get_device_name() if cuda else processor()}
-    about |= {"date": date.today().isoformat(), "commit": commit(), "rehearsal": rehearse, "cores": os.cpu_count()}
+    about |= {
+        "date": date.today().isoformat(),
+        "commit": os.environ.get(COMMIT) or commit(),
+        "rehearsal": rehearse,
+        "cores": os.cpu_count(),
+    }
     about |= {"torch": torch.__version__, "transformers": transformers.__version__, "python": platform.python_version()}
     yield figure("machine", about)
     yield figure("triton_lacks", attention.triton_lacks(), holds=attention.triton_lacks() is None if cuda else None)
@@ -67,6 +73,7 @@ def flex(rehearse: bool) -> Iterator[Line]:
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     for tokens, heads, groups, width in size.attention:
+        torch._dynamo.reset()  # a training has one shape; for a second one torch would make kernels of any length
         order = np.arange(tokens)
         starts = [np.where(np.isin(order, rng.integers(1, tokens, 5)), order, 0) for _ in range(3)]
         starts = torch.from_numpy(np.maximum.accumulate(starts, axis=1)).to(device)

@@ -33,7 +33,7 @@ class Size:
 
 
 FULL = Size(
-    attention=((384, 4, 4, 32), (2048, 32, 4, 64), (1000, 8, 8, 64)),
+    attention=((2048, 32, 4, 64), (1000, 8, 8, 64), (384, 4, 4, 32)),
     lm=LM(model="30m", window=2048, batch_windows=8, micro_windows=3, optimizer="adamw", lr=4e-4, compile="on"),
     document=600,
     hubert=HUBERT_LARGE,

@@ -13,27 +13,23 @@ import time
 import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
 
+import kmeans_part
 import lm_scoring
 import lm_training
 import numpy as np
 import torch
 import units as units_benchmark
 from gpu_sizes import FULL, SPECIAL, TINY, Line, device_of, figure
-from lm_training import Bench, Clock
+from lm_training import Bench
 from torch._dynamo.utils import counters
 
-from speechladder.io.audio import read_audio
 from speechladder.lm import compute
 from speechladder.lm.model import autocast
 from speechladder.lm.prefetch import Step
 from speechladder.lm.step import TrainState
 from speechladder.lm.validation import Validation
 from speechladder.settings import LM, Units
-from speechladder.units.decode import Wave
-from speechladder.units.encoders.compute import encoder_flops
-from speechladder.units.encoders.transformers import TransformersEncoder
 from speechladder.units.kmeans.fit import fit
 from speechladder.units.kmeans.plan import Plan
 
@@ -135,44 +131,32 @@ def _waits(state: TrainState, step: Step, cuda: bool) -> list[str]:
 
 
 def extraction(rehearse: bool) -> Iterator[Line]:
-    """A HuBERT-Large shape on decoded speech, and extract_shard as the stage runs it, in times real time."""
+    """A HuBERT-Large shape on decoded speech, and extract_shard as the stage runs it, in times real time.
+
+    A shard of one file shows what the start takes: reading and hashing the checkpoint, and the first worker.
+    """
     device, size = device_of(), TINY if rehearse else FULL
     if rehearse:
         units_benchmark.HUBERT_LARGE, units_benchmark.CLUSTERS["large"] = size.hubert, size.clusters
     with tempfile.TemporaryDirectory() as folder:
-        seconds = 6.0 if rehearse else 18_000.0
+        seconds = 6.0 if rehearse else 54_000.0
         chosen = list(units_benchmark.speech(None, seconds, Path(folder)))
         case = units_benchmark.Case(Path(folder), "large", size.layer, chosen, device.type)
         case.seconds = sum(case.lengths) / 16_000
-        yield from _encoder_alone(case, size.hubert, rehearse)
-        case.ours()
-        clock = Clock(device)
-        begun = clock.now()
-        case.ours()
-        taken = clock.now() - begun
-    yield figure("extraction_times_real_time", case.seconds / taken, target=5000, speech=case.seconds, seconds=taken)
-
-
-def _encoder_alone(case: Any, hubert: dict[str, Any], rehearse: bool) -> Iterator[Line]:
-    device = torch.device(case.device)
-    encoder = TransformersEncoder.load(
-        case.units.encoder, case.layer, case.units.batch_seconds, case.device, precision=case.precision
-    )
-    some = [Wave.of(read_audio(file)) for file in dict.fromkeys(case.files)]
-    waves, clock = some * (1 if rehearse else 40), Clock(device)
-    lengths = [len(wave.samples) / 16_000 for wave in waves]
-    flops, times = sum(encoder_flops(hubert, case.layer, length) * length for length in lengths), []
-    for _ in range(3):  # the first warms up
-        begun = clock.now()
-        for _ in encoder.features(waves):
-            pass
-        times.append(clock.now() - begun)
-    taken = min(times[1:])
-    what = f"HuBERT-Large-shaped, {case.precision}, {sum(lengths):.0f} s of speech"
-    yield (
-        figure("encoder_times_real_time", sum(lengths) / taken, target=10_000, flops_per_second=flops / taken)
-        | rate("encoder_flops", flops / taken, what)
-    )
+        found = units_benchmark.encoder_alone(case, 3, times=1 if rehearse else 40)
+        speed, flops = found.pop("times_real_time"), found["flops_per_second"]
+        what = f"HuBERT-Large-shaped, {case.precision}, {found['speech_seconds']:.0f} s of speech"
+        yield figure("encoder_times_real_time", speed, target=10_000, **found) | rate("encoder_flops", flops, what)
+        taken = []
+        for count in (1, len(chosen)):
+            case.write_shard(count)
+            begun = time.perf_counter()
+            case.ours()
+            taken.append(time.perf_counter() - begun)
+    start, whole = taken
+    after = case.seconds / (whole - start) if whole > start else None
+    about = {"speech_seconds": case.seconds, "seconds": whole, "start_seconds": start, "after_start": after}
+    yield figure("extraction_times_real_time", case.seconds / whole, target=5000, **about)
 
 
 # ---------------------------------------------------------------- k-means and scoring
@@ -183,13 +167,7 @@ def kmeans(rehearse: bool) -> Iterator[Line]:
     device = device_of()
     frames, dim, clusters = (3000, 8, 6) if rehearse else (10_000_000, 1024, 2048)
     iterations = Units().iterations
-    features = np.empty((frames, dim), np.float32)
-    draw = torch.Generator(device).manual_seed(0)
-    centres = 3 * torch.randn(2 * clusters, dim, device=device, generator=draw)
-    for at in range(0, frames, 1 << 18):
-        chosen = torch.randint(len(centres), (min(1 << 18, frames - at),), device=device, generator=draw)
-        block = torch.randn(len(chosen), dim, device=device, generator=draw) + centres[chosen]
-        features[at : at + len(chosen)] = block.cpu().numpy()
+    features = kmeans_part.drawn(frames, dim, clusters, device.type)
     for precision in ("fp32", "bf16"):
         begun = time.perf_counter()
         plan = Plan(clusters, iterations, backend="torch", precision=precision, device=device.type)

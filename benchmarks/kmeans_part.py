@@ -125,21 +125,24 @@ def compare(
     return {"kmeans_vs_sklearn_minibatch": round(theirs / best, 3) if best else None, "kmeans": details}
 
 
-def alone(count: int, dim: int, clusters: int, iterations: int = 20, device: str = "cuda") -> dict[str, Any]:
-    """Seconds of `iterations` of ours in fp32 and bf16, from random frames to centroids, on frames drawn on the device.
-
-    The frames are Gaussians around three times as many centres as clusters, and lie in the machine's memory.
-    """
+def drawn(count: int, dim: int, clusters: int, device: str) -> np.ndarray:
+    """Frames (count, dim) float32 in the machine's memory, drawn on a device: Gaussians around 2 `clusters` centres."""
     import torch
 
+    torch.manual_seed(0)
+    centres, features = 3 * torch.randn(2 * clusters, dim, device=device), np.empty((count, dim), np.float32)
+    for at in range(0, count, 1 << 18):
+        block = centres[torch.randint(len(centres), (min(1 << 18, count - at),), device=device)]
+        torch.from_numpy(features[at : at + len(block)]).copy_(block.add_(torch.randn_like(block)))
+    return features
+
+
+def alone(count: int, dim: int, clusters: int, iterations: int = 20, device: str = "cuda") -> dict[str, Any]:
+    """Seconds of `iterations` of ours in fp32 and bf16, from random frames to centroids, on `drawn` frames."""
     from speechladder.units.kmeans.fit import fit
     from speechladder.units.kmeans.plan import Plan
 
-    torch.manual_seed(0)
-    centres, features = 3 * torch.randn(3 * clusters, dim, device=device), np.empty((count, dim), np.float32)
-    for at in range(0, count, 1 << 18):
-        block = centres[torch.randint(len(centres), (min(1 << 18, count - at),), device=device)]
-        features[at : at + len(block)] = block.add_(torch.randn_like(block)).cpu().numpy()
+    features = drawn(count, dim, clusters, device)
     found: dict[str, Any] = {"frames": count, "dim": dim, "clusters": clusters, "iterations": iterations}
     for precision in ("fp32", "bf16"):
         begun = time.perf_counter()

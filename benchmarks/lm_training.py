@@ -5,6 +5,7 @@ On a CPU, seconds are those of the process and its threads, which are more relia
 machine; on a GPU they are wall-clock seconds.
 """
 
+import gc
 import tempfile
 import time
 from collections.abc import Callable
@@ -93,9 +94,20 @@ class Bench:
         self.eager = plan_memory(*given, "flex")  # of the Trainer, whose layers are not compiled
         self.steps = steps or STEPS[device.type]
 
+    def model(self) -> torch.nn.Module:
+        """A model drawn on the device, because a CPU takes long for a billion weights.
+
+        Compiled layers and the Trainer refer to themselves, so that nothing but the collector frees an earlier model.
+        """
+        gc.collect()
+        if self.clock.cuda:
+            torch.cuda.empty_cache()
+        with self.device:
+            return build_model(self.settings, SPECIAL, 0)
+
     def train_state(self) -> TrainState:
         """The model of lm with its optimiser."""
-        model = build_model(self.settings, SPECIAL, 0)
+        model = self.model()
         how = {"recompute": self.memory.recompute, "compiled": self.flex}
         return TrainState(model, self.settings, self.device, self.precision, **how)
 
@@ -172,7 +184,7 @@ class Bench:
                 if state.global_step == total:
                     self.ended = clock.now()
 
-        model, stop = build_model(self.settings, SPECIAL, 0), Stop()
+        model, stop = self.model(), Stop()
         model.set_attn_implementation("sdpa")
         with tempfile.TemporaryDirectory() as folder:
             cuda = self.device.type == "cuda"

@@ -46,6 +46,7 @@ from speechladder.io.audio import read_audio
 from speechladder.io.files import write_json
 from speechladder.io.tables import ALIGNMENT, UNITS, read_table, write_table
 from speechladder.io.tensors import write_tensors
+from speechladder.lm.compute import matmul_ceiling
 from speechladder.settings import Units
 from speechladder.units.decode import Wave
 from speechladder.units.encoders.compute import HUBERT_BASE, HUBERT_LARGE, encoder_flops
@@ -56,18 +57,7 @@ from speechladder.units.extract import extract_shard
 
 ROOT = Path(__file__).resolve().parents[1]
 AUDIO = ROOT.parent / "shared" / "data" / "librispeech" / "LibriSpeech"
-LENGTHS = (
-    2.5,
-    14.8,
-    12.1,
-    15.9,
-    5.2,
-    16.1,
-    9.4,
-    13.7,
-    3.3,
-    15.2,
-)  # seconds of noise, as in read speech
+LENGTHS = 2.5, 14.8, 12.1, 15.9, 5.2, 16.1, 9.4, 13.7, 3.3, 15.2  # seconds of noise, as in read speech
 CLUSTERS = {"base": 500, "large": 2048}
 Taken = dict[str, list[float]]  # a figure for each round, by way
 
@@ -87,13 +77,7 @@ class Case:
         self.seconds = sum(self.lengths) / SAMPLE_RATE
         self.few = speech[: max(1, len(speech) // 10)] if device == "cuda" else speech  # for way (a), which is slow
         self.few_seconds = sum(self.lengths[: len(self.few)]) / SAMPLE_RATE
-        names = [f"u{n}" for n in range(len(speech))]
-        rows = zip(names, speech, self.lengths, strict=True)
-        cuts = [Cut(n, n, str(f), 0.0, s / SAMPLE_RATE, "s", "train", "", "", SAMPLE_RATE, s) for n, f, s in rows]
-        write_cuts(folder / "cuts.jsonl.gz", cuts)
-        aligned = {"words": [], "phones": [], "aligner": "none"}
-        table = [{"id": cut.id, "seconds": cut.duration, **aligned} for cut in cuts]
-        write_table(folder / "alignment.parquet", table, ALIGNMENT)
+        self.write_shard(len(speech))
         self.units = Units(
             encoder=str(folder / "model"),
             layer=layer,
@@ -108,8 +92,17 @@ class Case:
         self.precision = encoder.precision
         write_tensors(folder / "centroids.safetensors", {"centroids": self.centroids}, encoder.provenance)
 
+    def write_shard(self, count: int) -> None:
+        """Write the first `count` files as the shard that `ours` extracts."""
+        rows = zip([f"u{n}" for n in range(count)], self.files, self.lengths)
+        cuts = [Cut(n, n, str(f), 0.0, s / SAMPLE_RATE, "s", "train", "", "", SAMPLE_RATE, s) for n, f, s in rows]
+        write_cuts(self.folder / "cuts.jsonl.gz", cuts)
+        aligned = {"words": [], "phones": [], "aligner": "none"}
+        table = [{"id": cut.id, "seconds": cut.duration, **aligned} for cut in cuts]
+        write_table(self.folder / "alignment.parquet", table, ALIGNMENT)
+
     def ours(self) -> list[np.ndarray]:
-        """Extract units as the stage does."""
+        """Extract the units of the shard as the stage does."""
         f = self.folder
         files = (f / "cuts.jsonl.gz", f / "alignment.parquet", f / "centroids.safetensors", f / "units.parquet")
         extract_shard(*files, f / "rejected.jsonl", self.units, 1.0)
@@ -213,52 +206,28 @@ def extraction(case: Case, rounds: int, limit: float) -> dict[str, Any]:
     }
 
 
-def ceiling(size: int = 8192, rounds: int = 30) -> float:
-    """Measured FLOP/s of bf16 matrix products on this GPU."""
-    a, b = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    for _ in range(5):
-        a @ b
-    torch.cuda.synchronize()
-    begun = time.perf_counter()
-    for _ in range(rounds):
-        a @ b
-    torch.cuda.synchronize()
-    return rounds * 2 * size**3 / (time.perf_counter() - begun)
-
-
-def encoder_alone(case: Case, rounds: int, compiled: bool) -> dict[str, Any]:
-    """The encoder on decoded audio: how many times real time, and the share of the card's matrix rate."""
-    encoder = TransformersEncoder.load(
-        case.units.encoder,
-        case.layer,
-        case.units.batch_seconds,
-        case.device,
-        precision=case.precision,
-        compiled=compiled,
-    )
-    waves = [Wave.of(read_audio(file)) for file in dict.fromkeys(case.files)]
-    times = len(case.files) // len(waves)
-    seconds = sum(len(wave.samples) for wave in waves) / SAMPLE_RATE * times
+def encoder_alone(case: Case, rounds: int, compiled: bool = False, times: int = 1) -> dict[str, Any]:
+    """The encoder on the decoded audio of all different files, `times` over: its rates, and its share of the card's."""
+    given = (case.units.encoder, case.layer, case.units.batch_seconds, case.device)
+    encoder = TransformersEncoder.load(*given, precision=case.precision, compiled=compiled)
+    waves = [Wave.of(read_audio(file)).compact() for file in dict.fromkeys(case.files)] * times
+    lengths, cuda = [wave.length / SAMPLE_RATE for wave in waves], case.device == "cuda"
 
     def run() -> None:
-        for _ in encoder.features(waves * times):
+        for _ in encoder.features(waves):
             pass
-        torch.cuda.synchronize()
+        if cuda:
+            torch.cuda.synchronize()
 
     taken = statistics.median(turns({"encoder": run}, rounds)[0]["encoder"])
-    flops = sum(
-        encoder_flops(vars(case.config), case.layer, len(wave.samples) / SAMPLE_RATE) * len(wave.samples) / SAMPLE_RATE
-        for wave in waves
-    )
-    top = ceiling()
-    return {
-        "times_real_time": round(seconds / taken),
-        "compiled": compiled,
-        "flop_per_second_of_speech": round(flops * times / seconds),
-        "bf16_ceiling_flops": round(top),
-        "share_of_bf16_ceiling": round(flops * times / taken / top, 3),
-        "peak_memory_bytes": torch.cuda.max_memory_allocated(),
-    }
+    flops = sum(encoder_flops(vars(case.config), case.layer, length) * length for length in lengths)
+    found = {"speech_seconds": round(sum(lengths), 1), "times_real_time": sum(lengths) / taken, "compiled": compiled}
+    found |= {"flops_per_second": flops / taken}
+    if cuda:
+        top = matmul_ceiling("cuda", "bf16")
+        found |= {"bf16_ceiling_flops": top, "share_of_bf16_ceiling": flops / taken / top}
+        found |= {"peak_memory_bytes": torch.cuda.max_memory_allocated()}
+    return found
 
 
 def speech(folder: Path | None, seconds: float, scratch: Path) -> Iterator[Path]:
@@ -310,9 +279,9 @@ def main() -> None:
             "audio": "natural read speech" if args.audio else "noise",
         } | extraction(case, args.rounds, args.limit)
         if gpu:
-            found["encoder"] = [
-                encoder_alone(case, args.rounds, c) for c in ([False, True] if args.compile else [False])
-            ]
+            times = len(chosen) // len(set(chosen))
+            ways = [False, True] if args.compile else [False]
+            found["encoder"] = [encoder_alone(case, args.rounds, way, times) for way in ways]
     if not args.no_kmeans:
         found |= compare(args.kmeans_frames or 200_000, threads=args.threads, only="torch" if gpu else None)
         if gpu:

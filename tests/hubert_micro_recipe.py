@@ -8,5 +8,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes" / "hubert
 import data
 import model as network
 import pretrain
+import probe
 
-__all__ = ["data", "network", "pretrain"]
+__all__ = ["data", "network", "pretrain", "probe"]

@@ -74,6 +74,14 @@ class PretendCard(TorchFunctionMode):
         }
         for name, value in cuda.items():
             self._patches.enter_context(mock.patch.object(torch.cuda, name, value))
+        # C++ code groups tensors by the device on which they are in truth
+        grouped = torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype
+
+        def on_card(tensors):
+            return {(CARD, kind): found for (_, kind), found in grouped(tensors).items()}
+
+        clip = mock.patch.object(torch.nn.utils.clip_grad, "_group_tensors_by_device_and_dtype", on_card)
+        self._patches.enter_context(clip)
         as_cpu = lambda device_type, *a, **k: real("cpu", *a, **k)  # noqa: E731
         self._patches.enter_context(mock.patch.object(torch, "autocast", as_cpu))
         # a method, because a mode is not seen in the threads that read ahead

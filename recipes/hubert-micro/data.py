@@ -110,11 +110,19 @@ def read_sentences(texts: list[Path], seed: int, words: tuple[int, int] = (6, 30
     return out
 
 
-def synthesise(texts: list[str], hours: float, seed: int, folder: Path) -> None:
+def word_list(one: str, two: str) -> str:
+    """The longer words of two sentences with a full stop after each, so that each word is spoken as if alone."""
+    import re
+
+    words = dict.fromkeys(re.findall(r"[a-z]{4,}", f"{one} {two}".lower()))
+    return " ".join(f"{word}." for word in list(words)[:12])
+
+
+def synthesise(texts: list[str], hours: float, seed: int, folder: Path, word_lists: float = 0.0) -> None:
     """Speak `texts` until there are `hours` of speech, each in the next voice of the widest pool.
 
-    Two consecutive sentences form an utterance in one voice, because crops need some seconds. Write audio.npy and
-    index.json to `folder`.
+    Two consecutive sentences form an utterance in one voice, because crops need some seconds. `word_lists`: the share
+    of the utterances that are a `word_list` of the two. Write audio.npy and index.json to `folder`.
     """
     from speechladder.corpora.speak import speak, voices
     from speechladder.io.files import atomic, write_json
@@ -124,7 +132,8 @@ def synthesise(texts: list[str], hours: float, seed: int, folder: Path) -> None:
     with progress("synthesise", hours * 3600, "x real time") as meter:
         for number, (one, two) in enumerate(zip(texts[::2], texts[1::2])):
             voice = pool[number % len(pool)]
-            samples = to_int16(speak(f"{one} {two}", voice, seed * 1_000_003 + number).samples)
+            listed = int((number + 1) * word_lists) > int(number * word_lists) and word_list(one, two)
+            samples = to_int16(speak(listed or f"{one} {two}", voice, seed * 1_000_003 + number).samples)
             index.append({"id": f"tts-{number:06d}", "speaker": voice.name, "samples": len(samples)})
             parts.append(samples)
             seconds += len(samples) / SAMPLE_RATE
@@ -137,10 +146,17 @@ def synthesise(texts: list[str], hours: float, seed: int, folder: Path) -> None:
     write_json(folder / "index.json", index)
 
 
+def crop_samples(seconds: float) -> int:
+    """The samples of a crop of about `seconds`: no more than its frames see."""
+    return frame_count(round(seconds * SAMPLE_RATE)) * HOP + RECEPTIVE_FIELD - HOP
+
+
 class Sampler:
     """Draw batches of crops. `batch(step)` depends only on the seed and the step, so that training resumes exactly.
 
-    `targets`: {id: (codebooks, frames) uint16}, or None. `seconds`: duration of a crop.
+    `targets`: {id: (codebooks, frames) uint16}, or None. `seconds`: duration of a crop. `shortest`: if it is above 0,
+    the crops of a batch have one duration from `shortest` to `seconds`, which is drawn log-uniformly by step. A batch
+    of shorter crops has more of them, so that a step takes about as long.
     """
 
     def __init__(
@@ -150,8 +166,14 @@ class Sampler:
         seconds: float,
         augmentation: Augmentation,
         seed: int,
+        shortest: float = 0.0,
     ) -> None:
-        self.samples = frame_count(round(seconds * SAMPLE_RATE)) * HOP + RECEPTIVE_FIELD - HOP
+        if shortest and not RECEPTIVE_FIELD / SAMPLE_RATE <= shortest <= seconds:
+            raise UserError(
+                f"crop_shortest: {shortest} s; write a duration from 0.025 s to crop_seconds ({seconds:g} s), or 0"
+            )
+        self.seconds, self.shortest = seconds, shortest or seconds
+        self.samples = crop_samples(seconds)
         self.frames = frame_count(self.samples)
         self.augmentation, self.seed, self.targets = augmentation, seed, targets
         longest = math.ceil(self.samples * (1 + augmentation.warp)) + 1
@@ -162,21 +184,28 @@ class Sampler:
         self.chance = np.cumsum(mass / mass.sum())
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """(size, samples) float32 of mean 0 and variance 1, and (size, codebooks, frames) int64 targets."""
+        """(crops, samples) float32 of mean 0 and variance 1, and (crops, codebooks, frames) int64 targets.
+
+        There are `size` crops if all have the same duration.
+        """
         rng = np.random.default_rng((self.seed, step))
-        picked = [self.crop(rng) for _ in range(size)]
+        samples = self.samples
+        if self.shortest < self.seconds:
+            seconds = self.shortest * (self.seconds / self.shortest) ** rng.random()
+            samples, size = crop_samples(seconds), max(1, round(size * self.seconds / seconds))
+        picked = [self.crop(rng, samples) for _ in range(size)]
         return np.stack([x for x, _ in picked]), np.stack([t for _, t in picked])
 
-    def crop(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One augmented crop and the targets under its frames."""
-        a = self.augmentation
+    def crop(self, rng: np.random.Generator, samples: int) -> tuple[np.ndarray, np.ndarray]:
+        """One augmented crop of `samples`, and the targets under its frames."""
+        a, frames = self.augmentation, frame_count(samples)
         utterance = self.pool[min(int(np.searchsorted(self.chance, rng.random())), len(self.pool) - 1)]
         rate = math.exp(rng.uniform(-1, 1) * math.log1p(a.warp)) if rng.random() < a.warp_share else 1.0
-        taken = math.ceil((self.samples - 1) * rate) + 1
+        taken = math.ceil((samples - 1) * rate) + 1
         start = int(rng.integers(0, len(utterance.samples) - taken + 1))
         x = utterance.samples[start : start + taken].astype(np.float32)
         if rate != 1.0:
-            x = np.interp(np.arange(self.samples) * rate, np.arange(taken), x).astype(np.float32)
+            x = np.interp(np.arange(samples) * rate, np.arange(taken), x).astype(np.float32)
         tilt = rng.uniform(-a.tilt, a.tilt)
         x[1:] += np.float32(tilt) * x[:-1]
         x = (x - x.mean()) / max(x.std(), 1e-3)
@@ -187,8 +216,8 @@ class Sampler:
             x += noise / noise.std() * np.float32(10 ** (-rng.uniform(*a.snr) / 20))
             x /= x.std()
         if self.targets is None:
-            return x, np.zeros((0, self.frames), np.int64)
-        centres = start + rate * (np.arange(self.frames) * HOP + RECEPTIVE_FIELD // 2)
+            return x, np.zeros((0, frames), np.int64)
+        centres = start + rate * (np.arange(frames) * HOP + RECEPTIVE_FIELD // 2)
         labels = self.targets[utterance.id]
         at = np.clip(np.round((centres - RECEPTIVE_FIELD // 2) / HOP).astype(int), 0, labels.shape[1] - 1)
         return x, labels[:, at].astype(np.int64)

@@ -1,11 +1,13 @@
 """The network of hubert-micro: a HubertModel whose first convolution starts as a mel-spaced Gabor filter bank."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from speechladder.constants import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
 from speechladder.io.audio import frame_count
@@ -104,13 +106,78 @@ def load_model(folder: Path) -> nn.Module:
     return HubertModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
 
 
+def normal(samples: np.ndarray) -> np.ndarray:
+    """(n,) samples with zero mean and unit variance, float32."""
+    x = samples.astype(np.float32)
+    return (x - x.mean()) / max(float(x.std()), 1e-3)
+
+
+def fix_norm(model: nn.Module, waves: list[np.ndarray], headroom: float) -> nn.Module:
+    """A model that computes nearly the same, whose front end normalises by fixed statistics: those of `waves`.
+
+    The group norm of the first convolution takes the mean and variance of each filter over the recording. Those of a
+    single word are far from those of a sentence, and with them the shape of the word's spectrum is lost. HubertModel
+    has no fixed normalisation, so its layer norms become one. Every convolution gets two more channels. They hold a
+    constant and its opposite, `headroom` times as strong as the other channels together, so that the layer norm divides
+    every frame by nearly the same number. Its gain multiplies by that number. With a small `headroom` loud frames are
+    divided by more, which is an automatic gain control.
+    """
+    from transformers import HubertModel
+
+    config = copy.deepcopy(model.config)
+    config.conv_dim, config.feat_extract_norm = [d + 2 for d in config.conv_dim], "layer"
+    fixed = HubertModel(config)
+    state = model.state_dict()
+    with torch.no_grad():
+        x = [torch.from_numpy(normal(wave))[None, None] for wave in waves]
+        for number, layer in enumerate(model.feature_extractor.conv_layers):
+            tensors = _fixed_layer(layer, x, headroom, number == 0)
+            state |= {f"feature_extractor.conv_layers.{number}.{key}": value for key, value in tensors.items()}
+            x = [layer(part) for part in x]
+    for name in ("layer_norm.weight", "layer_norm.bias", "projection.weight"):
+        if (key := f"feature_projection.{name}") in state:
+            state[key] = functional.pad(state[key], (0, 2))
+    fixed.load_state_dict(state)
+    fixed.set_attn_implementation(model.config._attn_implementation)
+    return fixed
+
+
+def _fixed_layer(layer: nn.Module, x: list[torch.Tensor], headroom: float, first: bool) -> dict[str, torch.Tensor]:
+    """The tensors of a convolution with a fixed norm. `x`: its inputs, each (1, channels, time).
+
+    The first layer has a group norm, which becomes part of its weights; the others have no norm.
+    """
+    weight, bias = layer.conv.weight, layer.conv.bias
+    shift = torch.zeros_like(bias)
+    out = [layer.conv(part) for part in x]
+    if first:
+        norm = layer.layer_norm
+        mean = torch.stack([part.mean((0, 2)) for part in out]).mean(0)
+        variance = torch.stack([part.var((0, 2), unbiased=False) for part in out]).mean(0)
+        gain = norm.weight / (variance + norm.eps).sqrt()
+        weight, bias, shift = weight * gain[:, None, None], (bias - mean) * gain, norm.bias
+        out = [(part - mean[:, None]) * gain[:, None] for part in out]
+    channels, square = len(bias), torch.stack([part.square().mean() for part in out]).mean()
+    constant = headroom * (channels * square / 2).sqrt()
+    divisor = ((channels * square + 2 * constant**2) / (channels + 2)).sqrt()
+    # the two channels also take away the sum of the others, so that the mean that a layer norm subtracts is zero
+    weight = torch.cat([weight, -weight.sum(0, keepdim=True).expand(2, -1, -1) / 2])
+    bias = torch.cat([bias, -bias.sum() / 2 + constant * torch.tensor([1.0, -1.0])])
+    return {
+        "conv.weight": functional.pad(weight, (0, 0, 0, 0 if first else 2)),
+        "conv.bias": bias,
+        "layer_norm.weight": functional.pad(divisor.expand(channels), (0, 2)),
+        "layer_norm.bias": functional.pad(shift, (0, 2)),
+    }
+
+
 def layer_features(model: nn.Module, samples: np.ndarray, layer: int) -> np.ndarray:
     """The output of transformer layer `layer` (1 is the first) for (n,) samples: (frames, hidden) float32."""
-    x = samples.astype(np.float32)
-    x = (x - x.mean()) / max(float(x.std()), 1e-3)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        out = model(torch.from_numpy(x)[None], output_hidden_states=True).hidden_states[layer]
-    return out[0].float().numpy()
+    device = model.device
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        x = torch.from_numpy(normal(samples))[None].to(device)
+        out = model(x, output_hidden_states=True).hidden_states[layer]
+    return out[0].float().cpu().numpy()
 
 
 def warped_features(model: nn.Module, samples: np.ndarray, layer: int, warps: tuple[float, ...]) -> np.ndarray:

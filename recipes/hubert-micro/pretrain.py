@@ -9,8 +9,9 @@ recording.
 
 import json
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,17 +28,22 @@ from data import (
     synthesise,
     synthetic_utterances,
 )
-from model import Architecture, build_model, export_model, load_model, warped_features
+from model import Architecture, build_model, export_model, fix_norm, load_model, warped_features
 from torch import nn
 from torch.nn import functional
 
 from speechladder.constants import SAMPLE_RATE
+from speechladder.io.devices import acquire_gpu
+from speechladder.io.errors import UserError
 from speechladder.io.files import atomic, write_json
 from speechladder.io.progress import progress
+from speechladder.settings.units import SHIPPED, encoder_folder
 from speechladder.units.mfcc import mfcc
 
 LOG_EVERY = 100  # steps that are averaged in a line of the log
 CHECKPOINT_EVERY = 250  # steps; does not affect the result
+NORM_CROPS = 64  # whose statistics are those of the fixed norm
+MOST_WORKERS = 16  # processes that draw batches ahead of a GPU
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Iteration:
     layer: int = 0
     batch: int = 12
     crop_seconds: float = 4.0
+    crop_shortest: float = 0.0  # above 0: crops last from this to crop_seconds (data.Sampler)
     lr: float = 1.5e-3
     warmup: int = 300
     weight_decay: float = 0.01
@@ -65,9 +72,16 @@ class Iteration:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the weights depend on, apart from the audio."""
+    """Everything that the weights depend on, apart from the audio.
+
+    `start`: the weights to start from, hubert-micro or a folder (relative to the recipe). They also give the first
+    iteration's targets if its `layer` is not 0. Then `architecture` and the front end's warm-up are not read.
+    `headroom`: see `model.fix_norm`, which is applied to the weights at the start; 0 leaves them as they are.
+    """
 
     seed: int = 0
+    start: str = ""
+    headroom: float = 0.0
     architecture: Architecture = field(default_factory=Architecture)
     frontend_steps: int = 600
     frontend_lr: float = 3e-3
@@ -82,6 +96,8 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
 
     raw = yaml.safe_load(Path(path).read_text())
     data = raw.pop("data", {})
+    if raw.get("start"):
+        raw["start"] = str(_start_folder(path, raw["start"]))
 
     def tupled(row: dict[str, Any]) -> dict[str, Any]:
         return {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
@@ -90,6 +106,14 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
     raw["augmentation"] = Augmentation(**tupled(raw.get("augmentation", {})))
     raw["iterations"] = tuple(Iteration(**tupled(i)) for i in raw["iterations"])
     return Recipe(**raw), data
+
+
+def _start_folder(recipe: Path, start: str) -> Path:
+    """The folder that `start` names in a recipe. Raise UserError if it has no model."""
+    folder = encoder_folder(SHIPPED) if start == SHIPPED else Path(recipe).parent / start
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{recipe}: start: {folder} has no config.json; write {SHIPPED} or the folder of a HubertModel")
+    return folder
 
 
 def draw_masks(rng: np.random.Generator, batch: int, frames: int, start: float, span: int) -> np.ndarray:
@@ -104,7 +128,8 @@ def draw_masks(rng: np.random.Generator, batch: int, frames: int, start: float, 
 
 def warm_up(model: nn.Module, sampler: Sampler, steps: int, lr: float, batch: int, log: "Log") -> float:
     """Train the front end to predict MFCC + deltas from projected features. Return the share of variance explained."""
-    head = nn.Linear(model.config.hidden_size, 39)
+    device = model.device
+    head = nn.Linear(model.config.hidden_size, 39).to(device)
     parameters = [*model.feature_extractor.parameters(), *model.feature_projection.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=lr, fused=True)
     explained = 0.0
@@ -114,10 +139,12 @@ def warm_up(model: nn.Module, sampler: Sampler, steps: int, lr: float, batch: in
                 group["lr"] = lr * min(1, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
             x, _ = sampler.batch(step, batch)
             wanted = torch.from_numpy(np.stack([mfcc(row) for row in x]))
-            with torch.autocast("cpu", torch.bfloat16):
-                hidden = model.feature_projection(model.feature_extractor(torch.from_numpy(x)).transpose(1, 2))
+            with torch.autocast(device.type, torch.bfloat16):
+                hidden = model.feature_projection(
+                    model.feature_extractor(torch.from_numpy(x).to(device)).transpose(1, 2)
+                )
                 guess = head(hidden)
-            loss = functional.mse_loss(guess.float(), wanted)
+            loss = functional.mse_loss(guess.float(), wanted.to(device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -163,10 +190,10 @@ def train_iteration(
     Resume from `folder/checkpoint.pt` if there is one. Write the trained model to `folder/model` (a transformers
     folder).
     """
-    it, log = iteration, Log(folder / "log.jsonl")
+    it, log, device = iteration, Log(folder / "log.jsonl"), model.device
     torch.manual_seed(seed)
     books = len({u.domain for u in sampler.pool}) if it.apart else 1
-    heads = nn.ModuleList(nn.Linear(model.config.hidden_size, books * k) for k in it.clusters)
+    heads = nn.ModuleList(nn.Linear(model.config.hidden_size, books * k) for k in it.clusters).to(device)
     # the first convolution is a filter bank that MFCC has tuned, and its gradient is expensive
     model.feature_extractor.conv_layers[0].requires_grad_(False)
     model.feature_extractor._requires_grad = False
@@ -181,19 +208,20 @@ def train_iteration(
     )
     first, saved = 0, folder / "checkpoint.pt"
     if saved.is_file():
-        state = torch.load(saved, weights_only=True)
+        state = torch.load(saved, weights_only=True, map_location=device)
         model.load_state_dict(state["model"])
         heads.load_state_dict(state["heads"])
         optimiser.load_state_dict(state["optimiser"])
         first = state["step"]
         log.rewind(name, first)
     model.train()
+    drawn = batches(sampler, it, seed, first, device, workers_for(device))
     begun, means = time.monotonic(), {}
     with progress(name, it.steps - first, "frames/s", it.batch * sampler.frames) as meter:
-        for step in range(first, it.steps):
+        for step, batch in zip(range(first, it.steps), drawn, strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = it.lr * learning_rate_share(step, it.cosine or it.steps, it.warmup)
-            losses = _step(model, heads, sampler, it, seed, step)
+            losses = _step(model, heads, batch, it.unmasked_weight)
             optimiser.zero_grad(set_to_none=True)
             losses["loss"].backward()
             norm = nn.utils.clip_grad_norm_(parameters, it.clip)
@@ -221,16 +249,49 @@ def learning_rate_share(step: int, steps: int, warmup: int) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _step(
-    model: nn.Module, heads: nn.ModuleList, sampler: Sampler, it: Iteration, seed: int, step: int
-) -> dict[str, torch.Tensor]:
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # waveforms, targets, masks: see Batches
+
+
+class Batches(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """The batch of each step: (crops, samples) float32, (crops, codebooks, frames) int64, (crops, frames) bool."""
+
+    def __init__(self, sampler: Sampler, iteration: Iteration, seed: int) -> None:
+        self.sampler, self.iteration, self.seed = sampler, iteration, seed
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of `step`, which depends on nothing else."""
+        it = self.iteration
+        x, labels = self.sampler.batch(step, it.batch)
+        rng = np.random.default_rng((self.seed, step, 1))
+        masked = draw_masks(rng, len(x), labels.shape[-1], it.mask_start, it.mask_span)
+        return torch.from_numpy(x), torch.from_numpy(labels), torch.from_numpy(masked)
+
+
+def workers_for(device: torch.device) -> int:
+    """How many processes draw batches ahead: none on a CPU, which they would take the time of."""
+    return min(MOST_WORKERS, len(os.sched_getaffinity(0)) - 1) if device.type == "cuda" else 0
+
+
+def batches(
+    sampler: Sampler, it: Iteration, seed: int, first: int, device: torch.device, workers: int
+) -> Iterator[Batch]:
+    """The batches of the steps from `first` on `device`. `workers`: processes that draw them ahead."""
+    loader = torch.utils.data.DataLoader(
+        Batches(sampler, it, seed),
+        batch_size=None,
+        sampler=range(first, it.steps),
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+    )
+    for batch in loader:
+        yield tuple(part.to(device, non_blocking=True) for part in batch)
+
+
+def _step(model: nn.Module, heads: nn.ModuleList, batch: Batch, unmasked_weight: float) -> dict[str, torch.Tensor]:
     """Losses in nats per frame, averaged over codebooks, and the first codebook's accuracy at masked frames."""
-    x, labels = sampler.batch(step, it.batch)
-    wanted = torch.from_numpy(labels)
-    rng = np.random.default_rng((seed, step, 1))
-    masked = torch.from_numpy(draw_masks(rng, it.batch, sampler.frames, it.mask_start, it.mask_span))
-    with torch.autocast("cpu", torch.bfloat16):
-        hidden = model(torch.from_numpy(x), mask_time_indices=masked).last_hidden_state
+    x, wanted, masked = batch
+    with torch.autocast(x.device.type, torch.bfloat16):
+        hidden = model(x, mask_time_indices=masked).last_hidden_state
         logits = [head(hidden).transpose(1, 2) for head in heads]
     each = torch.stack(
         [functional.cross_entropy(g.float(), wanted[:, c], reduction="none") for c, g in enumerate(logits)]
@@ -238,7 +299,7 @@ def _step(
     under, above = each[masked].mean(), each[~masked].mean()
     right = logits[0].argmax(1) == wanted[:, 0]
     return {
-        "loss": under + it.unmasked_weight * above,
+        "loss": under + unmasked_weight * above,
         "masked": under,
         "unmasked": above,
         "accuracy": right[masked].float().mean(),
@@ -287,16 +348,19 @@ def cluster_targets(
     }
 
 
-def pretrain(recipe: Recipe, utterances: list[Utterance], folder: Path) -> Path:
+def pretrain(recipe: Recipe, utterances: list[Utterance], folder: Path, device: str = "cpu") -> Path:
     """Run or resume the whole recipe in `folder`. Return the transformers folder of the last iteration.
 
-    A run that was killed resumes from its last checkpoint, with the same weights in the end (same number of threads).
+    A run that was killed resumes from its last checkpoint, with the same weights in the end (same number of threads,
+    same device).
     """
     from safetensors.numpy import load_file, save_file
 
     write_json(folder / "recipe.json", asdict(recipe))
     log = Log(folder / "log.jsonl")
-    before: Path | None = None
+    before = Path(recipe.start) if recipe.start else None
+    if before is None and recipe.iterations[0].layer:
+        raise UserError(f"iterations: the first has layer: {recipe.iterations[0].layer} of no model; write 0, or start")
     for number, it in enumerate(recipe.iterations, 1):
         work = folder / f"iteration{number}"
         if not (work / "model").is_dir():
@@ -304,7 +368,7 @@ def pretrain(recipe: Recipe, utterances: list[Utterance], folder: Path) -> Path:
             targets = work / "targets.safetensors"
             if not targets.is_file():
                 if it.layer:
-                    teacher = load_model(before).eval()
+                    teacher = load_model(before).eval().to(device)
                     teacher.encoder.layers = teacher.encoder.layers[: it.layer]
                     teacher.set_attn_implementation("sdpa")  # eager is faster only with a backward pass
                     features = partial(warped_features, teacher, layer=it.layer, warps=it.warps)
@@ -314,46 +378,51 @@ def pretrain(recipe: Recipe, utterances: list[Utterance], folder: Path) -> Path:
                 work.mkdir(parents=True, exist_ok=True)
                 with atomic(targets) as temporary:
                     save_file({k: np.ascontiguousarray(v) for k, v in found.items()}, temporary)
-            sampler = Sampler(utterances, load_file(targets), it.crop_seconds, recipe.augmentation, seed)
-            model = load_model(before) if it.continued and before else _start_model(recipe, utterances, folder, log)
-            train_iteration(model, sampler, it, seed, work, f"iteration {number}")
+            sampler = Sampler(
+                utterances, load_file(targets), it.crop_seconds, recipe.augmentation, seed, it.crop_shortest
+            )
+            continued = it.continued and number > 1
+            model = load_model(before) if continued else _start_model(recipe, utterances, folder, log, device)
+            train_iteration(model.to(device), sampler, it, seed, work, f"iteration {number}")
         before = work / "model"
     return before
 
 
-def _start_model(recipe: Recipe, utterances: list[Utterance], folder: Path, log: Log) -> nn.Module:
-    """New weights with a warmed-up front end, kept in `folder/start.safetensors` for every iteration."""
-    from safetensors.torch import load_file, save_file
+def _start_model(recipe: Recipe, utterances: list[Utterance], folder: Path, log: Log, device: str) -> nn.Module:
+    """The weights that every iteration starts from unless it is continued, kept in `folder/start`.
 
-    model, saved = build_model(recipe.architecture, recipe.seed), folder / "start.safetensors"
-    if saved.is_file():
-        model.load_state_dict(load_file(saved))
-    else:
-        if recipe.frontend_steps:
+    They are those of `recipe.start`, or new ones with a warmed-up front end.
+    """
+    saved = folder / "start"
+    if not saved.is_dir():
+        seconds, seed = recipe.frontend_crop_seconds, recipe.seed
+        if recipe.start:
+            model = load_model(Path(recipe.start))
+        else:
+            model = build_model(recipe.architecture, seed).to(device)
             quiet = replace(recipe.augmentation, noise_share=0.2)
-            warm_up(
-                model,
-                Sampler(utterances, None, recipe.frontend_crop_seconds, quiet, recipe.seed),
-                recipe.frontend_steps,
-                recipe.frontend_lr,
-                8,
-                log,
-            )
-        with atomic(saved) as temporary:
-            save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
-    return model
+            if recipe.frontend_steps:
+                sampler = Sampler(utterances, None, seconds, quiet, seed)
+                warm_up(model, sampler, recipe.frontend_steps, recipe.frontend_lr, 8, log)
+        if recipe.headroom:
+            crops, _ = Sampler(utterances, None, seconds, recipe.augmentation, seed).batch(0, NORM_CROPS)
+            model = fix_norm(model.cpu(), list(crops), recipe.headroom)
+        export_model(model, saved)
+    return load_model(saved)
 
 
-def run_recipe(recipe: Path, data: Path, work: Path, out: Path | None = None) -> None:
+def run_recipe(recipe: Path, data: Path, work: Path, out: Path | None = None, device: str | None = None) -> None:
     """Pre-train hubert-micro by masked prediction on natural and synthetic speech. A run that was killed resumes.
 
-    The shipped weights come from --recipe src/speechladder/assets/hubert-micro/recipe.yaml --data ../shared/data
+    The shipped weights come from --recipe src/speechladder/assets/hubert-micro/recipe.yaml --data ../shared/data. It
+    trains on a GPU if there is one, in bf16 as on a CPU; the weights of the two differ by rounding.
 
     Args:
         recipe: recipe.yaml: data, sizes, iterations, seed
         data: folder to which the data paths of the recipe are relative
         work: folder for synthetic speech, targets, checkpoints and models
         out: folder to which the model of the last iteration is also written
+        device: cpu, cuda or cuda:N; by default the first GPU that is free, else the CPU
     """
     import faiss
 
@@ -366,8 +435,9 @@ def run_recipe(recipe: Path, data: Path, work: Path, out: Path | None = None) ->
         spoken = work / "synthetic"
         if not (spoken / "index.json").is_file():
             books = sorted(data.glob(sources["books"]))
-            synthesise(read_sentences(books, read.seed), float(sources["synthetic_hours"]), read.seed, spoken)
+            hours, lists = float(sources["synthetic_hours"]), float(sources.get("word_lists", 0))
+            synthesise(read_sentences(books, read.seed), hours, read.seed, spoken, lists)
         utterances += synthetic_utterances(spoken, 1 - share)
-    model = pretrain(read, utterances, work)
+    model = pretrain(read, utterances, work, device or acquire_gpu())
     if out:
         export_model(load_model(model), out)

@@ -13,8 +13,8 @@ from speechladder.constants import SAMPLE_RATE
 from speechladder.io.audio import frame_count
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
+from speechladder.io.tensors import write_tensors
 from speechladder.settings import Units
-from speechladder.units.codebook import Codebook
 from speechladder.units.diagnostics import abx, abx_items
 from speechladder.units.diagnostics.abx_items import COLUMNS, frames_of, item_abx, read_items, write_item_abx
 
@@ -188,6 +188,10 @@ def test_features_and_units_of_files_are_measured(tmp_path):
 class Loudness:
     """An encoder whose frames say whether they are loud."""
 
+    @property
+    def provenance(self) -> dict[str, object]:
+        return {"sha256": "0", "layer": 1, "dim": 2, "normalise": False}
+
     def encode(self, waves: list[np.ndarray]) -> list[np.ndarray]:
         return [np.eye(2, dtype=np.float32)[[int(np.abs(wave).max() > 0.3)] * frame_count(len(wave))] for wave in waves]
 
@@ -201,9 +205,17 @@ def test_recordings_are_encoded_and_their_units_measured(tmp_path, monkeypatch):
     lines = [f"u{at} 0 0.04 {'AE'[at % 2]} P K s" for at in range(6)]
     (tmp_path / "t.item").write_text("\n".join([HEAD, *lines]))
     monkeypatch.setattr(abx_items, "open_encoder", lambda units: Loudness())
-    book = Codebook(np.array([[1.0, 0.9], [0.9, 1.0]], np.float32), {})
-    monkeypatch.setattr(abx_items, "load_codebook", lambda path: book)
-    write_item_abx(tmp_path / "t.item", tmp_path / "out.json", Units(), audio=tmp_path, codebook=tmp_path / "book")
+    book, centroids = tmp_path / "book", {"centroids": np.array([[1.0, 0.9], [0.9, 1.0]], np.float32)}
+    words = (tmp_path / "t.item", tmp_path / "out.json", Units())
+    for other, message in (
+        ({"layer": 2}, "set units.encoder and units.layer"),
+        ({"normalisation": "speaker"}, "alike"),
+    ):
+        write_tensors(book, centroids, Loudness().provenance | other)
+        with pytest.raises(UserError, match=message):
+            write_item_abx(*words, audio=tmp_path, codebook=book)
+    write_tensors(book, centroids, Loudness().provenance)
+    write_item_abx(*words, audio=tmp_path, codebook=book)
     found = read_json(tmp_path / "out.json")
     for kind in ("features", "units", "centroids"):
         assert found[kind]["within"] == 0.0
@@ -244,6 +256,17 @@ def test_options_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"none of the 2 files of .* is there, first 'u'"):
         write_item_abx(item, out, Units(), frames=tmp_path / "empty")
     np.save(tmp_path / "v.npy", np.zeros(2, np.int64))
-    with pytest.raises(UserError, match=r"some files have features .* and some have units"):
+    with pytest.raises(UserError, match="of another size, or units: units, 2; give one kind"):
         write_item_abx(item, out, Units(), frames=tmp_path)
+    np.save(tmp_path / "v.npy", np.zeros((2, 3), np.float32))
+    with pytest.raises(UserError, match="of another size, or units: 2, 3; give one kind"):
+        write_item_abx(item, out, Units(), frames=tmp_path)
+    write_tensors(tmp_path / "book", {"centroids": np.zeros((4, 5), np.float32)}, {})
+    words = {"frames": tmp_path, "codebook": tmp_path / "book"}
+    (tmp_path / "v.npy").unlink()
+    with pytest.raises(UserError, match="features of 2 dimensions, but the codebook has 5"):
+        write_item_abx(item, out, Units(), **words)
+    np.save(tmp_path / "u.npy", np.array([0, 4]))
+    with pytest.raises(UserError, match=r"u.npy: units 0 to 4, but the codebook has 4"):
+        write_item_abx(item, out, Units(), **words)
     assert not out.exists()

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from speechladder.analysis.external import COLUMNS, make_external
 from speechladder.benchmarks.external.layout import read_layout
-from speechladder.benchmarks.external.score import runs_once, score_external
+from speechladder.benchmarks.external.score import score_external
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
@@ -26,6 +26,7 @@ from speechladder.rungs import registry
 from speechladder.rungs.tokenizers import Codec, build
 from speechladder.settings import LM, Analysis, External, Settings, Tokens
 from speechladder.settings.external import external_model
+from speechladder.units.diagnostics.quality import deduplicate
 from speechladder.workflow.external import place_models
 
 RATE = 25.0
@@ -185,6 +186,24 @@ def _without_bos(folder: Path) -> None:
     write_json(folder / "config.json", config | {"bos_token_id": None})
 
 
+def _write(name: str, text: str):
+    """A change of a folder: a file with this content in place of the tokenizer."""
+
+    def change(folder: Path) -> None:
+        (folder / "tokenizer.json").unlink(missing_ok=True)
+        (folder / name).write_text(text)
+
+    return change
+
+
+def _own_files(about: dict, symbols: dict):
+    def change(folder: Path) -> None:
+        write_json(folder / "train.json", about)
+        write_json(folder / "symbols.json", symbols)
+
+    return change
+
+
 def _gap(folder: Path) -> None:
     text = (folder / "tokenizer.json").read_text().replace("<Un3>", "<Un77>")
     (folder / "tokenizer.json").write_text(text)
@@ -206,6 +225,11 @@ def _gap(folder: Path) -> None:
         (made.replaced, None, {"rate": RATE, "text": "on"}, "no tokenizer.json or vocab.json.*write text: off"),
         (made.replaced, None, {"rate": RATE, "bos": 99}, "bos is 99, but the model has 14 token ids"),
         (made.extended, _without_bos, {"rate": RATE, "unit_offset": 40, "units": 12}, "write bos: ID, or bos: none"),
+        (made.behind_text, _write("tokenizer.json", "[]"), {}, r"tokenizer.json: not a JSON object, but list; fetch"),
+        (made.behind_text, _write("vocab.json", '{"a"'), {}, r"vocab.json: not JSON .*fetch the model again"),
+        (made.slamkit, _write("tokeniser_config.json", "[1]"), {"rate": RATE}, "tokeniser_config.json: not a JSON obj"),
+        (made.replaced, _own_files({}, {"symbols": []}), {}, "train.json has no 'rung'; name a folder lm/RUNG/seedN"),
+        (made.replaced, _own_files({"rung": "bad"}, {"symbols": []}), {}, "train.json: .*no rung 'bad'"),
         (made.of_text, None, {"text": "off"}, "neither units nor a tokenizer of text; write unit_offset"),
     ],
 )
@@ -216,6 +240,20 @@ def test_what_the_files_do_not_tell_is_an_error(tmp_path: Path, layout, change, 
     rest = {name: value for name, value in fields.items() if name not in ("clusters", "run")}
     with pytest.raises(UserError, match=rf"external.models: m: .*{message}"):
         layout_of(folder, fields.get("clusters", UNITS), fields.get("run", RATE), **rest)
+
+
+def test_a_file_of_another_training_makes_no_model_of_ours(tmp_path: Path) -> None:
+    folder = made.replaced(tmp_path / "model")
+    write_json(folder / "train.json", {"loss": 1.0})
+    assert layout_of(folder, UNITS, RATE, rate=RATE).rung is None
+
+
+def test_positions_have_two_names(tmp_path: Path) -> None:
+    folder = made.replaced(tmp_path / "model")
+    config = read_json(folder / "config.json")
+    assert layout_of(folder, UNITS, RATE, rate=RATE).longest == config.pop("max_position_embeddings")
+    write_json(folder / "config.json", config | {"n_positions": 9})
+    assert layout_of(folder, UNITS, RATE, rate=RATE).longest == 9
 
 
 def test_an_item_beyond_the_models_positions_is_named(run: Run, tmp_path: Path) -> None:
@@ -243,14 +281,14 @@ def test_weights_of_another_model_are_named(run: Run, tmp_path: Path) -> None:
 def test_without_bos_the_first_token_is_given(run: Run, tmp_path: Path) -> None:
     folder = made.replaced(tmp_path / "model")
     row = run.score(folder, tmp_path / "out.parquet", rate=RATE, bos="none")[0]
-    ids = [2 + int(n) for n in runs_once(run.own[row["task"] + row["item"]])]
+    ids = [2 + int(n) for n in deduplicate(run.own[row["task"] + row["item"]])]
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     assert row["tokens"] == len(ids) - 1 and row["nll"] == pytest.approx(plain_nll(model, ids), rel=1e-5)
 
 
 def test_a_run_is_written_once() -> None:
-    assert runs_once(np.array([0, 0, 3, 3, 3, 0], np.uint16)).tolist() == [0, 3, 0]
-    assert runs_once(np.array([], np.uint16)).tolist() == []
+    assert deduplicate(np.array([0, 0, 3, 3, 3, 0], np.uint16)).tolist() == [0, 3, 0]
+    assert deduplicate(np.array([], np.uint16)).tolist() == []
 
 
 def test_the_table_has_a_row_for_each_version_task_and_norm(run: Run, tmp_path: Path) -> None:

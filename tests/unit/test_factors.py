@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 from speechladder.analysis import factors, table
 from speechladder.analysis.accuracy import Outcomes, generator
 from speechladder.analysis.csv_tables import read_csv
+from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.settings import Analysis
 
@@ -91,7 +92,7 @@ def test_the_csv_has_the_steps_of_the_rungs(tmp_path):
     table.write_table(tmp_path, rungs, found, 0, analysis)
     starts = {row["rung"]: row for row in read_csv(tmp_path / "table.csv")}
     rows = read_csv(tmp_path / "factors.csv", factors.COLUMNS)
-    assert [row["factor"] for row in rows] == ["B"] * 6 + ["C"] * 6
+    assert [row["factor"] for row in rows] == ["B"] * 3 * len(NORMS) + ["C"] * 3 * len(NORMS)
     assert {(row["task"], row["ids"]) for row in rows} == {("swuggy", "60"), ("sblimp", "60"), ("topic", "30")}
     for row in rows:
         start, end, change = (float(row[k]) for k in ("from_accuracy", "to_accuracy", "difference"))

@@ -99,6 +99,13 @@ def test_a_comparison_that_is_off_is_seen(calm: None, monkeypatch: pytest.Monkey
     assert [line.get("holds") for line in gpu_agree.units(True)] == [False, False, False, None]
 
 
+def test_the_first_line_says_where_and_from_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpu_check.COMMIT, "0123456789ab")
+    first = next(gpu_correct.machine(True))["value"]
+    assert (first["commit"], first["rehearsal"], first["device"]) == ("0123456789ab", True, "cpu")
+    assert first["torch"] == torch.__version__ and len(first["date"]) == 10
+
+
 def test_a_graph_that_is_compiled_late_is_counted(calm: None, monkeypatch: pytest.MonkeyPatch) -> None:
     step, calls = gpu_speed.TrainState.train_step, []
 
@@ -206,6 +213,17 @@ def test_what_was_measured_before_a_cut_stays(fake: Path) -> None:
     assert not [p for p in psutil.process_iter(["cmdline"]) if "gpu-check-worker" in (p.info["cmdline"] or [])]
 
 
+def test_an_end_from_outside_ends_the_running_step_too(fake: Path) -> None:
+    out = fake.parent / "out.jsonl"
+    check = subprocess.Popen([sys.executable, str(fake), "--only", "slow", "--out", str(out)], stderr=subprocess.PIPE)
+    while not (out.is_file() and out.read_text()):
+        assert check.poll() is None
+        time.sleep(0.1)
+    check.terminate()
+    assert check.wait(20) == 1 and [line["figure"] for line in gpu_check.read_lines(out)] == ["b"]
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(fake) in (p.info["cmdline"] or [])]
+
+
 def test_without_time_a_step_is_skipped_and_an_unknown_one_is_named(fake: Path) -> None:
     status, lines = run(fake, "--seconds", "2", "--only", "quick")
     assert status == 0 and lines[0] == {"step": "quick", "skipped": "no time was left"}
@@ -241,10 +259,17 @@ def test_the_steps_need_only_what_is_carried(tmp_path: Path) -> None:
     assert {line["step"] for line in gpu_check.read_lines(tmp_path / "out.jsonl")} == {step.name for step in wanted}
 
 
-def test_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_that_are_missing_or_too_old_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpu_check.lacking() == []
     monkeypatch.setitem(gpu_check.CARRIED, "never-seen", "never_seen")
-    assert gpu_check.lacking() == ["never-seen"]
+    monkeypatch.setattr(gpu_check.importlib.metadata, "version", lambda name: "2.9.1+cu128" if name == "torch" else "9")
+    assert gpu_check.lacking() == ["never-seen", "torch 2.11 or newer (it has 2.9.1+cu128)"]
+
+
+def test_what_is_carried_has_the_locked_versions() -> None:
+    locked = {line.strip() for name in ("", "-test") for line in (ROOT / f"requirements{name}.lock").open()}
+    *pinned, accelerate = gpu_check.carried()
+    assert accelerate.startswith("accelerate") and set(pinned) <= locked
 
 
 # ---------------------------------------------------------------- figures in the plan

@@ -23,6 +23,7 @@ from speechladder.lm.prefetch import Prefetch, prepare
 from speechladder.lm.step import TrainState
 from speechladder.lm.validation import BATCH_TOKENS, Validation
 from speechladder.settings import LM
+from tests.pretend_card import CARD, PretendCard
 
 META = {"vocab_size": 20, "pad_id": 0, "bos_id": 1, "eos_id": 2}
 SIZE = {"hidden_size": 32, "layers": 2, "heads": 2, "kv_heads": 1, "intermediate_size": 48}
@@ -282,6 +283,20 @@ def test_with_a_compiler_and_headers_attention_is_flex(
 
 
 # ---------------------------------------------------------------- waits
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_step_does_not_wait_for_the_device(optimizer: str) -> None:
+    """With packed attention; flex_attention does not run on a pretended card."""
+    settings = SMALL.model_copy(update={"optimizer": optimizer})
+    data = Prefetch(Batches(documents(), 0, 128, 8), 0, 0, 1, 3, False, torch.bfloat16, True)
+    with PretendCard() as card:
+        state = TrainState(build_model(settings, META, 0), settings, CARD, "bf16")
+        steps = [data.read_step(step) for step in range(2)]
+        card.waits.clear()
+        loss = [state.train_step(step, 1e-3) for step in steps][-1]
+        assert card.on(loss) and card.waits == []
+        assert np.isfinite(float(loss)) and card.waits  # reading it is what waits
 
 
 @pytest.mark.parametrize("layers", [False, True])

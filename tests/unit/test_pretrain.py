@@ -1,6 +1,8 @@
 """Pre-training of hubert-micro at a tiny size."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +101,91 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
     assert all(torch.equal(straight[k], resumed[k]) for k in straight)
 
 
+def test_resumed_equals_uninterrupted_from_a_folder_on_crops_of_many_lengths(tmp_path, monkeypatch):
+    """With a start, a fixed norm and the first targets from a layer."""
+    utterances = tones(4, 2.0)
+    network.export_model(network.build_model(TINY, 5), tmp_path / "before")
+    one = replace(recipe(12).iterations[1], crop_shortest=0.3)
+    whole = replace(recipe(), iterations=(one,), start=str(tmp_path / "before"), headroom=3.0)
+    straight = network.load_model(pretrain.pretrain(whole, utterances, tmp_path / "a")).state_dict()
+    assert not any(row["stage"] == "front end" for row in read_jsonl(tmp_path / "a" / "iteration1" / "log.jsonl"))
+    assert not (tmp_path / "a" / "log.jsonl").exists()  # the front end of a start is not warmed up
+
+    step, calls = pretrain._step, []
+
+    def killed(*args):
+        calls.append(args[2][0].shape)
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return step(*args)
+
+    monkeypatch.setattr(pretrain, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(pretrain, "_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.pretrain(whole, utterances, tmp_path / "b")
+    monkeypatch.setattr(pretrain, "_step", step)
+    resumed = network.load_model(pretrain.pretrain(whole, utterances, tmp_path / "b")).state_dict()
+    assert all(torch.equal(straight[k], resumed[k]) for k in straight)
+    assert len(set(calls)) > 5
+
+
+def test_a_start_gives_the_weights(tmp_path):
+    """With no learning, what comes out is what went in."""
+    network.export_model(network.build_model(TINY, 5), tmp_path / "before")
+    still = replace(recipe(2).iterations[1], lr=0.0)
+    whole = replace(recipe(), iterations=(still,), start=str(tmp_path / "before"))
+    after = network.load_model(pretrain.pretrain(whole, tones(4, 2.0), tmp_path / "a")).state_dict()
+    before = network.load_model(tmp_path / "before").state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_a_start_that_is_no_model(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("start: models/none\niterations: [{steps: 1, layer: 1}]\n")
+    with pytest.raises(UserError, match=r"recipe.yaml: start: .*models/none has no config.json; write hubert-micro or"):
+        pretrain.read_recipe(tmp_path / "recipe.yaml")
+    with pytest.raises(UserError, match="layer: 1 of no model"):
+        pretrain.pretrain(replace(recipe(), iterations=recipe().iterations[1:]), tones(2, 2.0), tmp_path)
+
+
+def test_recipes_are_readable():
+    """Every key is known, and a start is found."""
+    folder = Path(pretrain.__file__).parent
+    found = {path.name: pretrain.read_recipe(path) for path in folder.glob("*.yaml")}
+    assert set(found) == {"short-input.yaml", "gpu.yaml"}
+    for read, sources in found.values():
+        assert Path(read.start, "model.safetensors").is_file()
+        assert {"natural", "natural_share", "synthetic_hours", "books", "word_lists"} == set(sources)
+
+
+@pytest.mark.parametrize(("headroom", "most"), [(2.0, 0.15), (30.0, 0.01)])
+def test_a_fixed_norm_computes_the_same(headroom, most):
+    """On the recording whose statistics it has; the more headroom, the nearer."""
+    model = network.build_model(TINY, 0).eval()
+    torch.nn.init.normal_(model.feature_extractor.conv_layers[0].layer_norm.bias)
+    wave = np.random.default_rng(0).normal(0.1, 0.05, 16_000).astype(np.float32)
+    fixed = network.fix_norm(model, [wave], headroom).eval()
+    x = torch.from_numpy(network.normal(wave))[None]
+    with torch.inference_mode():
+        before = model.feature_extractor(x)
+        after, spare = fixed.feature_extractor(x).split((before.shape[1], 2), dim=1)
+    assert torch.linalg.norm(after - before) < most * torch.linalg.norm(before)
+    assert not spare.any()
+    before, after = (network.layer_features(m, wave, 2) for m in (model, fixed))
+    # the norm of the projection has two more channels, which matters with the 32 of this model
+    assert np.linalg.norm(after - before) < 0.2 * np.linalg.norm(before - before.mean(0))
+
+
+def test_with_a_fixed_norm_a_frame_does_not_depend_on_the_length():
+    """A second cut out of three has the frames that it had there; with a group norm it has not."""
+    model = network.build_model(TINY, 0).eval()
+    wave = tones(1, 3.0)[0].wave()
+    fixed = network.fix_norm(model, [wave], 3.0).eval()
+    with torch.inference_mode():
+        for front, local in ((fixed.feature_extractor, True), (model.feature_extractor, False)):
+            whole, part = (front(torch.from_numpy(x)[None])[0].T for x in (wave, wave[320 * 50 : 320 * 100]))
+            assert torch.allclose(whole[50 : 50 + len(part)], part, atol=1e-4) is local
+
+
 def test_front_end_frames_like_hubert_and_starts_as_filters():
     model = network.build_model(TINY, 0)
     for samples in (400, 719, 720, 16_000, 33_333):
@@ -161,6 +248,52 @@ def test_batches_depend_on_seed_and_step_alone():
     assert not np.array_equal(one.batch(5, 2)[0], one.batch(6, 2)[0])
 
 
+def test_crops_of_many_lengths():
+    """Each batch has crops of one length, and all have about as many frames."""
+    utterances = tones(3, 3.0)
+    targets = {u.id: np.zeros((1, frame_count(len(u.samples))), np.uint16) for u in utterances}
+    sampler = Sampler(utterances, targets, 2.0, Augmentation(), seed=7, shortest=0.4)
+    shapes = [x.shape for x, _ in (sampler.batch(step, 4) for step in range(60))]
+    seconds = np.array([samples / 16_000 for _, samples in shapes])
+    assert 0.38 <= seconds.min() < 0.5
+    assert 1.6 < seconds.max() <= 2.0
+    assert 0.7 < np.median(seconds) < 1.15  # sqrt(0.4 * 2.0) is 0.89
+    frames = [crops * frame_count(samples) for crops, samples in shapes]
+    assert max(frames) < 1.4 * min(frames)
+    x, labels = sampler.batch(3, 4)
+    assert labels.shape == (len(x), 1, frame_count(x.shape[1]))
+
+
+@pytest.mark.parametrize("shortest", [0.01, 3.0])
+def test_a_shortest_crop_out_of_range(shortest):
+    with pytest.raises(UserError, match="crop_shortest"):
+        Sampler(tones(1, 3.0), None, 2.0, QUIET, 0, shortest)
+
+
+def test_processes_draw_the_same_batches():
+    utterances = tones(3, 2.0)
+    targets = {u.id: np.zeros((1, frame_count(len(u.samples))), np.uint16) for u in utterances}
+    sampler = Sampler(utterances, targets, 1.0, Augmentation(), seed=7, shortest=0.4)
+    iteration = pretrain.Iteration(steps=5, batch=2)
+    here, ahead = (list(pretrain.batches(sampler, iteration, 0, 2, torch.device("cpu"), n)) for n in (0, 1))
+    assert len(here) == 3
+    for one, two in zip(here, ahead, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_processes_draw_ahead_of_a_gpu_only():
+    assert pretrain.workers_for(torch.device("cpu")) == 0
+    assert pretrain.workers_for(torch.device("cuda")) == min(16, len(os.sched_getaffinity(0)) - 1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_trains_on_a_gpu(tmp_path):
+    folder = pretrain.pretrain(recipe(), tones(6, 3.0), tmp_path, "cuda")
+    rows = list(read_jsonl(tmp_path / "iteration2" / "log.jsonl"))
+    assert rows[-1]["loss"] < 3.0
+    assert network.load_model(folder).device.type == "cpu"
+
+
 def test_weights_favour_the_rare_speaker_and_add_up():
     rows = [("a", "long", np.zeros(160_000, np.int16)), ("b", "short", np.zeros(16_000, np.int16))]
     a, b = data.weighted_utterances(rows, 0.6)
@@ -204,3 +337,22 @@ def test_sentences_of_books(tmp_path):
         gzip.compress(b"Too short. This one has six good words here.\nCHAPTER IV begins with this long heading.")
     )
     assert data.read_sentences([path], 0) == ["This one has six good words here."]
+
+
+def test_word_lists_are_the_longer_words_with_a_pause_after_each():
+    assert data.word_list("The old Farmer sees a river.", "The farmer waits!") == "farmer. sees. river. waits."
+
+
+def test_a_share_of_the_utterances_are_word_lists(tmp_path, monkeypatch):
+    from speechladder.corpora import speak as speaking
+
+    said = []
+
+    def speak(text, voice, seed):
+        said.append(text)
+        return speaking.Spoken(np.zeros(16_000, np.float32), [], [])
+
+    monkeypatch.setattr(speaking, "speak", speak)
+    data.synthesise(["The old farmer sees a river."] * 40, 10 / 3600, 0, tmp_path, word_lists=0.3)
+    assert len(said) == 10
+    assert sum(text.startswith("farmer. ") for text in said) == 3

@@ -14,6 +14,7 @@ from speechladder.benchmarks.score import TaskItems, common_beginning, score_run
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
 from speechladder.io.tables import ITEM_TOKENS, ITEMS, LEARNING, SCORES, read_table, write_table
+from speechladder.lm import likelihood
 from speechladder.lm.likelihood import sequence_nll, span_nll
 from speechladder.lm.model import build_model, load_model
 from speechladder.lm.train import train_lm
@@ -185,6 +186,36 @@ def test_spans_leave_the_scores_of_whole_sequences_as_they_are_to_the_bit(run: R
     for task in TASKS:
         for row in scored[0][task][:24]:
             assert row["layer_nll"] == of[np.array(run.tokens[task][row["item"]], np.uint16).tobytes()]
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 70, 4096])
+def test_layers_and_spans_are_those_of_a_plain_loop(
+    run: Run, monkeypatch: pytest.MonkeyPatch, batch_tokens: int
+) -> None:
+    """Spans in any order, several of a sequence or none, of padded rows, over parts of the head and batches."""
+    monkeypatch.setattr(likelihood, "HEAD_TOKENS", 7)
+    model, rng = load_model(run.models[0]), np.random.default_rng(5)
+    sequences = [np.array([1, *rng.integers(4, VOCAB, n)], np.uint16) for n in (3, 19, 0, 30, 30, 1, 8)]
+    spans = [(4, 29), (1, 0), (0, 2), (3, 11), (4, 0), (2, 0), (1, 18), (5, 0), (4, 7), (1, 0)]
+    whole, ends = span_nll(model, sequences, spans, batch_tokens, layers=True)
+    tokens = []  # of each sequence (tokens, layers)
+    for ids in sequences:
+        inputs = torch.from_numpy(ids[:-1].astype(np.int64))[None]
+        if not inputs.numel():
+            tokens.append(np.zeros((0, TINY.layers + 1)))
+            continue
+        with torch.no_grad():
+            states = model.model(inputs, output_hidden_states=True).hidden_states
+            states = [*(model.model.norm(state) for state in states[:-1]), states[-1]]
+            logs = [F.log_softmax(model.lm_head(state)[0].double(), -1) for state in states]
+        tokens.append(np.array([[-log[n, int(token)] for log in logs] for n, token in enumerate(ids[1:])]))
+    assert whole == pytest.approx(np.array([part.sum(0) for part in tokens]), rel=1e-5)
+    assert ends == pytest.approx(np.array([tokens[n][left_out:].sum(0) for n, left_out in spans]), rel=1e-5)
+    last, last_ends = span_nll(model, sequences, spans, batch_tokens)
+    assert last[:, 0] == pytest.approx(whole[:, -1], rel=1e-6)
+    assert last_ends[:, 0] == pytest.approx(ends[:, -1], rel=1e-6)
+    nothing = span_nll(model, [], [], batch_tokens, layers=True)
+    assert [part.shape for part in nothing] == [(0, TINY.layers + 1)] * 2
 
 
 @pytest.mark.parametrize(

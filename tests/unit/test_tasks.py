@@ -17,6 +17,7 @@ from speechladder.benchmarks.items import make_items
 from speechladder.benchmarks.score import score_rung
 from speechladder.benchmarks.tasks.registry import TASKS, get_task, register
 from speechladder.benchmarks.tokens import tokenize_tasks
+from speechladder.constants import NORMS
 from speechladder.io.errors import UserError
 from speechladder.io.files import write_json
 from speechladder.io.tables import ITEM_TOKENS, ITEMS, SCORES, read_table, write_table
@@ -87,7 +88,7 @@ def tokenizer_of(folder, rows):
     """tokens/{rung} of a rung of characters, with the letters of these items."""
     letters = sorted({letter for row in rows for letter in row["text"]})
     vocabulary = {word: n for n, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", *letters])}
-    write_json(folder / "meta.json", {"rung": RUNG, "settings": {"tokens": {"text_pauses": False}}})
+    write_json(folder / "meta.json", {"rung": RUNG, "settings": {"tokens": {"text_pauses": False}, "clusters": 0}})
     write_json(folder / "tokenizer" / "symbols.json", {"bpe": False, "symbols": letters})
     write_json(folder / "tokenizer" / "tokenizer.json", {"model": {"vocab": vocabulary}})
     return len(vocabulary)
@@ -131,7 +132,7 @@ def test_a_new_task_from_generation_to_the_figure(toy, tmp_path):
     analysis = Analysis(resamples=100)
     run.write_tables(results, [RUNG, OTHER], 1, [0], analysis)
     (row, _) = read_csv(results / "table.csv", table.table_columns())
-    ends = [f"{norm}{end}" for norm in ("sum", "mean") for end in ("", "_low", "_high")]
+    ends = [f"{norm}{end}" for norm in NORMS for end in ("", "_low", "_high")]
     assert [name for name in row if name.startswith("toy")] == [
         f"toy_{k}{end}" for k in ("", "pairwise_") for end in ends
     ]

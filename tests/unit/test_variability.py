@@ -136,7 +136,7 @@ def test_the_figure_shows_every_level_and_the_sentence(runs, tmp_path):
         for axis, rung, name in [(above, rung, task) for rung in RUNGS] + [(below, RUNGS[1], f"C_points_{task}")]:
             values = [float(row[f"{name}_sum"]) for row in rows if row["rung"] == rung]
             (line,) = [line for line in axis.lines if line.get_label() == f"{rung}, sum over tokens"]
-            assert list(line.get_ydata()) == values and np.allclose(line.get_xdata(), [0, 3], atol=0.13)
+            assert list(line.get_ydata()) == values and np.allclose(line.get_xdata(), [0, 3], atol=0.35)
     loss = [[float(row["valid_bits_per_second"]) for row in rows if row["rung"] == rung] for rung in RUNGS]
     assert [list(line.get_ydata()) for line in figure.axes[count - 1].lines] == loss
     said = " ".join(figure.axes[-1].texts[0].get_text().split())

@@ -76,6 +76,9 @@ class _Run:
         self.tokens, self.out, self.seed, self.device, self.ranks = tokens, out, seed, device, ranks
         self.init, self.corpus = settings.init, corpus
         self.settings = settings = warm_start.resolve_init(settings)
+        if settings.attention == "flex" or settings.compile == "on":  # an error before data are read
+            kind = resolve_attention(settings.attention, device, settings.head_width)
+            resolve_compile(settings.compile, kind == "flex")
         data, valid = _read_tokens(tokens)
         self.meta = data.meta
         self.label = f"train {self.meta['rung']} seed {seed}"

@@ -95,7 +95,7 @@ def draw_causes(path: Path, folder: Path) -> Figure:
     stages = [name for name in STAGES if name in names]
     once = [row for row in rows if row["base"] and (row["task"], row["norm"]) == _first()]
     causes = [row["name"] for row in once if row["name"] in LABELS]
-    heights = [0.5 * len(stages) + 0.5, 0.36 * max(len(causes), 2) + 0.5]
+    heights = [0.5 * len(stages) + 0.5, 0.5 * max(len(causes), 2) + 0.5]
     options = {"sharex": "row", "sharey": "row", "gridspec_kw": {"height_ratios": heights}}
     count = len(TASKS)
     with open_figure(folder, "causes", 4.1 * count, sum(heights) + 1.6, count, rows=2, **options) as (figure, axes):

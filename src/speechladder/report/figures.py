@@ -63,7 +63,7 @@ def draw_ladder(path: Path, folder: Path, baselines_path: Path | None = None) ->
     Below the name of a rung stands how often its models have read the training data (mean over seeds).
     """
     rows = read_csv(path, table_columns())
-    height = 1.7 + 0.5 * len(rows)
+    height = 1.7 + 0.55 * len(rows)
     with open_figure(folder, "ladder", _width(), height, len(TASKS), sharey=True, sharex=True) as (figure, axes):
         lowest = 50.0
         for axis, task in zip(axes, TASKS):

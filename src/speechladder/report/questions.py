@@ -82,7 +82,7 @@ def draw_questions(path: Path, folder: Path) -> Figure:
     for name, row in names.items():
         at += 1.0 if row["question"] == question or not places else 1.6
         places[name], question = at, row["question"]
-    height = 1.8 + 0.36 * max(at, 2)
+    height = 1.8 + 0.5 * max(at, 2)
     with open_figure(folder, "questions", 3.6 * len(TASKS) + 1.6, height, len(TASKS), sharey=True) as (figure, axes):
         for axis, task in zip(axes, TASKS):
             _panel(axis, [row for row in rows if row["task"] == task], places)

@@ -29,9 +29,9 @@ STYLE = {
     "figure.dpi": 100,
 }
 # Of the three norms: their places in a row, how much of its colour fills a marker, their lines.
-NORM_OFFSETS = {"sum": -0.2, "mean": 0.0, "span": 0.2}
+NORM_OFFSETS = {"sum": -0.24, "mean": 0.0, "span": 0.24}
 _FILLS = {"sum": 1.0, "mean": 0.0, "span": 0.4}
-NORM_LINES = {"sum": "-", "mean": ":", "span": "--"}
+NORM_LINES = {"sum": "-", "mean": ":", "span": "-."}  # dashed is chance
 REFERENCE = {"color": "0.45", "linestyle": "--", "linewidth": 1, "zorder": 1}
 
 

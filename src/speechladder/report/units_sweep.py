@@ -129,7 +129,7 @@ def _add_key(figure: Figure, rows: list[dict[str, str]]) -> None:
 def draw_units_sweep(path: Path, folder: Path) -> Figure:
     """The relative change of accuracy from phone-repeat to each trained point, and the ABX of the points."""
     rows = [row for row in read_csv(path, sweep_columns()) if row["valid_bits_per_second"]]
-    height = 2.0 + 0.36 * (len(rows) + 2)
+    height = 2.0 + 0.5 * (len(rows) + 2)
     with open_figure(folder, "units_sweep", 13 * max(1, len(TASKS) / 3), height, len(TASKS) + 1, sharey=True) as (
         figure,
         axes,

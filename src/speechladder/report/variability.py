@@ -69,7 +69,7 @@ def draw_variability(path: Path, change: Path, folder: Path) -> Figure:
             axis.sharey(above[0])
             axis.axhline(50, **REFERENCE)
             for number, rung in enumerate(rungs):
-                shift = 0.16 * (number - (len(rungs) - 1) / 2)  # so that no interval hides another
+                shift = 0.42 * (number - (len(rungs) - 1) / 2)  # so that no marker hides another
                 _levels(axis, [row for row in rows if row["rung"] == rung], f"{task}_", rung, shift)
             axis.set_title(TASKS[task].title)
         for rung in rungs:
@@ -95,9 +95,9 @@ def draw_variability(path: Path, change: Path, folder: Path) -> Figure:
 
 
 def _levels(axis: Axes, rows: Sequence[dict[str, str]], name: str, rung: str, shift: float = 0.0) -> None:
-    """Values with intervals at the level plus `shift`, under both norms; `name` begins the names of the columns."""
+    """Values with intervals at the level plus `shift`, under all norms; `name` begins the names of the columns."""
     style = look(rung)
-    for norm, offset in zip(NORMS, (shift - 0.05, shift, shift + 0.05)):
+    for norm, offset in zip(NORMS, (shift - 0.13, shift, shift + 0.13)):
         found = [floats(row, "variability", *interval_columns(f"{name}{norm}")) for row in rows]
         at, value, low, high = np.array(sorted(found)).T
         axis.vlines(at + offset, low, high, color=style["color"], linewidth=2, zorder=2)

@@ -6,7 +6,6 @@ and units (TWIST's way of replacing the vocabulary of a text model); a model tha
 text. What the files do not say is asked for, because a wrong guess gives a wrong number without a sign.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from speechladder.rungs import registry
 from speechladder.settings.external import ExternalModel
 
 FIELD = "external.models"
+OWN_FILES = ("train.json", "symbols.json")  # of a model that speechladder trained
 SLAMKIT = "speech_language_model"  # model_type of its configuration
 TEXT_TOKENS = 200  # a tokenizer of text has more tokens than this besides units; one of bytes has 256
 TOLERANCE = 0.05  # of the tokens per second of a model trained here, which depend on the speech
@@ -77,12 +77,12 @@ def read_layout(model: ExternalModel, folder: Path, clusters: int, rate: float |
     Raises UserError if the files do not tell, or tell of other units than the run's.
     """
     config = read_model_config(folder, _field(model))
-    if (folder / "train.json").is_file():
-        return _own(model, folder, config, clusters, rate)
     size = config.get("vocab_size")
     if not isinstance(size, int):
         raise _error(model, f"{folder}/config.json: vocab_size is {size!r}, not the number of token ids")
-    tokens = _tokens(folder)
+    if all((folder / name).is_file() for name in OWN_FILES):
+        return _own(model, folder, size, clusters, rate)
+    tokens = _tokens(folder, _field(model))
     units = _units(model, folder, config, size, tokens, clusters)
     if units is not None:
         _check_units(model, units, size, clusters, rate)
@@ -94,10 +94,11 @@ def read_layout(model: ExternalModel, folder: Path, clusters: int, rate: float |
         )
     if units is None and not (text or model.phones):
         raise _error(model, f"{folder} has neither units nor a tokenizer of text; write unit_offset: ID of unit 0")
-    named = read_json(folder / "tokeniser_config.json") if (folder / "tokeniser_config.json").is_file() else {}
+    named = _read(folder / "tokeniser_config.json", _field(model))
     dedup = named.get("dedup", True) if model.dedup == "auto" else model.dedup == "on"
     bos = _bos(model, folder, config, size, tokens)
-    longest = _base(config).get("max_position_embeddings")
+    base = _base(config)
+    longest = base.get("max_position_embeddings", base.get("n_positions"))  # the second in GPT-2 and its like
     return Layout(None, units, bos, bool(dedup), text, model.phones, size, longest)
 
 
@@ -114,17 +115,27 @@ def _base(config: dict[str, Any]) -> dict[str, Any]:
     return config.get("base_config") or {} if config.get("model_type") == SLAMKIT else config
 
 
-def _tokens(folder: Path) -> dict[str, int]:
+def _read(path: Path, field: str) -> dict[str, Any]:
+    """A JSON object of the model's folder; empty without the file. Raises UserError if it is another thing."""
+    try:
+        found = read_json(path, "fetch the model again") if path.is_file() else {}
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{field}: {path}: not a JSON object, but {type(found).__name__}; fetch the model again")
+    return found
+
+
+def _tokens(folder: Path, field: str) -> dict[str, int]:
     """Token -> id of the tokenizer in a folder; empty without one."""
     found: dict[str, int] = {}
-    if (folder / "tokenizer.json").is_file():
-        file = read_json(folder / "tokenizer.json")
+    if file := _read(folder / "tokenizer.json", field):
         vocab = (file.get("model") or {}).get("vocab") or {}
         # of a unigram model, pairs of a piece and its score
         found |= vocab if isinstance(vocab, dict) else {piece: number for number, (piece, _) in enumerate(vocab)}
         return found | {added["content"]: added["id"] for added in file.get("added_tokens") or []}
     for name in ("vocab.json", "added_tokens.json"):
-        found |= json.loads((folder / name).read_text("utf-8")) if (folder / name).is_file() else {}
+        found |= _read(folder / name, field)
     return found
 
 
@@ -179,8 +190,7 @@ def _bos(model: ExternalModel, folder: Path, config: dict[str, Any], size: int, 
     """The token id that begins a sequence."""
     if model.bos == "none":
         return None
-    path = folder / "tokenizer_config.json"
-    name = read_json(path).get("bos_token") if path.is_file() else None
+    name = _read(folder / "tokenizer_config.json", _field(model)).get("bos_token")
     name = name.get("content") if isinstance(name, dict) else name
     known = [model.bos, tokens.get(name or ""), _base(config).get("bos_token_id"), config.get("bos_token_id")]
     found = next((number for number in known if number is not None), None)
@@ -191,24 +201,29 @@ def _bos(model: ExternalModel, folder: Path, config: dict[str, Any], size: int, 
     return found
 
 
-def _own(model: ExternalModel, folder: Path, config: dict[str, Any], clusters: int, rate: float | None) -> Layout:
+def _own(model: ExternalModel, folder: Path, size: int, clusters: int, rate: float | None) -> Layout:
     """The layout of a model that speechladder trained: that of its rung."""
     changed = [n for n, field in ExternalModel.model_fields.items() if getattr(model, n) != field.default]
     given = [name for name in changed if name not in ("model", "name", "revision", "rate")]
     if given:
         raise _error(model, f"{given[0]}: would not be read, since speechladder trained {folder}, and its rung says it")
-    about = read_json(folder / "train.json")
-    rung = registry.get(about["rung"])
+    about, symbols = (_read(folder / name, _field(model)) for name in OWN_FILES)
+    for name, content, key in zip(OWN_FILES, (about, symbols), ("rung", "symbols")):
+        if key not in content:
+            raise _error(model, f"{folder / name} has no '{key}'; name a folder lm/RUNG/seedN of a finished run")
+    try:
+        rung = registry.get(about["rung"])
+    except UserError as error:
+        raise _error(model, f"{folder}/train.json: {error}") from None
     if "confusions" in rung.needs or "audio" in rung.needs:
         raise _error(model, f"{folder} is of the rung {rung.name}, whose items depend on more than its folder holds")
-    symbols = read_json(folder / "symbols.json")["symbols"]
-    units = sum(_OWN_UNIT.fullmatch(symbol) is not None for symbol in symbols)
+    units = sum(_OWN_UNIT.fullmatch(symbol) is not None for symbol in symbols["symbols"])
     if units not in (0, clusters):
         raise _error(model, f"it has {units} units, but this run has {clusters} (units.clusters)")
-    trained = model.rate or (about["tokens_per_second"] if rung.transcribed_as == "units" else None)
+    trained = model.rate or (about.get("tokens_per_second") if rung.transcribed_as == "units" else None)
     if units and trained and (rate is None or abs(trained / rate - 1) > TOLERANCE):
         here = "have no rate" if rate is None else f"are {rate:g} per second"
         raise _error(
             model, f"it was trained on {trained:g} units per second, and those of this run {here} (units.rate)"
         )
-    return Layout(rung.name, None, None, False, False, False, config["vocab_size"], None)
+    return Layout(rung.name, None, None, False, False, False, size, None)

@@ -23,6 +23,7 @@ from speechladder.rungs.tokenizers import Codec
 from speechladder.rungs.utterances import read_items
 from speechladder.settings import Tokens
 from speechladder.settings.external import ExternalModel
+from speechladder.units.diagnostics.quality import deduplicate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -101,7 +102,7 @@ def encoded(
 def _encoders(layout: Layout, folder: Path) -> Iterator[tuple[str, Encode]]:
     """The versions with the function that makes token ids of an item."""
     if layout.units is not None:
-        yield "speech", lambda item: layout.units[runs_once(item.units) if layout.dedup else item.units].tolist()
+        yield "speech", lambda item: layout.units[deduplicate(item.units) if layout.dedup else item.units].tolist()
     if layout.text or layout.phones:
         from transformers import AutoTokenizer
 
@@ -114,11 +115,6 @@ def _encoders(layout: Layout, folder: Path) -> Iterator[tuple[str, Encode]]:
             yield "text", lambda item: spelled(item.text)
         if layout.phones:
             yield "phones", lambda item: spelled(" ".join(registry.get(SPELLED).function(item)))
-
-
-def runs_once(units: np.ndarray) -> np.ndarray:
-    """(n,) units with each run of equal ones written once."""
-    return units[np.flatnonzero(np.diff(units.astype(np.int64), prepend=-1))]
 
 
 def _task(items: Path, tokens: dict[str, Sequence[int]]) -> TaskItems:

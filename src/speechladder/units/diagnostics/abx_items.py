@@ -24,8 +24,9 @@ from speechladder.io.files import files_below, write_json
 from speechladder.io.hashing import stable_hash
 from speechladder.io.progress import progress
 from speechladder.settings import Units
-from speechladder.units.codebook import load_codebook
+from speechladder.units.codebook import Codebook, load_codebook
 from speechladder.units.diagnostics import abx
+from speechladder.units.encoders.base import Encoder
 from speechladder.units.encoders.factory import open_encoder
 
 COLUMNS = ("#file", "onset", "offset", "#phone", "prev-phone", "next-phone", "speaker")
@@ -216,26 +217,59 @@ def write_item_abx(
     if not frequency > 0 or per_cell < 0 or per_x < 0:
         raise UserError("--frequency must be above 0, --per-cell and --per-x 0 or more")
     files, tokens = read_items(item, frequency)
-    found = read_frames(frames, files) if frames else encode_files(audio, files, units)
+    encoder = open_encoder(units) if audio else None
+    book = _matching(codebook, encoder) if codebook else None
+    found = encode_files(audio, files, encoder) if encoder else read_frames(frames, files)
     if not found:
         raise UserError(f"{frames or audio}: none of the {len(files)} files of {item} is there, first '{files[0]}'")
-    sizes = {values.ndim for values in found.values()}
-    if len(sizes) > 1:
-        raise UserError(f"{frames}: some files have features (2 dimensions) and some have units (1); give one kind")
+    features = _check_alike(found, files, frames, book)
     figures: dict[str, Any] = {}
 
     def measure(name: str, values: dict[int, np.ndarray], cost: abx.Cost) -> None:
         figures[name] = item_abx(tokens, values, cost, context, per_cell, per_x, seed)
 
-    measure(*(("features", found, abx.angles) if sizes == {2} else ("units", found, abx.same_or_not)))
-    if codebook:
-        book = load_codebook(codebook)
-        if sizes == {2}:
+    measure(*(("features", found, abx.angles) if features else ("units", found, abx.same_or_not)))
+    if book:
+        if features:
             found = {at: book.assign(values).astype(np.int64) for at, values in found.items()}
             measure("units", found, abx.same_or_not)
         measure("centroids", found, abx.table_cost(abx.angles(book.centroids)))
     about = {"item": item.name, "files": len(files), "context": context, "per_cell": per_cell, "per_x": per_x}
     write_json(out, {**about, "frequency": frequency, "seed": seed, **figures})
+
+
+def _matching(path: Path, encoder: Encoder | None) -> Codebook:
+    """The codebook, of this encoder if there is one. Raise UserError if it needs features normalised as in its run."""
+    book = load_codebook(path, encoder.provenance if encoder else None)
+    kind = book.provenance.get("normalisation", "none")
+    if encoder and kind != "none":
+        raise UserError(
+            f"{path}: made from features with units.normalisation: {kind}, which are not made here from recordings; "
+            "give the features by --frames, normalised alike"
+        )
+    return book
+
+
+def _check_alike(
+    found: dict[int, np.ndarray], files: Sequence[str], folder: Path | None, book: Codebook | None
+) -> bool:
+    """Whether the arrays are features, not units. Raise UserError if they differ in kind or do not fit the codebook."""
+    features = next(iter(found.values())).ndim == 2
+    size = {values.shape[1:] for values in found.values()}
+    if len(size) > 1:
+        said = ", ".join(str(s[0]) if s else "units" for s in sorted(size))
+        raise UserError(f"{folder}: some files have features of another size, or units: {said}; give one kind")
+    if book and features and size != {book.centroids.shape[1:]}:
+        raise UserError(
+            f"{folder}: features of {size.pop()[0]} dimensions, but the codebook has {book.centroids.shape[1]}"
+        )
+    for at, values in found.items():
+        if book and not features and len(values) and not 0 <= values.min() <= values.max() < len(book.centroids):
+            raise UserError(
+                f"{folder}/{files[at]}.npy: units {values.min()} to {values.max()}, but the codebook has "
+                f"{len(book.centroids)}; give the codebook that made them"
+            )
+    return features
 
 
 def read_frames(folder: Path, files: Sequence[str]) -> dict[int, np.ndarray]:
@@ -261,10 +295,10 @@ def read_frames(folder: Path, files: Sequence[str]) -> dict[int, np.ndarray]:
     return out
 
 
-def encode_files(folder: Path, files: Sequence[str], units: Units) -> dict[int, np.ndarray]:
+def encode_files(folder: Path, files: Sequence[str], encoder: Encoder) -> dict[int, np.ndarray]:
     """Features (frames, dim) of the recordings by the index of the file, of those that can be read."""
     paths = {path.stem: path for path in files_below(folder) if path.suffix in (".flac", ".wav")}
-    encoder, out = open_encoder(units), {}
+    out = {}
     with progress("encode", len(files), "files/s") as meter:
         for at, name in enumerate(files):
             meter.advance(1)

@@ -180,13 +180,13 @@ def speed_up(model: Any, dtype: torch.dtype, device: torch.device) -> None:
     runs it, and its positional convolution is a product of matrices.
     """
     packed = packs(device, dtype)
+    if device.type != "cpu":  # before its weight norm is computed in `dtype`
+        place = model.encoder.pos_conv_embed
+        place.conv = GroupedConv(place.conv, dtype)
     for part in (model.feature_projection, model.encoder):
         for module in part.modules():
             if isinstance(module, torch.nn.Linear | torch.nn.Conv1d):
                 module.to(dtype)
-    if device.type != "cpu":
-        place = model.encoder.pos_conv_embed
-        place.conv = GroupedConv(place.conv, dtype)
     if not packed:
         return
     gelu = model.config.hidden_act == "gelu"

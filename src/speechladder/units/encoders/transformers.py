@@ -174,7 +174,7 @@ class TransformersEncoder(Encoder):
 
     def _normal(self, wave: Wave, part: slice = slice(None)) -> np.ndarray:
         """The samples that the model takes, (samples,) float32."""
-        samples = wave.samples[part]
+        samples = as_float32(wave.stored[part])
         if self.normalise:  # the same operations as in Wav2Vec2FeatureExtractor
             samples = (samples - wave.mean) / wave.scale
         return np.ascontiguousarray(samples, dtype=np.float32)

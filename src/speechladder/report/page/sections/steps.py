@@ -86,7 +86,7 @@ def record(row: Row) -> dict[str, Any]:
 
 
 def numbers(rows: list[Row], name: str = "") -> Table:
-    """The steps with both scores of each task, a line for each."""
+    """The steps with all scores of each task, a line for each."""
     of = {(row["factor"], row["task"], row["norm"]): row for row in rows}
     cells = [(task, norm) for task in TASKS for norm in NORMS]
     head = ["step", "from", "to", *(f"{TASKS[task].short_title}, {norm}" for task, norm in cells)]
