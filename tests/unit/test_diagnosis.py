@@ -272,6 +272,12 @@ def test_it_is_set_beside_hubert_micro_where_its_diagnosis_is_at_hand(whole):
         "It loses most against hubert-micro in changes by noise: 100.0 % [100.0, 100.0], and there 20.0 % [10" in text
     )
     assert "Its PNMI is 0.580 where that of hubert-micro is 0.580." in text
+    for part in ("invariance.room.dedup", "invariance.pitch.dedup", "words.dedup.shared", "words.dedup.same"):
+        first, kind, last = part.split(".")
+        default[first][kind][last] = {"value": -0.3, "low": -0.4, "high": -0.2}
+    text = " ".join(verdict(found, {"hubert-micro": default}))
+    assert "It also loses in changes by another pitch and a room, and in words that share a form." in text
+    assert "It is better in the same form of a word." in text
 
 
 def test_the_page_needs_nothing_beside_it_and_calls_a_prediction_one(whole, tmp_path):

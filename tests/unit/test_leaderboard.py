@@ -279,6 +279,14 @@ def test_mistakes_in_the_command_are_found_before_anything_is_read(tmp_path):
         run_entry("mine", rung="speech-hubrt")
     with pytest.raises(UserError, match="ARGS: --config: the settings are the contract's"):
         run_entry("mine", args="--config lm='{lr: 1}'")
+    for words, said in (
+        ("--config=lm={lr: 1}", "ARGS: --config: the settings are the contract's"),
+        ("-q -np", "ARGS: -np: an entry is made of a run to its end"),
+        ("--until=train_lm", "ARGS: --until: an entry is made of a run to its end"),
+        ("--config 'x", "ARGS=--config 'x: No closing quotation; close the quotes"),
+    ):
+        with pytest.raises(UserError, match=said):
+            run_entry("mine", args=words)
     with pytest.raises(UserError, match=r"UNITS has 1 mistake:\n  units\.clustrs: unknown key"):
         run_entry("mine", "{clustrs: 50}")
 

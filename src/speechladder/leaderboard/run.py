@@ -17,6 +17,12 @@ from speechladder.workflow.presets import HOME, preset_file
 from speechladder.workflow.rungs import reads_units
 
 WORK = HOME / ".work" / NAME
+_SETTINGS = {"--config", "-C", "--configfile", "--configfiles", "--directory", "-d"}
+# options with which snakemake succeeds and leaves what an earlier entry made
+_UNFINISHED = {
+    *("--dry-run", "--dryrun", "-n", "-np", "-pn", "--touch", "-t", "--until", "-U", "--omit-from", "-O", "--batch"),
+    *("--summary", "-S", "--list-rules", "-l", "--unlock", "--rerun-triggers"),
+}
 DIAGNOSES = HOME / ".work" / "diagnose"  # make diagnose works there
 
 
@@ -54,9 +60,7 @@ def run_entry(
     check_name(name)
     registry.get(rung)
     given = parse_units(units) if units.strip() else {}
-    more = shlex.split(args)
-    if unfit := {"--config", "-C", "--configfile", "--configfiles", "--directory", "-d"} & set(more):
-        raise UserError(f"ARGS: {min(unfit)}: the settings are the contract's; UNITS= has those of units, and RUNG=")
+    more = _words(args)
     targets = [f"results/scores/{rung}/{task}.parquet" for task in TASKS]
     targets += ["results/units/quality.json"] if reads_units(rung) else []
     settings = [f"units={json.dumps(given)}"] if given else []
@@ -71,6 +75,22 @@ def run_entry(
     elif not found.is_file() and reads_units(rung):
         say(f"{found}: no such file, so the entry has no diagnosis; to add one: make diagnose NAME={name} UNITS=...")
     make_entry(folder / "results", name, rung, contract, out, found if found.is_file() else None)
+
+
+def _words(args: str) -> list[str]:
+    """The words of ARGS=. Raises UserError for those that change settings, or that end before the entry is made."""
+    try:
+        words = shlex.split(args)
+    except ValueError as error:
+        raise UserError(f"ARGS={args.strip()}: {error}; close the quotes") from None
+    given = {word.partition("=")[0] for word in words}
+    if unfit := _SETTINGS & given:
+        raise UserError(f"ARGS: {min(unfit)}: the settings are the contract's; UNITS= has those of units, and RUNG=")
+    if unfit := _UNFINISHED & given:
+        raise UserError(
+            f"ARGS: {min(unfit)}: an entry is made of a run to its end, and not of what lies there; leave it out"
+        )
+    return words
 
 
 def _run(command: list[str], preset: str, folder: Path) -> None:

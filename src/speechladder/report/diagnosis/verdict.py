@@ -20,9 +20,10 @@ CAUSES = {
 Found = Mapping[str, Any]  # the content of a diagnosis.json
 # Figure that a tokenizer may be worse in, its path, and whether more of it is worse. All are shares; changes are of
 # runs of units.
+_BY = "changes by "
 COMPARED = {
-    **{f"changes by {CAUSES[cause]}": (f"invariance.{cause}.dedup", True) for cause in CAUSE_NAMES},
-    "changes by a shift of 10 ms": ("shift.10ms.dedup", True),
+    **{f"{_BY}{CAUSES[cause]}": (f"invariance.{cause}.dedup", True) for cause in CAUSE_NAMES},
+    f"{_BY}a shift of 10 ms": ("shift.10ms.dedup", True),
     "the same form of a word": ("words.dedup.same", False),
     "words that share a form": ("words.dedup.shared", True),
     "word errors of resynthesis": ("resynthesis", True),
@@ -88,11 +89,18 @@ def against(found: Found, other: Found, name: str) -> str:
     if first:
         _, one, two = worse[first]
         said.append(f"It loses most against {name} in {first}: {percent(one)}, and there {percent(two)}.")
-    said += [f"It also loses in {listed(rest)}."] if rest else []
-    said += [f"It is better in {listed(better)}."] if better else []
+    said += [f"It also loses in {_together(rest)}."] if rest else []
+    said += [f"It is better in {_together(better)}."] if better else []
     if not worse and not better:
         said.append(f"No other figure is clearly apart from those of {name}.")
     return " ".join(said)
+
+
+def _together(titles: list[str]) -> str:
+    """Titles of COMPARED as a list, in which "changes by" stands once."""
+    causes_of = [title.removeprefix(_BY) for title in titles if title.startswith(_BY)]
+    changes = [_BY + listed(causes_of)] if causes_of else []
+    return ", and in ".join([*changes, *(title for title in titles if not title.startswith(_BY))])
 
 
 def _estimate(found: Found, path: str) -> Mapping[str, Any] | None:
