@@ -189,7 +189,7 @@ def test_the_page_says_why(folder):
     changes = " | ".join((none, none, noise, none, none))
     assert f"| worst | 0.123 | 0.111 | 9.9 | {changes} | 0.36 | 9.5 [9.4, 9.6] | 35 [33, 37] |" in rows
     assert f"| near |{'  |' * 11}" in rows
-    assert "- **best**: the best entry that is made of units. The units lose most to noise: 20.0 %" in text
+    assert "- **best**: the first entry that is made of units. The units lose most to noise: 20.0 %" in text
     assert "- **same**: It has the units of best, so only the tokens made of them differ." in text
     lost = "It loses most against best in changes by noise: 60.0 % [55.0, 65.0], and there 20.0 % [15.0, 25.0]."
     assert f"{lost} It also loses in word errors of resynthesis." in text

@@ -1,4 +1,4 @@
-"""Why entries differ: what the diagnosis of each says of its units, beside those of the best entry."""
+"""Why entries differ: what the diagnosis of each says of its units, beside those of the first such entry."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -53,9 +53,9 @@ def _conditions(known: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _sentence(of: Mapping[str, Any], best: Mapping[str, Any], name: str, itself: bool) -> str:
-    """Where the units of an entry lose most against those of the best entry with a diagnosis; of that one, to what."""
+    """Where the units of an entry lose most against those of the first entry with a diagnosis; of that one, to what."""
     if itself:
-        return f"the best entry that is made of units. {causes(of)}"
+        return f"the first entry that is made of units. {causes(of)}"
     if of["tokenizer"] == best["tokenizer"]:
         return f"It has the units of {name}, so only the tokens made of them differ."
     return against(of, best, name)
