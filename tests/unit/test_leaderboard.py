@@ -197,6 +197,22 @@ def test_the_page_says_why(folder):
     assert main.endswith("| 0.950 |"), "the PNMI of the run, and not that of the diagnosis, whose codebook is another"
 
 
+def test_the_page_compares_what_was_predicted_with_what_was_measured(folder):
+    contract = folder / "tiny.json"
+    for name, changes in (
+        ("best", {"value": 60.0, "low": 50.0, "high": 70.0, "extrapolated": True}),
+        ("near", {"value": 85.0, "low": 70.0, "high": 100.0, "extrapolated": False}),
+    ):
+        units = read_json(folder / "entries" / name / "entry.json")["units"]
+        path = small.make_diagnosis(folder / f"{name}.json", contract, units)
+        edit(path, prediction=changes)
+        pack(folder, name, diagnosis=path)
+    measured = percent(standings(folder)[0].accuracies["swuggy", MAIN].value)
+    text = page(folder / "entries", read_contract(contract))
+    outside = f"best (predicted 60.0 [50.0, 70.0], beyond the published systems; measured {measured})."
+    assert "Of 2 entries of the rung speech-hubert" in text and f"for 1, and not for {outside}" in text
+
+
 def test_a_diagnosis_explains_no_rung_without_units(folder):
     small.make_run(folder / "phones" / "results", 0.8, 7, rung="phone-raw")
     pack(folder, "phones")

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from speechladder.analysis.csv_tables import fixed
-from speechladder.leaderboard.board import Standing
+from speechladder.leaderboard.board import MAIN, Standing
 from speechladder.report.diagnosis.verdict import CAUSES, against, causes
 from speechladder.report.markdown import table_lines
 from speechladder.report.page.numbers import at
 
+AS_THEY_ARE = "speech-hubert"  # the rung whose tokens are the units
 # The changes of the table: path in diagnosis.json -> title.
 CHANGES = {
     **{f"invariance.{cause}": CAUSES[cause] for cause in ("voice", "room", "noise", "context")},
@@ -42,6 +43,30 @@ def why(standings: Sequence[Standing]) -> Iterator[str]:
     best = next(iter(known))
     for name, of in known.items():
         yield f"- **{name}**: {_sentence(of, known[best], best, name == best)}"
+    yield from _predictions(standings)
+
+
+def _predictions(standings: Sequence[Standing]) -> Iterator[str]:
+    """How the line of the published systems does here, on entries whose tokens are their units, written as they are."""
+    inside, outside = 0, []
+    for standing in standings:
+        found = standing.entry.diagnosis.get("prediction")
+        if not found or standing.entry.about["rung"] != AS_THEY_ARE:
+            continue
+        measured = 100 * standing.accuracies["swuggy", MAIN].value
+        if found["low"] <= measured <= found["high"]:
+            inside += 1
+            continue
+        beyond = ", beyond the published systems" if found["extrapolated"] else ""
+        ends = f"{found['value']:.1f} [{found['low']:.1f}, {found['high']:.1f}]{beyond}"
+        outside.append(f"{standing.entry.name} (predicted {ends}; measured {measured:.1f})")
+    if inside or outside:
+        yield ""
+        yield (
+            "A line that was fitted on published systems predicts sWUGGY from PNMI ([published.md](published.md)). Of "
+            f"{inside + len(outside)} entries of the rung {AS_THEY_ARE}, the accuracy measured here lies within the "
+            f"interval of the prediction for {inside}" + (f", and not for {'; '.join(outside)}." if outside else ".")
+        )
 
 
 def _conditions(known: Mapping[str, Mapping[str, Any]]) -> str:

@@ -7,24 +7,22 @@ Estimate = Mapping[str, float | None]
 
 def percent(found: Estimate | float | None, decimals: int = 1) -> str:
     """A share as percent with its interval: '23.1 % [20.4, 25.9]'; a dash for None."""
-    if found is None:
-        return "–"
-    if not isinstance(found, Mapping):
-        return f"{100 * found:.{decimals}f} %"
-    low, high = found["low"], found["high"]
-    ends = f" [{100 * low:.{decimals}f}, {100 * high:.{decimals}f}]" if low is not None and high is not None else ""
-    return f"{100 * found['value']:.{decimals}f} %{ends}"
+    return _text(found, decimals, 100, " %")
 
 
 def plain(found: Estimate | float | None, decimals: int = 2) -> str:
     """A number with its interval; a dash for None."""
+    return _text(found, decimals)
+
+
+def _text(found: Estimate | float | None, decimals: int, times: float = 1, unit: str = "") -> str:
     if found is None:
         return "–"
-    if not isinstance(found, Mapping):
-        return f"{found:,.{decimals}f}"
-    low, high = found["low"], found["high"]
-    ends = f" [{low:.{decimals}f}, {high:.{decimals}f}]" if low is not None and high is not None else ""
-    return f"{found['value']:,.{decimals}f}{ends}"
+    value, low, high = (
+        (found[end] for end in ("value", "low", "high")) if isinstance(found, Mapping) else (found, None, None)
+    )
+    ends = "" if low is None or high is None else f" [{times * low:.{decimals}f}, {times * high:.{decimals}f}]"
+    return f"{times * value:,.{decimals}f}{unit}{ends}"
 
 
 def apart(one: Estimate | None, other: Estimate | None) -> bool:
