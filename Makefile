@@ -110,7 +110,7 @@ stages: $(VENV)/.installed ## list each stage with what it makes and needs: make
 	@python scripts/list_stages.py $(if $(PRESET),--preset $(PRESET)) $(ARGS)
 
 entry: export SPEECHLADDER_ARGS = $(value ARGS)
-entry: check-name $(VENV)/.installed ## an entry of the leaderboard: make entry NAME=mine UNITS='{layer: 2}' [RUNG=speech-hubert] (an hour on 2 cores)
+entry: check-name $(VENV)/.installed ## an entry of the leaderboard: make entry NAME=mine UNITS='{layer: 2}' [RUNG=speech-hubert] (about ten minutes on 2 cores with hubert-micro)
 	@python scripts/run_entry.py --name "$$SPEECHLADDER_NAME" --units="$$SPEECHLADDER_UNITS" $(if $(RUNG),--rung "$(RUNG)") --cores $(CORES) \
 	  --args="$(SHOW) $$SPEECHLADDER_ARGS"
 
