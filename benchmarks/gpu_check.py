@@ -213,6 +213,13 @@ def lacking() -> list[str]:
     return lack
 
 
+def has_gpu() -> bool:
+    """Whether PyTorch sees a GPU."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     """Major and minor: 2.13.0+cu130 is (2, 13)."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
@@ -251,6 +258,9 @@ def main() -> int:
         return int(not all(ran))
     if lack := lacking():
         print(f"gpu_check.py: this Python lacks {', '.join(lack)}; carry their wheels (see --help)", file=sys.stderr)
+        return 1
+    if not args.rehearse and not args.list_imports and not has_gpu():
+        print("gpu_check.py: PyTorch sees no GPU; --rehearse runs every step at a tiny size on a CPU", file=sys.stderr)
         return 1
     os.environ |= {COMMIT: args.commit} if args.commit else {}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the running step is ended too

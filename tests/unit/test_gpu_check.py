@@ -187,8 +187,19 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(script: Path, *words: str) -> tuple[int, list[dict]]:
     out = script.parent / "found" / "out.jsonl"
-    done = subprocess.run([sys.executable, str(script), "--out", str(out), *words], capture_output=True, text=True)
+    command = [sys.executable, str(script), "--rehearse", "--out", str(out), *words]
+    done = subprocess.run(command, capture_output=True, text=True)
     return done.returncode, gpu_check.read_lines(out) if out.is_file() else [{"said": done.stderr}]
+
+
+def test_without_a_gpu_nothing_begins_and_the_last_result_stays(fake: Path) -> None:
+    out = fake.parent / "out.jsonl"
+    out.write_text("kept")
+    command = [sys.executable, str(fake), "--only", "quick", "--out", str(out)]
+    environ = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ)
+    assert done.returncode == 1 and out.read_text() == "kept"
+    assert "PyTorch sees no GPU; --rehearse runs every step" in done.stderr
 
 
 def test_a_missed_target_is_no_failure(fake: Path) -> None:
@@ -215,7 +226,8 @@ def test_what_was_measured_before_a_cut_stays(fake: Path) -> None:
 
 def test_an_end_from_outside_ends_the_running_step_too(fake: Path) -> None:
     out = fake.parent / "out.jsonl"
-    check = subprocess.Popen([sys.executable, str(fake), "--only", "slow", "--out", str(out)], stderr=subprocess.PIPE)
+    command = [sys.executable, str(fake), "--rehearse", "--only", "slow", "--out", str(out)]
+    check = subprocess.Popen(command, stderr=subprocess.PIPE)
     while not (out.is_file() and out.read_text()):
         assert check.poll() is None
         time.sleep(0.1)
