@@ -39,10 +39,11 @@ def test_entries_share_the_speech_and_nothing_else(smoke, tmp_path):
     one = entry(tmp_path, "mfcc", "--units", "{source: mfcc, clusters: 20}")
     units = (run / "results" / "units" / "0.parquet").read_bytes()
     other = entry(tmp_path, "layer-2", "--units", "{layer: 2}")
+    assert (run / "results" / "units" / "0.parquet").read_bytes() != units
     again = entry(tmp_path, "again", "--units", "{source: mfcc, clusters: 20}")
 
     assert {path: path.stat().st_mtime_ns for path in spoken} == spoken  # the speech was made once
-    assert (run / "results" / "units" / "0.parquet").read_bytes() != units
+    assert (run / "results" / "units" / "0.parquet").read_bytes() == units
     assert one["units_sha256"] == again["units_sha256"] != other["units_sha256"]
     assert one["quality"]["encoder"]["encoder"] == "mfcc" and one["facts"]["vocab_size"] == 24
     assert other["units"] == {"layer": 2, "clusters": 32, "sample_frames": 5000, "iterations": 5}

@@ -10,6 +10,7 @@ import pytest
 
 from speechladder.analysis.baselines import BASELINES
 from speechladder.benchmarks.tasks.registry import TASKS
+from speechladder.constants import NORMS
 from speechladder.settings import PAPER_RUNGS, STAGES
 
 from .conftest import ROOT, copy_run, run
@@ -46,7 +47,7 @@ HEARD = {"extract_prompt_units", "train_vocoder", "transcribe_reference"}  # wha
 def test_the_table_has_a_row_per_rung_and_the_columns_of_the_contract(smoke):
     rows = _rows(smoke / "results" / "table.csv")
     assert [r["rung"] for r in rows] == LADDER
-    kinds = ("sum", "mean"), ("pairwise_sum", "pairwise_mean")
+    kinds = NORMS, [f"pairwise_{norm}" for norm in NORMS]
     scores = [f"{t}_{n}{end}" for kind in kinds for t in TASKS for n in kind for end in ("", "_low", "_high")]
     assert list(rows[0]) == [
         *("rung", "vocab_size", "tokens_per_second", "seeds", "train_tokens", "passes", "valid_bits_per_second"),

@@ -119,8 +119,12 @@ def make_diagnosis(path: Path, contract: Path, units: dict, changed: float = 0.4
     def estimate(value: float) -> dict:
         return {"value": value, "low": max(0.0, value - 0.05), "high": value + 0.05}
 
-    changes = {kind: {"dedup": estimate(0.0), "phones_dedup": estimate(0.0)} for kind in (*CAUSE_NAMES, "other")}
-    changes["noise"] = {part: estimate(changed) for part in ("dedup", "above_phones")} | {"phones_dedup": estimate(0.0)}
+    changes = {
+        kind: dict.fromkeys(("units", "dedup", "phones_dedup"), estimate(0.0)) for kind in (*CAUSE_NAMES, "other")
+    }
+    changes["noise"] = {part: estimate(changed) for part in ("units", "dedup", "above_phones")} | {
+        "phones_dedup": estimate(0.0)
+    }
     content = {
         "schema": 1,
         "tokenizer": units,

@@ -189,9 +189,10 @@ def test_the_page_says_why(folder):
     changes = " | ".join((none, none, noise, none, none))
     assert f"| worst | 0.123 | 0.111 | 9.9 | {changes} | 0.36 | 9.5 [9.4, 9.6] | 35 [33, 37] |" in rows
     assert f"| near |{'  |' * 11}" in rows
-    assert "- **best**: the first entry that is made of units. The units lose most to noise: 20.0 %" in text
+    said = "Of what changes the sound of a sentence, noise changes most of its units: 20.0 %"
+    assert f"- **best**: the first entry that is made of units. {said}" in text
     assert "- **same**: It has the units of best, so only the tokens made of them differ." in text
-    lost = "It loses most against best in changes by noise: 60.0 % [55.0, 65.0], and there 20.0 % [15.0, 25.0]."
+    lost = "It loses most against best in changes by noise: 60.0 % [55.0, 65.0], and best has 20.0 % [15.0, 25.0]."
     assert f"{lost} It also loses in word errors of resynthesis." in text
     main = next(line for line in text.splitlines() if line.startswith("| 1 | best |"))
     assert main.endswith("| 0.950 |"), "the PNMI of the run, and not that of the diagnosis, whose codebook is another"
@@ -211,6 +212,22 @@ def test_the_page_compares_what_was_predicted_with_what_was_measured(folder):
     text = page(folder / "entries", read_contract(contract))
     outside = f"best (predicted 60.0 [50.0, 70.0], beyond the published systems; measured {measured})."
     assert "Of 2 entries of the rung speech-hubert" in text and f"for 1, and not for {outside}" in text
+
+
+def test_entries_of_units_are_compared_with_the_first_of_them(folder):
+    small.make_run(folder / "a-phones" / "results", 1.0, 7, rung="phone-raw")
+    pack(folder, "a-phones")
+    first, best, *others = standings(folder)
+    assert (first.entry.name, best.entry.name) == ("a-phones", "best") and not first.behind_units
+    for each in others:
+        for cell, found in each.behind_units.items():
+            assert found.value == pytest.approx(each.accuracies[cell].value - best.accuracies[cell].value)
+            assert found.low <= found.value <= found.high
+    text = page(folder / "entries", read_contract(folder / "tiny.json"))
+    _, _, table = text.partition("## Differences to best, the first made of units, in points")
+    rows = [line for line in table.partition("tied with best")[0].splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows] == ["| entry", "| near", "| worst"]
+    assert "**=**" in rows[1] and "**=**" not in rows[2]
 
 
 def test_a_diagnosis_explains_no_rung_without_units(folder):
@@ -297,8 +314,8 @@ def test_mistakes_in_the_command_are_found_before_anything_is_read(tmp_path):
         run_entry("mine", args="--config lm='{lr: 1}'")
     for words, said in (
         ("--config=lm={lr: 1}", "ARGS: --config: the settings are the contract's"),
-        ("-q -np", "ARGS: -np: an entry is made of a run to its end"),
-        ("--until=train_lm", "ARGS: --until: an entry is made of a run to its end"),
+        ("-q -np", "ARGS: -np: the run would not come to its end"),
+        ("--until=train_lm", "ARGS: --until: the run would not come to its end"),
         ("--config 'x", "ARGS=--config 'x: No closing quotation; close the quotes"),
     ):
         with pytest.raises(UserError, match=said):

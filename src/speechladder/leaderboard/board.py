@@ -90,11 +90,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Standing:
-    """What an entry reaches: shares, by task and norm. `behind` is its difference to the first entry."""
+    """What an entry reaches: shares, by task and norm.
+
+    `behind` is its difference to the first entry, and `behind_units` to the first one that is made of units; empty of
+    an entry that is not.
+    """
 
     entry: Entry
     accuracies: Mapping[Cell, Estimate]
     behind: Mapping[Cell, Estimate]
+    behind_units: Mapping[Cell, Estimate]
 
     def tied(self, cell: Cell) -> bool:
         """Whether the difference to the first entry cannot be told from 0."""
@@ -216,15 +221,25 @@ def rank(entries: Sequence[Entry], contract: Contract, folder: Path) -> list[Sta
         accuracies[entry.name] = {(task, norm): found[f"{task}_{norm}"] for task, norm in cells}
     first_task = next(iter(TASKS))
     order = sorted(entries, key=lambda entry: (-accuracies[entry.name][first_task, MAIN].value, entry.name))
-    top, out = pairs[order[0].name], []
-    for entry in order:
-        behind = {}
+    units = [entry.name for entry in order if entry.about["units_sha256"]]
+
+    def behind(name: str, first: str) -> dict[Cell, Estimate]:
+        out = {}
         for task, norm in cells:
-            random = generator(seed, "leaderboard", entry.name, task, norm)
-            both = top[task].outcomes(norm), pairs[entry.name][task].outcomes(norm)
-            behind[task, norm] = compare(*both, analysis.confidence, analysis.resamples, random).difference
-        out.append(Standing(entry, accuracies[entry.name], behind))
-    return out
+            random = generator(seed, "leaderboard", name, *([first] if first != order[0].name else []), task, norm)
+            both = pairs[first][task].outcomes(norm), pairs[name][task].outcomes(norm)
+            out[task, norm] = compare(*both, analysis.confidence, analysis.resamples, random).difference
+        return out
+
+    return [
+        Standing(
+            entry,
+            accuracies[entry.name],
+            behind(entry.name, order[0].name),
+            behind(entry.name, units[0]) if entry.name in units else {},
+        )
+        for entry in order
+    ]
 
 
 def _check_table(path: Path, computed: Mapping[str, object]) -> None:

@@ -91,6 +91,17 @@ def _behind(standings: Sequence[Standing]) -> Iterator[str]:
         yield from ("", f"## Differences to {first.entry.name}, in points", "")
         rows = [[each.entry.name, *(_points(each.behind[task, MAIN]) for task in TASKS)] for each in others]
         yield from table_lines([["entry", *TITLES], *rows])
+    base, *others = [each for each in standings if each.behind_units] or [first]
+    if others and base is not first:
+        yield from ("", f"## Differences to {base.entry.name}, the first made of units, in points", "")
+        cells = [(each, [each.behind_units[task, MAIN] for task in TASKS]) for each in others]
+        rows = [
+            [each.entry.name, *(_points(of) + (" **=**" if of.low <= 0 <= of.high else "") for of in found)]
+            for each, found in cells
+        ]
+        yield from table_lines([["entry", *TITLES], *rows])
+        yield ""
+        yield f"**=**: the difference holds 0, so the entry is tied with {base.entry.name} on this task."
 
 
 def _others(standings: Sequence[Standing]) -> Iterator[str]:

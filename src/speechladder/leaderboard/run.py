@@ -60,7 +60,11 @@ def run_entry(
     check_name(name)
     registry.get(rung)
     given = parse_units(units) if units.strip() else {}
+    if given and not reads_units(rung):
+        raise UserError(f"UNITS: the rung {rung} reads no units; leave UNITS= out, or name another RUNG=")
     more = _words(args)
+    if (out / name).is_dir():
+        say(f"{out / name}: is there already, and will be replaced; another NAME= keeps both")
     targets = [f"results/scores/{rung}/{task}.parquet" for task in TASKS]
     targets += ["results/units/quality.json"] if reads_units(rung) else []
     settings = [f"units={json.dumps(given)}"] if given else []
@@ -73,7 +77,11 @@ def run_entry(
         words = ["--config", *settings] if settings else []
         _run([*snakemake, *words, "--", f"results/{DIAGNOSIS}"], diagnose, diagnosis)
     elif not found.is_file() and reads_units(rung):
-        say(f"{found}: no such file, so the entry has no diagnosis; to add one: make diagnose NAME={name} UNITS=...")
+        say(
+            f"{found}: no such file, so the entry has no diagnosis; to add one: make diagnose-audio NAME={name}, "
+            f"encode that audio too, make diagnose NAME={name} UNITS=..., and make the entry again "
+            "(docs/your-tokenizer.md)"
+        )
     make_entry(folder / "results", name, rung, contract, out, found if found.is_file() else None)
 
 
@@ -88,7 +96,8 @@ def _words(args: str) -> list[str]:
         raise UserError(f"ARGS: {min(unfit)}: the settings are the contract's; UNITS= has those of units, and RUNG=")
     if unfit := _UNFINISHED & given:
         raise UserError(
-            f"ARGS: {min(unfit)}: an entry is made of a run to its end, and not of what lies there; leave it out"
+            f"ARGS: {min(unfit)}: the run would not come to its end, which an entry needs; leave it out. To see its "
+            "jobs: snakemake -n --configfile presets/ladder-v1.yaml --directory .work/ladder-v1"
         )
     return words
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from scipy.stats import spearmanr
+
 from speechladder.analysis.csv_tables import fixed
 from speechladder.leaderboard.board import MAIN, Standing
 from speechladder.report.diagnosis.verdict import CAUSES, against, causes
@@ -23,7 +25,7 @@ def why(standings: Sequence[Standing]) -> Iterator[str]:
     known = {name: of for name, of in found.items() if of}
     if not known:
         return
-    yield from ("", "## Why: what the units keep", "")
+    yield from ("", "## What the units keep", "")
     titles = ["PNMI", "PNMI (100 Hz)", "ABX across, %", *(f"{title}, %" for title in CHANGES.values())]
     titles += ["speaker, bits", "forms per word", "resynthesis WER, %"]
     rows = [[name, *(_cells(of) if of else [""] * len(titles))] for name, of in found.items()]
@@ -36,7 +38,8 @@ def why(standings: Sequence[Standing]) -> Iterator[str]:
         "Changes: the share of a sentence's units that change if one thing of its sound does, each run of equal units "
         "written once, and in parentheses the same of the phones of the same audio. Speaker: what a unit tells of the "
         "speaker, less chance. Forms: different sequences of units among ten tokens of a word, each run once. High is "
-        "good for PNMI, low for the rest. These figures are of units, which an entry does not hold: their "
+        "good for PNMI, low for the rest. Fewer different units change less: compare entries of equal numbers. "
+        "These figures are of units, which an entry does not hold: their "
         "conditions are checked, and they are not computed again."
     )
     yield ""
@@ -48,12 +51,13 @@ def why(standings: Sequence[Standing]) -> Iterator[str]:
 
 def _predictions(standings: Sequence[Standing]) -> Iterator[str]:
     """How the line of the published systems does here, on entries whose tokens are their units, written as they are."""
-    inside, outside = 0, []
+    inside, outside, points = 0, [], {}
     for standing in standings:
         found = standing.entry.diagnosis.get("prediction")
         if not found or standing.entry.about["rung"] != AS_THEY_ARE:
             continue
         measured = 100 * standing.accuracies["swuggy", MAIN].value
+        points[standing.entry.name] = (measured, at(standing.entry.diagnosis, "quality.pnmi_100hz"))
         if found["low"] <= measured <= found["high"]:
             inside += 1
             continue
@@ -66,6 +70,14 @@ def _predictions(standings: Sequence[Standing]) -> Iterator[str]:
             "A line that was fitted on published systems predicts sWUGGY from PNMI ([published.md](published.md)). Of "
             f"{inside + len(outside)} entries of the rung {AS_THEY_ARE}, the accuracy measured here lies within the "
             f"interval of the prediction for {inside}" + (f", and not for {'; '.join(outside)}." if outside else ".")
+        )
+    if len(points) > 2:
+        found = spearmanr(*zip(*points.values()))
+        yield ""
+        yield (
+            f"Spearman's correlation of sWUGGY with PNMI (100 Hz) over these {len(points)} entries is "
+            f"{found.statistic:+.2f} (p {found.pvalue:.2g}). What units keep of phones does not explain "
+            "the order alone; what else was found to count is in [findings.md](findings.md)."
         )
 
 

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from speechladder.benchmarks.external.layout import FIELD, Layout, read_layout
+from speechladder.benchmarks.external.layout import FIELD, Layout, check_rate, read_layout
 from speechladder.constants import FRAME_RATE
 from speechladder.io.errors import UserError
 from speechladder.io.hub import find_model_folder
@@ -27,7 +27,8 @@ def place_models(settings: Settings, home: Path) -> dict[str, list[dict[str, Any
     for number, given in enumerate(settings.external.models):
         model = external_model(given, number)
         model = model.model_copy(update={"model": as_input(find_or_keep(model.model, home), FIELD)})
-        local_layout(model, settings)
+        if local_layout(model, settings) is None:  # its files are read when its job starts
+            check_rate(model, unit_rate(settings.units))
         found.append(model.model_dump(exclude_unset=True))
     return {"models": found}
 

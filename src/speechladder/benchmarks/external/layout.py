@@ -179,7 +179,12 @@ def _check_units(model: ExternalModel, units: np.ndarray, size: int, clusters: i
         )
     if model.rate is None:
         raise _error(model, "the rate of its units is not in its files; write rate: units per second of its tokenizer")
-    if model.rate != rate:
+    check_rate(model, rate)
+
+
+def check_rate(model: ExternalModel, rate: float | None) -> None:
+    """Raise UserError if the rate that is given for a model is not that of the run's units."""
+    if model.rate is not None and model.rate != rate:
         here = "have no rate" if rate is None else f"are {rate:g} per second"
         raise _error(
             model, f"it was trained on {model.rate:g} units per second, and those of this run {here} (units.rate)"

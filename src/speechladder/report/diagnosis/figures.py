@@ -44,7 +44,10 @@ class Figure(NamedTuple):
 RATES = (
     Figure("rates.units_per_second", "units", "per second; fewer are easier for a language model", "{:.1f} /s"),
     Figure(
-        "rates.entropy_bits", "entropy", "of a unit without its neighbours; no way is good by itself", "{:.2f} bits"
+        "rates.entropy_bits",
+        "entropy",
+        "of a unit without its neighbours; neither high nor low is good by itself",
+        "{:.2f} bits",
     ),
     Figure(
         "rates.bits_per_second", "bit rate", "entropy times rate; at equal quality lower is better", "{:.0f} bits/s"

@@ -157,7 +157,7 @@ def _words(found: Found) -> Section:
     head = ["figure", "units", "each run once", "phones", "what it says"]
     text = (
         f"A form is the sequence of units of one token of a word. {words['tokens']:,} tokens of {words['words']:,} "
-        "words were cut out at the edges of the alignment. A unit belongs to the word that holds its middle. Figures "
+        "words were taken at the edges of the alignment. A unit belongs to the word that holds its middle. Figures "
         "are means over words with two tokens or more."
     )
     notes = []
@@ -207,7 +207,7 @@ def _prediction(found: Found) -> Section:
         f"The published systems are those of {listed(conditions['source'])}: {units} units, {hours} of natural "
         f"speech, {listed(conditions['lm'])}, norm {listed(conditions['score_norm'])}. The figures of this tokenizer "
         "are of synthesized speech, which is easier, and not of LibriSpeech. So this is an extrapolation, and the "
-        "interval does not know of it. It ranks tokenizers at best."
+        "interval does not know of it. docs/leaderboard.md compares predictions with what was measured."
     )
     if of["extrapolated"]:
         text += " A figure given to it also lies outside the range of the published systems."

@@ -18,14 +18,15 @@ CAUSES = {
     "context": "speech around it",
 }
 Found = Mapping[str, Any]  # the content of a diagnosis.json
-# Figure that a tokenizer may be worse in, its path, and whether more of it is worse. All are shares; changes are of
-# runs of units.
+# Figure that a tokenizer may be worse in, its path, and whether more of it is worse. All are shares. A path with {}
+# is of runs of units (dedup) and of units as they are (units). A language model reads the one or the other, so a
+# difference is said if both show it; its figures are those of runs.
 _BY = "changes by "
 COMPARED = {
-    **{f"{_BY}{CAUSES[cause]}": (f"invariance.{cause}.dedup", True) for cause in CAUSE_NAMES},
-    f"{_BY}a shift of 10 ms": ("shift.10ms.dedup", True),
-    "the same form of a word": ("words.dedup.same", False),
-    "words that share a form": ("words.dedup.shared", True),
+    **{f"{_BY}{CAUSES[cause]}": (f"invariance.{cause}.{{}}", True) for cause in CAUSE_NAMES},
+    f"{_BY}a shift of 10 ms": ("shift.10ms.{}", True),
+    "two tokens of a word with the same form": ("words.{}.same", False),
+    "tokens whose form another word has too": ("words.{}.shared", True),
     "word errors of resynthesis": ("resynthesis", True),
 }
 
@@ -44,13 +45,14 @@ def causes(found: Found) -> str:
         return "No cause of variability changes clearly more of the units of a sentence than of its phones."
     first, *rest = sorted(lost, key=lambda cause: -lost[cause]["value"])
     tied = [cause for cause in rest if not apart(lost[first], lost[cause])]
+    share, phones = (at(found, f"invariance.{first}.{kind}") for kind in ("dedup", "phones_dedup"))
+    most = listed([CAUSES[cause] for cause in (first, *tied)])
     text = (
-        f"The units lose most to {CAUSES[first]}: {percent(at(found, f'invariance.{first}.dedup'))} of a sentence's "
-        f"units change, and {percent(at(found, f'invariance.{first}.phones_dedup')['value'])} of its phones"
+        f"Of what changes the sound of a sentence, {most} {'change' if tied else 'changes'} most of its units: "
+        f"{f'{CAUSES[first]} ' if tied else ''}{percent(share)}, and {percent(phones['value'])} of its phones"
     )
-    text += f" (another sentence: {percent(scale['value'])})." if scale else "."
-    if tied:
-        text += f" {listed([CAUSES[cause] for cause in tied]).capitalize()} may cost as much: the intervals overlap."
+    text += f" (another sentence: {percent(scale['value'])} of the units)." if scale else "."
+    text += " The intervals do not order them." if tied else ""
     if kept := [CAUSES[cause] for cause, of in above.items() if of and cause not in lost]:
         text += f" No loss shows from {listed(kept)}."
     return text
@@ -76,9 +78,12 @@ def against(found: Found, other: Found, name: str) -> str:
     """Where a tokenizer loses most against another one, called `name`, and what else is clearly apart."""
     worse, better = {}, []
     for title, (path, more_is_worse) in COMPARED.items():
-        one, two = (_estimate(of, path) for of in (found, other))
-        if apart(one, two):
+        both = [[_estimate(of, path.format(kind)) for of in (found, other)] for kind in ("dedup", "units")]
+        (one, two), (here, there) = both
+        if apart(one, two) and apart(here, there):
             more = one["value"] - two["value"]
+            if (here["value"] > there["value"]) != (more > 0):
+                continue
             if (more > 0) == more_is_worse:
                 worse[title] = (abs(more), one, two)
             else:
@@ -88,11 +93,11 @@ def against(found: Found, other: Found, name: str) -> str:
     first, *rest = sorted(worse, key=lambda title: -worse[title][0]) or [""]
     if first:
         _, one, two = worse[first]
-        said.append(f"It loses most against {name} in {first}: {percent(one)}, and there {percent(two)}.")
+        said.append(f"It loses most against {name} in {first}: {percent(one)}, and {name} has {percent(two)}.")
     said += [f"It also loses in {_together(rest)}."] if rest else []
     said += [f"It is better in {_together(better)}."] if better else []
     if not worse and not better:
-        said.append(f"No other figure is clearly apart from those of {name}.")
+        said.append(f"No figure with an interval is clearly apart from those of {name}.")
     return " ".join(said)
 
 
