@@ -119,7 +119,7 @@ leaderboard: $(VENV)/.installed ## compute docs/leaderboard.md again from leader
 
 s3prl: $(S3PRL_VENV)/.installed ## install the environment of units.source: s3prl into .venv-s3prl
 
-test: $(VENV)/.installed-test ## run every test (at most 10 minutes on 2 cores)
+test: $(VENV)/.installed-test ## run every test (about twenty minutes on 2 cores)
 	python -m pytest -n 2 --dist loadgroup tests
 
 test-s3prl: $(S3PRL_VENV)/.installed $(VENV)/.installed-test ## compare s3prl with transformers, in both environments
