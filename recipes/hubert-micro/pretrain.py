@@ -414,7 +414,7 @@ def _start_model(recipe: Recipe, utterances: list[Utterance], folder: Path, log:
 def run_recipe(recipe: Path, data: Path, work: Path, out: Path | None = None, device: str | None = None) -> None:
     """Pre-train hubert-micro by masked prediction on natural and synthetic speech. A run that was killed resumes.
 
-    The shipped weights come from --recipe src/speechladder/assets/hubert-micro/recipe.yaml --data ../shared/data. It
+    The shipped weights come from --recipe src/speechladder/assets/hubert-micro/recipe.yaml --data DATA. It
     trains on a GPU if there is one, in bf16 as on a CPU; the weights of the two differ by rounding.
 
     Args:
