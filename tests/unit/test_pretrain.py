@@ -79,20 +79,26 @@ def test_two_iterations_learn_and_load_in_transformers(tmp_path, monkeypatch):
     assert not (tmp_path / "iteration1" / "checkpoint.pt").exists()
 
 
-def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
-    utterances, whole = tones(4, 2.0), recipe(12)
-    straight = network.load_model(pretrain.pretrain(whole, utterances, tmp_path / "a")).state_dict()
-
-    step, calls = pretrain._step, []
+def killed_at_the_ninth_step(monkeypatch):
+    """A training with a checkpoint each five steps is interrupted; returns the shapes of its batches and `_step`."""
+    step, shapes = pretrain._step, []
 
     def killed(*args):
-        calls.append(1)
-        if len(calls) == 9:
+        shapes.append(args[2][0].shape)
+        if len(shapes) == 9:
             raise KeyboardInterrupt
         return step(*args)
 
     monkeypatch.setattr(pretrain, "CHECKPOINT_EVERY", 5)
     monkeypatch.setattr(pretrain, "_step", killed)
+    return shapes, step
+
+
+def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
+    utterances, whole = tones(4, 2.0), recipe(12)
+    straight = network.load_model(pretrain.pretrain(whole, utterances, tmp_path / "a")).state_dict()
+
+    _, step = killed_at_the_ninth_step(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         pretrain.pretrain(whole, utterances, tmp_path / "b")
     assert (tmp_path / "b" / "iteration1" / "checkpoint.pt").is_file()
@@ -111,16 +117,7 @@ def test_resumed_equals_uninterrupted_from_a_folder_on_crops_of_many_lengths(tmp
     assert not any(row["stage"] == "front end" for row in read_jsonl(tmp_path / "a" / "iteration1" / "log.jsonl"))
     assert not (tmp_path / "a" / "log.jsonl").exists()  # the front end of a start is not warmed up
 
-    step, calls = pretrain._step, []
-
-    def killed(*args):
-        calls.append(args[2][0].shape)
-        if len(calls) == 9:
-            raise KeyboardInterrupt
-        return step(*args)
-
-    monkeypatch.setattr(pretrain, "CHECKPOINT_EVERY", 5)
-    monkeypatch.setattr(pretrain, "_step", killed)
+    calls, step = killed_at_the_ninth_step(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         pretrain.pretrain(whole, utterances, tmp_path / "b")
     monkeypatch.setattr(pretrain, "_step", step)

@@ -20,6 +20,7 @@ import numpy as np
 from speechladder.alignment.base import SHORTEST, AlignmentError
 from speechladder.constants import SAMPLE_RATE
 from speechladder.corpora.phones import ARPABET, SIL, strip_stress
+from speechladder.io.audio import pcm
 from speechladder.io.spans import Span
 
 FRAME = 0.01  # seconds between PocketSphinx's frames
@@ -75,7 +76,7 @@ def pcm_bytes(samples: np.ndarray, pad: int = 0) -> bytes:
     padded = np.pad(samples.astype(np.float64), pad)
     if pad:
         padded += np.random.default_rng(0).normal(0, DITHER, len(padded))
-    return np.clip(np.round(padded * 32768), -32768, 32767).astype("<i2").tobytes()
+    return pcm(padded)
 
 
 class UtteranceAligner:

@@ -262,6 +262,11 @@ def _problem(samples: np.ndarray, first: int, rate: int) -> str | None:
     )
 
 
+def pcm(samples: np.ndarray) -> bytes:
+    """(n,) samples in [-1, 1] as little-endian 16-bit samples; of 16-bit audio those of its file."""
+    return np.rint(samples * 32768).clip(-32768, 32767).astype("<i2").tobytes()
+
+
 def encode_flac(samples: np.ndarray) -> bytes:
     """Encode (samples,) float32 at 16 kHz as FLAC with 16 bits per sample."""
     buffer = io.BytesIO()

@@ -27,11 +27,11 @@ from speechladder.io.errors import UserError
 from speechladder.io.files import read_json
 from speechladder.io.tables import read_table
 from speechladder.leaderboard.contract import (
-    PARTS,
     SCHEMA,
     Contract,
     check_settings,
     check_stages,
+    other_parts,
 )
 from speechladder.leaderboard.entry import (
     ANSWER,
@@ -88,6 +88,11 @@ class Entry:
     diagnosis: Mapping[str, Any]
 
 
+def is_tie(difference: Estimate) -> bool:
+    """Whether a difference cannot be told from 0."""
+    return difference.low <= 0 <= difference.high
+
+
 @dataclass(frozen=True)
 class Standing:
     """What an entry reaches: shares, by task and norm.
@@ -103,8 +108,7 @@ class Standing:
 
     def tied(self, cell: Cell) -> bool:
         """Whether the difference to the first entry cannot be told from 0."""
-        found = self.behind[cell]
-        return found.low <= 0 <= found.high
+        return is_tie(self.behind[cell])
 
 
 def read_entries(folder: Path, contract: Contract) -> list[Entry]:
@@ -187,7 +191,7 @@ def _check_about(path: Path, about: Any) -> None:
 
 def _check_hashes(path: Path, found: Any, contract: Contract) -> None:
     """Raise UserError that names each part of the speech and the items that is not the contract's."""
-    other = [part for part in PARTS if found.get(part) != getattr(contract.world, part)]
+    other = other_parts(found, contract)
     if found.get("name") != contract.name or other:
         what = f"{', '.join(other)}: other hashes than" if other else f"it is of {found.get('name')}, not of"
         raise UserError(f"{path}: {what} {contract.name}; only entries of the same speech and items are compared")

@@ -18,7 +18,7 @@ import pyarrow as pa
 from speechladder.analysis.diagnosis import conditions
 from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.corpora.cuts import Cut, read_cuts
-from speechladder.io.audio import AudioError, read_audio
+from speechladder.io.audio import AudioError, pcm, read_audio
 from speechladder.io.errors import UserError
 from speechladder.io.files import read_json, write_json
 from speechladder.io.hashing import files_sha256
@@ -187,11 +187,14 @@ def check_stages(source: Path, stages: Mapping[str, Any], contract: Contract) ->
     _refuse(source, lines, contract.name)
 
 
+def other_parts(found: Mapping[str, Any], contract: Contract) -> list[str]:
+    """The parts of the speech and the items whose hashes in `found`, a World as a mapping, are not the contract's."""
+    return [part for part in PARTS if found.get(part) != getattr(contract.world, part)]
+
+
 def check_world(source: Path, world: World, contract: Contract) -> None:
     """Raise UserError that names each part of the speech and the items that is not the contract's."""
-    found, wanted = asdict(world), asdict(contract.world)
-    other = [name for name in PARTS if found[name] != wanted[name]]
-    if other:
+    if other := other_parts(asdict(world), contract):
         raise UserError(
             f"{source}: {', '.join(other)}: not those of {contract.name} by their hash; an entry needs the contract's "
             "own speech and items: delete the run and make the entry again. If they differ again, another version of "
@@ -231,15 +234,10 @@ def measure_world(results: Path) -> World:
             audio.update(_line([cut.id]) + pcm(_samples(results, cut)))
             meter.advance(cut.duration)
     alignment = _rows_sha256(
-        row for path in _shards(results, "alignment/*.parquet") for row in read_table(path, ALIGNMENT).to_pylist()
+        row for path in shard_files(results, "alignment/*.parquet") for row in read_table(path, ALIGNMENT).to_pylist()
     )
     items = {task: _rows_sha256(_items(results, task)) for task in TASKS}
     return World(texts.hexdigest(), audio.hexdigest(), alignment, items, len(cuts), round(seconds, 3))
-
-
-def pcm(samples: np.ndarray) -> bytes:
-    """(n,) float32 at 16 kHz, as io.audio reads 16-bit audio, as the little-endian 16-bit samples of the file."""
-    return np.rint(samples * 32768.0).clip(-32768, 32767).astype("<i2").tobytes()
 
 
 def _items(results: Path, task: str) -> Iterator[dict[str, Any]]:
@@ -255,11 +253,11 @@ def _index_of(results: Path) -> Iterator[pa.Table]:
 
 
 def _cuts(results: Path) -> Iterator[Cut]:
-    for path in _shards(results, "corpus/cuts.*.jsonl.gz"):
+    for path in shard_files(results, "corpus/cuts.*.jsonl.gz"):
         yield from read_cuts(path)
 
 
-def _shards(results: Path, pattern: str) -> list[Path]:
+def shard_files(results: Path, pattern: str) -> list[Path]:
     """The files of all shards in order. Raises UserError if there is none."""
     found = [path for path in results.glob(pattern) if path.name.removeprefix("cuts.").partition(".")[0].isdigit()]
     if not found:

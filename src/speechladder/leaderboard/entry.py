@@ -39,6 +39,7 @@ from speechladder.leaderboard.contract import (
     frozen,
     read_contract,
     run_record,
+    shard_files,
     stage_versions,
 )
 from speechladder.lm.output import commit
@@ -240,16 +241,12 @@ def _quality(results: Path) -> dict[str, Any]:
 def _units_sha256(results: Path) -> str:
     """SHA-256 (hex) over the units of the corpus and of the items: each id, and its units as 16-bit integers."""
     out = hashlib.sha256()
-    shards = sorted((path for path in (results / "units").glob("*.parquet") if path.stem.isdigit()), key=_number)
-    for path in (*shards, *(results / "benchmarks" / task / "units.parquet" for task in TASKS)):
+    items = (results / "benchmarks" / task / "units.parquet" for task in TASKS)
+    for path in (*shard_files(results, "units/*.parquet"), *items):
         for part in batches(path, UNITS, UNITS.names):
             for row in part.to_pylist():
                 out.update(row["id"].encode() + b"\n" + np.asarray(row["units"], "<u2").tobytes())
     return out.hexdigest()
-
-
-def _number(path: Path) -> int:
-    return int(path.stem)
 
 
 def _token_files(results: Path, rung: str) -> list[Path]:

@@ -1,6 +1,6 @@
 """docs/leaderboard.md, written from the entries alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from speechladder.analysis.accuracy import Estimate
@@ -10,7 +10,7 @@ from speechladder.benchmarks.tasks.registry import TASKS
 from speechladder.constants import NORMS
 from speechladder.io.files import atomic
 from speechladder.io.progress import say
-from speechladder.leaderboard.board import MAIN, Standing, rank, read_entries
+from speechladder.leaderboard.board import MAIN, Cell, Standing, is_tie, rank, read_entries
 from speechladder.leaderboard.contract import FOLDER, NAME, Contract, read_contract
 from speechladder.leaderboard.why import why
 from speechladder.report.looks import NORM_LABELS
@@ -88,20 +88,23 @@ def _main(standings: Sequence[Standing]) -> Iterator[str]:
 def _behind(standings: Sequence[Standing]) -> Iterator[str]:
     first, *others = standings
     if others:
-        yield from ("", f"## Differences to {first.entry.name}, in points", "")
-        rows = [[each.entry.name, *(_points(each.behind[task, MAIN]) for task in TASKS)] for each in others]
-        yield from table_lines([["entry", *TITLES], *rows])
+        yield from _differences(first.entry.name, {each.entry.name: each.behind for each in others})
     base, *others = [each for each in standings if each.behind_units] or [first]
     if others and base is not first:
-        yield from ("", f"## Differences to {base.entry.name}, the first made of units, in points", "")
-        cells = [(each, [each.behind_units[task, MAIN] for task in TASKS]) for each in others]
-        rows = [
-            [each.entry.name, *(_points(of) + (" **=**" if of.low <= 0 <= of.high else "") for of in found)]
-            for each, found in cells
-        ]
-        yield from table_lines([["entry", *TITLES], *rows])
+        name, found = base.entry.name, {each.entry.name: each.behind_units for each in others}
+        yield from _differences(f"{name}, the first made of units", found, " **=**")
         yield ""
-        yield f"**=**: the difference holds 0, so the entry is tied with {base.entry.name} on this task."
+        yield f"**=**: the difference holds 0, so the entry is tied with {name} on this task."
+
+
+def _differences(base: str, found: Mapping[str, Mapping[Cell, Estimate]], tie: str = "") -> Iterator[str]:
+    """A table of differences by the main norm; `tie` marks those that hold 0."""
+    rows = [
+        [name, *(_points(of := behind[task, MAIN]) + (tie if is_tie(of) else "") for task in TASKS)]
+        for name, behind in found.items()
+    ]
+    yield from ("", f"## Differences to {base}, in points", "")
+    yield from table_lines([["entry", *TITLES], *rows])
 
 
 def _others(standings: Sequence[Standing]) -> Iterator[str]:

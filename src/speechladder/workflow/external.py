@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from speechladder.benchmarks.external.layout import FIELD, Layout, check_rate, read_layout
+from speechladder.benchmarks.external.layout import FIELD, Layout, check_rate, field_of, read_layout
 from speechladder.constants import FRAME_RATE
 from speechladder.io.errors import UserError
 from speechladder.io.hub import find_model_folder
@@ -35,7 +35,7 @@ def place_models(settings: Settings, home: Path) -> dict[str, list[dict[str, Any
 
 def local_layout(model: ExternalModel, settings: Settings) -> Layout | None:
     """The layout of a model in a folder; None of one that a hub has. Raises UserError as `read_layout` does."""
-    folder = find_model_folder(model.model, f"{FIELD}: {model.name}")
+    folder = find_model_folder(model.model, field_of(model))
     return read_layout(model, folder, settings.units.vocabulary, unit_rate(settings.units)) if folder else None
 
 

@@ -76,13 +76,13 @@ def read_layout(model: ExternalModel, folder: Path, clusters: int, rate: float |
 
     Raises UserError if the files do not tell, or tell of other units than the run's.
     """
-    config = read_model_config(folder, _field(model))
+    config = read_model_config(folder, field_of(model))
     size = config.get("vocab_size")
     if not isinstance(size, int):
         raise _error(model, f"{folder}/config.json: vocab_size is {size!r}, not the number of token ids")
     if all((folder / name).is_file() for name in OWN_FILES):
         return _own(model, folder, size, clusters, rate)
-    tokens = _tokens(folder, _field(model))
+    tokens = _tokens(folder, field_of(model))
     units = _units(model, folder, config, size, tokens, clusters)
     if units is not None:
         _check_units(model, units, size, clusters, rate)
@@ -94,7 +94,7 @@ def read_layout(model: ExternalModel, folder: Path, clusters: int, rate: float |
         )
     if units is None and not (text or model.phones):
         raise _error(model, f"{folder} has neither units nor a tokenizer of text; write unit_offset: ID of unit 0")
-    named = _read(folder / "tokeniser_config.json", _field(model))
+    named = _read(folder / "tokeniser_config.json", field_of(model))
     dedup = named.get("dedup", True) if model.dedup == "auto" else model.dedup == "on"
     bos = _bos(model, folder, config, size, tokens)
     base = _base(config)
@@ -102,12 +102,13 @@ def read_layout(model: ExternalModel, folder: Path, clusters: int, rate: float |
     return Layout(None, units, bos, bool(dedup), text, model.phones, size, longest)
 
 
-def _field(model: ExternalModel) -> str:
+def field_of(model: ExternalModel) -> str:
+    """How errors name a model."""
     return f"{FIELD}: {model.name or model.model}"
 
 
 def _error(model: ExternalModel, text: str) -> UserError:
-    return UserError(f"{_field(model)}: {text}")
+    return UserError(f"{field_of(model)}: {text}")
 
 
 def _base(config: dict[str, Any]) -> dict[str, Any]:
@@ -185,17 +186,19 @@ def _check_units(model: ExternalModel, units: np.ndarray, size: int, clusters: i
 def check_rate(model: ExternalModel, rate: float | None) -> None:
     """Raise UserError if the rate that is given for a model is not that of the run's units."""
     if model.rate is not None and model.rate != rate:
-        here = "have no rate" if rate is None else f"are {rate:g} per second"
-        raise _error(
-            model, f"it was trained on {model.rate:g} units per second, and those of this run {here} (units.rate)"
-        )
+        raise _other_rate(model, model.rate, rate)
+
+
+def _other_rate(model: ExternalModel, trained: float, rate: float | None) -> UserError:
+    here = "have no rate" if rate is None else f"are {rate:g} per second"
+    return _error(model, f"it was trained on {trained:g} units per second, and those of this run {here} (units.rate)")
 
 
 def _bos(model: ExternalModel, folder: Path, config: dict[str, Any], size: int, tokens: dict[str, int]) -> int | None:
     """The token id that begins a sequence."""
     if model.bos == "none":
         return None
-    name = _read(folder / "tokenizer_config.json", _field(model)).get("bos_token")
+    name = _read(folder / "tokenizer_config.json", field_of(model)).get("bos_token")
     name = name.get("content") if isinstance(name, dict) else name
     known = [model.bos, tokens.get(name or ""), _base(config).get("bos_token_id"), config.get("bos_token_id")]
     found = next((number for number in known if number is not None), None)
@@ -212,7 +215,7 @@ def _own(model: ExternalModel, folder: Path, size: int, clusters: int, rate: flo
     given = [name for name in changed if name not in ("model", "name", "revision", "rate")]
     if given:
         raise _error(model, f"{given[0]}: would not be read, since speechladder trained {folder}, and its rung says it")
-    about, symbols = (_read(folder / name, _field(model)) for name in OWN_FILES)
+    about, symbols = (_read(folder / name, field_of(model)) for name in OWN_FILES)
     for name, content, key in zip(OWN_FILES, (about, symbols), ("rung", "symbols")):
         if key not in content:
             raise _error(model, f"{folder / name} has no '{key}'; name a folder lm/RUNG/seedN of a finished run")
@@ -227,8 +230,5 @@ def _own(model: ExternalModel, folder: Path, size: int, clusters: int, rate: flo
         raise _error(model, f"it has {units} units, but this run has {clusters} (units.clusters)")
     trained = model.rate or (about.get("tokens_per_second") if rung.transcribed_as == "units" else None)
     if units and trained and (rate is None or abs(trained / rate - 1) > TOLERANCE):
-        here = "have no rate" if rate is None else f"are {rate:g} per second"
-        raise _error(
-            model, f"it was trained on {trained:g} units per second, and those of this run {here} (units.rate)"
-        )
+        raise _other_rate(model, trained, rate)
     return Layout(rung.name, None, None, False, False, False, size, None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from speechladder.benchmarks.external.layout import FIELD, SLAMKIT, Layout, read_layout, version_of
+from speechladder.benchmarks.external.layout import SLAMKIT, Layout, field_of, read_layout, version_of
 from speechladder.benchmarks.score import COLUMNS, Row, TaskItems, score_rows, unique_nll
 from speechladder.benchmarks.tokens import encode_items
 from speechladder.io.errors import UserError
@@ -58,7 +58,7 @@ def score_external(
         run_rate: units per second of this run; without it they have no rate
         batch_tokens: tokens in a batch, padding included
     """
-    field = f"{FIELD}: {model.name or model.model}"
+    field = field_of(model)
     device = prepare_torch(threads=1)
     folder = fetch_model(model.model, field, FILES, revision=model.revision)
     layout = read_layout(model, folder, clusters, run_rate)
