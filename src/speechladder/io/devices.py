@@ -20,6 +20,7 @@ from speechladder.io.locks import try_lock
 from speechladder.io.progress import say
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 SHARE = "SPEECHLADDER_SHARE_GPU"  # set to 1: jobs use the first GPU without a lease
@@ -67,6 +68,15 @@ def use_device(name: str | None = None) -> "torch.device":
         device = torch.device("cuda", device.index or 0)  # set_device refuses a GPU without a number
         torch.cuda.set_device(device)
     return device
+
+
+def send(array: "np.ndarray", device: "torch.device") -> "torch.Tensor":
+    """Copy an array to a device. For a GPU the host does not wait, because the copy is from pinned memory."""
+    import numpy as np
+    import torch
+
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def acquire_gpus(count: int, names: Sequence[str], every: float = 0.5) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
 
+from speechladder.io.devices import send
 from speechladder.io.progress import no_progress
 from speechladder.lm.architectures.base import parts_of
 from speechladder.lm.attention import attention_blocks
@@ -83,7 +84,7 @@ def over_batches(
 def span_ends(nll: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:
     """(spans,) sums of `nll` (batch, tokens) from a token of a row, each given as (row, token), to its last."""
     places = np.array([row * nll.shape[1] + begin for row, begin in spans], np.int64)
-    return nll.flip(1).cumsum(1).flip(1).flatten()[_onto(nll.device, places)]
+    return nll.flip(1).cumsum(1).flip(1).flatten()[send(places, nll.device)]
 
 
 def _batch_nll(
@@ -103,7 +104,7 @@ def _batch_nll(
     real_BT = np.arange(T) < predicted[:, None]
     places = np.flatnonzero(real_BT)
     arrays = tokens_BT[:, :-1], tokens_BT[:, 1:][real_BT], places, places // T
-    inputs_BT, targets, places, rows = (_onto(device, array) for array in arrays)
+    inputs_BT, targets, places, rows = (send(array, device) for array in arrays)
     blocks, window = None, model.config.train_window
     if window < T:
         starts = (torch.arange(T) - window + 1).clamp(min=0)
@@ -125,9 +126,3 @@ def _batch_nll(
             nll_BT.flatten()[places[part]] = nll  # a view: every real token is written for each column
         ends.append(span_ends(nll_BT, spans))
     return torch.cat([out, torch.stack(ends, 1)])
-
-
-def _onto(device: torch.device, array: np.ndarray) -> torch.Tensor:
-    """An array as a tensor on `device`; a GPU copies it from pinned memory while it computes."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

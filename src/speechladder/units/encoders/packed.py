@@ -14,13 +14,9 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
+from speechladder.io.devices import send
+
 _BLOCK = 16  # frames of the output of one row of GroupedConv's product
-
-
-def send(values: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Copy an array to a device. On a GPU the host does not wait, because the copy is from pinned memory."""
-    found = torch.from_numpy(values)
-    return found if device.type == "cpu" else found.pin_memory().to(device, non_blocking=True)
 
 
 class GroupedConv(torch.nn.Module):

@@ -9,7 +9,7 @@ import torch
 
 from speechladder.constants import HOP, SAMPLE_RATE
 from speechladder.io.audio import frame_count
-from speechladder.io.devices import use_device
+from speechladder.io.devices import send, use_device
 from speechladder.io.errors import UserError
 from speechladder.settings import Units
 from speechladder.units.batching import AHEAD, buckets
@@ -18,7 +18,7 @@ from speechladder.units.encoders.base import Encoder, Features, check_lengths
 from speechladder.units.encoders.chunks import MARGIN, Piece, pieces
 from speechladder.units.encoders.fast import Front, speed_up
 from speechladder.units.encoders.models import read_model
-from speechladder.units.encoders.packed import Packed, send
+from speechladder.units.encoders.packed import Packed
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SMALL = 20e6  # parameters: on a CPU in fp32 such a model runs transformers' own modules, one utterance at a time
